@@ -1,0 +1,93 @@
+//! Why a packet ended: the one list of names, so that every death has a counter.
+//!
+//! Never used for people's errors; those are sentences.
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// The reason for which a packet was dropped.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum DropReason { $($(#[$doc])* $variant,)* }
+
+        impl DropReason {
+            /// Every reason, in the order of the ledger.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$variant,)*];
+
+            /// The name in the ledger, in statistics and in logs.
+            pub fn name(self) -> &'static str {
+                match self { $(DropReason::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Shorter than its headers say, or lengths that contradict each other.
+    Malformed => "malformed",
+    /// IPv4 header checksum wrong.
+    HeaderChecksum => "header-checksum",
+    /// Neither ARP, IPv4 nor IPv6 (VLAN tags included).
+    EtherType => "ethertype",
+    /// A unicast frame for another station, or multicast that is not ours.
+    NotForUs => "not-for-us",
+    /// Source or destination address that may not appear on a link (loopback, multicast source, ...).
+    Martian => "martian",
+    /// The L4 header is cut short.
+    TruncatedL4 => "truncated-l4",
+    /// A virtio header that contradicts the frame, or a segmentation type we do not know.
+    Offload => "offload",
+    /// ARP that is no Ethernet/IPv4 ARP or is not for us.
+    Arp => "arp-ignored",
+    /// TTL or hop limit used up; the sender was told where that is due.
+    TtlExceeded => "ttl-exceeded",
+    /// Larger than the next link takes and may not be cut; the sender was told.
+    TooBig => "too-big",
+    /// No route to the destination; the sender was told.
+    NoRoute => "no-route",
+    /// The next hop does not answer ARP.
+    NeighbourUnreachable => "neighbour-unreachable",
+    /// Too many packets wait for ARP already.
+    HoldQueueFull => "hold-queue-full",
+    /// No server is available for a new conn; the client was told.
+    NoServer => "no-server",
+    /// A packet of a conn whose dest was removed; silent, as in the kernel.
+    DestGone => "dest-gone",
+    /// The flow table is full.
+    FlowTableFull => "flow-table-full",
+    /// No free local address and port for FULL-NAT.
+    NoLocalPort => "no-local-port",
+    /// Addressed to the director itself, and nothing there wants it; answered where an answer is due.
+    LocalClosed => "local-closed",
+    /// ICMP to the director itself that needs no answer.
+    LocalIcmp => "local-icmp",
+    /// ICMP error with a wrong checksum or unusable quote.
+    BadIcmp => "bad-icmp",
+    /// A fragment that cannot be put together with others.
+    Fragment => "fragment",
+    /// No room for another header in front of the packet.
+    NoHeadroom => "no-headroom",
+    /// A method that does not fit the packet: another family, an unsupported encapsulation.
+    Unsupported => "unsupported",
+    /// The device did not take the frame: its queue is full.
+    DeviceBusy => "device-busy",
+    /// The device is down or gone.
+    DeviceDown => "device-down",
+    /// The device refused the frame as invalid: a defect of this program.
+    DeviceRefused => "device-refused",
+    /// Waiting for ARP when the program ended.
+    Shutdown => "shutdown",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_reason_has_a_name_of_its_own() {
+        let names: HashSet<_> = DropReason::ALL.iter().map(|r| r.name()).collect();
+        assert_eq!(names.len(), DropReason::ALL.len());
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Nouns that every layer shares: addresses, tuples, ids, time, randomness, drop reasons.
+//!
+//! Never does I/O, never reads a clock, depends on nothing but `std`.
+
+mod addr;
+mod drop_reason;
+mod ids;
+mod rng;
+mod time;
+mod tuple;
+
+pub use addr::{Endpoint, Family, Mac, Prefix, Proto};
+pub use drop_reason::DropReason;
+pub use ids::{ConnId, DestId, LinkId, ServiceId};
+pub use rng::Rng;
+pub use time::Instant;
+pub use tuple::Tuple;

@@ -1,0 +1,10 @@
+//! tapvs: a Linux Virtual Server director in user space.
+//!
+//! The packet's path is one line: `io::link` reads a frame, `wire` parses it, the `director` decides
+//! with `conn`, `service`, `sched`, `forward` and `neigh`, and `io::link` writes it. Everything but `io` and
+//! `daemon` is free of clocks, sockets and randomness: time, seed and frames come in as arguments.
+
+pub mod base;
+pub mod sched;
+pub mod service;
+pub mod wire;

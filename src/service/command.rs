@@ -1,0 +1,188 @@
+//! What an operator asks of the services: the commands of `ipvsadm` as values.
+//!
+//! Never parses text and never applies anything: the grammar makes these, `Services` carries them out.
+
+use std::net::IpAddr;
+
+use crate::base::{Endpoint, Family, Proto};
+use crate::sched::Flags;
+
+/// What names a virtual service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum ServiceKey {
+    /// Packets of this protocol to this address and port; port 0 is every port.
+    Address(Proto, Endpoint),
+    /// Packets of this family that carry this mark.
+    Mark(Family, u32),
+}
+
+/// How packets reach a dest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// `-m`, Masq: destination rewritten, replies come back through the director.
+    Nat,
+    /// `-g`, Route: only the MAC changes.
+    Direct,
+    /// `-i`, Tunnel: encapsulated towards the server.
+    Tunnel(Tunnel),
+    /// `--fullnat`, FullNat: both addresses rewritten, the source to a local address of the director.
+    FullNat,
+}
+
+/// How a tunnel's packets are encapsulated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tunnel {
+    /// IP in IP.
+    Ipip,
+    /// Generic UDP Encapsulation to this port.
+    Gue {
+        /// UDP destination port, not 0.
+        port: u16,
+        /// Checksum kind.
+        checksum: TunnelChecksum,
+    },
+    /// GRE; `Remote` is not possible.
+    Gre {
+        /// Checksum kind.
+        checksum: TunnelChecksum,
+    },
+}
+
+/// `--tun-nocsum`, `--tun-csum`, `--tun-remcsum`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TunnelChecksum {
+    /// No checksum.
+    None,
+    /// UDP or GRE checksum.
+    Full,
+    /// Remote checksum offload (GUE).
+    Remote,
+}
+
+/// Persistence of a service: `-p SECONDS -M NETMASK [--pe NAME]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Persistence {
+    /// Seconds a template lives after the last new conn.
+    pub timeout: u32,
+    /// Persistence engine (`sip`).
+    pub engine: Option<String>,
+}
+
+/// Everything of a service besides its key and its servers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceOptions {
+    /// Scheduler name.
+    pub scheduler: String,
+    /// Scheduler flags.
+    pub flags: Flags,
+    /// `-p`.
+    pub persistence: Option<Persistence>,
+    /// `-M`: IPv4 mask as bits (any, even with holes), IPv6 prefix length; kept without `-p` too.
+    pub netmask: u32,
+    /// `-o`: one-packet scheduling.
+    pub one_packet: bool,
+}
+
+impl ServiceOptions {
+    /// What `ipvsadm -A` gives without options: wlc, no persistence.
+    pub fn defaults(family: Family) -> ServiceOptions {
+        let netmask = match family {
+            Family::V4 => u32::MAX,
+            Family::V6 => 128,
+        };
+        ServiceOptions { scheduler: "wlc".into(), flags: Flags(0), persistence: None, netmask, one_packet: false }
+    }
+}
+
+/// Everything of a dest besides its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DestOptions {
+    /// Forwarding method.
+    pub method: Method,
+    /// Weight; 0 quiesces.
+    pub weight: u32,
+    /// `-x`; 0: none.
+    pub upper: u32,
+    /// `-y`; 0: automatic.
+    pub lower: u32,
+}
+
+impl Default for DestOptions {
+    /// What `ipvsadm -a` gives without options: Route, weight 1, no thresholds.
+    fn default() -> DestOptions {
+        DestOptions { method: Method::Direct, weight: 1, upper: 0, lower: 0 }
+    }
+}
+
+/// One change, all or nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// `-A`
+    AddService(ServiceKey, ServiceOptions),
+    /// `-E`: replaces all options.
+    EditService(ServiceKey, ServiceOptions),
+    /// `-D`
+    DeleteService(ServiceKey),
+    /// `-C`
+    Clear,
+    /// `-a`
+    AddDest(ServiceKey, Endpoint, DestOptions),
+    /// `-e`: replaces all options.
+    EditDest(ServiceKey, Endpoint, DestOptions),
+    /// `-d`
+    DeleteDest(ServiceKey, Endpoint),
+    /// `-Z`, of one service or all.
+    Zero(Option<ServiceKey>),
+    /// `--set`: seconds; 0 leaves a value as it is.
+    SetTimeouts {
+        /// ESTABLISHED.
+        tcp: u32,
+        /// FIN_WAIT.
+        tcp_fin: u32,
+        /// UDP.
+        udp: u32,
+    },
+    /// `-P`: a local address for FULL-NAT.
+    AddLocalAddress(ServiceKey, IpAddr),
+    /// `-Q`
+    DeleteLocalAddress(ServiceKey, IpAddr),
+}
+
+/// Why a command was refused; the words are ipvsadm's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// The service is there already.
+    ServiceExists,
+    /// `-E`, `-D`, `-Z` of a service that is not there.
+    NoSuchService,
+    /// A dest command for a service that is not there.
+    ServiceNotDefined,
+    /// The dest is there already.
+    DestExists,
+    /// No such dest.
+    NoSuchDest,
+    /// Unknown scheduler or persistence engine.
+    NoScheduler,
+    /// Lower threshold above the upper one.
+    Range,
+    /// A value that cannot be: address not unicast, wrong family, bad prefix length.
+    Invalid,
+    /// No room for another service or dest.
+    NoMemory,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Refused::ServiceExists => "Service already exists",
+            Refused::NoSuchService => "No such service",
+            Refused::ServiceNotDefined => "Service not defined",
+            Refused::DestExists => "Destination already exists",
+            Refused::NoSuchDest => "No such destination",
+            Refused::NoScheduler => "Scheduler or persistence engine not found",
+            Refused::Range => "Numerical result out of range",
+            Refused::Invalid => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
+            Refused::NoMemory => "Memory allocation problem",
+        })
+    }
+}
