@@ -5,6 +5,10 @@
 //! `daemon` is free of clocks, sockets and randomness: time, seed and frames come in as arguments.
 
 pub mod base;
+pub mod conn;
+pub mod director;
+pub mod forward;
+pub mod neigh;
 pub mod sched;
 pub mod service;
 pub mod wire;

@@ -85,6 +85,9 @@ pub trait Scheduler: Send {
     /// The server for a new conn, or none: then the client is told that no server is there.
     fn pick(&mut self, servers: &Servers, flow: &Flow, context: &mut Context) -> Option<DestId>;
 
+    /// New flags, of the same scheduler.
+    fn set_flags(&mut self, _flags: Flags) {}
+
     /// Called at least once a minute with the present time; for caches that expire.
     fn tick(&mut self, _now: Instant, _settings: &Settings) {}
 }
@@ -104,3 +107,15 @@ pub enum Change {
     /// Weight, thresholds or anything else of this server was edited, perhaps to the same values.
     Edited(DestId),
 }
+struct Rr(usize);
+impl Scheduler for Rr {
+    fn pick(&mut self, servers: &Servers, _flow: &Flow, _context: &mut Context) -> Option<DestId> {
+        let n = servers.len();
+        for i in 0..n {
+            let at = (self.0 + i) % n;
+            if servers.at(at).1.weight > 0 { self.0 = at + 1; return Some(servers.at(at).0); }
+        }
+        None
+    }
+}
+pub fn create(_name: &str, _flags: Flags, _servers: &Servers, _settings: &Settings) -> Option<Box<dyn Scheduler>> { Some(Box::new(Rr(0))) }

@@ -1,5 +1,233 @@
-//! What the operator configured: virtual services, their dests, marks and statistics.
+//! What the operator configured: virtual services, their dests, and their statistics.
 //!
 //! Never sees a packet's bytes; turns a tuple into a service and a service into a dest.
 
+mod apply;
 pub mod command;
+mod stats;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::base::{DestId, Endpoint, Family, Instant, Proto, Rng, ServiceId, Tuple};
+use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
+use command::{Method, ServiceKey, ServiceOptions};
+pub use stats::Stats;
+
+/// The port of FTP's control conn: services there also take the data conns.
+const FTP_PORT: u16 = 21;
+/// The port a server opens active FTP data conns from.
+const FTP_DATA_PORT: u16 = 20;
+/// First port that a passive FTP server may announce (`ip_unprivileged_port_start`).
+const FIRST_HIGH_PORT: u16 = 1024;
+
+/// A virtual service.
+pub struct Service {
+    /// What it takes.
+    pub key: ServiceKey,
+    /// How it was configured.
+    pub options: ServiceOptions,
+    /// Its dests in the kernel's list order: the one added last comes first.
+    pub dests: Vec<DestId>,
+    /// Local addresses for FULL-NAT; the director's own if there are none.
+    pub locals: Vec<IpAddr>,
+    /// Counters.
+    pub stats: Stats,
+    scheduler: Box<dyn Scheduler>,
+    next_local: usize,
+}
+
+/// What a service knows of a dest besides its load.
+pub struct Dest {
+    /// The service it belongs or belonged to.
+    pub service: ServiceKey,
+    /// How packets reach it.
+    pub method: Method,
+    /// Conns that refer to it; the slot is kept while there are any.
+    pub refs: u32,
+    /// Persistence templates that refer to it.
+    pub persistent: u32,
+    /// Counters.
+    pub stats: Stats,
+    /// Largest packet the way to it took when a tunnel packet last went there; 0: none has.
+    pub tunnel_mtu: u16,
+    /// When it was taken out of its service, if it was.
+    removed: Option<Instant>,
+    /// The slot is in use.
+    used: bool,
+}
+
+/// All services and dests.
+pub struct Services {
+    services: Vec<Option<Service>>,
+    by_key: HashMap<ServiceKey, ServiceId>,
+    dests: Vec<Dest>,
+    servers: Vec<Server>,
+    /// What schedulers read.
+    pub settings: sched::Settings,
+    rng: Rng,
+    /// Counters of all services together.
+    pub total: Stats,
+    vips: HashMap<IpAddr, u32>,
+    ftp: u32,
+    any_port: u32,
+    families: [u32; 2],
+}
+
+impl Services {
+    /// None yet; `seed` feeds the schedulers that draw.
+    pub fn new(settings: sched::Settings, seed: u64) -> Services {
+        Services {
+            services: Vec::new(),
+            by_key: HashMap::new(),
+            dests: Vec::new(),
+            servers: Vec::new(),
+            settings,
+            rng: Rng::seeded(seed),
+            total: Stats::default(),
+            vips: HashMap::new(),
+            ftp: 0,
+            any_port: 0,
+            families: [0; 2],
+        }
+    }
+
+    /// The service that takes a packet: by mark, by exact address, by the FTP rule, by address with any port.
+    pub fn find(&self, tuple: &Tuple, mark: u32) -> Option<ServiceId> {
+        if mark != 0
+            && let Some(id) = self.by_key.get(&ServiceKey::Mark(tuple.family(), mark))
+        {
+            return Some(*id);
+        }
+        let at = |port| {
+            let key = ServiceKey::Address(tuple.proto, Endpoint::new(tuple.dst.addr, port));
+            self.by_key.get(&key).copied()
+        };
+        let port = tuple.dst.port;
+        let ftp_data = tuple.proto == Proto::TCP && (port == FTP_DATA_PORT || port >= FIRST_HIGH_PORT);
+        at(port)
+            .or_else(|| if self.ftp > 0 && ftp_data { at(FTP_PORT) } else { None })
+            .or_else(|| if self.any_port > 0 { at(0) } else { None })
+    }
+
+    /// True if there is any service of this family; without one, nothing is balanced.
+    pub fn any(&self, family: Family) -> bool {
+        self.families[family as usize] > 0
+    }
+
+    /// True for the address of a service.
+    pub fn is_vip(&self, addr: IpAddr) -> bool {
+        self.vips.contains_key(&addr)
+    }
+
+    /// The addresses of all services, each once.
+    pub fn vips(&self) -> impl Iterator<Item = IpAddr> {
+        self.vips.keys().copied()
+    }
+
+    /// True for a service on FTP's control port.
+    pub fn is_ftp(&self, id: ServiceId) -> bool {
+        let key = self.get(id).map(|service| service.key);
+        matches!(key, Some(ServiceKey::Address(Proto::TCP, vip)) if vip.port == FTP_PORT)
+    }
+
+    /// A service by its slot.
+    pub fn get(&self, id: ServiceId) -> Option<&Service> {
+        self.services.get(id.index())?.as_ref()
+    }
+
+    /// A service by its key.
+    pub fn by_key(&self, key: &ServiceKey) -> Option<&Service> {
+        self.get(*self.by_key.get(key)?)
+    }
+
+    /// All services, in slot order.
+    pub fn iter(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().flatten()
+    }
+
+    /// A dest by its slot.
+    pub fn dest(&self, id: DestId) -> &Dest {
+        &self.dests[id.index()]
+    }
+
+    /// A dest by its slot, to count.
+    pub fn dest_mut(&mut self, id: DestId) -> &mut Dest {
+        &mut self.dests[id.index()]
+    }
+
+    /// The load of a dest.
+    pub fn server(&self, id: DestId) -> &Server {
+        &self.servers[id.index()]
+    }
+
+    /// Asks the scheduler for a dest.
+    pub fn pick(&mut self, id: ServiceId, tuple: &Tuple, now: Instant) -> Option<DestId> {
+        let service = self.services.get_mut(id.index())?.as_mut()?;
+        let servers = Servers::new(&service.dests, &self.servers);
+        let flow = Flow { proto: tuple.proto, src: tuple.src, dst: tuple.dst };
+        let mut context = Context { now, rng: &mut self.rng, settings: &self.settings };
+        service.scheduler.pick(&servers, &flow, &mut context)
+    }
+
+    /// The next local address of a service, in turn; `None` if it has none of its own.
+    pub fn next_local(&mut self, id: ServiceId) -> Option<IpAddr> {
+        let service = self.services.get_mut(id.index())?.as_mut()?;
+        let turn = service.next_local;
+        service.next_local = turn.wrapping_add(1);
+        let count = service.locals.len();
+        service.locals.get(turn.checked_rem(count)?).copied()
+    }
+
+    /// A conn was made: it counts at its dest, its service and in total.
+    pub fn bind(&mut self, service: ServiceId, dest: DestId, active: bool) {
+        self.dests[dest.index()].refs += 1;
+        self.servers[dest.index()].bind(active);
+        self.dests[dest.index()].stats.conns += 1;
+        self.total.conns += 1;
+        if let Some(service) = self.services.get_mut(service.index()).and_then(Option::as_mut) {
+            service.stats.conns += 1;
+        }
+    }
+
+    /// A conn has ended.
+    pub fn unbind(&mut self, dest: DestId, active: bool) {
+        self.dests[dest.index()].refs -= 1;
+        self.servers[dest.index()].unbind(active);
+    }
+
+    /// A conn has changed between active and inactive.
+    pub fn activity(&mut self, dest: DestId, active: bool) {
+        self.servers[dest.index()].set_activity(active);
+    }
+
+    /// A packet from a client to this dest; not counted once the dest is out of its service.
+    pub fn count_in(&mut self, dest: DestId, bytes: usize) {
+        self.count(dest, |stats| stats.count_in(bytes));
+    }
+
+    /// A packet from this dest to a client.
+    pub fn count_out(&mut self, dest: DestId, bytes: usize) {
+        self.count(dest, |stats| stats.count_out(bytes));
+    }
+
+    fn count(&mut self, dest: DestId, add: impl Fn(&mut Stats)) {
+        if !self.servers[dest.index()].available {
+            return;
+        }
+        let dest = &mut self.dests[dest.index()];
+        add(&mut dest.stats);
+        add(&mut self.total);
+        let service = self.by_key.get(&dest.service);
+        if let Some(service) = service.and_then(|id| self.services[id.index()].as_mut()) {
+            add(&mut service.stats);
+        }
+    }
+
+    /// Lets schedulers drop what has expired; due once a minute.
+    pub fn tick(&mut self, now: Instant) {
+        for service in self.services.iter_mut().flatten() {
+            service.scheduler.tick(now, &self.settings);
+        }
+    }
+}

@@ -2,8 +2,21 @@
 //!
 //! Total and pure: no input panics, nothing is read but the buffer. Never decides where a packet goes.
 
+pub mod arp;
 mod buf;
+pub mod checksum;
+mod edit;
+pub mod encap;
+mod fragment;
+pub mod icmp;
+mod parse;
+mod segment;
+pub mod tcp;
 mod vnet;
 
 pub use buf::{HEADROOM, PacketBuf};
+pub use edit::{End, decrement_ttl, finish_checksum, set_address, set_endpoint, set_macs};
+pub use fragment::Fragments;
+pub use parse::{ETH_LEN, Fragment, Ip, L4, Parsed, TcpFlags, header_end, ip_packet, macs, parse};
+pub use segment::Segments;
 pub use vnet::{Gso, VNET_LEN, Vnet};

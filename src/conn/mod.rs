@@ -1,0 +1,16 @@
+//! Live flows: a flat, bounded table of plain records, their states and their timers.
+//!
+//! Knows addresses and indices only; never knows a service, never allocates per packet or per flow.
+
+mod addresses;
+mod record;
+mod state;
+mod table;
+mod tcp;
+mod wheel;
+
+pub use addresses::AddrId;
+pub use record::{Conn, Forwarding, NewConn};
+pub use state::{Event, State, Timeouts, next as next_state};
+pub use table::{ConnTable, Full, Side};
+pub use tcp::TcpState;

@@ -1,0 +1,305 @@
+//! One conn as plain data: 76 bytes, no pointers, so that millions fit and could outlive the process.
+//!
+//! ```text
+//! client CIP:cport -> virtual VIP:vport         what the client sees
+//! real   RIP:dport -> client, or local LIP:lport   what the real server answers (NAT, FULL-NAT)
+//! ```
+//! Refers to its dest by slot; the slot is not reused while a conn counts there.
+
+use std::net::IpAddr;
+
+use super::addresses::{AddrId, pack, unpack};
+use crate::base::{ConnId, DestId, Endpoint, Proto};
+
+/// How the packets of a conn are forwarded; fixed at its birth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Forwarding {
+    /// Masquerading.
+    Nat = 0,
+    /// IP tunnel.
+    Tunnel = 2,
+    /// Direct routing.
+    Direct = 3,
+    /// FULL-NAT.
+    FullNat = 5,
+}
+
+impl Forwarding {
+    /// True if replies come back through the director and are rewritten there.
+    pub fn rewrites_replies(self) -> bool {
+        match self {
+            Forwarding::Nat | Forwarding::FullNat => true,
+            Forwarding::Tunnel | Forwarding::Direct => false,
+        }
+    }
+}
+
+pub(super) const NIL: u32 = u32::MAX;
+
+/// Bits of `Conn::flags`.
+pub(super) mod flag {
+    /// The forwarding method's value.
+    pub const METHOD: u16 = 0x0007;
+    /// Replies are not seen (NOOUTPUT).
+    pub const ONE_WAY: u16 = 0x0080;
+    /// Counted as inactive.
+    pub const INACTIVE: u16 = 0x0100;
+    /// A persistence template.
+    pub const TEMPLATE: u16 = 0x1000;
+    /// Another conn has the same reply key and is newer.
+    pub const SHADOWED: u16 = 0x4000;
+    /// The slot is in use.
+    pub const LIVE: u16 = 0x8000;
+}
+
+/// What a new conn is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct NewConn {
+    /// Protocol.
+    pub proto: Proto,
+    /// Client endpoint; port 0 in a template.
+    pub client: Endpoint,
+    /// Virtual endpoint, as the packet was addressed.
+    pub virt: Endpoint,
+    /// Address of the real server.
+    pub real: AddrId,
+    /// Port at the real server.
+    pub dport: u16,
+    /// FULL-NAT: the local endpoint.
+    pub local: Option<(AddrId, u16)>,
+    /// Its dest.
+    pub dest: DestId,
+    /// Method.
+    pub forwarding: Forwarding,
+}
+
+/// A live conn.
+#[derive(Clone, Copy)]
+pub struct Conn {
+    client: [u8; 16],
+    virt: [u8; 16],
+    cport: u16,
+    vport: u16,
+    dport: u16,
+    lport: u16,
+    real: AddrId,
+    local: AddrId,
+    /// Its dest.
+    pub dest: DestId,
+    /// Tick at which it expires.
+    pub(super) deadline: u32,
+    pub(super) next: u32,
+    pub(super) prev: u32,
+    control: u32,
+    controlled: u32,
+    /// Packets from the client, saturating.
+    pub in_pkts: u16,
+    pub(super) flags: u16,
+    proto: u8,
+    /// State number of its protocol's machine.
+    pub state: u8,
+}
+
+impl Conn {
+    pub(super) fn new(new: &NewConn) -> Conn {
+        let (local, lport) = new.local.unwrap_or((AddrId(0), 0));
+        let one_way = if new.forwarding.rewrites_replies() { 0 } else { flag::ONE_WAY };
+        Conn {
+            client: pack(new.client.addr),
+            virt: pack(new.virt.addr),
+            cport: new.client.port,
+            vport: new.virt.port,
+            dport: new.dport,
+            lport,
+            real: new.real,
+            local,
+            dest: new.dest,
+            deadline: 0,
+            next: NIL,
+            prev: NIL,
+            control: NIL,
+            controlled: 0,
+            in_pkts: 0,
+            flags: flag::LIVE | flag::INACTIVE | one_way | new.forwarding as u16,
+            proto: new.proto.0,
+            state: 0,
+        }
+    }
+
+    pub(super) fn vacant(next: u32) -> Conn {
+        let nobody = NewConn {
+            proto: Proto(0),
+            client: Endpoint::UNSPECIFIED,
+            virt: Endpoint::UNSPECIFIED,
+            real: AddrId(0),
+            dport: 0,
+            local: None,
+            dest: DestId(NIL),
+            forwarding: Forwarding::Nat,
+        };
+        Conn { flags: 0, next, ..Conn::new(&nobody) }
+    }
+
+    /// Protocol.
+    pub fn proto(&self) -> Proto {
+        Proto(self.proto)
+    }
+
+    /// Client endpoint.
+    pub fn client(&self) -> Endpoint {
+        Endpoint::new(unpack(&self.client), self.cport)
+    }
+
+    /// Virtual endpoint.
+    pub fn virt(&self) -> Endpoint {
+        Endpoint::new(unpack(&self.virt), self.vport)
+    }
+
+    /// Port at the real server.
+    pub fn dport(&self) -> u16 {
+        self.dport
+    }
+
+    /// Address of the real server, by index.
+    pub fn real(&self) -> AddrId {
+        self.real
+    }
+
+    /// Local address and port (FULL-NAT only).
+    pub fn local(&self) -> Option<(AddrId, u16)> {
+        (self.forwarding() == Forwarding::FullNat).then_some((self.local, self.lport))
+    }
+
+    /// Method.
+    pub fn forwarding(&self) -> Forwarding {
+        match self.flags & flag::METHOD {
+            2 => Forwarding::Tunnel,
+            3 => Forwarding::Direct,
+            5 => Forwarding::FullNat,
+            _ => Forwarding::Nat,
+        }
+    }
+
+    /// True while it counts as inactive at its dest.
+    pub fn is_inactive(&self) -> bool {
+        self.flags & flag::INACTIVE != 0
+    }
+
+    /// Says whether it counts as inactive; the dest's counters are the caller's.
+    pub fn set_inactive(&mut self, inactive: bool) {
+        self.set(flag::INACTIVE, inactive);
+    }
+
+    /// True if replies of the real server have not been seen here.
+    pub fn is_one_way(&self) -> bool {
+        self.flags & flag::ONE_WAY != 0
+    }
+
+    /// A reply was seen after all: the two-way state table holds from now on.
+    pub fn saw_reply(&mut self) {
+        self.set(flag::ONE_WAY, false);
+    }
+
+    pub(super) fn set(&mut self, bit: u16, on: bool) {
+        self.flags = if on { self.flags | bit } else { self.flags & !bit };
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.flags & flag::LIVE != 0
+    }
+
+    /// Key of a packet from the client.
+    #[inline]
+    pub(super) fn is_forward(&self, key: &Key) -> bool {
+        self.cport == key.src_port
+            && self.vport == key.dst_port
+            && self.client == key.src
+            && self.virt == key.dst
+            && self.kind() == key.kind
+    }
+
+    /// Key of a packet from the real server; `real` and `local` are the addresses behind the indices.
+    #[inline]
+    pub(super) fn is_reply(&self, key: &Key, real: &[u8; 16], local: &[u8; 16]) -> bool {
+        let (to, port) = match self.forwarding() {
+            Forwarding::FullNat => (local, self.lport),
+            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (&self.client, self.cport),
+        };
+        self.dport == key.src_port
+            && port == key.dst_port
+            && *real == key.src
+            && *to == key.dst
+            && self.kind() == key.kind
+            && self.flags & flag::SHADOWED == 0
+    }
+
+    pub(super) fn forward_key(&self) -> Key {
+        Key { src: self.client, dst: self.virt, src_port: self.cport, dst_port: self.vport, kind: self.kind() }
+    }
+
+    pub(super) fn reply_key(&self, real: &[u8; 16], local: &[u8; 16]) -> Key {
+        let (dst, dst_port) = match self.forwarding() {
+            Forwarding::FullNat => (*local, self.lport),
+            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (self.client, self.cport),
+        };
+        Key { src: *real, dst, src_port: self.dport, dst_port, kind: self.kind() }
+    }
+
+    pub(super) fn local_id(&self) -> AddrId {
+        self.local
+    }
+
+    fn kind(&self) -> u16 {
+        u16::from(self.proto) | self.flags & flag::TEMPLATE
+    }
+
+    /// The conn or template that controls this one.
+    pub fn control(&self) -> Option<ConnId> {
+        (self.control != NIL).then_some(ConnId(self.control))
+    }
+
+    /// How many conns this one controls.
+    pub fn controlled(&self) -> u32 {
+        self.controlled
+    }
+}
+
+/// What a packet or a record is found by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    pub src: [u8; 16],
+    pub dst: [u8; 16],
+    pub src_port: u16,
+    pub dst_port: u16,
+    /// Protocol, and the template bit.
+    pub kind: u16,
+}
+
+impl Key {
+    #[inline]
+    pub(super) fn new(proto: Proto, src: Endpoint, dst: Endpoint) -> Key {
+        Key {
+            src: pack(src.addr),
+            dst: pack(dst.addr),
+            src_port: src.port,
+            dst_port: dst.port,
+            kind: u16::from(proto.0),
+        }
+    }
+}
+
+/// The address behind a packed one, for callers that list conns.
+pub(super) fn address(packed: &[u8; 16]) -> IpAddr {
+    unpack(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_small() {
+        assert!(size_of::<Conn>() <= 76, "{} bytes", size_of::<Conn>());
+    }
+}

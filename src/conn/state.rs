@@ -1,0 +1,92 @@
+//! The states of a conn and how long each lasts, whatever its protocol.
+//!
+//! Pure: an event and a state in, a state out. Never moves counters or timers itself.
+
+use std::time::Duration;
+
+use super::tcp::{self, TcpState};
+use crate::base::Proto;
+use crate::wire::TcpFlags;
+
+/// Who sent a packet, as the state machine sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// From the client, and replies are seen too.
+    Input,
+    /// From the real server.
+    Output,
+    /// From the client, and replies are not seen (direct routing, tunnel).
+    InputOnly,
+}
+
+/// A conn's state with its name and weight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct State {
+    /// Name in listings.
+    pub name: &'static str,
+    /// Counts as ActiveConn.
+    pub active: bool,
+    /// Lives this long after its last packet.
+    pub timeout: Duration,
+}
+
+/// Settable timeouts (`ipvsadm --set`), in seconds; the kernel's defaults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// ESTABLISHED.
+    pub tcp: u32,
+    /// FIN_WAIT.
+    pub tcp_fin: u32,
+    /// UDP.
+    pub udp: u32,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts { tcp: 900, tcp_fin: 120, udp: 300 }
+    }
+}
+
+impl Timeouts {
+    /// Changes what is not 0, as `--set` does; conns follow at their next packet.
+    pub fn set(&mut self, tcp: u32, tcp_fin: u32, udp: u32) {
+        for (value, new) in [(&mut self.tcp, tcp), (&mut self.tcp_fin, tcp_fin), (&mut self.udp, udp)] {
+            if new != 0 {
+                *value = new;
+            }
+        }
+    }
+
+    /// The state behind a protocol's number.
+    pub fn state(&self, proto: Proto, number: u8) -> State {
+        match proto {
+            Proto::TCP => {
+                let state = TcpState::from_number(number);
+                State { name: state.name(), active: state.is_active(), timeout: self.tcp_timeout(state) }
+            }
+            Proto::UDP => State { name: "UDP", active: false, timeout: Duration::from_secs(u64::from(self.udp)) },
+            _ => State { name: "NONE", active: false, timeout: Duration::from_secs(60) },
+        }
+    }
+
+    fn tcp_timeout(&self, state: TcpState) -> Duration {
+        let secs = match state {
+            TcpState::Established => self.tcp,
+            TcpState::FinWait => self.tcp_fin,
+            TcpState::None => 2,
+            TcpState::SynSent | TcpState::TimeWait | TcpState::Listen | TcpState::SynAck => 120,
+            TcpState::SynRecv | TcpState::CloseWait => 60,
+            TcpState::Close => 10,
+            TcpState::LastAck => 30,
+        };
+        Duration::from_secs(u64::from(secs))
+    }
+}
+
+/// The next state of a conn after one packet; `flags` is given for TCP.
+pub fn next(proto: Proto, state: u8, event: Event, flags: Option<TcpFlags>) -> u8 {
+    match flags {
+        Some(flags) if proto == Proto::TCP => tcp::next(TcpState::from_number(state), event, flags) as u8,
+        Some(_) | None => state,
+    }
+}

@@ -1,0 +1,280 @@
+//! The flow table: a slab of records, one index for both directions, one wheel.
+//!
+//! Everything is reserved at the start; a full table refuses. The index is keyed (SipHash): clients choose keys.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use hashbrown::HashTable;
+
+use super::addresses::{AddrId, Addresses};
+use super::record::{Conn, Key, NIL, NewConn, address, flag};
+use super::wheel::{Wheel, moment_of, tick_at};
+use crate::base::{ConnId, Endpoint, Instant, Tuple};
+use std::net::IpAddr;
+
+/// Which side of its conn a packet belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// From the client.
+    Request,
+    /// From the real server.
+    Reply,
+}
+
+/// The table is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
+/// All live conns.
+pub struct ConnTable {
+    records: Vec<Conn>,
+    free: u32,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    wheel: Wheel,
+    addresses: Addresses,
+    max: usize,
+    live: usize,
+    one_way: usize,
+}
+
+impl ConnTable {
+    /// Room for `max` conns, reserved now.
+    pub fn new(max: usize, hasher: RandomState) -> ConnTable {
+        ConnTable {
+            records: Vec::with_capacity(max),
+            free: NIL,
+            index: HashTable::with_capacity(max * 2),
+            hasher,
+            wheel: Wheel::new(),
+            addresses: Addresses::default(),
+            max,
+            live: 0,
+            one_way: 0,
+        }
+    }
+
+    /// The index of a real or local address, for `NewConn`.
+    pub fn intern(&mut self, addr: IpAddr) -> Option<AddrId> {
+        self.addresses.intern(addr)
+    }
+
+    /// The address behind an index.
+    pub fn address(&self, id: AddrId) -> IpAddr {
+        address(self.addresses.packed(id))
+    }
+
+    /// Live conns.
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// True without conns.
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// A live conn.
+    #[inline]
+    pub fn get(&self, id: ConnId) -> &Conn {
+        &self.records[id.index()]
+    }
+
+    /// A live conn, to move its state.
+    #[inline]
+    pub fn get_mut(&mut self, id: ConnId) -> &mut Conn {
+        &mut self.records[id.index()]
+    }
+
+    /// Real server endpoint of a conn.
+    pub fn real(&self, conn: &Conn) -> Endpoint {
+        Endpoint::new(self.address(conn.real()), conn.dport())
+    }
+
+    /// Local endpoint of a FULL-NAT conn.
+    pub fn local(&self, conn: &Conn) -> Option<Endpoint> {
+        conn.local().map(|(addr, port)| Endpoint::new(self.address(addr), port))
+    }
+
+    /// All live conns, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
+        let records = self.records.iter().enumerate();
+        records.filter(|(_, conn)| conn.is_live()).map(|(index, conn)| (ConnId(index as u32), conn))
+    }
+
+    /// The conn a packet belongs to.
+    ///
+    /// Replies of direct routing and tunnels, where they pass here at all, come from the virtual address.
+    #[inline]
+    pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
+        let found = self.find(&Key::new(tuple.proto, tuple.src, tuple.dst));
+        if found.is_some() || self.one_way == 0 {
+            return found;
+        }
+        let (id, side) = self.find(&Key::new(tuple.proto, tuple.dst, tuple.src))?;
+        let one_way = !self.get(id).forwarding().rewrites_replies();
+        (side == Side::Request && one_way).then_some((id, Side::Reply))
+    }
+
+    #[inline]
+    fn find(&self, key: &Key) -> Option<(ConnId, Side)> {
+        let entry = self.index.find(self.hash(key), |entry| self.matches(*entry, key))?;
+        Some((ConnId(entry >> 1), if entry & 1 == 0 { Side::Request } else { Side::Reply }))
+    }
+
+    #[inline]
+    fn matches(&self, entry: u32, key: &Key) -> bool {
+        let conn = &self.records[(entry >> 1) as usize];
+        if entry & 1 == 0 {
+            return conn.is_forward(key);
+        }
+        conn.is_reply(key, self.addresses.packed(conn.real()), self.addresses.packed(conn.local_id()))
+    }
+
+    #[inline]
+    fn hash(&self, key: &Key) -> u64 {
+        hash(&self.hasher, key)
+    }
+
+    /// Adds a conn with a deadline. A newer conn with the same reply key hides the older one's replies.
+    pub fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, Full> {
+        let id = self.take_slot()?;
+        let mut conn = Conn::new(new);
+        conn.deadline = tick_at(now + timeout);
+        self.records[id.index()] = conn;
+        self.index_entry(&conn.forward_key(), id.0 << 1);
+        if new.forwarding.rewrites_replies() {
+            let key = self.reply_key(&conn);
+            if let Some((older, Side::Reply)) = self.find(&key) {
+                self.records[older.index()].set(flag::SHADOWED, true);
+            }
+            self.index_entry(&key, id.0 << 1 | 1);
+        } else {
+            self.one_way += 1;
+        }
+        self.wheel.insert(&mut self.records, id);
+        self.live += 1;
+        Ok(id)
+    }
+
+    /// True if packets that this local endpoint would receive belong to a conn already.
+    pub fn reply_is_taken(&self, tuple: &Tuple) -> bool {
+        self.find(&Key::new(tuple.proto, tuple.src, tuple.dst)).is_some()
+    }
+
+    fn take_slot(&mut self) -> Result<ConnId, Full> {
+        if self.free != NIL {
+            let id = ConnId(self.free);
+            self.free = self.records[id.index()].next;
+            return Ok(id);
+        }
+        if self.records.len() >= self.max {
+            return Err(Full);
+        }
+        self.records.push(Conn::vacant(NIL));
+        Ok(ConnId(self.records.len() as u32 - 1))
+    }
+
+    fn index_entry(&mut self, key: &Key, entry: u32) {
+        let (records, addresses, hasher) = (&self.records, &self.addresses, &self.hasher);
+        // Never called while there is room, and there is: the hasher of a rehash that tombstones may force.
+        self.index.insert_unique(hash(hasher, key), entry, |entry| {
+            hash(hasher, &key_of(&records[(entry >> 1) as usize], entry & 1, addresses))
+        });
+    }
+
+    fn reply_key(&self, conn: &Conn) -> Key {
+        key_of(conn, 1, &self.addresses)
+    }
+
+    /// Takes a conn out. Its dest's counters and local port are the caller's.
+    pub fn remove(&mut self, id: ConnId) {
+        self.wheel.remove(&mut self.records, id);
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: ConnId) {
+        let conn = self.records[id.index()];
+        debug_assert!(conn.is_live());
+        self.unindex(&conn.forward_key(), id.0 << 1);
+        if conn.forwarding().rewrites_replies() {
+            let key = self.reply_key(&conn);
+            self.unindex(&key, id.0 << 1 | 1);
+            self.uncover(&key);
+        } else {
+            self.one_way -= 1;
+        }
+        self.records[id.index()] = Conn::vacant(self.free);
+        self.free = id.0;
+        self.live -= 1;
+    }
+
+    fn unindex(&mut self, key: &Key, entry: u32) {
+        let hash = self.hash(key);
+        if let Ok(found) = self.index.find_entry(hash, |e| *e == entry) {
+            found.remove();
+        }
+    }
+
+    /// After a conn has gone, an older one that it hid answers for the reply key again.
+    fn uncover(&mut self, key: &Key) {
+        let (records, addresses) = (&self.records, &self.addresses);
+        let hidden = self.index.iter_hash(self.hash(key)).copied().find(|entry| {
+            let conn = &records[(entry >> 1) as usize];
+            entry & 1 == 1 && conn.flags & flag::SHADOWED != 0 && key_of(conn, 1, addresses) == *key
+        });
+        if let Some(entry) = hidden
+            && self.find(key).is_none()
+        {
+            self.records[(entry >> 1) as usize].set(flag::SHADOWED, false);
+        }
+    }
+
+    /// Restarts a conn's timer.
+    #[inline]
+    pub fn rearm(&mut self, id: ConnId, now: Instant, timeout: Duration) {
+        let deadline = tick_at(now + timeout);
+        let conn = &mut self.records[id.index()];
+        let earlier = deadline < conn.deadline;
+        conn.deadline = deadline;
+        if earlier {
+            self.wheel.remove(&mut self.records, id);
+            self.wheel.insert(&mut self.records, id);
+        }
+    }
+
+    /// When a conn expires if nothing more comes.
+    pub fn deadline(&self, conn: &Conn) -> Instant {
+        moment_of(conn.deadline)
+    }
+
+    /// Takes out the next conn whose time is over; the record is returned for the caller's bookkeeping.
+    pub fn expire_one(&mut self, now: Instant) -> Option<Conn> {
+        let id = self.wheel.pop_due(&mut self.records, now)?;
+        let conn = self.records[id.index()];
+        self.forget(id);
+        Some(conn)
+    }
+
+    /// When `expire_one` may have something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.wheel.next_due()
+    }
+}
+
+fn key_of(conn: &Conn, side: u32, addresses: &Addresses) -> Key {
+    if side == 0 {
+        return conn.forward_key();
+    }
+    conn.reply_key(addresses.packed(conn.real()), addresses.packed(conn.local_id()))
+}
+
+#[inline]
+fn hash(hasher: &RandomState, key: &Key) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write(&key.src);
+    state.write(&key.dst);
+    state.write_u64(u64::from(key.src_port) << 32 | u64::from(key.dst_port) << 16 | u64::from(key.kind));
+    state.finish()
+}

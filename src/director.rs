@@ -1,0 +1,289 @@
+//! The director: one frame in, frames out, every one accounted for.
+//!
+//! Sans-I/O: the frame, the time and the way out are arguments. Never reads a clock, a socket or a random source.
+
+mod admin;
+mod answer;
+mod icmp;
+mod pmtu;
+mod schedule;
+mod settings;
+mod transmit;
+
+use std::hash::RandomState;
+use std::net::IpAddr;
+
+pub use settings::Settings;
+
+use crate::base::{ConnId, DropReason, Instant, LinkId, Mac, Prefix, Tuple};
+use crate::conn::{ConnTable, Event, Side, Timeouts, next_state};
+use crate::forward::{Ends, LocalPorts};
+use crate::neigh::{Consumed, Egress, Router};
+use crate::service::Services;
+use crate::wire::arp::{Arp, ArpOp};
+use crate::wire::{self, Ip, L4, PacketBuf, Parsed};
+
+/// Everything between the links.
+pub struct Director {
+    /// Links, routes, neighbours and the ledger.
+    pub router: Router,
+    /// Services and dests.
+    pub services: Services,
+    /// Live conns.
+    pub conns: ConnTable,
+    /// Settings, named as the kernel's sysctls where it has them.
+    pub settings: Settings,
+    /// Conn timeouts (`--set`).
+    pub timeouts: Timeouts,
+    ports: LocalPorts,
+    locals: Vec<Prefix>,
+    pmtu: pmtu::PathMtus,
+    icmp_limit: answer::Limiter,
+    announcements: admin::Announcements,
+    warnings: admin::Warnings,
+    next_id: u16,
+    scratch: Option<Box<PacketBuf>>,
+    pieces: PacketBuf,
+}
+
+/// Where a packet belongs.
+enum Place {
+    /// To a conn.
+    Flow(ConnId, Side),
+    /// To an address of the director, and to no conn.
+    Here,
+    /// Elsewhere: it is only forwarded.
+    Through,
+}
+
+impl Director {
+    /// A director without links and services; `hasher` carries the key of the flow table, `seed` all other chance.
+    pub fn new(settings: Settings, hasher: RandomState, seed: u64) -> Director {
+        Director {
+            router: Router::default(),
+            services: Services::new(settings.sched.clone(), seed),
+            conns: ConnTable::new(settings.max_flows, hasher),
+            timeouts: Timeouts::default(),
+            ports: LocalPorts::default(),
+            locals: Vec::new(),
+            pmtu: pmtu::PathMtus::default(),
+            icmp_limit: answer::Limiter::new(settings.icmp_rate),
+            announcements: admin::Announcements::default(),
+            warnings: admin::Warnings::default(),
+            next_id: seed as u16,
+            scratch: Some(Box::new(PacketBuf::new())),
+            pieces: PacketBuf::new(),
+            settings,
+        }
+    }
+
+    /// Takes one frame from a link. What becomes of it is in the ledger.
+    pub fn ingress(&mut self, link: LinkId, buf: &mut PacketBuf, now: Instant, out: &mut impl Egress) {
+        self.router.ledger.rx += 1;
+        if let Err(reason) = self.frame(link, buf, now, out) {
+            log::trace!("dropped: {}", reason.name());
+            self.router.ledger.drop(reason);
+        }
+    }
+
+    /// The packet's path, from one end to the other.
+    fn frame(
+        &mut self,
+        link: LinkId,
+        buf: &mut PacketBuf,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        let to_us = self.is_for_us(link, buf)?;
+        let mut ip = match wire::parse(buf)? {
+            Parsed::Arp(arp) => return self.arp(link, &arp, now, out),
+            Parsed::Ip(ip) if to_us => ip,
+            Parsed::Ip(_) => return Err(DropReason::NotForUs),
+        };
+        buf.truncate(ip.end);
+        check_addresses(&ip)?;
+        if let L4::Icmp { kind, .. } = ip.l4
+            && wire::icmp::is_related(&ip, kind)
+            && let Some(done) = self.icmp_error(buf, &mut ip, now, out)
+        {
+            return done;
+        }
+        match self.place(&ip) {
+            Place::Flow(conn, Side::Request) => self.request(conn, buf, &mut ip, now, out),
+            Place::Flow(conn, Side::Reply) => self.reply(conn, buf, &mut ip, now, out),
+            Place::Here => self.schedule(buf, &mut ip, now, out),
+            Place::Through => self.forward(buf, &mut ip, now, out),
+        }
+    }
+
+    /// The destination MAC is ours (true) or a group's (false); anything else is somebody else's frame.
+    fn is_for_us(&self, link: LinkId, buf: &PacketBuf) -> Result<bool, DropReason> {
+        let (dst, _) = wire::macs(buf.frame())?;
+        match dst == self.router.link(link).mac {
+            true => Ok(true),
+            false if dst.is_multicast() => Ok(false),
+            false => Err(DropReason::NotForUs),
+        }
+    }
+
+    /// True for every address that the director answers for.
+    pub fn owns(&self, addr: IpAddr) -> bool {
+        self.services.is_vip(addr)
+            || self.router.owns(addr)
+            || self.locals.iter().any(|prefix| prefix.contains(addr))
+            || self.services.iter().any(|service| service.locals.contains(&addr))
+    }
+
+    fn place(&self, ip: &Ip) -> Place {
+        let here = |director: &Director| if director.owns(ip.dst) { Place::Here } else { Place::Through };
+        let Some(tuple) = ip.tuple().filter(|_| self.services.any(ip.family())) else { return here(self) };
+        match self.conns.lookup(&tuple) {
+            Some((conn, side)) => Place::Flow(conn, side),
+            None => here(self),
+        }
+    }
+
+    /// A packet from a client to the real server of its conn.
+    fn request(
+        &mut self,
+        id: ConnId,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        if self.is_reused(id, ip) {
+            self.end(id);
+            return self.schedule(buf, ip, now, out);
+        }
+        let dest = self.conns.get(id).dest;
+        if !self.services.server(dest).available {
+            return Err(DropReason::DestGone);
+        }
+        self.services.count_in(dest, ip.total_len());
+        let event = if self.conns.get(id).is_one_way() { Event::InputOnly } else { Event::Input };
+        self.advance(id, event, ip, now);
+        let conn = self.conns.get_mut(id);
+        conn.in_pkts = conn.in_pkts.saturating_add(1);
+        let ends = self.ends(id);
+        self.serve(&ends, buf, ip, now, out)
+    }
+
+    /// A packet from a real server to the client of its conn.
+    fn reply(
+        &mut self,
+        id: ConnId,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        let ends = self.ends(id);
+        // As the kernel does: a router's checks first, about the packet as the real server sent it.
+        let route = self.route_onward(buf, ip, ends.client.addr, now, out)?;
+        crate::forward::reply(buf, ip, &ends);
+        self.conns.get_mut(id).saw_reply();
+        let dest = self.conns.get(id).dest;
+        self.services.count_out(dest, ip.total_len());
+        self.advance(id, Event::Output, ip, now);
+        self.transmit(buf, ip, &route, now, out)
+    }
+
+    /// Moves a conn's state, its dest's counters and its timer.
+    fn advance(&mut self, id: ConnId, event: Event, ip: &Ip, now: Instant) {
+        let flags = match ip.l4 {
+            L4::Tcp { flags, .. } => Some(flags),
+            L4::Udp { .. } | L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => None,
+        };
+        let conn = self.conns.get_mut(id);
+        conn.state = next_state(conn.proto(), conn.state, event, flags);
+        let state = self.timeouts.state(conn.proto(), conn.state);
+        if conn.is_inactive() == state.active {
+            conn.set_inactive(!state.active);
+            let dest = conn.dest;
+            self.services.activity(dest, state.active);
+        }
+        self.conns.rearm(id, now, state.timeout);
+    }
+
+    fn ends(&self, id: ConnId) -> Ends {
+        let conn = self.conns.get(id);
+        let client = conn.client();
+        Ends {
+            forwarding: conn.forwarding(),
+            client,
+            virt: conn.virt(),
+            real: self.conns.real(conn),
+            peer: self.conns.local(conn).unwrap_or(client),
+        }
+    }
+
+    /// Takes a conn out before its time.
+    fn end(&mut self, id: ConnId) {
+        let conn = *self.conns.get(id);
+        self.conns.remove(id);
+        self.settle(&conn);
+    }
+
+    fn arp(&mut self, link: LinkId, arp: &Arp, now: Instant, out: &mut impl Egress) -> Result<(), DropReason> {
+        let (mac, addr) = (arp.sender.0, IpAddr::V4(arp.sender.1));
+        if mac.is_multicast() || mac == Mac::ZERO || self.owns(addr) {
+            return Err(DropReason::Arp);
+        }
+        let asked = arp.op == ArpOp::Request && self.owns(IpAddr::V4(arp.target.1));
+        let probe = arp.sender.1.is_unspecified();
+        let news = !probe && (self.router.neighbours.knows(link, addr) || asked);
+        if news {
+            self.router.learned(link, addr, mac, now, out);
+        }
+        if asked {
+            self.router.arp_reply(link, arp, out);
+            self.router.ledger.consume(Consumed::ArpRequest);
+            return Ok(());
+        }
+        if !news {
+            return Err(DropReason::Arp);
+        }
+        self.router.ledger.consume(Consumed::ArpReply);
+        Ok(())
+    }
+
+    /// Lets time pass: conns expire, neighbours are asked again, caches are cleaned.
+    pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
+        while let Some(conn) = self.conns.expire_one(now) {
+            self.settle(&conn);
+        }
+        self.router.tick(now, out);
+        self.announce_due(now, out);
+    }
+
+    /// When `tick` has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [self.conns.next_deadline(), self.router.next_deadline(), self.announcements.next()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Who takes a packet of this flow now, for tests and explanations.
+    pub fn conn_of(&self, tuple: &Tuple) -> Option<ConnId> {
+        self.conns.lookup(tuple).map(|(id, _)| id)
+    }
+}
+
+/// Addresses that may not appear on a link (RFC 1812 5.3.7, RFC 6890), and groups, which are not balanced.
+fn check_addresses(ip: &Ip) -> Result<(), DropReason> {
+    let martian = match (ip.src, ip.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            src.is_multicast() || src.is_broadcast() || src.is_loopback() || src.is_unspecified() || dst.is_loopback()
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let mapped = |addr: std::net::Ipv6Addr| addr.to_ipv4_mapped().is_some();
+            src.is_multicast() || src.is_loopback() || dst.is_loopback() || mapped(src) || mapped(dst)
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => true,
+    };
+    if martian {
+        return Err(DropReason::Martian);
+    }
+    let group = ip.dst.is_multicast() || ip.dst == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) || ip.dst.is_unspecified();
+    if group { Err(DropReason::NotForUs) } else { Ok(()) }
+}

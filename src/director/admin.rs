@@ -1,0 +1,111 @@
+//! The director as it is configured: commands, local prefixes, announcements, warnings.
+//!
+//! Never touches a packet of a client.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::Director;
+use crate::base::{Endpoint, Instant, LinkId, Prefix};
+use crate::neigh::Egress;
+use crate::service::command::{Command, Refused};
+
+/// An announcement is repeated once, for the first may meet a bridge port that does not forward yet.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
+/// Between two warnings of one kind.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Gratuitous ARP that is due.
+#[derive(Default)]
+pub(super) struct Announcements {
+    pending: Vec<(Instant, Ipv4Addr)>,
+}
+
+impl Announcements {
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.pending.iter().map(|(due, _)| *due).min()
+    }
+}
+
+/// Warnings from the data path, each kind at most once in ten seconds.
+#[derive(Default)]
+pub(super) struct Warnings {
+    table_full: Quiet,
+    no_port: Quiet,
+}
+
+#[derive(Default)]
+struct Quiet {
+    until: Instant,
+    silenced: u64,
+}
+
+impl Quiet {
+    /// How many were silenced since the last one that was allowed, if this one is.
+    fn allows(&mut self, now: Instant) -> Option<u64> {
+        if now < self.until {
+            self.silenced += 1;
+            return None;
+        }
+        self.until = now + QUIET;
+        Some(std::mem::take(&mut self.silenced))
+    }
+}
+
+impl Warnings {
+    pub(super) fn flow_table_full(&mut self, now: Instant, max: usize) {
+        if let Some(before) = self.table_full.allows(now) {
+            log::warn!("flow table full ({max} conns): new conns are refused ({before} more since the last warning); raise --max-flows");
+        }
+    }
+
+    pub(super) fn no_local_port(&mut self, now: Instant, real: Endpoint) {
+        if let Some(before) = self.no_port.allows(now) {
+            log::warn!("no local port left towards {real} ({before} more since the last warning); add --local-address");
+        }
+    }
+}
+
+impl Director {
+    /// Carries out an operator's command, as a whole or not at all; a new VIP is announced.
+    pub fn apply(&mut self, command: &Command, now: Instant) -> Result<(), Refused> {
+        let before: Vec<IpAddr> = self.own_addresses();
+        self.services.apply(command, now)?;
+        if let Command::SetTimeouts { tcp, tcp_fin, udp } = command {
+            self.timeouts.set(*tcp, *tcp_fin, *udp);
+        }
+        for addr in self.own_addresses().into_iter().filter(|addr| !before.contains(addr)) {
+            self.announce(addr, now);
+        }
+        Ok(())
+    }
+
+    /// Takes every address of a prefix for the director's own (a whole net of virtual addresses).
+    pub fn add_local_prefix(&mut self, prefix: Prefix) {
+        self.locals.push(prefix);
+    }
+
+    /// Announces the addresses of the links; virtual addresses are announced as they come.
+    pub fn announce_links(&mut self, now: Instant) {
+        let own: Vec<IpAddr> = self.router.links().flat_map(|(_, link)| &link.addresses).map(|p| p.addr).collect();
+        own.into_iter().for_each(|addr| self.announce(addr, now));
+    }
+
+    fn own_addresses(&self) -> Vec<IpAddr> {
+        self.services.vips().chain(self.services.iter().flat_map(|service| service.locals.clone())).collect()
+    }
+
+    fn announce(&mut self, addr: IpAddr, now: Instant) {
+        if let IpAddr::V4(addr) = addr {
+            self.announcements.pending.extend([(now, addr), (now + REPEAT_AFTER, addr)]);
+        }
+    }
+
+    pub(super) fn announce_due(&mut self, now: Instant, out: &mut impl Egress) {
+        while let Some(place) = self.announcements.pending.iter().position(|(due, _)| *due <= now) {
+            let (_, addr) = self.announcements.pending.swap_remove(place);
+            let links: Vec<LinkId> = self.router.links().map(|(id, _)| id).collect();
+            links.into_iter().for_each(|link| self.router.announce(link, addr, out));
+        }
+    }
+}

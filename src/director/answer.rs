@@ -1,0 +1,136 @@
+//! What the director says itself: echo replies, resets, ICMP errors.
+//!
+//! Never an error about an error, never about a group's packet, never more than the limit per second.
+
+use std::net::IpAddr;
+
+use super::Director;
+use crate::base::{DropReason, Instant, Proto};
+use crate::neigh::{Consumed, Egress};
+use crate::wire::icmp::{self, Complaint};
+use crate::wire::{ETH_LEN, Fragment, Ip, L4, PacketBuf, tcp};
+
+/// A token bucket: `rate` a second, bursts of 50 (the kernel's `icmp_msgs_burst`).
+pub(super) struct Limiter {
+    rate: u32,
+    tokens: f64,
+    last: Instant,
+}
+
+impl Limiter {
+    const BURST: f64 = 50.0;
+
+    pub(super) fn new(rate: u32) -> Limiter {
+        Limiter { rate, tokens: Limiter::BURST, last: Instant::START }
+    }
+
+    fn allows(&mut self, now: Instant) -> bool {
+        if self.rate == 0 {
+            return true;
+        }
+        let earned = now.since(self.last).as_secs_f64() * f64::from(self.rate);
+        self.last = now;
+        self.tokens = (self.tokens + earned).min(Limiter::BURST);
+        if self.tokens < 1.0 {
+            return false;
+        }
+        self.tokens -= 1.0;
+        true
+    }
+}
+
+impl Director {
+    /// A packet to an address of ours that no service wants: what a host's own stack would say.
+    pub(super) fn answer(
+        &mut self,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        match ip.l4 {
+            L4::Icmp { kind, .. } if icmp::is_echo_request(ip, kind) => self.echo(buf, ip, now, out),
+            L4::Icmp { .. } => Err(DropReason::LocalIcmp),
+            L4::Tcp { .. } => {
+                let mut reset = self.scratch.take().unwrap_or_default();
+                if tcp::reset_for(&mut reset, buf.frame(), ip) {
+                    self.send_back(&mut reset, ip.src, now, out);
+                }
+                self.scratch = Some(reset);
+                Err(DropReason::LocalClosed)
+            }
+            L4::Udp { .. } => {
+                self.complain(Complaint::PortUnreachable, buf, ip, now, out);
+                Err(DropReason::LocalClosed)
+            }
+            L4::Sctp { .. } | L4::Other | L4::Truncated => {
+                // Hosts with tunnel handlers answer "port" for a tunnel that is not configured.
+                let complaint = match ip.proto {
+                    Proto::IPIP | Proto::IPV6 | Proto::GRE => Complaint::PortUnreachable,
+                    _ => Complaint::ProtocolUnreachable,
+                };
+                self.complain(complaint, buf, ip, now, out);
+                Err(DropReason::LocalClosed)
+            }
+        }
+    }
+
+    fn echo(&mut self, buf: &PacketBuf, ip: &Ip, now: Instant, out: &mut impl Egress) -> Result<(), DropReason> {
+        if !icmp::checksum_is_right(buf.frame(), ip) {
+            return Err(DropReason::BadIcmp);
+        }
+        let id = self.fresh_id();
+        let mut reply = self.scratch.take().unwrap_or_default();
+        icmp::echo_reply(&mut reply, buf.frame(), ip, id);
+        self.send_back(&mut reply, ip.src, now, out);
+        self.scratch = Some(reply);
+        self.router.ledger.consume(Consumed::Echo);
+        Ok(())
+    }
+
+    /// Tells the sender of a packet why it went no further; the packet itself is the caller's to count.
+    pub(super) fn complain(
+        &mut self,
+        complaint: Complaint,
+        buf: &PacketBuf,
+        ip: &Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) {
+        let about_error = matches!(ip.l4, L4::Icmp { kind, .. } if icmp::is_error(ip, kind));
+        if ip.fragment == Fragment::Later || about_error {
+            return;
+        }
+        self.complain_as(complaint, &buf.frame()[ETH_LEN..ip.end], ip.dst, ip.src, now, out);
+    }
+
+    /// Writes an error about `about`; it seems to come from `about_dst` if that is ours.
+    pub(super) fn complain_as(
+        &mut self,
+        complaint: Complaint,
+        about: &[u8],
+        about_dst: IpAddr,
+        to: IpAddr,
+        now: Instant,
+        out: &mut impl Egress,
+    ) {
+        let limited = !matches!(complaint, Complaint::TooBig(_) | Complaint::Raw(3, 4, _));
+        let Ok(route) = self.router.route(to) else { return };
+        let own = self.router.source(route.link, route.next_hop);
+        let Some(source) = Some(about_dst).filter(|addr| self.owns(*addr)).or(own) else { return };
+        if limited && !self.icmp_limit.allows(now) {
+            return;
+        }
+        let id = self.fresh_id();
+        let mut error = self.scratch.take().unwrap_or_default();
+        icmp::error(&mut error, complaint, about, source, to, id);
+        self.router.send_own(&mut error, &route, now, out);
+        self.scratch = Some(error);
+    }
+
+    fn send_back(&mut self, buf: &mut PacketBuf, to: IpAddr, now: Instant, out: &mut impl Egress) {
+        if let Ok(route) = self.router.route(to) {
+            self.router.send_own(buf, &route, now, out);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! From a decided packet to frames on a link: TTL, packet size, encapsulation, cutting.
+//!
+//! The one place where a packet becomes several. Never chooses a server.
+
+use std::net::IpAddr;
+
+use super::Director;
+use crate::base::{DropReason, Family, Instant};
+use crate::conn::Forwarding;
+use crate::forward::{self, Ends};
+use crate::neigh::{Consumed, Egress, Route};
+use crate::wire::icmp::Complaint;
+use crate::wire::{Fragments, Gso, Ip, L4, PacketBuf, Segments, decrement_ttl, encap, finish_checksum};
+
+/// A tunnel whose packets could be no larger than this is not used (RFC 791).
+const LEAST_MTU: u16 = 68;
+
+impl Director {
+    /// Sends a request (or an error about a reply) to the real server by the conn's method.
+    pub(super) fn serve(
+        &mut self,
+        ends: &Ends,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        let route = self.route_to_server(ends, buf, ip, now, out)?;
+        forward::request(buf, ip, ends);
+        self.by_method(ends, buf, ip, &route, now, out)
+    }
+
+    /// Sends what is already rewritten to a real server, wrapped if it is behind a tunnel.
+    pub(super) fn by_method(
+        &mut self,
+        ends: &Ends,
+        buf: &mut PacketBuf,
+        ip: &Ip,
+        route: &Route,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        match ends.forwarding {
+            Forwarding::Tunnel => self.tunnel(ends.real.addr, buf, ip, route, now, out),
+            Forwarding::Nat | Forwarding::FullNat | Forwarding::Direct => self.transmit(buf, ip, route, now, out),
+        }
+    }
+
+    /// The way to a real server for a packet that may go there; its TTL is one less afterwards.
+    pub(super) fn route_to_server(
+        &mut self,
+        ends: &Ends,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<Route, DropReason> {
+        let route = self.router.route(ends.real.addr).inspect_err(|_| {
+            self.complain(Complaint::HostUnreachable, buf, ip, now, out);
+        })?;
+        self.spend_ttl(buf, ip, now, out)?;
+        let mtu = match ends.forwarding {
+            Forwarding::Tunnel => self.tunnel_mtu(ends.real.addr, &route, now)?,
+            Forwarding::Nat | Forwarding::FullNat | Forwarding::Direct => route.mtu,
+        };
+        let may_cut = !ip.dont_fragment || (ends.forwarding == Forwarding::Tunnel && !self.settings.pmtu_disc);
+        let is_icmp = matches!(ip.l4, L4::Icmp { .. });
+        if ip.wire_len(buf) > usize::from(mtu) && !may_cut && !is_icmp {
+            self.complain(Complaint::TooBig(mtu), buf, ip, now, out);
+            return Err(DropReason::TooBig);
+        }
+        Ok(route)
+    }
+
+    /// The largest packet that fits into the tunnel to a real server.
+    fn tunnel_mtu(&mut self, real: IpAddr, route: &Route, now: Instant) -> Result<u16, DropReason> {
+        let path = self.pmtu.get(real, now).unwrap_or(route.mtu).min(route.mtu);
+        self.pmtu.used(real, path);
+        let mtu = path.saturating_sub(encap::IPIP_LEN as u16);
+        if mtu < LEAST_MTU { Err(DropReason::TooBig) } else { Ok(mtu) }
+    }
+
+    /// A router's duties towards a packet that goes on to `to`: a way, a TTL, a size.
+    pub(super) fn route_onward(
+        &mut self,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        to: IpAddr,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<Route, DropReason> {
+        let route = self.router.route(to).inspect_err(|_| {
+            self.complain(Complaint::NetUnreachable, buf, ip, now, out);
+        })?;
+        if ip.ttl > 1 && ip.wire_len(buf) > usize::from(route.mtu) && ip.dont_fragment {
+            self.complain(Complaint::TooBig(route.mtu), buf, ip, now, out);
+            return Err(DropReason::TooBig);
+        }
+        self.spend_ttl(buf, ip, now, out)?;
+        Ok(route)
+    }
+
+    fn spend_ttl(
+        &mut self,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        if ip.ttl <= 1 {
+            self.complain(Complaint::TimeExceeded, buf, ip, now, out);
+            return Err(DropReason::TtlExceeded);
+        }
+        decrement_ttl(buf, ip);
+        Ok(())
+    }
+
+    /// A packet that belongs to no service: this is also a router.
+    pub(super) fn forward(
+        &mut self,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        let route = self.route_onward(buf, ip, ip.dst, now, out)?;
+        self.transmit(buf, ip, &route, now, out)
+    }
+
+    /// Writes a finished packet, cut where it is too large for the link (it may be: the size was judged before).
+    pub(super) fn transmit(
+        &mut self,
+        buf: &mut PacketBuf,
+        ip: &Ip,
+        route: &Route,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        if ip.wire_len(buf) <= usize::from(route.mtu) {
+            return self.router.send(buf, route, now, out);
+        }
+        if buf.vnet.gso == Gso::None {
+            finish_checksum(buf, ip);
+            return self.fragment(buf, ip, route, now, out);
+        }
+        self.each_segment(buf, ip, |director, piece, segment| {
+            if let Err(reason) = director.fragment(piece, segment, route, now, out) {
+                director.router.ledger.drop(reason);
+            }
+        })
+    }
+
+    /// Calls `each` with every packet that a superframe stands for; they count as generated.
+    fn each_segment(
+        &mut self,
+        buf: &mut PacketBuf,
+        ip: &Ip,
+        mut each: impl FnMut(&mut Director, &mut PacketBuf, &Ip),
+    ) -> Result<(), DropReason> {
+        let mut piece = self.scratch.take().unwrap_or_default();
+        let mut segments = Segments::new(buf, ip);
+        while let Some(segment) = segments.next_into(buf, ip, &mut piece) {
+            self.router.ledger.generated += 1;
+            each(self, &mut piece, &segment);
+        }
+        self.scratch = Some(piece);
+        self.router.ledger.consume(Consumed::Segmented);
+        Ok(())
+    }
+
+    fn fragment(
+        &mut self,
+        buf: &mut PacketBuf,
+        ip: &Ip,
+        route: &Route,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        let mtu = usize::from(route.mtu);
+        if ip.total_len() <= mtu {
+            return self.router.send(buf, route, now, out);
+        }
+        if ip.family() == Family::V6 {
+            return Err(DropReason::TooBig);
+        }
+        let mut fragments = Fragments::new(buf, ip, mtu).ok_or(DropReason::TooBig)?;
+        while fragments.next_into(buf, ip, &mut self.pieces) {
+            self.router.send_own(&mut self.pieces, route, now, out);
+        }
+        self.router.ledger.consume(Consumed::Fragmented);
+        Ok(())
+    }
+
+    /// Wraps a packet for a real server behind an IP tunnel; superframes are cut first, for no device cuts them inside.
+    fn tunnel(
+        &mut self,
+        real: IpAddr,
+        buf: &mut PacketBuf,
+        ip: &Ip,
+        route: &Route,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        if buf.vnet.gso == Gso::None {
+            finish_checksum(buf, ip);
+            return self.wrap(real, buf, ip, route, now, out);
+        }
+        self.each_segment(buf, ip, |director, piece, segment| {
+            if let Err(reason) = director.wrap(real, piece, segment, route, now, out) {
+                director.router.ledger.drop(reason);
+            }
+        })
+    }
+
+    fn wrap(
+        &mut self,
+        real: IpAddr,
+        buf: &mut PacketBuf,
+        inner: &Ip,
+        route: &Route,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        let source = self.router.source(route.link, route.next_hop).ok_or(DropReason::NoRoute)?;
+        let id = self.fresh_id();
+        let inner = Ip { dont_fragment: inner.dont_fragment && self.settings.pmtu_disc, ..*inner };
+        encap::ipip(buf, &inner, source, real, id)?;
+        let outer = crate::wire::ip_packet(buf.frame())?;
+        self.fragment(buf, &outer, route, now, out)
+    }
+
+    /// The next IP identification for a packet without one (RFC 6864: unique within its lifetime, no more).
+    pub(super) fn fresh_id(&mut self) -> u16 {
+        self.next_id = self.next_id.wrapping_add(1);
+        self.next_id
+    }
+}

@@ -1,0 +1,99 @@
+//! Local ports for FULL-NAT: one pool for each local address, protocol and real server.
+//!
+//! The real server tells conns apart by local endpoint alone, so each server can have all ports of an address.
+//! The port freed last is reused last: the server may still hold it in TIME_WAIT. Never hands out a port twice.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::base::{Endpoint, Proto};
+
+/// First local port, as in LVS's FULL-NAT patch; below are the ports of services.
+const FIRST: u16 = 5000;
+/// Last local port.
+const LAST: u16 = 65535;
+
+#[derive(Default)]
+struct Pool {
+    /// Ports handed out once at least: `FIRST .. FIRST + fresh`.
+    fresh: u32,
+    /// Freed ports, the one freed first in front.
+    freed: VecDeque<u16>,
+}
+
+/// All pools.
+#[derive(Default)]
+pub struct LocalPorts {
+    pools: HashMap<(IpAddr, Proto, Endpoint), Pool>,
+}
+
+impl LocalPorts {
+    /// Ports of one pool.
+    pub const PER_POOL: usize = (LAST - FIRST) as usize + 1;
+
+    /// A free port of `local` towards a real server; `None` if all are in use.
+    pub fn take(&mut self, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u16> {
+        let pool = self.pools.entry((local, proto, real)).or_default();
+        if (pool.fresh as usize) < LocalPorts::PER_POOL {
+            let port = FIRST + pool.fresh as u16;
+            pool.fresh += 1;
+            return Some(port);
+        }
+        pool.freed.pop_front()
+    }
+
+    /// Gives a port back.
+    pub fn give_back(&mut self, local: IpAddr, proto: Proto, real: Endpoint, port: u16) {
+        let pool = self.pools.get_mut(&(local, proto, real));
+        debug_assert!(pool.is_some(), "a port of a pool that was never used");
+        if let Some(pool) = pool {
+            pool.freed.push_back(port);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+    use std::collections::HashSet;
+
+    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1));
+
+    fn real(last: u8) -> Endpoint {
+        Endpoint::new(IpAddr::from([10, 0, 0, last]), 80)
+    }
+
+    #[test]
+    fn a_port_freed_last_is_reused_last() {
+        let mut ports = LocalPorts::default();
+        let all: Vec<u16> = std::iter::from_fn(|| ports.take(LOCAL, Proto::TCP, real(1))).collect();
+        assert_eq!(all.len(), LocalPorts::PER_POOL);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+        for port in [7000, 6000, 8000] {
+            ports.give_back(LOCAL, Proto::TCP, real(1), port);
+        }
+        let again: Vec<_> = (0..4).map(|_| ports.take(LOCAL, Proto::TCP, real(1))).collect();
+        assert_eq!(again, [Some(7000), Some(6000), Some(8000), None]);
+        assert_eq!(ports.take(LOCAL, Proto::TCP, real(2)), Some(FIRST), "another server has its own pool");
+    }
+
+    #[test]
+    fn no_port_is_held_twice_over_random_use() {
+        let mut ports = LocalPorts::default();
+        let mut rng = Rng::seeded(5);
+        let mut held = Vec::new();
+        for _ in 0..200_000 {
+            if held.is_empty() || rng.below(100) < 55 {
+                match ports.take(LOCAL, Proto::UDP, real(1)) {
+                    Some(port) => held.push(port),
+                    None => assert_eq!(held.len(), LocalPorts::PER_POOL),
+                }
+            } else {
+                let port = held.swap_remove(rng.below(held.len() as u64) as usize);
+                ports.give_back(LOCAL, Proto::UDP, real(1), port);
+            }
+        }
+        assert_eq!(held.iter().collect::<HashSet<_>>().len(), held.len());
+    }
+}

@@ -1,0 +1,43 @@
+//! ICMP errors that concern a conn: the outer addresses and the quoted packet are both translated.
+//!
+//! The quoted L4 checksum is left as it is, as in IPVS. Never answers an error with an error.
+
+use super::Ends;
+use crate::conn::Forwarding;
+use crate::wire::icmp::{self, Quote};
+use crate::wire::{End, Ip, PacketBuf, set_address};
+
+/// An error about a request, on its way to the client: it seems to come from the virtual address.
+///
+/// The source becomes the virtual address even if a router in between sent it.
+pub fn about_request(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends) {
+    match ends.forwarding {
+        Forwarding::Nat | Forwarding::FullNat => {
+            set_address(buf, ip, End::Source, ends.virt.addr);
+            icmp::set_quoted(buf, quote, End::Destination, ends.virt);
+        }
+        Forwarding::Direct | Forwarding::Tunnel => return,
+    }
+    if ends.forwarding == Forwarding::FullNat {
+        set_address(buf, ip, End::Destination, ends.client.addr);
+        icmp::set_quoted(buf, quote, End::Source, ends.client);
+    }
+    icmp::set_checksum(buf, ip);
+}
+
+/// An error about a reply, on its way to the real server, which knows its own address only.
+pub fn about_reply(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends) {
+    match ends.forwarding {
+        Forwarding::Nat | Forwarding::FullNat => {
+            set_address(buf, ip, End::Destination, ends.real.addr);
+            icmp::set_quoted(buf, quote, End::Source, ends.real);
+        }
+        Forwarding::Direct | Forwarding::Tunnel => return,
+    }
+    if ends.forwarding == Forwarding::FullNat {
+        // The real server knows no way to the client's side but through the local address.
+        set_address(buf, ip, End::Source, ends.peer.addr);
+        icmp::set_quoted(buf, quote, End::Destination, ends.peer);
+    }
+    icmp::set_checksum(buf, ip);
+}

@@ -1,0 +1,113 @@
+//! What became of every frame: `rx + generated = tx + consumed + dropped + held`, at every moment.
+//!
+//! Counts only; never decides.
+
+use std::fmt;
+
+use crate::base::DropReason;
+
+/// How a frame ended well without being sent on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consumed {
+    /// An ARP request for an address of ours; answered.
+    ArpRequest,
+    /// An ARP answer or announcement that told us something.
+    ArpReply,
+    /// An echo request to us; answered.
+    Echo,
+    /// A superframe, cut into segments that are counted as generated.
+    Segmented,
+    /// A packet cut into fragments that are counted as generated.
+    Fragmented,
+    /// An error about one of our tunnel packets; told on to the client.
+    TunnelError,
+}
+
+impl Consumed {
+    /// Every kind, in the order of the ledger.
+    pub const ALL: [Consumed; 6] = [
+        Consumed::ArpRequest,
+        Consumed::ArpReply,
+        Consumed::Echo,
+        Consumed::Segmented,
+        Consumed::Fragmented,
+        Consumed::TunnelError,
+    ];
+
+    /// Name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Consumed::ArpRequest => "arp-request",
+            Consumed::ArpReply => "arp-reply",
+            Consumed::Echo => "echo-request",
+            Consumed::Segmented => "segmented",
+            Consumed::Fragmented => "fragmented",
+            Consumed::TunnelError => "tunnel-error",
+        }
+    }
+}
+
+/// The counters.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ledger {
+    /// Frames read.
+    pub rx: u64,
+    /// Frames made here: ARP, ICMP errors, answers, segments, fragments.
+    pub generated: u64,
+    /// Frames written.
+    pub tx: u64,
+    /// Frames that wait for ARP now.
+    pub held: u64,
+    consumed: [u64; Consumed::ALL.len()],
+    dropped: [u64; DropReason::ALL.len()],
+}
+
+impl Default for Ledger {
+    fn default() -> Ledger {
+        Ledger { rx: 0, generated: 0, tx: 0, held: 0, consumed: [0; 6], dropped: [0; DropReason::ALL.len()] }
+    }
+}
+
+impl Ledger {
+    /// One frame consumed.
+    pub fn consume(&mut self, how: Consumed) {
+        self.consumed[how as usize] += 1;
+    }
+
+    /// One frame dropped.
+    pub fn drop(&mut self, why: DropReason) {
+        self.dropped[why as usize] += 1;
+    }
+
+    /// Frames consumed in a way.
+    pub fn consumed(&self, how: Consumed) -> u64 {
+        self.consumed[how as usize]
+    }
+
+    /// Frames dropped for a reason.
+    pub fn dropped(&self, why: DropReason) -> u64 {
+        self.dropped[why as usize]
+    }
+
+    /// True if every frame is accounted for.
+    pub fn balances(&self) -> bool {
+        let consumed: u64 = self.consumed.iter().sum();
+        let dropped: u64 = self.dropped.iter().sum();
+        self.rx + self.generated == self.tx + consumed + dropped + self.held
+    }
+}
+
+impl fmt::Display for Ledger {
+    /// One line per name, `ledger: NAME COUNT`; kinds and reasons that never happened are left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ledger: rx {}\nledger: generated {}\nledger: tx {}", self.rx, self.generated, self.tx)?;
+        write!(f, "\nledger: held {}", self.held)?;
+        for how in Consumed::ALL.iter().filter(|how| self.consumed(**how) > 0) {
+            write!(f, "\nledger: consumed.{} {}", how.name(), self.consumed(*how))?;
+        }
+        for why in DropReason::ALL.iter().filter(|why| self.dropped(**why) > 0) {
+            write!(f, "\nledger: dropped.{} {}", why.name(), self.dropped(*why))?;
+        }
+        Ok(())
+    }
+}

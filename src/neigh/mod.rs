@@ -1,0 +1,227 @@
+//! The way out: routes, neighbours, packets that wait for an answer, and the ledger of what became of each frame.
+//!
+//! Takes a finished packet and a destination; never edits anything behind the Ethernet header.
+
+mod cache;
+mod hold;
+mod ledger;
+mod routes;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+pub use cache::{MAX_NEIGHBOURS, Neighbours};
+pub use ledger::{Consumed, Ledger};
+pub use routes::{Route, Routes};
+
+use crate::base::{DropReason, Family, Instant, LinkId, Mac, Prefix};
+use crate::wire::arp::{self, Arp, ArpOp};
+use crate::wire::{PacketBuf, set_macs};
+use cache::{Ask, Resolved};
+use hold::Hold;
+
+/// Where frames leave the core.
+pub trait Egress {
+    /// Writes a frame; an error is the reason for which it is lost.
+    fn transmit(&mut self, link: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason>;
+}
+
+/// One TAP as the core sees it.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Name, for people.
+    pub name: String,
+    /// The director's own MAC there.
+    pub mac: Mac,
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// Own addresses with their prefixes, the primary one first.
+    pub addresses: Vec<Prefix>,
+}
+
+/// Links, routes, neighbours and the ledger.
+pub struct Router {
+    links: Vec<Link>,
+    /// Destination to next hop.
+    pub routes: Routes,
+    /// Next hop to MAC.
+    pub neighbours: Neighbours,
+    hold: Hold,
+    /// What became of every frame.
+    pub ledger: Ledger,
+    scratch: PacketBuf,
+}
+
+impl Default for Router {
+    fn default() -> Router {
+        Router {
+            links: Vec::new(),
+            routes: Routes::default(),
+            neighbours: Neighbours::default(),
+            hold: Hold::default(),
+            ledger: Ledger::default(),
+            scratch: PacketBuf::new(),
+        }
+    }
+}
+
+impl Router {
+    /// Adds a link; its prefixes become on-link routes.
+    pub fn add_link(&mut self, link: Link) -> LinkId {
+        let id = LinkId(self.links.len() as u8);
+        for prefix in &link.addresses {
+            self.routes.add(*prefix, None, id);
+        }
+        self.links.push(link);
+        id
+    }
+
+    /// A link by its id.
+    pub fn link(&self, id: LinkId) -> &Link {
+        &self.links[id.index()]
+    }
+
+    /// All links with their ids.
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.links.iter().enumerate().map(|(index, link)| (LinkId(index as u8), link))
+    }
+
+    /// True for an address of a link.
+    pub fn owns(&self, addr: IpAddr) -> bool {
+        self.links.iter().any(|link| link.addresses.iter().any(|prefix| prefix.addr == addr))
+    }
+
+    /// The way to an address, with the source address and packet size that belong to it.
+    pub fn route(&self, to: IpAddr) -> Result<Route, DropReason> {
+        let (link, next_hop) = self.routes.lookup(to).ok_or(DropReason::NoRoute)?;
+        Ok(Route { link, next_hop, mtu: self.link(link).mtu })
+    }
+
+    /// The own address that packets to `next_hop` on a link come from.
+    pub fn source(&self, link: LinkId, next_hop: IpAddr) -> Option<IpAddr> {
+        let family = Family::of(next_hop);
+        let addresses = &self.link(link).addresses;
+        let near = addresses.iter().find(|prefix| prefix.contains(next_hop));
+        near.or_else(|| addresses.iter().find(|prefix| Family::of(prefix.addr) == family)).map(|prefix| prefix.addr)
+    }
+
+    /// Frames a finished packet and writes it, or keeps it until its next hop has answered.
+    ///
+    /// Counts it as sent or held; an error is for the caller to count.
+    pub fn send(
+        &mut self,
+        buf: &mut PacketBuf,
+        route: &Route,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        match self.neighbours.resolve(route.link, route.next_hop, now) {
+            Resolved::At(mac) => self.write(buf, route.link, mac, out),
+            Resolved::AtPerhaps(mac, ask) => {
+                self.ask(ask, out);
+                self.write(buf, route.link, mac, out)
+            }
+            Resolved::Unknown(ask) => {
+                if let Some(ask) = ask {
+                    self.ask(ask, out);
+                }
+                self.hold.keep(route, buf)?;
+                self.ledger.held += 1;
+                Ok(())
+            }
+            Resolved::Silent => Err(DropReason::NeighbourUnreachable),
+        }
+    }
+
+    /// Sends a frame that the director made itself; a failure is counted here.
+    pub fn send_own(&mut self, buf: &mut PacketBuf, route: &Route, now: Instant, out: &mut impl Egress) {
+        self.ledger.generated += 1;
+        if let Err(reason) = self.send(buf, route, now, out) {
+            self.ledger.drop(reason);
+        }
+    }
+
+    fn write(&mut self, buf: &mut PacketBuf, link: LinkId, to: Mac, out: &mut impl Egress) -> Result<(), DropReason> {
+        set_macs(buf, to, self.links[link.index()].mac);
+        out.transmit(link, buf)?;
+        self.ledger.tx += 1;
+        Ok(())
+    }
+
+    /// A neighbour has shown its MAC: packets that waited for it leave.
+    pub fn learned(&mut self, link: LinkId, addr: IpAddr, mac: Mac, now: Instant, out: &mut impl Egress) {
+        self.neighbours.confirm(link, addr, mac, now);
+        while let Some(kept) = self.hold.take(link, addr) {
+            self.ledger.held -= 1;
+            let mut buf = std::mem::take(&mut self.scratch);
+            kept.restore(&mut buf);
+            if let Err(reason) = self.write(&mut buf, link, mac, out) {
+                self.ledger.drop(reason);
+            }
+            self.scratch = buf;
+        }
+    }
+
+    /// Answers an ARP request for an own address.
+    pub fn arp_reply(&mut self, link: LinkId, request: &Arp, out: &mut impl Egress) {
+        let mac = self.links[link.index()].mac;
+        let reply = Arp { op: ArpOp::Reply, sender: (mac, request.target.1), target: request.sender };
+        self.send_arp(link, request.sender.0, &reply, out);
+    }
+
+    /// Tells everybody on a link that an address is here (gratuitous ARP, RFC 5227 section 3).
+    pub fn announce(&mut self, link: LinkId, addr: Ipv4Addr, out: &mut impl Egress) {
+        let mac = self.links[link.index()].mac;
+        let arp = Arp { op: ArpOp::Request, sender: (mac, addr), target: (Mac::ZERO, addr) };
+        self.send_arp(link, Mac::BROADCAST, &arp, out);
+    }
+
+    fn ask(&mut self, ask: Ask, out: &mut impl Egress) {
+        let IpAddr::V4(target) = ask.addr else { return };
+        let Some(IpAddr::V4(source)) = self.source(ask.link, ask.addr) else { return };
+        let mac = self.links[ask.link.index()].mac;
+        let arp = Arp { op: ArpOp::Request, sender: (mac, source), target: (Mac::ZERO, target) };
+        self.send_arp(ask.link, ask.to, &arp, out);
+    }
+
+    fn send_arp(&mut self, link: LinkId, to: Mac, arp: &Arp, out: &mut impl Egress) {
+        arp::build(&mut self.scratch, to, arp);
+        self.ledger.generated += 1;
+        match out.transmit(link, &mut self.scratch) {
+            Ok(()) => self.ledger.tx += 1,
+            Err(reason) => self.ledger.drop(reason),
+        }
+    }
+
+    /// Repeats questions that were not answered, gives up on neighbours that stay silent.
+    pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
+        while let Some(due) = self.neighbours.due(now) {
+            match due {
+                cache::Due::Ask(ask) => self.ask(ask, out),
+                cache::Due::GaveUp(link, addr) => {
+                    log::warn!("{}: {addr} does not answer ARP", self.link(link).name);
+                    self.drop_held(link, addr, DropReason::NeighbourUnreachable);
+                }
+            }
+        }
+    }
+
+    fn drop_held(&mut self, link: LinkId, addr: IpAddr, reason: DropReason) {
+        while self.hold.take(link, addr).is_some() {
+            self.ledger.held -= 1;
+            self.ledger.drop(reason);
+        }
+    }
+
+    /// The end of the run: what still waits is dropped by name.
+    pub fn shut_down(&mut self) {
+        while self.hold.take_any().is_some() {
+            self.ledger.held -= 1;
+            self.ledger.drop(DropReason::Shutdown);
+        }
+    }
+
+    /// When `tick` has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.neighbours.next_due()
+    }
+}

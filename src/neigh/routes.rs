@@ -1,0 +1,66 @@
+//! The director's own routing table: on-link prefixes, static routes, a default gateway.
+//!
+//! Longest prefix first. Never looks at the host's table.
+
+use std::net::IpAddr;
+
+use crate::base::{LinkId, Prefix};
+
+/// Where a packet goes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// The link it leaves by.
+    pub link: LinkId,
+    /// Who gets it there: the destination itself or a gateway.
+    pub next_hop: IpAddr,
+    /// Largest IP packet of the link.
+    pub mtu: u16,
+}
+
+/// Destination prefixes with the way to each.
+#[derive(Default)]
+pub struct Routes {
+    /// Longest prefix first.
+    entries: Vec<(Prefix, Option<IpAddr>, LinkId)>,
+}
+
+impl Routes {
+    /// Adds a route; without `via` the destinations are on the link itself.
+    pub fn add(&mut self, to: Prefix, via: Option<IpAddr>, link: LinkId) {
+        let place = self.entries.partition_point(|(prefix, _, _)| prefix.len >= to.len);
+        self.entries.insert(place, (to, via, link));
+    }
+
+    /// Link and next hop for an address.
+    pub fn lookup(&self, to: IpAddr) -> Option<(LinkId, IpAddr)> {
+        let (_, via, link) = self.entries.iter().find(|(prefix, _, _)| prefix.contains(to))?;
+        Some((*link, via.unwrap_or(to)))
+    }
+
+    /// True if the address is a neighbour: reached without a gateway.
+    pub fn is_on_link(&self, to: IpAddr) -> bool {
+        self.lookup(to).is_some_and(|(_, next_hop)| next_hop == to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let mut routes = Routes::default();
+        let gateway: IpAddr = "10.0.0.1".parse().unwrap();
+        let (a, b) = (LinkId(0), LinkId(1));
+        routes.add("0.0.0.0/0".parse().unwrap(), Some(gateway), a);
+        routes.add("10.0.0.2/24".parse().unwrap(), None, a);
+        routes.add("10.0.0.128/25".parse().unwrap(), None, b);
+        let at = |addr: &str| routes.lookup(addr.parse().unwrap());
+        assert_eq!(at("10.0.0.9"), Some((a, "10.0.0.9".parse().unwrap())));
+        assert_eq!(at("10.0.0.200"), Some((b, "10.0.0.200".parse().unwrap())));
+        assert_eq!(at("192.0.2.1"), Some((a, gateway)));
+        assert_eq!(at("2001:db8::1"), None);
+        assert!(routes.is_on_link("10.0.0.9".parse().unwrap()));
+        assert!(!routes.is_on_link("192.0.2.1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,164 @@
+//! Editing a packet in place: addresses, ports, TTL, MACs, each with its checksums.
+//!
+//! ```text
+//! checksum complete   adjusted by the difference (RFC 1624): what came corrupt leaves corrupt
+//! checksum partial    the field is the pseudo-header's sum: addresses move it, ports do not
+//! UDP checksum 0      a whole checksum is made, as IPVS does
+//! ```
+//! Never changes a packet's length and never judges it.
+
+use std::net::IpAddr;
+
+use super::parse::{ETH_LEN, Ip, L4};
+use super::{PacketBuf, checksum};
+use crate::base::{Endpoint, Mac, Proto};
+
+/// Which end of a packet is rewritten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Source address and port.
+    Source,
+    /// Destination address and port.
+    Destination,
+}
+
+/// Sets the MACs of a frame; the ethertype follows the IP version.
+pub fn set_macs(buf: &mut PacketBuf, dst: Mac, src: Mac) {
+    let frame = buf.frame_mut();
+    frame[..6].copy_from_slice(&dst.0);
+    frame[6..12].copy_from_slice(&src.0);
+    let ethertype: u16 = if frame[ETH_LEN] >> 4 == 6 { 0x86dd } else { 0x0800 };
+    frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+}
+
+/// Takes one from the TTL or hop limit, which must be above 0.
+pub fn decrement_ttl(buf: &mut PacketBuf, ip: &mut Ip) {
+    let frame = buf.frame_mut();
+    ip.ttl -= 1;
+    match ip.dst {
+        IpAddr::V4(_) => {
+            let old = [ip.ttl + 1, frame[ETH_LEN + 9]];
+            frame[ETH_LEN + 8] = ip.ttl;
+            let new = [ip.ttl, old[1]];
+            update_field(frame, ETH_LEN + 10, &old, &new);
+        }
+        IpAddr::V6(_) => frame[ETH_LEN + 7] = ip.ttl,
+    }
+}
+
+/// Points one end of a packet (TCP, UDP, SCTP) at another endpoint of the same family.
+///
+/// `ip` is the packet as it stands and is kept true.
+pub fn set_endpoint(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: Endpoint) {
+    fill_udp_checksum(buf, ip);
+    set_address(buf, ip, end, to.addr);
+    set_port(buf, ip, end, to.port);
+}
+
+/// Sets one address, the IPv4 header checksum and the L4 checksum that covers it.
+pub fn set_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) {
+    let partial = buf.vnet.needs_csum;
+    let frame = buf.frame_mut();
+    match to {
+        IpAddr::V4(addr) => {
+            let at = ETH_LEN + if end == End::Source { 12 } else { 16 };
+            let (old, new) = (take::<4>(frame, at), addr.octets());
+            frame[at..at + 4].copy_from_slice(&new);
+            update_field(frame, ETH_LEN + 10, &old, &new);
+            update_l4(frame, ip, partial, &old, &new);
+        }
+        IpAddr::V6(addr) => {
+            let at = ETH_LEN + if end == End::Source { 8 } else { 24 };
+            let (old, new) = (take::<16>(frame, at), addr.octets());
+            frame[at..at + 16].copy_from_slice(&new);
+            update_l4(frame, ip, partial, &old, &new);
+        }
+    }
+    match end {
+        End::Source => ip.src = to,
+        End::Destination => ip.dst = to,
+    }
+}
+
+fn set_port(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: u16) {
+    let partial = buf.vnet.needs_csum;
+    let port = match &mut ip.l4 {
+        L4::Tcp { sport, dport, .. } | L4::Udp { sport, dport } | L4::Sctp { sport, dport } => match end {
+            End::Source => sport,
+            End::Destination => dport,
+        },
+        L4::Icmp { .. } | L4::Other | L4::Truncated => return,
+    };
+    if *port == to {
+        return;
+    }
+    *port = to;
+    let frame = buf.frame_mut();
+    let at = ip.l4_at + if end == End::Source { 0 } else { 2 };
+    let (old, new) = (take::<2>(frame, at), to.to_be_bytes());
+    frame[at..at + 2].copy_from_slice(&new);
+    if !partial {
+        // Under a partial checksum the ports are summed later, by whoever completes it.
+        update_l4(frame, ip, false, &old, &new);
+    }
+}
+
+/// Makes the checksum of a UDP datagram that came without one (IPv4 only; not of a fragment).
+fn fill_udp_checksum(buf: &mut PacketBuf, ip: &Ip) {
+    let at = ip.l4_at + 6;
+    if !matches!(ip.l4, L4::Udp { .. }) || buf.vnet.needs_csum || take::<2>(buf.frame(), at) != [0, 0] {
+        return;
+    }
+    let (src, dst, l4_at, end) = (ip.src, ip.dst, ip.l4_at, ip.end);
+    let frame = buf.frame_mut();
+    let whole = checksum::add(checksum::pseudo(src, dst, Proto::UDP, end - l4_at), checksum::sum(&frame[l4_at..end]));
+    frame[at..at + 2].copy_from_slice(&nonzero(!whole).to_be_bytes());
+}
+
+/// Completes a partial checksum, so that the packet can stand alone.
+pub fn finish_checksum(buf: &mut PacketBuf, ip: &Ip) {
+    if !buf.vnet.needs_csum {
+        return;
+    }
+    let (start, at) = (ip.l4_at, ip.l4_at + usize::from(buf.vnet.csum_offset));
+    let frame = buf.frame_mut();
+    // The field holds the pseudo-header's sum, so summing the whole of layer 4 includes it.
+    let value = !checksum::sum(&frame[start..ip.end]);
+    let value = if ip.proto == Proto::UDP { nonzero(value) } else { value };
+    frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
+    buf.vnet = Default::default();
+}
+
+fn update_l4(frame: &mut [u8], ip: &Ip, partial: bool, old: &[u8], new: &[u8]) {
+    let at = match ip.l4 {
+        L4::Tcp { .. } => ip.l4_at + 16,
+        L4::Udp { .. } => ip.l4_at + 6,
+        // ICMPv6 covers the addresses, ICMP and SCTP do not.
+        L4::Icmp { .. } if ip.proto == Proto::ICMP6 => ip.l4_at + 2,
+        L4::Icmp { .. } | L4::Sctp { .. } | L4::Other | L4::Truncated => return,
+    };
+    if partial {
+        let field = u16::from_be_bytes(take(frame, at));
+        frame[at..at + 2].copy_from_slice(&checksum::shift(field, old, new).to_be_bytes());
+        return;
+    }
+    update_field(frame, at, old, new);
+    if ip.proto == Proto::UDP && take::<2>(frame, at) == [0, 0] {
+        frame[at..at + 2].copy_from_slice(&[0xff, 0xff]);
+    }
+}
+
+fn update_field(frame: &mut [u8], at: usize, old: &[u8], new: &[u8]) {
+    let field = u16::from_be_bytes(take(frame, at));
+    frame[at..at + 2].copy_from_slice(&checksum::update(field, old, new).to_be_bytes());
+}
+
+fn nonzero(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
+fn take<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&frame[at..at + N]);
+    out
+}

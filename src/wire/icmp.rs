@@ -1,0 +1,288 @@
+//! ICMP and ICMPv6: errors a router owes, echo answers, and the packet quoted inside an error.
+//!
+//! Builds and reads; never decides whether an answer is due, and never limits its rate.
+
+use std::net::IpAddr;
+
+use etherparse::{Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice};
+
+use super::parse::{ETH_LEN, Ip};
+use super::{PacketBuf, checksum};
+use crate::base::{Endpoint, Family, Proto, Tuple};
+
+/// TTL of what the director itself says (RFC 1700).
+pub const DEFAULT_TTL: u8 = 64;
+/// An ICMP error is at most this long (RFC 1812 4.3.2.3).
+const ERROR_LIMIT: usize = 576;
+/// An ICMPv6 error is at most this long (RFC 4443 2.4).
+const ERROR_LIMIT6: usize = 1280;
+
+/// What a router or host tells a sender.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Complaint {
+    /// TTL or hop limit used up.
+    TimeExceeded,
+    /// No route.
+    NetUnreachable,
+    /// No answer from the next hop.
+    HostUnreachable,
+    /// Nothing takes this protocol.
+    ProtocolUnreachable,
+    /// Nothing listens there.
+    PortUnreachable,
+    /// Does not fit; the next link takes this many bytes.
+    TooBig(u16),
+    /// An IPv4 type, code and second word as they came, passed on to somebody else.
+    Raw(u8, u8, u32),
+}
+
+impl Complaint {
+    /// Type, code and the header's second word (RFC 792, RFC 4443).
+    fn header(self, family: Family) -> (u8, u8, u32) {
+        match (family, self) {
+            (_, Complaint::Raw(kind, code, word)) => (kind, code, word),
+            (Family::V4, Complaint::TimeExceeded) => (11, 0, 0),
+            (Family::V4, Complaint::NetUnreachable) => (3, 0, 0),
+            (Family::V4, Complaint::HostUnreachable) => (3, 1, 0),
+            (Family::V4, Complaint::ProtocolUnreachable) => (3, 2, 0),
+            (Family::V4, Complaint::PortUnreachable) => (3, 3, 0),
+            (Family::V4, Complaint::TooBig(mtu)) => (3, 4, u32::from(mtu)),
+            (Family::V6, Complaint::TimeExceeded) => (3, 0, 0),
+            (Family::V6, Complaint::NetUnreachable) => (1, 0, 0),
+            (Family::V6, Complaint::HostUnreachable) => (1, 3, 0),
+            // Parameter problem, unrecognized next header, pointing at the first header's field.
+            (Family::V6, Complaint::ProtocolUnreachable) => (4, 1, 6),
+            (Family::V6, Complaint::PortUnreachable) => (1, 4, 0),
+            (Family::V6, Complaint::TooBig(mtu)) => (2, 0, u32::from(mtu)),
+        }
+    }
+}
+
+/// Writes an error about the IP packet `about` (from its IP header on), MACs left open.
+///
+/// The quote is cut so that the whole stays within what every path takes.
+pub fn error(out: &mut PacketBuf, complaint: Complaint, about: &[u8], src: IpAddr, dst: IpAddr, id: u16) {
+    let family = Family::of(dst);
+    let (header, limit) = match family {
+        Family::V4 => (20, ERROR_LIMIT),
+        Family::V6 => (40, ERROR_LIMIT6),
+    };
+    let quote = &about[..about.len().min(limit - header - 8)];
+    let (kind, code, word) = complaint.header(family);
+    let tos = match family {
+        // Precedence "internetwork control", the rest from the packet (RFC 1812 4.3.2.5).
+        Family::V4 => (about[1] & 0x1e) | 0xc0,
+        Family::V6 => 0,
+    };
+    let frame = out.reset(ETH_LEN + header + 8 + quote.len());
+    let body = &mut frame[ETH_LEN + header..];
+    body[0] = kind;
+    body[1] = code;
+    body[4..8].copy_from_slice(&word.to_be_bytes());
+    body[8..].copy_from_slice(quote);
+    let sum = match family {
+        Family::V4 => checksum::sum(body),
+        Family::V6 => checksum::add(checksum::pseudo(src, dst, Proto::ICMP6, body.len()), checksum::sum(body)),
+    };
+    body[2..4].copy_from_slice(&(!sum).to_be_bytes());
+    let proto = if family == Family::V4 { Proto::ICMP } else { Proto::ICMP6 };
+    ip_header(frame, &Header { src, dst, proto, ttl: DEFAULT_TTL, tos, id, dont_fragment: false });
+}
+
+/// The fields of an IP header that a builder chooses.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address, of the same family.
+    pub dst: IpAddr,
+    /// Protocol of what follows.
+    pub proto: Proto,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// TOS or traffic class.
+    pub tos: u8,
+    /// IPv4 identification.
+    pub id: u16,
+    /// IPv4 DF.
+    pub dont_fragment: bool,
+}
+
+/// Writes an IP header at `ETH_LEN` of a frame whose length is already final.
+pub fn ip_header(frame: &mut [u8], fields: &Header) {
+    let packet = &mut frame[ETH_LEN..];
+    let total = packet.len();
+    match (fields.src, fields.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let header = &mut packet[..20];
+            header.fill(0);
+            header[0] = 0x45;
+            header[1] = fields.tos;
+            header[2..4].copy_from_slice(&(total as u16).to_be_bytes());
+            header[4..6].copy_from_slice(&fields.id.to_be_bytes());
+            header[6] = if fields.dont_fragment { 0x40 } else { 0 };
+            header[8] = fields.ttl;
+            header[9] = fields.proto.0;
+            header[12..16].copy_from_slice(&src.octets());
+            header[16..20].copy_from_slice(&dst.octets());
+            let sum = !checksum::sum(header);
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let header = &mut packet[..40];
+            header.fill(0);
+            header[0] = 0x60 | (fields.tos >> 4);
+            header[1] = fields.tos << 4;
+            header[4..6].copy_from_slice(&((total - 40) as u16).to_be_bytes());
+            header[6] = fields.proto.0;
+            header[7] = fields.ttl;
+            header[8..24].copy_from_slice(&src.octets());
+            header[24..40].copy_from_slice(&dst.octets());
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+            debug_assert!(false, "a header has one family");
+        }
+    }
+}
+
+/// True for an echo request of either family.
+pub fn is_echo_request(ip: &Ip, kind: u8) -> bool {
+    (ip.proto == Proto::ICMP && kind == 8) || (ip.proto == Proto::ICMP6 && kind == 128)
+}
+
+/// True for types that report an error about another packet (RFC 1122 3.2.2; RFC 4443 2.1).
+pub fn is_error(ip: &Ip, kind: u8) -> bool {
+    match ip.proto {
+        Proto::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
+        _ => kind < 128,
+    }
+}
+
+/// True for the errors that IPVS relates to a conn: IPv4 unreachable, quench, time exceeded; every ICMPv6 error.
+pub fn is_related(ip: &Ip, kind: u8) -> bool {
+    match ip.proto {
+        Proto::ICMP => matches!(kind, 3 | 4 | 11),
+        _ => kind < 128,
+    }
+}
+
+/// Turns an echo request into its reply, in place; MACs left open.
+pub fn echo_reply(out: &mut PacketBuf, request: &[u8], ip: &Ip, id: u16) {
+    let len = ip.end - ip.l4_at;
+    let header = if ip.family() == Family::V4 { 20 } else { 40 };
+    let frame = out.reset(ETH_LEN + header + len);
+    let body = &mut frame[ETH_LEN + header..];
+    body.copy_from_slice(&request[ip.l4_at..ip.end]);
+    let old = [body[0], body[1]];
+    body[0] = if ip.family() == Family::V4 { 0 } else { 129 };
+    // The pseudo-header's sum does not change when its two addresses change places.
+    let sum = checksum::update(u16::from_be_bytes([body[2], body[3]]), &old, &[body[0], body[1]]);
+    body[2..4].copy_from_slice(&sum.to_be_bytes());
+    let fields =
+        Header { src: ip.dst, dst: ip.src, proto: ip.proto, ttl: DEFAULT_TTL, tos: ip.tos, id, dont_fragment: false };
+    ip_header(frame, &fields);
+}
+
+/// True if the ICMP checksum of a whole message is right.
+pub fn checksum_is_right(frame: &[u8], ip: &Ip) -> bool {
+    let body = &frame[ip.l4_at..ip.end];
+    let sum = match ip.family() {
+        Family::V4 => checksum::sum(body),
+        Family::V6 => checksum::add(checksum::pseudo(ip.src, ip.dst, ip.proto, body.len()), checksum::sum(body)),
+    };
+    sum == 0xffff
+}
+
+/// Makes the ICMP checksum anew after the message was edited.
+pub fn set_checksum(buf: &mut PacketBuf, ip: &Ip) {
+    let frame = buf.frame_mut();
+    frame[ip.l4_at + 2..ip.l4_at + 4].fill(0);
+    let body = &frame[ip.l4_at..ip.end];
+    let sum = match ip.family() {
+        Family::V4 => checksum::sum(body),
+        Family::V6 => checksum::add(checksum::pseudo(ip.src, ip.dst, ip.proto, body.len()), checksum::sum(body)),
+    };
+    frame[ip.l4_at + 2..ip.l4_at + 4].copy_from_slice(&(!sum).to_be_bytes());
+}
+
+/// A packet quoted by an error, perhaps cut short.
+#[derive(Clone, Copy, Debug)]
+pub struct Quote {
+    /// Where its IP header starts in the frame.
+    pub at: usize,
+    /// Where its L4 header starts.
+    pub l4_at: usize,
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Protocol.
+    pub proto: Proto,
+    /// IPv4 DF.
+    pub dont_fragment: bool,
+    /// Both ports, if the quote reaches that far and it is no later fragment.
+    pub ports: Option<(u16, u16)>,
+}
+
+impl Quote {
+    /// The flow of the quoted packet, as it was sent.
+    pub fn tuple(&self) -> Option<Tuple> {
+        let (sport, dport) = self.ports.filter(|_| self.proto.has_ports())?;
+        Some(Tuple { proto: self.proto, src: Endpoint::new(self.src, sport), dst: Endpoint::new(self.dst, dport) })
+    }
+}
+
+/// Reads the packet that an ICMP error quotes (its IP header stands 8 bytes into the message).
+pub fn quote(frame: &[u8], ip: &Ip) -> Option<Quote> {
+    quote_at(frame, ip.l4_at + 8, ip.end)
+}
+
+/// Reads a perhaps incomplete IP packet that starts at `at` and ends, as far as it is there, at `end`.
+pub fn quote_at(frame: &[u8], at: usize, end: usize) -> Option<Quote> {
+    let packet = frame.get(at..end)?;
+    let (src, dst, proto, header, later, dont_fragment) = match packet.first()? >> 4 {
+        4 => {
+            let header = Ipv4HeaderSlice::from_slice(packet).ok()?;
+            let later = u16::from(header.fragments_offset()) != 0;
+            let (src, dst) = (IpAddr::V4(header.source_addr()), IpAddr::V4(header.destination_addr()));
+            (src, dst, header.protocol().0, header.slice().len(), later, header.dont_fragment())
+        }
+        6 => {
+            let header = Ipv6HeaderSlice::from_slice(packet).ok()?;
+            let (extensions, next, rest) = Ipv6ExtensionsSlice::from_slice(header.next_header(), &packet[40..]).ok()?;
+            let (src, dst) = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
+            let later = extensions.is_fragmenting_payload();
+            (src, dst, next.0, packet.len() - rest.len(), later, true)
+        }
+        _ => return None,
+    };
+    let ports = packet.get(header..header + 4).filter(|_| !later);
+    let ports = ports.map(|p| (u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])));
+    Some(Quote { at, l4_at: at + header, src, dst, proto: Proto(proto), dont_fragment, ports })
+}
+
+/// Replaces one end of the quoted packet; its IP checksum is made anew, its L4 checksum left as it is.
+///
+/// The ICMP checksum must be set afterwards.
+pub fn set_quoted(buf: &mut PacketBuf, quote: &Quote, end: super::End, to: Endpoint) {
+    let source = end == super::End::Source;
+    let frame = buf.frame_mut();
+    match to.addr {
+        IpAddr::V4(addr) => {
+            let at = quote.at + if source { 12 } else { 16 };
+            frame[at..at + 4].copy_from_slice(&addr.octets());
+            let header = quote.at..quote.at + usize::from(frame[quote.at] & 0xf) * 4;
+            frame[quote.at + 10..quote.at + 12].fill(0);
+            let sum = !checksum::sum(&frame[header]);
+            frame[quote.at + 10..quote.at + 12].copy_from_slice(&sum.to_be_bytes());
+        }
+        IpAddr::V6(addr) => {
+            let at = quote.at + if source { 8 } else { 24 };
+            frame[at..at + 16].copy_from_slice(&addr.octets());
+        }
+    }
+    if quote.ports.is_some() && quote.proto.has_ports() {
+        let at = quote.l4_at + if source { 0 } else { 2 };
+        frame[at..at + 2].copy_from_slice(&to.port.to_be_bytes());
+    }
+}
