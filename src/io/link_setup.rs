@@ -44,7 +44,10 @@ pub fn open(config: &LinkConfig) -> Result<Link, LinkError> {
     let (device, with_vnet) = open_device(asked)?;
     let name = tun::AbstractDevice::tun_name(&device).unwrap_or_else(|_| asked.to_owned());
     let found = netlink.link(&name).and_then(|info| info.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)));
-    let tap = found.map_err(cannot("find the new", asked))?;
+    let mut tap = found.map_err(cannot("find the new", asked))?;
+    if before.is_none() {
+        raise_mac(&mut netlink, &mut tap).map_err(cannot("set the MAC of", asked))?;
+    }
     let mut link =
         Link { device, name, mtu: 0, tap_mac: tap.mac, with_vnet, offloads: Offloads::default(), undo: Vec::new() };
     if config.mac == tap.mac {
@@ -168,6 +171,12 @@ impl Link {
 fn cannot(what: &'static str, tap: &str) -> impl FnOnce(io::Error) -> LinkError {
     let tap = tap.to_owned();
     move |source| LinkError::Setup { tap, what, source }
+}
+
+/// A bridge takes over the lowest MAC of its ports, and with it the host's changes: ours must be the highest.
+fn raise_mac(netlink: &mut Netlink, tap: &mut LinkInfo) -> io::Result<()> {
+    tap.mac.0[0] = 0xfe;
+    netlink.set_mac(tap.index, tap.mac)
 }
 
 fn ipv6_switch(tap: &str) -> String {

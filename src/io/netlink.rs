@@ -125,6 +125,12 @@ impl Netlink {
         self.tell(request.attr(IFLA_MTU, &mtu.to_ne_bytes()))
     }
 
+    /// Sets the Ethernet address.
+    pub fn set_mac(&mut self, index: u32, mac: Mac) -> io::Result<()> {
+        let request = Request::new(libc::RTM_NEWLINK, REQUEST | ACK, &ifinfo(index, 0, 0));
+        self.tell(request.attr(IFLA_ADDRESS, &mac.0))
+    }
+
     /// Makes a device a port of the bridge `master`, or of none.
     pub fn set_master(&mut self, index: u32, master: Option<u32>) -> io::Result<()> {
         let request = Request::new(libc::RTM_NEWLINK, REQUEST | ACK, &ifinfo(index, 0, 0));
