@@ -6,6 +6,7 @@
 
 pub mod base;
 pub mod io;
+pub mod realserver;
 pub mod sched;
 pub mod service;
 pub mod wire;

@@ -139,7 +139,7 @@ impl fmt::Display for LinkError {
 impl std::error::Error for LinkError {}
 
 /// An error as the kernel's words alone, without std's "(os error 1)".
-struct Said<'a>(&'a io::Error);
+pub struct Said<'a>(pub &'a io::Error);
 
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

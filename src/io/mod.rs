@@ -6,13 +6,14 @@ mod clock;
 mod link;
 mod link_error;
 mod link_setup;
-pub mod netlink;
+pub(crate) mod netlink;
 mod nlmsg;
 mod signals;
-pub mod sys;
-pub mod sysctl;
+pub(crate) mod sys;
+pub(crate) mod sysctl;
 
 pub use clock::{Clock, random_bytes, random_u64};
 pub use link::{Link, LinkConfig, Offloads, ReadOutcome, WriteError};
 pub use link_error::LinkError;
+pub(crate) use link_error::Said;
 pub use signals::{Signal, Signals};
