@@ -6,9 +6,14 @@
 
 pub mod base;
 pub mod conn;
+pub mod ctl;
+pub mod daemon;
 pub mod director;
 pub mod forward;
+pub mod io;
 pub mod neigh;
+pub mod realserver;
+pub mod run;
 pub mod sched;
 pub mod service;
 pub mod wire;

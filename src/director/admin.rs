@@ -55,7 +55,9 @@ impl Quiet {
 impl Warnings {
     pub(super) fn flow_table_full(&mut self, now: Instant, max: usize) {
         if let Some(before) = self.table_full.allows(now) {
-            log::warn!("flow table full ({max} conns): new conns are refused ({before} more since the last warning); raise --max-flows");
+            log::warn!(
+                "flow table full ({max} conns): new conns are refused ({before} more since the last warning); raise --max-flows"
+            );
         }
     }
 

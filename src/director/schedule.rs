@@ -72,13 +72,7 @@ impl Director {
     }
 
     /// Makes the conn.
-    fn connect(
-        &mut self,
-        service: ServiceId,
-        dest: DestId,
-        tuple: &Tuple,
-        now: Instant,
-    ) -> Result<ConnId, DropReason> {
+    fn connect(&mut self, service: ServiceId, dest: DestId, tuple: &Tuple, now: Instant) -> Result<ConnId, DropReason> {
         let forwarding = match self.services.dest(dest).method {
             Method::Nat => Forwarding::Nat,
             Method::Direct => Forwarding::Direct,

@@ -113,9 +113,20 @@ impl Scheduler for Rr {
         let n = servers.len();
         for i in 0..n {
             let at = (self.0 + i) % n;
-            if servers.at(at).1.weight > 0 { self.0 = at + 1; return Some(servers.at(at).0); }
+            if servers.at(at).1.weight > 0 {
+                self.0 = at + 1;
+                return Some(servers.at(at).0);
+            }
         }
         None
     }
 }
-pub fn create(_name: &str, _flags: Flags, _servers: &Servers, _settings: &Settings) -> Option<Box<dyn Scheduler>> { Some(Box::new(Rr(0))) }
+pub fn create(_name: &str, _flags: Flags, _servers: &Servers, _settings: &Settings) -> Option<Box<dyn Scheduler>> {
+    Some(Box::new(Rr(0)))
+}
+pub fn names() -> Vec<&'static str> {
+    vec!["rr", "wrr"]
+}
+pub fn parse_flags(_s: &str, _f: &str) -> Result<Flags, String> {
+    Ok(Flags(0))
+}

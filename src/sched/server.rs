@@ -70,7 +70,17 @@ impl<'a> Servers<'a> {
 
 impl Server {
     pub fn vacant() -> Server {
-        Server { endpoint: Endpoint::UNSPECIFIED, weight: 0, last_weight: 0, active: 0, inactive: 0, upper: 0, lower: 0, overloaded: false, available: false }
+        Server {
+            endpoint: Endpoint::UNSPECIFIED,
+            weight: 0,
+            last_weight: 0,
+            active: 0,
+            inactive: 0,
+            upper: 0,
+            lower: 0,
+            overloaded: false,
+            available: false,
+        }
     }
     pub fn bind(&mut self, active: bool) {
         if active { self.active += 1 } else { self.inactive += 1 }
@@ -79,8 +89,19 @@ impl Server {
         if active { self.active -= 1 } else { self.inactive -= 1 }
     }
     pub fn set_activity(&mut self, active: bool) {
-        if active { self.active += 1; self.inactive -= 1 } else { self.active -= 1; self.inactive += 1 }
+        if active {
+            self.active += 1;
+            self.inactive -= 1
+        } else {
+            self.active -= 1;
+            self.inactive += 1
+        }
     }
-    pub fn set_weight(&mut self, weight: u32) { self.weight = weight; }
-    pub fn set_thresholds(&mut self, upper: u32, lower: u32) { self.upper = upper; self.lower = lower; }
+    pub fn set_weight(&mut self, weight: u32) {
+        self.weight = weight;
+    }
+    pub fn set_thresholds(&mut self, upper: u32, lower: u32) {
+        self.upper = upper;
+        self.lower = lower;
+    }
 }

@@ -1,0 +1,156 @@
+//! The loop: wait, drain each link with a budget, let time pass. Glue between `io` and the director.
+//!
+//! One thread, one clock reading per wake-up. Never decides anything about a packet.
+
+use std::io;
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token};
+
+use crate::base::{DropReason, Instant, LinkId};
+use crate::director::Director;
+use crate::io::{Clock, Link, ReadOutcome, Signal, Signals};
+use crate::neigh::Egress;
+use crate::wire::{self, PacketBuf};
+
+/// Frames read from one link before the others have their turn.
+const BUDGET: usize = 256;
+const SIGNALS: Token = Token(usize::MAX);
+
+/// Links and director, ready to run.
+pub struct Daemon {
+    director: Director,
+    wires: Wires,
+    /// Links that may hold more frames than were read: no event will tell.
+    hot: Vec<bool>,
+    clock: Clock,
+    poll: Poll,
+    signals: Signals,
+    buf: PacketBuf,
+}
+
+/// The links as the core's way out.
+struct Wires {
+    links: Vec<Link>,
+    /// The kernel refused a frame as invalid; said once.
+    told: bool,
+}
+
+impl Egress for Wires {
+    fn transmit(&mut self, link: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
+        let header_end = wire::header_end(frame);
+        let written = self.links[link.index()].write(frame, header_end);
+        if let Err(error) = written
+            && error.drop_reason() == DropReason::DeviceRefused
+            && !self.told
+        {
+            self.told = true;
+            log::error!("{}: {error}; this is a defect of tapvs, please report it", self.links[link.index()].name());
+        }
+        written.map_err(DropReason::from)
+    }
+}
+
+impl Daemon {
+    /// `links` in the order in which the director knows them.
+    pub fn new(director: Director, mut links: Vec<Link>, mut signals: Signals) -> io::Result<Daemon> {
+        let poll = Poll::new()?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        for (index, link) in links.iter_mut().enumerate() {
+            poll.registry().register(link, Token(index), Interest::READABLE)?;
+        }
+        Ok(Daemon {
+            director,
+            hot: vec![true; links.len()],
+            wires: Wires { links, told: false },
+            clock: Clock::start(),
+            poll,
+            signals,
+            buf: PacketBuf::new(),
+        })
+    }
+
+    /// Runs until a signal ends it or a device is taken away. The ledger is printed in any case.
+    pub fn run(mut self) -> io::Result<()> {
+        let now = self.clock.now();
+        self.director.announce_links(now);
+        self.director.tick(now, &mut self.wires);
+        log::info!("ready");
+        let ended = self.turn_until_stopped();
+        self.director.router.shut_down();
+        self.report();
+        ended
+    }
+
+    fn turn_until_stopped(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(64);
+        loop {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let mut signalled = false;
+            for event in &events {
+                match event.token() {
+                    SIGNALS => signalled = true,
+                    Token(link) => self.hot[link] = true,
+                }
+            }
+            let now = self.clock.now();
+            for link in 0..self.hot.len() {
+                if self.hot[link] {
+                    self.hot[link] = self.drain(LinkId(link as u8), now)?;
+                }
+            }
+            self.director.tick(now, &mut self.wires);
+            if signalled && self.obey_signals()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How long nothing is due; a link that was not drained is due now.
+    fn timeout(&self) -> Option<Duration> {
+        if self.hot.contains(&true) {
+            return Some(Duration::ZERO);
+        }
+        let due = self.director.next_deadline()?;
+        Some(due.since(self.clock.now()))
+    }
+
+    /// Reads and handles frames until there are none (false) or the budget is used up (true).
+    fn drain(&mut self, link: LinkId, now: Instant) -> io::Result<bool> {
+        for _ in 0..BUDGET {
+            match self.wires.links[link.index()].read(&mut self.buf)? {
+                ReadOutcome::Frame => self.director.ingress(link, &mut self.buf, now, &mut self.wires),
+                ReadOutcome::Empty => return Ok(false),
+                ReadOutcome::Gone => {
+                    let name = self.wires.links[link.index()].name();
+                    return Err(io::Error::other(format!("{name} was deleted; start tapvs again to make it anew")));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// True if the loop is to end.
+    fn obey_signals(&mut self) -> io::Result<bool> {
+        while let Some(signal) = self.signals.next_signal()? {
+            match signal {
+                Signal::Stop => {
+                    log::info!("stopping");
+                    return Ok(true);
+                }
+                Signal::Report => self.report(),
+                Signal::Reload => log::warn!("nothing to reload: this instance was configured by flags"),
+            }
+        }
+        Ok(false)
+    }
+
+    fn report(&self) {
+        eprintln!("{}", self.director.router.ledger);
+        eprintln!("ledger: conns {}", self.director.conns.len());
+    }
+}

@@ -1,0 +1,278 @@
+//! How a TAP is opened, and how each change to the host is remembered and undone.
+//!
+//! Never deletes a device that it did not create; what it created vanishes with the descriptor.
+
+use std::io;
+
+use log::{debug, warn};
+use tun::{Configuration, Layer};
+
+use super::link::{Link, LinkConfig, Offloads};
+use super::netlink::{LinkInfo, LinkKind, Netlink};
+use super::{LinkError, sys, sysctl};
+use crate::wire::VNET_LEN;
+
+/// The kernel's limit for a name, without its zero.
+const NAME_MAX: usize = 15;
+/// The largest MTU of a TAP: 65535 less the Ethernet header.
+const TAP_MTU_MAX: u32 = 65_521;
+
+/// One change to an adopted TAP, with what was there before.
+#[derive(Debug)]
+pub enum Undo {
+    /// It had this MTU.
+    Mtu(u32),
+    /// It was on no bridge.
+    Master,
+    /// It was down.
+    Up,
+    /// `disable_ipv6` had this value.
+    Ipv6(String),
+    /// Offloads and byte order: back to the kernel's defaults, or the next user would be sent superframes.
+    Offloads,
+}
+
+/// Opens the TAP and sets it up; on an error the half-made `Link` is dropped, which undoes it.
+pub fn open(config: &LinkConfig) -> Result<Link, LinkError> {
+    let asked = config.tap.as_deref().unwrap_or("tap%d");
+    check_name(asked)?;
+    let mut netlink = Netlink::open().map_err(cannot("ask the kernel about", asked))?;
+    let bridge = config.bridge.as_deref().map(|name| find_bridge(&mut netlink, name)).transpose()?;
+    let before = netlink.link(asked).map_err(cannot("ask the kernel about", asked))?;
+    check_adoptable(&mut netlink, before.as_ref(), bridge.as_ref())?;
+
+    let (device, with_vnet) = open_device(asked)?;
+    let name = tun::AbstractDevice::tun_name(&device).unwrap_or_else(|_| asked.to_owned());
+    let found = netlink.link(&name).and_then(|info| info.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)));
+    let mut tap = found.map_err(cannot("find the new", asked))?;
+    if before.is_none() {
+        raise_mac(&mut netlink, &mut tap).map_err(cannot("set the MAC of", asked))?;
+    }
+    let mut link =
+        Link { device, name, mtu: 0, tap_mac: tap.mac, with_vnet, offloads: Offloads::default(), undo: Vec::new() };
+    if config.mac == tap.mac {
+        return Err(LinkError::SameMac { tap: link.name.clone(), mac: config.mac });
+    }
+    link.set_up(&mut netlink, config, &tap, bridge.as_ref())?;
+    if before.is_none() {
+        link.undo.clear();
+    }
+    Ok(link)
+}
+
+/// Puts back what was changed, last change first. Nothing here may fail loudly: the program is ending.
+pub fn undo(link: &mut Link) {
+    if link.undo.is_empty() {
+        return;
+    }
+    let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link(&link.name)?, netlink)));
+    let Ok((Some(tap), mut netlink)) = found else {
+        return;
+    };
+    while let Some(change) = link.undo.pop() {
+        let result = match &change {
+            Undo::Mtu(mtu) => netlink.set_mtu(tap.index, *mtu),
+            Undo::Master => netlink.set_master(tap.index, None),
+            Undo::Up => netlink.set_down(tap.index),
+            Undo::Ipv6(value) => sysctl::write(&ipv6_switch(&link.name), value),
+            Undo::Offloads => {
+                sys::set_offloads(&link.device, 0).and_then(|()| sys::set_vnet_little_endian(&link.device, 0))
+            }
+        };
+        if let Err(error) = result {
+            warn!("{}: not put back as it was ({change:?}): {error}", link.name);
+        }
+    }
+}
+
+impl Link {
+    fn set_up(
+        &mut self,
+        netlink: &mut Netlink,
+        config: &LinkConfig,
+        tap: &LinkInfo,
+        bridge: Option<&LinkInfo>,
+    ) -> Result<(), LinkError> {
+        self.set_offloads(config).map_err(cannot("set the offloads of", &self.name))?;
+        self.silence_ipv6();
+        // Before it is on the bridge: the bridge would otherwise take over a smaller MTU.
+        let on = netlink.link_by_index(tap.master.unwrap_or(0)).ok().flatten();
+        self.set_mtu(netlink, config, tap, bridge.or(on.as_ref()))?;
+        if let Some(bridge) = bridge.filter(|bridge| tap.master != Some(bridge.index)) {
+            netlink.set_master(tap.index, Some(bridge.index)).map_err(cannot("put on its bridge", &self.name))?;
+            self.undo.push(Undo::Master);
+            if !bridge.up {
+                warn!("{}: bridge {} is down, so no frame will pass; take it up", self.name, bridge.name);
+            }
+        }
+        if !tap.up {
+            netlink.set_up(tap.index).map_err(cannot("take up", &self.name))?;
+            self.undo.push(Undo::Up);
+        }
+        Ok(())
+    }
+
+    fn set_offloads(&mut self, config: &LinkConfig) -> io::Result<()> {
+        self.undo.push(Undo::Offloads);
+        if self.with_vnet {
+            // A persistent TAP keeps the last user's values: say everything explicitly.
+            sys::set_vnet_header_len(&self.device, VNET_LEN as i32)?;
+            sys::set_vnet_little_endian(&self.device, 1)?;
+        }
+        use sys::offload::{CSUM, TSO_ECN, TSO4, TSO6, USO4, USO6};
+        const TCP: u32 = CSUM | TSO4 | TSO6;
+        let wanted: &[u32] = match config.offload && self.with_vnet {
+            true => &[TCP | TSO_ECN | USO4 | USO6, TCP | TSO_ECN, TCP, CSUM, 0],
+            false => &[0],
+        };
+        let mut result = Ok(());
+        for mask in wanted {
+            result = sys::set_offloads(&self.device, *mask);
+            if result.is_ok() {
+                self.offloads = Offloads::from_mask(*mask);
+                break;
+            }
+        }
+        result
+    }
+
+    /// The host must not speak IPv6 through its end of our wire. Where /proc is read-only it just stays chatty.
+    fn silence_ipv6(&mut self) {
+        let switch = ipv6_switch(&self.name);
+        match sysctl::read(&switch) {
+            Ok(value) if value == "1" => {}
+            Ok(value) => match sysctl::write(&switch, "1") {
+                Ok(()) => self.undo.push(Undo::Ipv6(value)),
+                Err(error) => debug!("{}: IPv6 stays on: {error}", self.name),
+            },
+            Err(error) => debug!("{}: no IPv6 to turn off: {error}", self.name),
+        }
+    }
+
+    fn set_mtu(
+        &mut self,
+        netlink: &mut Netlink,
+        config: &LinkConfig,
+        tap: &LinkInfo,
+        bridge: Option<&LinkInfo>,
+    ) -> Result<(), LinkError> {
+        let like_bridge = bridge.map(|bridge| bridge.mtu.min(TAP_MTU_MAX));
+        let mtu = config.mtu.map(u32::from).or(like_bridge).unwrap_or(tap.mtu);
+        if mtu != tap.mtu {
+            let refused = |source| LinkError::Mtu { tap: self.name.clone(), mtu, source };
+            netlink.set_mtu(tap.index, mtu).map_err(refused)?;
+            self.undo.push(Undo::Mtu(tap.mtu));
+        }
+        self.mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        Ok(())
+    }
+}
+
+fn cannot(what: &'static str, tap: &str) -> impl FnOnce(io::Error) -> LinkError {
+    let tap = tap.to_owned();
+    move |source| LinkError::Setup { tap, what, source }
+}
+
+/// A bridge takes over the lowest MAC of its ports, and with it the host's changes: ours must be the highest.
+fn raise_mac(netlink: &mut Netlink, tap: &mut LinkInfo) -> io::Result<()> {
+    tap.mac.0[0] = 0xfe;
+    netlink.set_mac(tap.index, tap.mac)
+}
+
+fn ipv6_switch(tap: &str) -> String {
+    // A dot may stand in a device's name and is no separator in this form of the path.
+    format!("net/ipv6/conf/{tap}/disable_ipv6")
+}
+
+fn check_name(name: &str) -> Result<(), LinkError> {
+    let refused = |c: char| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace();
+    let bad = name.is_empty() || name.len() > NAME_MAX || name == "." || name == ".." || name.contains(refused);
+    if bad { Err(LinkError::BadName { name: name.to_owned() }) } else { Ok(()) }
+}
+
+fn find_bridge(netlink: &mut Netlink, name: &str) -> Result<LinkInfo, LinkError> {
+    check_name(name)?;
+    let found = netlink.link(name).map_err(cannot("look up the bridge of", name))?;
+    match found {
+        Some(bridge) if bridge.kind == LinkKind::Bridge => Ok(bridge),
+        Some(_) => Err(LinkError::NotABridge { bridge: name.to_owned() }),
+        None => Err(LinkError::NoBridge { bridge: name.to_owned() }),
+    }
+}
+
+/// Looks before opening, because the kernel's EINVAL would not say which of these it was.
+fn check_adoptable(netlink: &mut Netlink, tap: Option<&LinkInfo>, bridge: Option<&LinkInfo>) -> Result<(), LinkError> {
+    let Some(tap) = tap else {
+        return Ok(());
+    };
+    let name = tap.name.clone();
+    match tap.kind {
+        LinkKind::Tap => {}
+        LinkKind::MultiQueueTap => return Err(LinkError::MultiQueue { tap: name }),
+        LinkKind::Bridge | LinkKind::Other(_) => return Err(LinkError::NotATap { tap: name }),
+    }
+    let (Some(master), Some(bridge)) = (tap.master, bridge) else {
+        return Ok(());
+    };
+    if master == bridge.index {
+        return Ok(());
+    }
+    let other = netlink.link_by_index(master).ok().flatten().map_or_else(|| format!("#{master}"), |info| info.name);
+    Err(LinkError::OnAnotherBridge { tap: name, other })
+}
+
+/// Opens it with a virtio header; a kernel that refuses the flag gets us without.
+fn open_device(name: &str) -> Result<(tun::Device, bool), LinkError> {
+    let opened = match open_with(name, true) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => open_with(name, false).map(|tap| (tap, false)),
+        other => other.map(|tap| (tap, true)),
+    };
+    opened.map_err(|source| {
+        let tap = name.to_owned();
+        match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => LinkError::NotPermitted { tap, source },
+            Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => LinkError::NoTunDriver { tap },
+            Some(libc::EBUSY) => LinkError::Busy { tap },
+            _ => LinkError::Setup { tap, what: "open", source },
+        }
+    })
+}
+
+fn open_with(name: &str, vnet_hdr: bool) -> io::Result<tun::Device> {
+    let mut config = Configuration::default();
+    config.layer(Layer::L2).tun_name(name).platform_config(|platform| {
+        platform.vnet_hdr(vnet_hdr);
+    });
+    let device = tun::create(&config)?;
+    device.set_nonblock()?;
+    Ok(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Mac;
+
+    #[test]
+    fn a_name_the_kernel_would_refuse_is_refused_by_us_first() {
+        for bad in ["", ".", "..", "a/b", "a b", "a:1", "sixteen-bytes-xx"] {
+            assert!(matches!(check_name(bad), Err(LinkError::BadName { .. })), "{bad}");
+        }
+        for good in ["tap0", "tap%d", "fifteen-bytes-x", "lb.100"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_no_bridge_is_named_in_the_error() {
+        let config = LinkConfig {
+            tap: None,
+            bridge: Some("lo".to_owned()),
+            mtu: None,
+            offload: true,
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+        };
+        let error = Link::open(&config).err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(error, "lo is not a bridge; name the bridge that the director is to sit on");
+    }
+}

@@ -1,0 +1,19 @@
+//! The only system calls: the TAP, netlink, signals, the clock, random keys.
+//!
+//! Never decides what happens to a packet. `unsafe` stands in `sys` and nowhere else.
+
+mod clock;
+mod link;
+mod link_error;
+mod link_setup;
+pub(crate) mod netlink;
+mod nlmsg;
+mod signals;
+pub(crate) mod sys;
+pub(crate) mod sysctl;
+
+pub use clock::{Clock, random_bytes, random_u64};
+pub use link::{Link, LinkConfig, Offloads, ReadOutcome, WriteError};
+pub use link_error::LinkError;
+pub(crate) use link_error::Said;
+pub use signals::{Signal, Signals};

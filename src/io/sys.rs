@@ -1,0 +1,82 @@
+//! The system calls that no crate wraps: TUN ioctls, a raw IP socket, the kernel's random source.
+//!
+//! The one file with `unsafe`; every function it offers is safe. Never keeps state, never logs.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use crate::base::Proto;
+
+/// What a device may hand over unfinished or uncut, as the bits of `TUNSETOFFLOAD`.
+pub mod offload {
+    /// Checksums may be left to be finished.
+    pub const CSUM: u32 = 0x01;
+    /// TCP over IPv4 may come as superframes.
+    pub const TSO4: u32 = 0x02;
+    /// TCP over IPv6 may come as superframes.
+    pub const TSO6: u32 = 0x04;
+    /// Superframes may have the CWR bit.
+    pub const TSO_ECN: u32 = 0x08;
+    /// UDP over IPv4 may come as superframes; only together with `USO6`.
+    pub const USO4: u32 = 0x20;
+    /// UDP over IPv6 may come as superframes; only together with `USO4`.
+    pub const USO6: u32 = 0x40;
+}
+
+/// Sets the length of the virtio header (`TUNSETVNETHDRSZ`).
+pub fn set_vnet_header_len(tap: &impl AsRawFd, len: i32) -> io::Result<()> {
+    ioctl_with_int(tap, libc::TUNSETVNETHDRSZ, len)
+}
+
+/// Little-endian virtio headers on every machine (1), or the machine's own order (0) (`TUNSETVNETLE`).
+pub fn set_vnet_little_endian(tap: &impl AsRawFd, on: i32) -> io::Result<()> {
+    ioctl_with_int(tap, libc::TUNSETVNETLE, on)
+}
+
+/// Says which offloads we accept (`TUNSETOFFLOAD`); the kernel refuses a mask that it does not know.
+pub fn set_offloads(tap: &impl AsRawFd, mask: u32) -> io::Result<()> {
+    // SAFETY: TUNSETOFFLOAD takes its argument by value; no memory of ours is read or written.
+    let result = unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETOFFLOAD as _, libc::c_ulong::from(mask)) };
+    checked(result).map(drop)
+}
+
+fn ioctl_with_int(fd: &impl AsRawFd, request: libc::Ioctl, value: i32) -> io::Result<()> {
+    let value: libc::c_int = value;
+    // SAFETY: both requests that come here read one c_int through the pointer, which is valid for the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, &raw const value) };
+    checked(result).map(drop)
+}
+
+/// A raw IPv4 socket that receives every packet of `proto` for this host, outer header included; non-blocking.
+pub fn raw_socket(proto: Proto) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: socket() takes three integers.
+    let fd = checked(unsafe { libc::socket(libc::AF_INET, kind, i32::from(proto.0)) })?;
+    // SAFETY: the descriptor is new and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Fills `out` from the kernel's random source; waits for it early in boot.
+pub fn fill_random(out: &mut [u8]) -> io::Result<()> {
+    let mut done = 0;
+    while done < out.len() {
+        let rest = &mut out[done..];
+        // SAFETY: pointer and length are those of one live, exclusively borrowed slice.
+        let count = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(count) {
+            Ok(count) => done += count,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

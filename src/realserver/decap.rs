@@ -1,0 +1,178 @@
+//! IP-in-IP without the kernel's ipip: a raw socket takes the packets, a TUN gives the host what is inside.
+//!
+//! The open socket also keeps the kernel from answering "protocol unreachable". Never sends to the network.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use log::info;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::socket::{setsockopt, sockopt};
+use tun::{Configuration, Layer};
+
+use super::Error;
+use super::host::vips_v4;
+use super::inner::{Refusal, unpack};
+use super::state::State;
+use crate::base::Proto;
+use crate::io::netlink::Netlink;
+use crate::io::{Signal, Signals, sys, sysctl};
+use crate::wire::VNET_LEN;
+
+const DEVICE: &str = "tapvs-rs0";
+const SOCKET: Token = Token(0);
+const SIGNALS: Token = Token(1);
+/// Packets in a row before signals get a turn.
+const BUDGET: usize = 256;
+/// Room for a burst while we do not run.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// What became of the packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Given to the host.
+    pub delivered: u64,
+    /// No whole packet in a whole packet.
+    pub malformed: u64,
+    /// For an address that is no VIP here.
+    pub not_ours: u64,
+    /// Congestion marks on a packet whose ends do not know them.
+    pub congested: u64,
+    /// The TUN did not take it.
+    pub refused: u64,
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counters { delivered, malformed, not_ours, congested, refused } = self;
+        write!(
+            f,
+            "delivered {delivered}, dropped: malformed {malformed}, not ours {not_ours}, congested {congested}, \
+             refused {refused}"
+        )
+    }
+}
+
+/// The open socket and device.
+pub struct Decapsulator {
+    socket: File,
+    tun: tun::Device,
+    signals: Signals,
+    vips: Vec<Ipv4Addr>,
+    counters: Counters,
+}
+
+impl Decapsulator {
+    /// Opens both; from here on the kernel keeps packets for us. The device vanishes with us.
+    pub fn open(vips: Vec<Ipv4Addr>) -> Result<Decapsulator, Error> {
+        let signals = Signals::open().map_err(Error::refused("listen to signals"))?;
+        let socket = sys::raw_socket(Proto::IPIP).map_err(Error::refused("open a raw socket for IP-in-IP"))?;
+        if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            // Without the privilege up to the system's limit.
+            let _ = setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER);
+        }
+        let tun = open_tun().map_err(Error::refused(format!("set up TUN {DEVICE}")))?;
+        Ok(Decapsulator { socket: File::from(socket), tun, signals, vips, counters: Counters::default() })
+    }
+
+    /// Decapsulates until SIGTERM or SIGINT; SIGHUP reads the VIPs from the record again.
+    pub fn run(&mut self) -> Result<(), Error> {
+        let failed = || Error::refused("wait for packets");
+        let mut poll = Poll::new().map_err(failed())?;
+        let socket = self.socket.as_raw_fd();
+        let registry = poll.registry();
+        registry.register(&mut SourceFd(&socket), SOCKET, Interest::READABLE).map_err(failed())?;
+        registry.register(&mut self.signals, SIGNALS, Interest::READABLE).map_err(failed())?;
+        info!("ready: {DEVICE} takes IP-in-IP for {:?}", self.vips);
+        let mut events = Events::with_capacity(4);
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            // Events come on edges: what the budget left in the socket raises no new one.
+            let more = self.drain(&mut buffer)?;
+            match poll.poll(&mut events, more.then_some(Duration::ZERO)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(failed()(error)),
+                _ => {}
+            }
+            if events.iter().any(|event| event.token() == SIGNALS) && self.heed_signals()? {
+                info!("ends: {}", self.counters);
+                return Ok(());
+            }
+        }
+    }
+
+    /// True if it is time to end.
+    fn heed_signals(&mut self) -> Result<bool, Error> {
+        while let Some(signal) = self.signals.next_signal().map_err(Error::refused("read a signal"))? {
+            match signal {
+                Signal::Stop => return Ok(true),
+                Signal::Report => info!("{}", self.counters),
+                Signal::Reload => {
+                    self.vips = vips_v4(&State::peek()?.unwrap_or_default());
+                    info!("takes IP-in-IP for {:?} now", self.vips);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Handles what has arrived; true if the budget ended it.
+    fn drain(&mut self, buffer: &mut [u8]) -> Result<bool, Error> {
+        for _ in 0..BUDGET {
+            match self.socket.read(buffer) {
+                Ok(len) => self.handle(&mut buffer[..len])?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::refused("receive IP-in-IP")(error)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn handle(&mut self, packet: &mut [u8]) -> Result<(), Error> {
+        let inner = match unpack(packet, &self.vips) {
+            Ok(inner) => inner,
+            Err(refusal) => {
+                *match refusal {
+                    Refusal::Malformed => &mut self.counters.malformed,
+                    Refusal::NotOurs => &mut self.counters.not_ours,
+                    Refusal::Congested => &mut self.counters.congested,
+                } += 1;
+                return Ok(());
+            }
+        };
+        // The virtio header takes the place of the outer IP header's end, so nothing is copied.
+        let from = inner.at.start - VNET_LEN;
+        packet[from..inner.at.start].copy_from_slice(&inner.vnet.encode(0));
+        match self.tun.write(&packet[from..inner.at.end]) {
+            Ok(_) => self.counters.delivered += 1,
+            Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Err(Error::DeviceGone),
+            Err(_) => self.counters.refused += 1,
+        }
+        Ok(())
+    }
+}
+
+fn open_tun() -> io::Result<tun::Device> {
+    let mut config = Configuration::default();
+    config.layer(Layer::L3).tun_name(DEVICE).platform_config(|platform| {
+        platform.vnet_hdr(true);
+    });
+    let tun = tun::create(&config)?;
+    tun.set_nonblock()?;
+    sys::set_vnet_header_len(&tun, VNET_LEN as i32)?;
+    sys::set_vnet_little_endian(&tun, 1)?;
+    sys::set_offloads(&tun, 0)?;
+    // Sources are clients anywhere, and the way back to them leads through another device.
+    sysctl::write(&format!("net/ipv4/conf/{DEVICE}/rp_filter"), "0")?;
+    // No IPv6 chatter; a kernel without IPv6 has no such file.
+    let _ = sysctl::write(&format!("net/ipv6/conf/{DEVICE}/disable_ipv6"), "1");
+    let mut netlink = Netlink::open()?;
+    let link = netlink.link(DEVICE)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
+    netlink.set_up(link.index)?;
+    Ok(tun)
+}

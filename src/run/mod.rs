@@ -1,0 +1,61 @@
+//! `tapvs run`: from flags to a running director.
+//!
+//! Everything is checked before anything on the host is touched. Never handles a packet.
+
+mod args;
+mod plan;
+mod spec;
+
+pub use args::RunArgs;
+pub use plan::Plan;
+
+use std::hash::RandomState;
+
+use crate::base::Instant;
+use crate::daemon::Daemon;
+use crate::director::Director;
+use crate::io::{self, Link, Signals};
+use crate::neigh;
+
+/// Runs until stopped; an error is one sentence for the operator.
+pub fn run(args: RunArgs) -> Result<(), String> {
+    let plan = Plan::from_args(args)?;
+    let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
+    // Before the TAP exists: a signal that comes meanwhile must not leave it behind.
+    let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let mut director = Director::new(plan.settings.clone(), RandomState::new(), seed);
+    // Once without devices: a configuration that is refused leaves nothing behind.
+    plan.add_links(&mut director, |config| (config.tap.clone().unwrap_or_default(), config.mtu.unwrap_or(1500)));
+    plan.apply(&mut director)?;
+
+    let links = plan.links.iter().map(|link| Link::open(&link.device)).collect::<Result<Vec<_>, _>>();
+    let links = links.map_err(|error| error.to_string())?;
+    let mut director = Director::new(plan.settings.clone(), RandomState::new(), seed);
+    let mut opened = links.iter();
+    plan.add_links(&mut director, |config| match opened.next() {
+        Some(link) => (link.name().to_owned(), link.mtu()),
+        None => (config.tap.clone().unwrap_or_default(), config.mtu.unwrap_or(1500)),
+    });
+    plan.apply(&mut director)?;
+    introduce(&director, &links);
+    let daemon = Daemon::new(director, links, signals).map_err(|error| format!("cannot start the loop: {error}"))?;
+    daemon.run().map_err(|error| error.to_string())
+}
+
+fn introduce(director: &Director, links: &[Link]) {
+    for ((_, link), device) in director.router.links().zip(links) {
+        let neigh::Link { name, mac, mtu, addresses } = link;
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        log::info!("{name}: {} mac {mac} mtu {mtu} offloads {}", addresses.join(" "), device.offloads());
+    }
+    for service in director.services.iter() {
+        log::info!("service {} scheduler {}", spec::key_text(service.key), service.options.scheduler);
+        for dest in &service.dests {
+            let (server, dest) = (director.services.server(*dest), director.services.dest(*dest));
+            log::info!("  server {} {} weight {}", server.endpoint, spec::method_text(dest.method), server.weight);
+        }
+    }
+}
+
+/// Configuration happens before time begins.
+const BEFORE: Instant = Instant::START;

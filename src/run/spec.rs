@@ -1,0 +1,162 @@
+//! How a service and a server are written in one word: `tcp/10.0.0.100:80`, `10.0.0.21:8080,nat,weight=2`.
+//!
+//! Literal addresses only; a name is never resolved.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use crate::base::{Endpoint, Family, Proto};
+use crate::service::command::{DestOptions, Method, ServiceKey, Tunnel};
+
+/// A virtual service by address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServiceSpec {
+    /// Protocol.
+    pub proto: Proto,
+    /// Address and port.
+    pub vip: Endpoint,
+}
+
+impl FromStr for ServiceSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ServiceSpec, String> {
+        let form = "write PROTOCOL/ADDRESS:PORT, like tcp/10.0.0.100:80";
+        let (proto, address) = text.split_once('/').ok_or_else(|| format!("'{text}' is not a service; {form}"))?;
+        let proto = match proto {
+            "tcp" => Proto::TCP,
+            "udp" => Proto::UDP,
+            "sctp" => return Err(format!("'{text}': SCTP is not supported yet; use tcp or udp")),
+            _ => return Err(format!("'{text}': '{proto}' is not a protocol; use tcp or udp")),
+        };
+        let vip = endpoint(address, None).ok_or_else(|| format!("'{text}' is not a service; {form}"))?;
+        Ok(ServiceSpec { proto, vip })
+    }
+}
+
+/// A real server; without a port it has the service's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServerSpec {
+    /// Address.
+    pub addr: IpAddr,
+    /// Port, if one was given.
+    pub port: Option<u16>,
+    /// Method, weight, thresholds.
+    pub options: DestOptions,
+}
+
+impl FromStr for ServerSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ServerSpec, String> {
+        let form = "write ADDRESS[:PORT],METHOD[,weight=N], like 10.0.0.21:8080,nat,weight=2";
+        let mut words = text.split(',');
+        let address = words.next().unwrap_or_default();
+        let bad = || format!("'{text}' is not a real server; {form}");
+        let (addr, port) = match address.parse::<IpAddr>() {
+            Ok(addr) => (addr, None),
+            Err(_) => endpoint(address, None).map(|e| (e.addr, Some(e.port))).ok_or_else(bad)?,
+        };
+        let mut options = DestOptions::default();
+        let mut method = None;
+        for word in words {
+            match word.split_once('=') {
+                Some((name, value)) => set_number(&mut options, name, value, text)?,
+                None => method = Some(method_of(word).ok_or_else(|| unknown_method(word, text))?),
+            }
+        }
+        options.method =
+            method.ok_or_else(|| format!("'{text}': no forwarding method; add one of nat, direct, tunnel, fullnat"))?;
+        Ok(ServerSpec { addr, port, options })
+    }
+}
+
+fn endpoint(text: &str, default_port: Option<u16>) -> Option<Endpoint> {
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Some(Endpoint::new(socket.ip(), socket.port()));
+    }
+    Some(Endpoint::new(text.parse().ok()?, default_port?))
+}
+
+fn method_of(word: &str) -> Option<Method> {
+    match word {
+        "nat" | "masq" => Some(Method::Nat),
+        "direct" | "route" | "dr" => Some(Method::Direct),
+        "tunnel" | "ipip" => Some(Method::Tunnel(Tunnel::Ipip)),
+        "fullnat" => Some(Method::FullNat),
+        _ => None,
+    }
+}
+
+fn unknown_method(word: &str, text: &str) -> String {
+    format!("'{text}': '{word}' is not a forwarding method; use one of nat, direct, tunnel, fullnat")
+}
+
+fn set_number(options: &mut DestOptions, name: &str, value: &str, text: &str) -> Result<(), String> {
+    let field = match name {
+        "weight" => &mut options.weight,
+        "upper" => &mut options.upper,
+        "lower" => &mut options.lower,
+        _ => return Err(format!("'{text}': '{name}' is not known; use weight, upper or lower")),
+    };
+    let number = value.parse().ok().filter(|number| name != "weight" || *number <= 65_535);
+    *field = number.ok_or_else(|| format!("'{text}': {name} '{value}' is not a number it can be (0 to 65535)"))?;
+    Ok(())
+}
+
+/// A service's key as the operator wrote it.
+pub fn key_text(key: ServiceKey) -> String {
+    match key {
+        ServiceKey::Address(proto, vip) => format!("{}/{vip}", proto.to_string().to_lowercase()),
+        ServiceKey::Mark(Family::V4, mark) => format!("fwmark/{mark}"),
+        ServiceKey::Mark(Family::V6, mark) => format!("fwmark6/{mark}"),
+    }
+}
+
+/// A method as the operator wrote it.
+pub fn method_text(method: Method) -> &'static str {
+    match method {
+        Method::Nat => "nat",
+        Method::Direct => "direct",
+        Method::Tunnel(Tunnel::Ipip) => "tunnel",
+        Method::Tunnel(Tunnel::Gue { .. }) => "gue",
+        Method::Tunnel(Tunnel::Gre { .. }) => "gre",
+        Method::FullNat => "fullnat",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_read_with_all_its_words() {
+        let spec: ServerSpec = "10.0.0.21:8080,nat,weight=2,upper=9".parse().unwrap();
+        assert_eq!((spec.addr.to_string(), spec.port), ("10.0.0.21".into(), Some(8080)));
+        assert_eq!((spec.options.method, spec.options.weight, spec.options.upper), (Method::Nat, 2, 9));
+        let spec: ServerSpec = "2001:db8::21,tunnel".parse().unwrap();
+        assert_eq!((spec.port, spec.options.method), (None, Method::Tunnel(Tunnel::Ipip)));
+        for bad in [
+            "",
+            "x,nat",
+            "10.0.0.1",
+            "10.0.0.1,foo",
+            "10.0.0.1,nat,weight=x",
+            "10.0.0.1,nat,weight=65536",
+            "10.0.0.1,nat,size=1",
+        ] {
+            assert!(bad.parse::<ServerSpec>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_read_as_it_is_printed() {
+        for text in ["tcp/10.0.0.100:80", "udp/[2001:db8::1]:53"] {
+            let spec: ServiceSpec = text.parse().unwrap();
+            assert_eq!(key_text(ServiceKey::Address(spec.proto, spec.vip)), text);
+        }
+        for bad in ["", "tcp", "tcp/", "tcp/10.0.0.1", "icmp/10.0.0.1:1", "tcp/host:80", "sctp/10.0.0.1:1"] {
+            assert!(bad.parse::<ServiceSpec>().is_err(), "{bad}");
+        }
+    }
+}
