@@ -191,12 +191,8 @@ impl Director {
 
     /// Moves a conn's state, its dest's counters and its timer.
     fn advance(&mut self, id: ConnId, event: Event, ip: &Ip, now: Instant) {
-        let flags = match ip.l4 {
-            L4::Tcp { flags, .. } => Some(flags),
-            L4::Udp { .. } | L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => None,
-        };
         let conn = self.conns.get_mut(id);
-        conn.state = next_state(conn.proto(), conn.state, event, flags);
+        conn.state = next_state(conn.state, event, &ip.l4);
         let state = self.timeouts.state(conn.proto(), conn.state);
         if conn.is_inactive() == state.active {
             conn.set_inactive(!state.active);

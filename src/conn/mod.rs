@@ -4,6 +4,7 @@
 
 mod addresses;
 mod record;
+mod sctp;
 mod state;
 mod table;
 mod tcp;
@@ -11,6 +12,7 @@ mod wheel;
 
 pub use addresses::AddrId;
 pub use record::{Conn, Forwarding, NewConn};
+pub use sctp::SctpState;
 pub use state::{Event, State, Timeouts, next as next_state};
 pub use table::{ConnTable, Full, Side};
 pub use tcp::TcpState;

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use super::sctp::{self, SctpState};
 use super::tcp::{self, TcpState};
 use crate::base::Proto;
-use crate::wire::TcpFlags;
+use crate::wire::L4;
 
 /// Who sent a packet, as the state machine sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +66,11 @@ impl Timeouts {
                 State { name: state.name(), active: state.is_active(), timeout: self.tcp_timeout(state) }
             }
             Proto::UDP => State { name: "UDP", active: false, timeout: Duration::from_secs(u64::from(self.udp)) },
+            Proto::SCTP => {
+                let state = SctpState::from_number(number);
+                let timeout = Duration::from_secs(state.timeout());
+                State { name: state.name(), active: state == SctpState::Established, timeout }
+            }
             _ => State { name: "NONE", active: false, timeout: Duration::from_secs(60) },
         }
     }
@@ -83,10 +89,11 @@ impl Timeouts {
     }
 }
 
-/// The next state of a conn after one packet; `flags` is given for TCP.
-pub fn next(proto: Proto, state: u8, event: Event, flags: Option<TcpFlags>) -> u8 {
-    match flags {
-        Some(flags) if proto == Proto::TCP => tcp::next(TcpState::from_number(state), event, flags) as u8,
-        Some(_) | None => state,
+/// The next state of a conn after one of its packets.
+pub fn next(state: u8, event: Event, l4: &L4) -> u8 {
+    match l4 {
+        L4::Tcp { flags, .. } => tcp::next(TcpState::from_number(state), event, *flags) as u8,
+        L4::Sctp { chunk, .. } => sctp::next(SctpState::from_number(state), event, *chunk) as u8,
+        L4::Udp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => state,
     }
 }

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{DropReason, Instant, Proto};
+use crate::base::{DropReason, Family, Instant, Proto};
 use crate::conn::{Forwarding, Side};
 use crate::forward;
 use crate::neigh::{Consumed, Egress};
@@ -96,6 +96,6 @@ impl Director {
     fn tunnel_too_big(&mut self, real: IpAddr, mtu: u16, now: Instant) -> u32 {
         let before = self.pmtu.last_used(real).unwrap_or(mtu);
         self.pmtu.learn(real, mtu, now);
-        u32::from(before.saturating_sub(encap::IPIP_LEN as u16))
+        u32::from(before.saturating_sub(encap::ipip_len(Family::of(real)) as u16))
     }
 }

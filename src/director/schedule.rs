@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::Director;
 use crate::base::{ConnId, DestId, DropReason, Endpoint, Instant, Proto, ServiceId, Tuple};
 use crate::conn::{Conn, Forwarding, NewConn, TcpState};
+use crate::forward::Ends;
 use crate::neigh::Egress;
 use crate::service::command::Method;
 use crate::wire::icmp::Complaint;
@@ -14,6 +15,8 @@ use crate::wire::{Fragment, Ip, L4, PacketBuf};
 
 /// How long a conn lives that no packet has moved yet.
 const UNBORN: std::time::Duration = std::time::Duration::from_secs(3);
+const SCTP_INIT: u8 = 1;
+const SCTP_ABORT: u8 = 6;
 /// Active FTP data conns come from here; they are never scheduled.
 const FTP_DATA_PORT: u16 = 20;
 
@@ -36,8 +39,61 @@ impl Director {
         let Some(dest) = self.services.pick(service, &tuple, now) else {
             return self.no_server(service, &tuple, buf, ip, now, out);
         };
+        if self.is_one_packet(service, &tuple) {
+            return self.one_packet(service, dest, &tuple, buf, ip, now, out);
+        }
         let id = self.connect(service, dest, &tuple, now)?;
         self.request(id, buf, ip, now, out)
+    }
+
+    /// One-packet scheduling is for UDP only, whatever else a mark collects.
+    fn is_one_packet(&self, service: ServiceId, tuple: &Tuple) -> bool {
+        tuple.proto == Proto::UDP && self.services.get(service).is_some_and(|service| service.options.one_packet)
+    }
+
+    /// A conn for one packet: counted, never stored, so that its reply is nobody's.
+    #[allow(clippy::too_many_arguments)]
+    fn one_packet(
+        &mut self,
+        service: ServiceId,
+        dest: DestId,
+        tuple: &Tuple,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        let forwarding = self.forwarding(dest);
+        let real = self.real_endpoint(dest, tuple);
+        let peer = match forwarding {
+            Forwarding::FullNat => {
+                let local = self.local_endpoint(service, tuple.proto, real, now)?;
+                self.ports.give_back(local.addr, tuple.proto, real, local.port);
+                local
+            }
+            Forwarding::Nat | Forwarding::Direct | Forwarding::Tunnel => tuple.src,
+        };
+        self.services.bind(service, dest, false);
+        self.services.count_in(dest, ip.total_len());
+        let done = self.serve(&Ends { forwarding, client: tuple.src, virt: tuple.dst, real, peer }, buf, ip, now, out);
+        self.services.unbind(dest, false);
+        done
+    }
+
+    fn forwarding(&self, dest: DestId) -> Forwarding {
+        match self.services.dest(dest).method {
+            Method::Nat => Forwarding::Nat,
+            Method::Direct => Forwarding::Direct,
+            Method::Tunnel(_) => Forwarding::Tunnel,
+            Method::FullNat => Forwarding::FullNat,
+        }
+    }
+
+    /// A dest without a port takes the packet's.
+    fn real_endpoint(&self, dest: DestId, tuple: &Tuple) -> Endpoint {
+        let endpoint = self.services.server(dest).endpoint;
+        let port = if endpoint.port == 0 { tuple.dst.port } else { endpoint.port };
+        Endpoint::new(endpoint.addr, port)
     }
 
     /// The service that may open a conn for this packet.
@@ -46,12 +102,13 @@ impl Director {
         let opens = match ip.l4 {
             L4::Tcp { flags, .. } => !flags.rst() && (flags.syn() || self.settings.sloppy_tcp),
             L4::Udp { .. } => true,
-            L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => false,
+            L4::Sctp { chunk, .. } => chunk == SCTP_INIT || (self.settings.sloppy_sctp && chunk != SCTP_ABORT),
+            L4::Icmp { .. } | L4::Other | L4::Truncated => false,
         };
         if !opens || tuple.src.port == FTP_DATA_PORT {
             return None;
         }
-        Some((self.services.find(&tuple, self.mark(&tuple))?, tuple))
+        Some((self.services.find(&tuple)?, tuple))
     }
 
     /// The client learns that nobody is there; other ports of an FTP service's address are the host's own.
@@ -73,15 +130,8 @@ impl Director {
 
     /// Makes the conn.
     fn connect(&mut self, service: ServiceId, dest: DestId, tuple: &Tuple, now: Instant) -> Result<ConnId, DropReason> {
-        let forwarding = match self.services.dest(dest).method {
-            Method::Nat => Forwarding::Nat,
-            Method::Direct => Forwarding::Direct,
-            Method::Tunnel(_) => Forwarding::Tunnel,
-            Method::FullNat => Forwarding::FullNat,
-        };
-        let endpoint = self.services.server(dest).endpoint;
-        let dport = if endpoint.port == 0 { tuple.dst.port } else { endpoint.port };
-        let real = Endpoint::new(endpoint.addr, dport);
+        let forwarding = self.forwarding(dest);
+        let real = self.real_endpoint(dest, tuple);
         let local = match forwarding {
             Forwarding::FullNat => Some(self.local_endpoint(service, tuple.proto, real, now)?),
             Forwarding::Nat | Forwarding::Direct | Forwarding::Tunnel => None,
@@ -92,7 +142,7 @@ impl Director {
             client: tuple.src,
             virt: tuple.dst,
             real: self.conns.intern(real.addr).ok_or(DropReason::FlowTableFull)?,
-            dport,
+            dport: real.port,
             local: match local {
                 Some(local) => Some((self.conns.intern(local.addr).ok_or(DropReason::FlowTableFull)?, local.port)),
                 None => None,
@@ -163,11 +213,6 @@ impl Director {
             | TcpState::Listen
             | TcpState::SynAck => false,
         }
-    }
-
-    /// The mark of a packet: no rule gives one yet.
-    fn mark(&self, _tuple: &Tuple) -> u32 {
-        0
     }
 
     /// The name of a conn's state in listings.

@@ -15,6 +15,8 @@ pub struct Settings {
     pub pmtu_disc: bool,
     /// `sloppy_tcp`: any TCP segment but a reset may open a conn.
     pub sloppy_tcp: bool,
+    /// `sloppy_sctp`: any SCTP packet but an abort may open a conn.
+    pub sloppy_sctp: bool,
     /// `conn_reuse_mode`: a SYN on a closed conn is scheduled anew.
     pub conn_reuse_mode: u32,
     /// `expire_nodest_conn`: packets of a removed dest's conns end the conn.
@@ -30,6 +32,7 @@ impl Default for Settings {
             sched: sched::Settings::default(),
             pmtu_disc: true,
             sloppy_tcp: false,
+            sloppy_sctp: false,
             conn_reuse_mode: 1,
             expire_nodest_conn: false,
             icmp_rate: 1000,

@@ -12,8 +12,13 @@ use crate::neigh::{Consumed, Egress, Route};
 use crate::wire::icmp::Complaint;
 use crate::wire::{Fragments, Gso, Ip, L4, PacketBuf, Segments, decrement_ttl, encap, finish_checksum};
 
-/// A tunnel whose packets could be no larger than this is not used (RFC 791).
-const LEAST_MTU: u16 = 68;
+/// A tunnel whose packets could not be this large is not used (RFC 791, RFC 8200).
+fn least_mtu(outer: Family) -> u16 {
+    match outer {
+        Family::V4 => 68,
+        Family::V6 => 1280,
+    }
+}
 
 impl Director {
     /// Sends a request (or an error about a reply) to the real server by the conn's method.
@@ -76,8 +81,8 @@ impl Director {
     fn tunnel_mtu(&mut self, real: IpAddr, route: &Route, now: Instant) -> Result<u16, DropReason> {
         let path = self.pmtu.get(real, now).unwrap_or(route.mtu).min(route.mtu);
         self.pmtu.used(real, path);
-        let mtu = path.saturating_sub(encap::IPIP_LEN as u16);
-        if mtu < LEAST_MTU { Err(DropReason::TooBig) } else { Ok(mtu) }
+        let mtu = path.saturating_sub(encap::ipip_len(Family::of(real)) as u16);
+        if mtu < least_mtu(Family::of(real)) { Err(DropReason::TooBig) } else { Ok(mtu) }
     }
 
     /// A router's duties towards a packet that goes on to `to`: a way, a TTL, a size.

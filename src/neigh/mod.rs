@@ -39,6 +39,7 @@ pub struct Link {
 }
 
 /// Links, routes, neighbours and the ledger.
+#[derive(Default)]
 pub struct Router {
     links: Vec<Link>,
     /// Destination to next hop.
@@ -49,19 +50,6 @@ pub struct Router {
     /// What became of every frame.
     pub ledger: Ledger,
     scratch: PacketBuf,
-}
-
-impl Default for Router {
-    fn default() -> Router {
-        Router {
-            links: Vec::new(),
-            routes: Routes::default(),
-            neighbours: Neighbours::default(),
-            hold: Hold::default(),
-            ledger: Ledger::default(),
-            scratch: PacketBuf::new(),
-        }
-    }
 }
 
 impl Router {

@@ -4,6 +4,7 @@
 
 mod apply;
 pub mod command;
+mod marks;
 mod stats;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 use crate::base::{DestId, Endpoint, Family, Instant, Proto, Rng, ServiceId, Tuple};
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use command::{Method, ServiceKey, ServiceOptions};
+pub use marks::{MarkRule, Marks};
 pub use stats::Stats;
 
 /// The port of FTP's control conn: services there also take the data conns.
@@ -63,6 +65,8 @@ pub struct Services {
     by_key: HashMap<ServiceKey, ServiceId>,
     dests: Vec<Dest>,
     servers: Vec<Server>,
+    /// Which packets carry which mark.
+    pub marks: Marks,
     /// What schedulers read.
     pub settings: sched::Settings,
     rng: Rng,
@@ -82,6 +86,7 @@ impl Services {
             by_key: HashMap::new(),
             dests: Vec::new(),
             servers: Vec::new(),
+            marks: Marks::default(),
             settings,
             rng: Rng::seeded(seed),
             total: Stats::default(),
@@ -93,7 +98,8 @@ impl Services {
     }
 
     /// The service that takes a packet: by mark, by exact address, by the FTP rule, by address with any port.
-    pub fn find(&self, tuple: &Tuple, mark: u32) -> Option<ServiceId> {
+    pub fn find(&self, tuple: &Tuple) -> Option<ServiceId> {
+        let mark = self.marks.of(tuple);
         if mark != 0
             && let Some(id) = self.by_key.get(&ServiceKey::Mark(tuple.family(), mark))
         {
@@ -115,9 +121,9 @@ impl Services {
         self.families[family as usize] > 0
     }
 
-    /// True for the address of a service.
+    /// True for the address of a service, or of a mark rule that names one address.
     pub fn is_vip(&self, addr: IpAddr) -> bool {
-        self.vips.contains_key(&addr)
+        self.vips.contains_key(&addr) || self.marks.names(addr)
     }
 
     /// The addresses of all services, each once.

@@ -83,7 +83,7 @@ pub fn set_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) {
 fn set_port(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: u16) {
     let partial = buf.vnet.needs_csum;
     let port = match &mut ip.l4 {
-        L4::Tcp { sport, dport, .. } | L4::Udp { sport, dport } | L4::Sctp { sport, dport } => match end {
+        L4::Tcp { sport, dport, .. } | L4::Udp { sport, dport } | L4::Sctp { sport, dport, .. } => match end {
             End::Source => sport,
             End::Destination => dport,
         },
@@ -97,7 +97,9 @@ fn set_port(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: u16) {
     let at = ip.l4_at + if end == End::Source { 0 } else { 2 };
     let (old, new) = (take::<2>(frame, at), to.to_be_bytes());
     frame[at..at + 2].copy_from_slice(&new);
-    if !partial {
+    if ip.proto == Proto::SCTP {
+        set_crc32c(&mut frame[ip.l4_at..ip.end]);
+    } else if !partial {
         // Under a partial checksum the ports are summed later, by whoever completes it.
         update_l4(frame, ip, false, &old, &new);
     }
@@ -151,6 +153,13 @@ fn update_l4(frame: &mut [u8], ip: &Ip, partial: bool, old: &[u8], new: &[u8]) {
 fn update_field(frame: &mut [u8], at: usize, old: &[u8], new: &[u8]) {
     let field = u16::from_be_bytes(take(frame, at));
     frame[at..at + 2].copy_from_slice(&checksum::update(field, old, new).to_be_bytes());
+}
+
+/// Makes SCTP's checksum anew; it covers the ports and no address (RFC 9260 6.8).
+fn set_crc32c(packet: &mut [u8]) {
+    packet[8..12].fill(0);
+    let crc = crc32c::crc32c(packet);
+    packet[8..12].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn nonzero(checksum: u16) -> u16 {

@@ -13,27 +13,31 @@ use super::icmp::{Header, ip_header};
 use super::parse::{ETH_LEN, Ip};
 use crate::base::{DropReason, Family, Proto};
 
-/// Bytes that IP in IP adds in front of the inner packet.
-pub const IPIP_LEN: usize = 20;
+/// Bytes that IP in IP towards `outer` adds in front of the inner packet.
+pub fn ipip_len(outer: Family) -> usize {
+    match outer {
+        Family::V4 => 20,
+        Family::V6 => 40,
+    }
+}
 
-/// Puts an outer IPv4 header in front of an IPv4 packet; `id` is used when DF is not set.
+/// Puts an outer IP header in front of a packet, either family in either; `id` is used when DF is not set.
+///
+/// DF is the inner packet's, and never set for an inner IPv6 packet.
 pub fn ipip(buf: &mut PacketBuf, inner: &Ip, src: IpAddr, dst: IpAddr, id: u16) -> Result<(), DropReason> {
-    if Family::of(dst) != Family::V4 || Family::of(src) != Family::V4 || inner.family() != Family::V4 {
+    if Family::of(dst) != Family::of(src) {
         return Err(DropReason::Unsupported);
     }
-    if !buf.insert(ETH_LEN, IPIP_LEN) {
+    if !buf.insert(ETH_LEN, ipip_len(Family::of(dst))) {
         return Err(DropReason::NoHeadroom);
     }
-    let id = if inner.dont_fragment { 0 } else { id };
-    let fields = Header {
-        src,
-        dst,
-        proto: Proto::IPIP,
-        ttl: inner.ttl,
-        tos: outer_tos(inner.tos),
-        id,
-        dont_fragment: inner.dont_fragment,
+    let dont_fragment = inner.dont_fragment && inner.family() == Family::V4;
+    let proto = match inner.family() {
+        Family::V4 => Proto::IPIP,
+        Family::V6 => Proto::IPV6,
     };
+    let id = if dont_fragment { 0 } else { id };
+    let fields = Header { src, dst, proto, ttl: inner.ttl, tos: outer_tos(inner.tos), id, dont_fragment };
     ip_header(buf.frame_mut(), &fields);
     Ok(())
 }

@@ -87,6 +87,8 @@ pub enum L4 {
         sport: u16,
         /// Destination port.
         dport: u16,
+        /// Type of the first chunk; an abort behind a cookie counts as first.
+        chunk: u8,
     },
     /// ICMP or ICMPv6.
     Icmp {
@@ -138,7 +140,9 @@ impl Ip {
     /// Source and destination port, of protocols that have them.
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self.l4 {
-            L4::Tcp { sport, dport, .. } | L4::Udp { sport, dport } | L4::Sctp { sport, dport } => Some((sport, dport)),
+            L4::Tcp { sport, dport, .. } | L4::Udp { sport, dport } | L4::Sctp { sport, dport, .. } => {
+                Some((sport, dport))
+            }
             L4::Icmp { .. } | L4::Other | L4::Truncated => None,
         }
     }
@@ -276,12 +280,29 @@ fn layer4(ip: &Ip, frame: &[u8]) -> L4 {
             None => L4::Truncated,
         },
         IpNumber::UDP => ports(8).map_or(L4::Truncated, |(sport, dport)| L4::Udp { sport, dport }),
-        IpNumber::SCTP => ports(12).map_or(L4::Truncated, |(sport, dport)| L4::Sctp { sport, dport }),
+        IpNumber::SCTP => match (ports(16), first_chunk(bytes)) {
+            (Some((sport, dport)), Some(chunk)) => L4::Sctp { sport, dport, chunk },
+            (_, _) => L4::Truncated,
+        },
         IpNumber::ICMP | IpNumber::IPV6_ICMP => match bytes {
             [kind, code, _, _, _, _, _, _, ..] => L4::Icmp { kind: *kind, code: *code },
             _ => L4::Truncated,
         },
         _ => L4::Other,
+    }
+}
+
+/// The chunk type that moves an SCTP association (the common header has 12 bytes, a chunk's header 4).
+fn first_chunk(bytes: &[u8]) -> Option<u8> {
+    const ABORT: u8 = 6;
+    const COOKIE_ECHO: u8 = 10;
+    const COOKIE_ACK: u8 = 11;
+    let first = *bytes.get(12)?;
+    let len = usize::from(u16::from_be_bytes([*bytes.get(14)?, *bytes.get(15)?]));
+    let second = bytes.get(12 + len.next_multiple_of(4));
+    match (first, second) {
+        (COOKIE_ECHO | COOKIE_ACK, Some(&ABORT)) if len >= 4 => Some(ABORT),
+        (_, _) => Some(first),
     }
 }
 
