@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use log::{debug, info, warn};
+use log::{debug, warn};
 
 use super::state::{Entry, State};
 use super::{Error, Method, UpConfig};
@@ -137,21 +137,27 @@ fn open_netlink() -> Result<Netlink, Error> {
     Netlink::open().map_err(Error::refused("open a netlink socket"))
 }
 
-/// Undoes one change; that it is undone already, or its device gone, is no error.
+/// Undoes one change. Looks first: it may be undone already, or never have been made.
 fn undo(netlink: &mut Netlink, change: &Entry) -> io::Result<()> {
-    let done = match change {
+    match change {
         Entry::Vip(_) | Entry::Decapsulator { .. } => Ok(()),
-        Entry::Sysctl { name, former } => sysctl::write(name, former),
-        Entry::Address(prefix) => on_link(netlink, "lo", |netlink, link| netlink.delete_address(link.index, *prefix)),
-        Entry::Up(name) => on_link(netlink, name, |netlink, link| netlink.set_down(link.index)),
+        Entry::Sysctl { name, former } => match sysctl::read(name) {
+            Ok(value) if value == *former => Ok(()),
+            // The setting went with its device.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            _ => sysctl::write(name, former),
+        },
+        Entry::Address(prefix) => on_link(netlink, "lo", |netlink, lo| {
+            if !netlink.addresses(lo.index)?.contains(prefix) {
+                return Ok(());
+            }
+            netlink.delete_address(lo.index, *prefix)
+        }),
+        Entry::Up(name) => on_link(netlink, name, |netlink, link| match link.up {
+            true => netlink.set_down(link.index),
+            false => Ok(()),
+        }),
         Entry::Created(name) => on_link(netlink, name, |netlink, link| netlink.delete_link(link.index)),
-    };
-    match done {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::EADDRNOTAVAIL)) => {
-            info!("undone already: {change}");
-            Ok(())
-        }
-        other => other,
     }
 }
 

@@ -12,7 +12,7 @@ mod state;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use log::info;
+use log::{info, warn};
 
 pub use args::{DownArgs, RealserverArgs, RealserverCommand, UpArgs};
 pub use error::Error;
@@ -62,7 +62,9 @@ pub fn up(config: &UpConfig) -> Result<(), Error> {
             serve(decapsulator)
         }
         Err(error) => {
-            host.restore(before)?;
+            if let Err(left) = host.restore(before) {
+                warn!("{left}");
+            }
             Err(error)
         }
     }
