@@ -14,10 +14,9 @@ test_ping_to_vip_and_director() {
 
 test_vip_routed_to_the_director_in_every_method() {
     topo_router
-    REALSERVER_VIP=$FAR_VIP
     replies_through_director rs1
-    realserver rs2
-    realserver rs3 --tunnel
+    realserver rs2 "$FAR_VIP"
+    realserver rs3 "$FAR_VIP" --tunnel
     serve rs1 rs2 rs3
     rules "tcp 80 rs1=$RS1:8080:-m rs2=$RS2:80:-g rs3=$RS3:80:-i" >"$LAB_DIR/rules"
     sed -i "s/$VIP/$FAR_VIP/" "$LAB_DIR/rules"

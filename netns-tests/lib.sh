@@ -13,10 +13,10 @@ CAPTURE_LIMIT=${CAPTURE_LIMIT:-30000}
 
 # lab_begin: the temporary directories; evidence in $LAB_DIR, large payloads in $SCRATCH (never kept).
 lab_begin() {
-    LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/tapvs-lab.XXXXXX")
+    LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/$LAB_NAME-lab.XXXXXX")
     local memory=/dev/shm
     [[ -w $memory ]] || memory=${TMPDIR:-/tmp}
-    SCRATCH=$(mktemp -d "$memory/tapvs-scratch.XXXXXX")
+    SCRATCH=$(mktemp -d "$memory/$LAB_NAME-scratch.XXXXXX")
     chmod 755 "$LAB_DIR"
     : >"$LAB_DIR/cleanup"
     defer rm -rf "$SCRATCH"
@@ -173,6 +173,7 @@ fence() {
 # keep_evidence DIRECTORY: logs, captures and the state of every namespace. Called before the lab ends.
 keep_evidence() {
     local to=$1 role
+    rm -rf "${to%-*}"-[0-9]*
     mkdir -p "$to"
     while read -r role; do
         {

@@ -86,10 +86,14 @@ check_ledger() {
     ' "$LAB_DIR/ledger" >&2 || die "the ledger does not balance"
 }
 
-# realserver ROLE [--tunnel]: prepares that namespace for DR or tunnels, the VIP included.
+# realserver ROLE [ADDRESS] [--tunnel]: prepares that namespace for DR or tunnels, the VIP included.
 realserver() {
-    local role=$1 address=${REALSERVER_VIP:-$VIP}
+    local role=$1 address=$VIP
     shift
+    if [[ ${1:-} == [0-9]* ]]; then
+        address=$1
+        shift
+    fi
     if [[ ${1:-} != --tunnel ]]; then
         in_ns "$role" "$TAPVS" realserver up --vip "$address" >>"$LAB_DIR/realserver-$role.log" 2>&1 ||
             die "realserver up in $role: $(tail -n 2 "$LAB_DIR/realserver-$role.log")"

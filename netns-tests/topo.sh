@@ -69,6 +69,14 @@ replies_through_director() {
     done
 }
 
+# replies_directly ROLE...: the opposite, for DR and tunnels.
+replies_directly() {
+    local role
+    for role; do
+        in_ns "$role" ip route flush "$CLIENT/32"
+    done
+}
+
 # ---- parts -----------------------------------------------------------------------------------------------------
 
 director_host() {
