@@ -51,8 +51,9 @@ test_tunnel_gigabyte_each_way() {
     tunnel_lab topo_onearm rs1
     serving "$RS1,tunnel"
 
-    download 1024
     TRANSFER_SECONDS=80 upload 1024 rs1
+    download 1024
+
     expect_seen client "icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 4" "frag-needed: 20 bytes less fit"
 }
 
@@ -78,7 +79,7 @@ test_tunnel_udp() {
 test_tunnel_client_behind_a_router() {
     tunnel_lab topo_router rs1 rs2
     serving "$RS1,tunnel" "$RS2,tunnel"
-    capture_now tap director tap0
+    CAPTURE_LIMIT=200000 capture_now tap director tap0
 
     requests 2000 "http://$VIP/"
 
@@ -102,10 +103,3 @@ test_tunnel_realserver_ends_and_leaves_nothing() {
 
 lacks_address() { ! has_address "$@"; }
 lacks_tunnel() { ! has_tunnel "$@"; }
-
-realserver_state() {
-    in_ns "$1" ip -4 -o address show | sed 's/valid_lft.*//'
-    in_ns "$1" ip -o link show | cut -d: -f2
-    in_ns "$1" ip route show table all
-    in_ns "$1" sysctl net.ipv4.conf net.ipv4.ip_forward 2>/dev/null | sort
-}

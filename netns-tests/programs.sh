@@ -109,6 +109,14 @@ has_address() { [[ -n $(in_ns "$1" ip -4 -o address show to "$2/32") ]]; }
 
 has_tunnel() { in_ns "$1" ip -o link show up | grep -qE 'tunl0|tun|tapvs'; }
 
+# realserver_state ROLE: what `tapvs realserver` may change.
+realserver_state() {
+    in_ns "$1" ip -4 -o address show | sed 's/valid_lft.*//'
+    in_ns "$1" ip -o link show | cut -d: -f2
+    in_ns "$1" ip route show table all
+    in_ns "$1" sysctl net.ipv4.conf net.ipv4.ip_forward 2>/dev/null | sort
+}
+
 # ---- servers ---------------------------------------------------------------------------------------------------
 
 # serve ROLE...: nginx on ports 80 and 8080 of each; `/` answers the role's name, /put/ takes uploads, /files/ gives $SCRATCH.
@@ -140,7 +148,7 @@ nginx_config() {
 	    access_log $LAB_DIR/nginx-$role.access who;
 	    client_body_temp_path $dir/tmp; proxy_temp_path $dir/tmp; fastcgi_temp_path $dir/tmp;
 	    uwsgi_temp_path $dir/tmp; scgi_temp_path $dir/tmp;
-	    client_max_body_size 0; sendfile on; default_type application/octet-stream; server_tokens off;
+	    client_max_body_size 0; client_body_buffer_size 1m; sendfile on; default_type application/octet-stream; server_tokens off;
 	    server {
 	        listen 80 backlog=4096;
 	        listen 8080 backlog=4096;
