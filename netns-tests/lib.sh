@@ -14,12 +14,18 @@ CAPTURE_LIMIT=${CAPTURE_LIMIT:-30000}
 # lab_begin: the temporary directories; evidence in $LAB_DIR, large payloads in $SCRATCH (never kept).
 lab_begin() {
     LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/$LAB_NAME-lab.XXXXXX")
-    local memory=/dev/shm
-    [[ -w $memory ]] || memory=${TMPDIR:-/tmp}
-    SCRATCH=$(mktemp -d "$memory/$LAB_NAME-scratch.XXXXXX")
+    SCRATCH=$(mktemp -d "$(roomy_directory)/$LAB_NAME-scratch.XXXXXX")
     chmod 755 "$LAB_DIR"
     : >"$LAB_DIR/cleanup"
     defer rm -rf "$SCRATCH"
+}
+
+# roomy_directory: memory where it has room for a few gigabytes, else the disk.
+roomy_directory() {
+    local kilobytes
+    kilobytes=$(df --output=avail /dev/shm 2>/dev/null | tail -n 1 || true)
+    ((${kilobytes:-0} > 4 << 20)) && echo /dev/shm && return
+    echo "${TMPDIR:-/tmp}"
 }
 
 # defer CMD...: CMD runs when the lab ends; the last deferred runs first.

@@ -119,7 +119,7 @@ realserver_state() {
 
 # ---- servers ---------------------------------------------------------------------------------------------------
 
-# serve ROLE...: nginx on ports 80 and 8080 of each; `/` answers the role's name, /put/ takes uploads, /files/ gives $SCRATCH.
+# serve ROLE...: nginx on ports 80 and 8080 of each; `/` answers the role's name, /put/ takes uploads, /files/ gives payloads.
 serve() {
     local role dir
     for role; do
@@ -153,7 +153,7 @@ nginx_config() {
 	        listen 80 backlog=4096;
 	        listen 8080 backlog=4096;
 	        location / { return 200 "$role\n"; }
-	        location /files/ { alias $SCRATCH/; }
+	        location /files/ { alias ${PAYLOADS:-$SCRATCH}/; }
 	        location /put/ { root $dir; dav_methods PUT; }
 	    }
 	}
@@ -220,9 +220,9 @@ expect_sources() {
     done
 }
 
-# payload MIB: a file of random bytes in $SCRATCH; prints its path.
+# payload MIB: a file of random bytes, made once for all tests of a run; prints its path.
 payload() {
-    local file=$SCRATCH/payload-$1
+    local file=${PAYLOADS:-$SCRATCH}/payload-$1
     [[ -e $file ]] || head -c "$1M" /dev/zero | openssl enc -aes-128-ctr -pass pass:tapvs -nosalt -pbkdf2 >"$file"
     echo "$file"
 }
