@@ -1,0 +1,262 @@
+# shellcheck shell=bash
+# The programs of a lab: tapvs itself, real web and name servers, real clients.
+
+# ---- tapvs -----------------------------------------------------------------------------------------------------
+
+# director ARGS...: `tapvs run` on br0 as 10.0.0.2, ready. The bridge is compared with now when it stops.
+director() {
+    bridge_state >"$LAB_DIR/bridge.before"
+    local gateway=()
+    [[ $CLIENT == 10.0.0.* ]] || gateway=(--gateway "$ROUTER_IP")
+    director_args=(run --bridge br0 --address "$DIP/24" --tap tap0 "${gateway[@]}" "$@")
+    director_start
+}
+
+# director_start: starts what `director` was told; again, after it was killed.
+director_start() {
+    : >"$LAB_DIR/tapvs.log"
+    echo "tapvs ${director_args[*]}" >>"$LAB_DIR/commands"
+    spawn tapvs director env "RUST_LOG=${RUST_LOG:-info}" "$TAPVS" "${director_args[@]}"
+    DIRECTOR=$SPAWNED
+    wait_for 10 "tapvs to be ready" director_ready_or_gone
+    kill -0 "$DIRECTOR" 2>/dev/null || die "tapvs did not start: $(tail -n 3 "$LAB_DIR/tapvs.log")"
+}
+
+director_ready_or_gone() { grep -qw ready "$LAB_DIR/tapvs.log" || ! kill -0 "$DIRECTOR" 2>/dev/null; }
+
+# serving ARGS...: one service on $VIP:80 by rr; ARGS are `--server` values.
+serving() {
+    local server args=()
+    for server; do
+        args+=(--server "$server")
+    done
+    director --service "tcp/$VIP:80" --scheduler "${SCHEDULER:-rr}" "${args[@]}" "${DIRECTOR_OPTIONS[@]}"
+}
+DIRECTOR_OPTIONS=()
+
+# director_stop: ends tapvs as an operator would and checks what it promised: exit 0, no TAP, the bridge as it was, the
+# ledger balanced, no panic.
+director_stop() {
+    [[ -n ${DIRECTOR:-} ]] || return 0
+    local pid=$DIRECTOR code=0
+    DIRECTOR=
+    local started tries=0
+    started=$(start_time "$pid")
+    kill -TERM "$pid" 2>/dev/null || die "tapvs was gone before it was stopped: $(tail -n 3 "$LAB_DIR/tapvs.log")"
+    while process_is "$pid" "$started"; do
+        ((++tries < 100)) || die "tapvs does not end on SIGTERM"
+        sleep 0.05
+    done
+    wait "$pid" || code=$?
+    expect_eq "$code" 0 "exit code of tapvs after SIGTERM"
+    bridge_state >"$LAB_DIR/bridge.after"
+    diff "$LAB_DIR/bridge.before" "$LAB_DIR/bridge.after" >&2 || die "tapvs left its host changed"
+    ! grep -q panicked "$LAB_DIR/tapvs.log" || die "tapvs panicked"
+    check_ledger
+}
+
+# bridge_state: what tapvs could have changed on its host and must give back.
+bridge_state() {
+    in_ns director ip -d link show | sed -E 's/ [a-z_]+_timer +[0-9.]+//g'
+    in_ns director ip address show | grep -E '^ +inet '
+    in_ns director ip route show
+    in_ns director bridge fdb show | grep -E 'permanent|static' | sort
+    in_ns director sysctl net.ipv4.conf net.ipv4.ip_forward net.bridge 2>/dev/null | grep -v tap0 | sort
+}
+
+# ledger_block: the last ledger that tapvs printed, `NAME COUNT` a line.
+ledger_block() {
+    grep -oE 'ledger: [a-z0-9_.-]+ +[0-9]+' "$LAB_DIR/tapvs.log" | awk '
+        $2 == "rx" { lines = "" }
+        { lines = lines $2 " " $3 "\n" }
+        END { printf "%s", lines }'
+}
+
+# ledger_of NAME: the count of that reason, 0 if it is not listed.
+ledger_of() { ledger_block | awk -v name="$1" '$1 == name { sum += $2 } END { print sum + 0 }'; }
+
+# check_ledger: every frame is accounted for: rx + generated = tx + consumed + dropped + held.
+check_ledger() {
+    ledger_block >"$LAB_DIR/ledger"
+    grep -q '^rx ' "$LAB_DIR/ledger" || die "tapvs printed no ledger"
+    awk '
+        $1 == "rx" || $1 == "generated" { came += $2; next }
+        $1 == "tx" || $1 == "held" || $1 ~ /^(consumed|dropped)\./ { went += $2 }
+        END { if (came != went) { print "rx + generated = " came ", tx + consumed + dropped + held = " went; exit 1 } }
+    ' "$LAB_DIR/ledger" >&2 || die "the ledger does not balance"
+    # What real programs on sound links never cause: a defect of tapvs if it is there.
+    ! grep -E '^dropped\.(malformed|header-checksum|truncated-l4|offload|no-headroom|device-refused) [1-9]' "$LAB_DIR/ledger" >&2 ||
+        die "drops that no lab should see"
+}
+
+# realserver ROLE [ADDRESS] [--tunnel]: prepares that namespace for DR or tunnels, the VIP included.
+realserver() {
+    local role=$1 address=$VIP
+    shift
+    if [[ ${1:-} == [0-9]* ]]; then
+        address=$1
+        shift
+    fi
+    if [[ ${1:-} != --tunnel ]]; then
+        in_ns "$role" "$TAPVS" realserver up --vip "$address" >>"$LAB_DIR/realserver-$role.log" 2>&1 ||
+            die "realserver up in $role: $(tail -n 2 "$LAB_DIR/realserver-$role.log")"
+        return
+    fi
+    # Where the kernel has ipip, `up` sets it up and returns; elsewhere tapvs decapsulates and stays.
+    spawn "realserver-$role" "$role" "$TAPVS" realserver up --vip "$address" --tunnel
+    wait_for 10 "the VIP in $role" has_address "$role" "$address"
+    wait_for 10 "a tunnel device in $role" has_tunnel "$role"
+}
+
+has_address() { [[ -n $(in_ns "$1" ip -4 -o address show to "$2/32") ]]; }
+
+has_tunnel() { in_ns "$1" ip -o link show up | grep -qE 'tunl0|tun|tapvs'; }
+
+# realserver_state ROLE: what `tapvs realserver` may change.
+realserver_state() {
+    in_ns "$1" ip -4 -o address show | sed 's/valid_lft.*//'
+    in_ns "$1" ip -o link show | cut -d: -f2
+    in_ns "$1" ip route show table all
+    in_ns "$1" sysctl net.ipv4.conf net.ipv4.ip_forward 2>/dev/null | sort
+}
+
+# ---- servers ---------------------------------------------------------------------------------------------------
+
+# serve ROLE...: nginx on ports 80 and 8080 of each; `/` answers the role's name, /put/ takes uploads, /files/ gives payloads.
+serve() {
+    local role dir
+    for role; do
+        dir=$SCRATCH/nginx-$role
+        mkdir -p "$dir/put" "$dir/tmp"
+        : >"$LAB_DIR/nginx-$role.access"
+        nginx_config "$role" "$dir" >"$dir/nginx.conf"
+        spawn "nginx-$role" "$role" nginx -p "$dir" -c "$dir/nginx.conf" -e "$LAB_DIR/nginx-$role.log"
+    done
+    for role; do
+        wait_for 10 "nginx in $role" listens "$role" tcp 8080
+    done
+}
+
+nginx_config() {
+    local role=$1 dir=$2
+    cat <<-NGINX
+	daemon off;
+	user root;
+	worker_processes 1;
+	pid $dir/nginx.pid;
+	error_log $LAB_DIR/nginx-$role.log warn;
+	events { worker_connections 4096; }
+	http {
+	    log_format who '\$remote_addr \$server_addr:\$server_port \$status \$request_method \$uri';
+	    access_log $LAB_DIR/nginx-$role.access who;
+	    client_body_temp_path $dir/tmp; proxy_temp_path $dir/tmp; fastcgi_temp_path $dir/tmp;
+	    uwsgi_temp_path $dir/tmp; scgi_temp_path $dir/tmp;
+	    client_max_body_size 0; client_body_buffer_size 1m; sendfile on; default_type application/octet-stream; server_tokens off;
+	    server {
+	        listen 80 backlog=4096;
+	        listen 8080 backlog=4096;
+	        location / { return 200 "$role\n"; }
+	        location /files/ { alias ${PAYLOADS:-$SCRATCH}/; }
+	        location /put/ { root $dir; dav_methods PUT; }
+	    }
+	}
+	NGINX
+}
+
+# name_server ROLE...: dnsmasq that answers `TXT who.test` with the role's name.
+name_server() {
+    local role
+    for role; do
+        spawn "dnsmasq-$role" "$role" dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts \
+            --user=root --pid-file= --txt-record="who.test,$role" --log-queries --log-facility=-
+    done
+    for role; do
+        wait_for 10 "dnsmasq in $role" listens "$role" udp 53
+    done
+}
+
+listens() { in_ns "$1" ss "-ln${2:0:1}" | grep -qE "[:.]$3 "; }
+
+# ---- clients ---------------------------------------------------------------------------------------------------
+
+# fetch URL: one request of the client; prints the answer.
+fetch() { in_ns client curl --silent --show-error --max-time 10 "$@"; }
+
+# requests COUNT URL: that many, each over a connection of its own, 32 at a time; all must be answered.
+requests() {
+    local count=$1 url=$2
+    in_ns client timeout 25 curl --silent --show-error --parallel --parallel-immediate --parallel-max 32 --max-time 20 \
+        --header 'Connection: close' --output /dev/null --write-out '%{http_code} %{num_connects}\n' \
+        "$url?[1-$count]" >"$LAB_DIR/answers" 2>"$LAB_DIR/curl.errors" ||
+        die "of $count requests $(grep -c '^200 ' "$LAB_DIR/answers") answered: $(sort "$LAB_DIR/curl.errors" | uniq -c | head -n 3)"
+    expect_eq "$(grep -c '^200 ' "$LAB_DIR/answers")" "$count" "requests answered with 200"
+    expect_eq "$(awk '{ sum += $2 } END { print sum }' "$LAB_DIR/answers")" "$count" "connections opened"
+}
+
+# answered ROLE: how many requests that real server logged.
+answered() { wc -l <"$LAB_DIR/nginx-$1.access"; }
+
+# expect_shares ROLE=COUNT...: the real servers answered exactly so many.
+expect_shares() {
+    local share
+    for share; do
+        wait_for 3 "${share#*=} requests in the log of ${share%=*}, now $(answered "${share%=*}")" \
+            has_answered "${share%=*}" "${share#*=}"
+    done
+}
+
+has_answered() { [[ $(answered "$1") == "$2" ]]; }
+
+forget_answers() {
+    local log
+    for log in "$LAB_DIR"/nginx-*.access; do
+        : >"$log"
+    done
+}
+
+# expect_sources ADDRESSES ROLE...: these, and no others, are the client addresses that the servers logged.
+expect_sources() {
+    local wanted=$1 role
+    shift
+    for role; do
+        expect_eq "$(cut -d' ' -f1 "$LAB_DIR/nginx-$role.access" | sort -u | xargs)" "$wanted" "client addresses logged by $role"
+    done
+}
+
+# payload MIB: a file of random bytes, made once for all tests of a run; prints its path.
+payload() {
+    local file=${PAYLOADS:-$SCRATCH}/payload-$1
+    [[ -e $file ]] || head -c "$1M" /dev/zero | openssl enc -aes-128-ctr -pass pass:tapvs -nosalt -pbkdf2 >"$file"
+    echo "$file"
+}
+
+# download MIB: from the service, compared byte for byte on the way.
+download() {
+    local file
+    file=$(payload "$1")
+    fetch --max-time "${TRANSFER_SECONDS:-60}" "http://$VIP/files/${file##*/}" | cmp - "$file" || die "download of $1 MiB differs"
+}
+
+# upload MIB ROLE: to the service, compared with what that real server stored.
+upload() {
+    local file stored=$SCRATCH/nginx-$2/put/upload
+    file=$(payload "$1")
+    fetch --max-time "${TRANSFER_SECONDS:-60}" --upload-file "$file" "http://$VIP/put/upload" || die "upload of $1 MiB failed"
+    cmp "$stored" "$file" || die "upload of $1 MiB differs"
+    rm "$stored"
+}
+
+# queries COUNT: `dig` asks the service that often, each from a socket of its own; prints the answers counted.
+queries() {
+    local count=$1 number
+    for ((number = 0; number < count; number++)); do
+        echo "who.test TXT +short +time=2 +tries=1"
+    done >"$LAB_DIR/questions"
+    in_ns client dig @"${2:-$VIP}" -f "$LAB_DIR/questions" | sort | uniq -c | awk '{ print $2 "=" $1 }' | tr -d '"' | xargs
+}
+
+# pings COUNT ADDRESS: every echo request is answered.
+pings() {
+    in_ns client ping -q -c "$1" -i 0.02 -W 2 "$2" >"$LAB_DIR/ping.log" || die "ping $2: $(tail -n 2 "$LAB_DIR/ping.log")"
+    grep -q " 0% packet loss" "$LAB_DIR/ping.log" || die "ping $2: $(tail -n 2 "$LAB_DIR/ping.log")"
+}

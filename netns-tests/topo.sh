@@ -1,0 +1,125 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # addresses are read by the tests
+# The topologies: one picture and one function each. Addresses mean roles: clients 192.0.2.x (or .9 on the link),
+# virtual services 10.0.0.100+ on the link and 198.51.100.x off it, real servers 10.0.0.21+, local addresses 10.0.0.30+.
+
+VIP=10.0.0.100        # on the director's own prefix
+FAR_VIP=198.51.100.1  # off it: a router sends it to the director
+DIP=10.0.0.2          # the director's address: tapvs, the far end of the TAP
+HOST_IP=10.0.0.3      # the director's host, on the bridge itself
+ROUTER_IP=10.0.0.1
+RS1=10.0.0.21 RS2=10.0.0.22 RS3=10.0.0.23
+LIP1=10.0.0.30 LIP2=10.0.0.31
+NOBODY=10.0.0.29      # an address of the link that nobody answers for
+
+# Everything on one link, the client too.
+#
+#      client            director namespace                     rs1         rs2         rs3
+#    10.0.0.9    br0 10.0.0.3     tapvs 10.0.0.2, VIP .100    10.0.0.21   10.0.0.22   10.0.0.23
+#       |             |                | tap0                    |           |           |
+#       +-------------+------ br0 -----+-------------------------+-----------+-----------+      10.0.0.0/24
+#
+topo_onearm() {
+    CLIENT=10.0.0.9
+    director_host
+    on_the_bridge client "$CLIENT"
+    real_servers
+    lab_captures client rs1 rs2 rs3
+}
+
+# The client lives behind a router; FAR_VIP is routed to the director.
+#
+#      client          router                  director namespace                 rs1 .. rs3
+#   192.0.2.10   192.0.2.1 | 10.0.0.1    br0 10.0.0.3    tapvs 10.0.0.2, VIPs    10.0.0.21 .. 23
+#       |             |         |             |              | tap0                   |
+#       +-------------+         +-------------+---- br0 -----+------------------------+         10.0.0.0/24
+#      192.0.2.0/24        198.51.100.0/24 via 10.0.0.2 (tapvs)
+#
+topo_router() {
+    CLIENT=192.0.2.10
+    director_host
+    on_the_bridge router "$ROUTER_IP"
+    ns_add client
+    ip link add eth0 netns "$(ns client)" type veth peer name eth1 netns "$(ns router)"
+    in_ns client ip address add "$CLIENT/24" dev eth0
+    in_ns client ip link set eth0 up
+    in_ns router ip address add 192.0.2.1/24 dev eth1
+    in_ns router ip link set eth1 up
+    in_ns client ip route add default via 192.0.2.1
+    in_ns router sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0
+    in_ns router ip route add 198.51.100.0/24 via "$DIP"
+    real_servers
+    local role
+    for role in rs1 rs2 rs3 director; do
+        in_ns "$role" ip route add default via "$ROUTER_IP"
+    done
+    lab_captures client rs1 rs2 rs3
+}
+
+# replies_through_director ROLE...: what NAT needs of a real server: its way back to the client leads through tapvs,
+# a client on the same link included.
+replies_through_director() {
+    local role
+    for role; do
+        if [[ $CLIENT == 10.0.0.* ]]; then
+            in_ns "$role" ip route replace "$CLIENT/32" via "$DIP"
+            continue
+        fi
+        in_ns "$role" ip route replace default via "$DIP"
+    done
+}
+
+# replies_directly ROLE...: the opposite, for DR and tunnels.
+replies_directly() {
+    local role
+    for role; do
+        in_ns "$role" ip route flush "$CLIENT/32"
+    done
+}
+
+# ---- parts -----------------------------------------------------------------------------------------------------
+
+director_host() {
+    ns_add director
+    in_ns director ip link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
+    in_ns director ip address add "$HOST_IP/24" dev br0
+    in_ns director ip link set br0 up
+    local knob
+    for knob in iptables ip6tables arptables; do
+        # Absent where br_netfilter is.
+        [[ ! -e /proc/sys/net/bridge/bridge-nf-call-$knob ]] || in_ns director sysctl -qw "net.bridge.bridge-nf-call-$knob=0"
+    done
+}
+
+# on_the_bridge ROLE ADDRESS: a namespace with eth0 on the director's bridge.
+on_the_bridge() {
+    local role=$1 address=$2
+    ns_add "$role"
+    ip link add eth0 netns "$(ns "$role")" type veth peer name "to-$role" netns "$(ns director)"
+    in_ns director ip link set "to-$role" master br0 up
+    in_ns "$role" sysctl -qw net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.eth0.accept_redirects=0
+    in_ns "$role" ip address add "$address/24" dev eth0
+    in_ns "$role" ip link set eth0 up
+}
+
+real_servers() {
+    on_the_bridge rs1 "$RS1"
+    on_the_bridge rs2 "$RS2"
+    on_the_bridge rs3 "$RS3"
+    local role
+    for role in rs1 rs2 rs3; do
+        # Strict, as distributions ship it: what DR and tunnels need beyond it is `tapvs realserver`'s to set.
+        in_ns "$role" sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1
+    done
+}
+
+# lab_captures ROLE...: every interface of the director, eth0 of the others.
+lab_captures() {
+    [[ ${LAB_CAPTURES:-on} == on ]] || return 0
+    local role
+    capture_start director director any
+    for role; do
+        capture_start "$role" "$role" eth0
+    done
+    captures_ready
+}
