@@ -3,9 +3,33 @@
 //! One scheduler a file, its formula on top. Never touches packets, conns or clocks; list order,
 //! ties and arithmetic are those of kernel IPVS.
 
+mod cache;
+mod dh;
+mod fo;
+mod hash;
+mod lblc;
+mod lblcr;
+mod lc;
+mod load;
+mod mh;
+mod none;
+mod nq;
+mod ovf;
+mod registry;
+mod rr;
+mod sed;
 mod server;
+mod sh;
+mod siphash;
+#[cfg(test)]
+mod testing;
+mod twos;
+mod wlc;
+mod wrr;
 
-pub use server::{Server, Servers};
+pub use mh::TABLE_SIZES as MH_TABLE_SIZES;
+pub use registry::{ALL, Known, NAMES, create};
+pub use server::{Counted, Server, Servers};
 
 use crate::base::{DestId, Endpoint, Instant, Proto, Rng};
 
@@ -49,7 +73,7 @@ pub struct Settings {
     pub lblc_expiration: u64,
     /// `lblcr_expiration`: likewise for lblcr, and the age at which a set loses its most loaded member.
     pub lblcr_expiration: u64,
-    /// Slots of an mh table; one of the kernel's primes.
+    /// Slots of an mh table; one of `MH_TABLE_SIZES`.
     pub mh_table_size: u32,
 }
 
@@ -77,8 +101,13 @@ impl Flags {
 
 /// A scheduler bound to one service.
 ///
-/// The service calls `changed` after each change of its list, and `pick` for each new conn.
+/// The service calls `changed` after each change of its list, and `pick` for each new conn. An `-E` that
+/// names the same scheduler keeps it, position and cache included, and calls `set_flags`; one that names
+/// another drops it and creates the new one from the present list.
 pub trait Scheduler: Send {
+    /// The service's scheduler flags were edited.
+    fn set_flags(&mut self, _flags: Flags) {}
+
     /// The list has changed as `change` says; `servers` is the list after it.
     fn changed(&mut self, _servers: &Servers, _change: Change, _settings: &Settings) {}
 
