@@ -1,7 +1,9 @@
 //! The cache of lblc and lblcr: what was chosen for a virtual address, until nobody asked for long.
 //!
-//!     every minute: at each 30th, entries idle for the expiration go;
-//!     else, if more than 16,384, some that were idle for 6 minutes
+//! ```text
+//! every minute: at each 30th, entries idle for the expiration go;
+//! else, if more than 16,384, some that were idle for 6 minutes
+//! ```
 //!
 //! Never grows past 24,576 entries, for with transparent services clients choose the addresses; a tree
 //! instead of the kernel's hash table, so that they cannot choose colliding ones either.

@@ -1,6 +1,8 @@
 //! dh, destination hashing: the server that owns the bucket of the virtual address.
 //!
-//!     bucket = upper 8 bits of (address * 0x61C88647);  one bucket for each server in turn
+//! ```text
+//! bucket = upper 8 bits of (address * 0x61C88647);  one bucket for each server in turn
+//! ```
 //!
 //! Never looks at weights other than 0 and never at another server if the owner cannot take the conn.
 

@@ -1,6 +1,8 @@
 //! fo, failover: everything to the heaviest eligible server.
 //!
-//!     max  weight                                  ties: the first listed
+//! ```text
+//! max  weight                                  ties: the first listed
+//! ```
 //!
 //! Never looks at load; another server is used only when the heaviest is quiesced or overloaded.
 

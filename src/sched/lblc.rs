@@ -1,8 +1,10 @@
 //! lblc, locality-based least connection: one server for each virtual address, for servers that cache.
 //!
-//!     the server cached for the address, if present, weight > 0 and not crowded
-//!     crowded: active > weight, while some server has  2 * active < weight
-//!     else by wlc, and that is cached
+//! ```text
+//! the server cached for the address, if present, weight > 0 and not crowded
+//! crowded: active > weight, while some server has  2 * active < weight
+//! else by wlc, and that is cached
+//! ```
 //!
 //! Never asks for the overload mark of a cached server: the kernel does not.
 

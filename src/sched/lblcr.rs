@@ -1,8 +1,10 @@
 //! lblcr, locality-based least connection with replication: a set of servers for each virtual address.
 //!
-//!     the least loaded member of the address's set, if it is not crowded (see lblc)
-//!     else by wlc of all servers, and that joins the set
-//!     a set of several that did not change for the expiration loses its most loaded member
+//! ```text
+//! the least loaded member of the address's set, if it is not crowded (see lblc)
+//! else by wlc of all servers, and that joins the set
+//! a set of several that did not change for the expiration loses its most loaded member
+//! ```
 //!
 //! Never uses a member that is away, quiesced or overloaded.
 

@@ -1,6 +1,8 @@
 //! lc, least connection: the eligible server with the least load.
 //!
-//!     min  256 * active + inactive                 ties: the first listed
+//! ```text
+//! min  256 * active + inactive                 ties: the first listed
+//! ```
 //!
 //! Never looks at weights other than 0.
 

@@ -1,12 +1,14 @@
 //! mh, Maglev hashing: the server that owns the slot of the client's address, and few move when servers do.
 //!
-//!     slot = H1(address + port) mod N,  port only with `mh-port`, else 0,  N a prime (4093)
-//!     H1, H2: the lower 32 bits of SipHash-1-3 under keys 2654435761 and 2654446892
-//!     table: in list order each server takes `turns` free slots of its own permutation
-//!            offset, offset + skip, offset + 2 skip, ... until all are taken
-//!            offset = H1(its address + port) mod N,  skip = H2(...) mod (N - 1) + 1
-//!     turns: last nonzero weight / gcd, halved until it has no more bits than the size allows (6 at 4093)
-//!     `mh-fallback`: owner unavailable? H1 of (address + port + slot, slot + 1, ...): the first available
+//! ```text
+//! slot = H1(address + port) mod N,  port only with `mh-port`, else 0,  N a prime (4093)
+//! H1, H2: the lower 32 bits of SipHash-1-3 under keys 2654435761 and 2654446892
+//! table: in list order each server takes `turns` free slots of its own permutation
+//!        offset, offset + skip, offset + 2 skip, ... until all are taken
+//!        offset = H1(its address + port) mod N,  skip = H2(...) mod (N - 1) + 1
+//! turns: last nonzero weight / gcd, halved until it has no more bits than the size allows (6 at 4093)
+//! `mh-fallback`: owner unavailable? H1 of (address + port + slot, slot + 1, ...): the first available
+//! ```
 //!
 //! Never moves a client because of load or of weight 0: the table follows the last weight that was not 0.
 //! The table is built by the first pick after a change, so a thousand changes cost one building.

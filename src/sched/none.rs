@@ -1,6 +1,8 @@
 //! none: no server for anyone.
 //!
-//!     every new conn is refused; conns that exist go on
+//! ```text
+//! every new conn is refused; conns that exist go on
+//! ```
 //!
 //! Never picks.
 

@@ -1,6 +1,8 @@
 //! nq, never queue: an idle server if there is one, else as sed.
 //!
-//!     the first listed with active = 0, else  min (active + 1) / weight
+//! ```text
+//! the first listed with active = 0, else  min (active + 1) / weight
+//! ```
 //!
 //! Never prefers a heavy idle server to a light one, and never counts inactive conns.
 

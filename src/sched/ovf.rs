@@ -1,6 +1,8 @@
 //! ovf, overflow: the heaviest server until it holds more conns than its weight, then the next.
 //!
-//!     max  weight  of those with active <= weight  ties: the first listed
+//! ```text
+//! max  weight  of those with active <= weight  ties: the first listed
+//! ```
 //!
 //! Never falls back: with all servers full nobody is picked. Weight 1 takes two conns, as in the kernel.
 

@@ -1,6 +1,8 @@
 //! rr, round robin: the next eligible server after the one that served last.
 //!
-//!     scan  last+1 .. end, then head .. last
+//! ```text
+//! scan  last+1 .. end, then head .. last
+//! ```
 //!
 //! Never looks at weights other than 0, and keeps its place when servers come, go or are edited.
 

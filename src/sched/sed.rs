@@ -1,6 +1,8 @@
 //! sed, shortest expected delay: the eligible server that would serve one more conn soonest.
 //!
-//!     min  (active + 1) / weight                   ties: the first listed
+//! ```text
+//! min  (active + 1) / weight                   ties: the first listed
+//! ```
 //!
 //! Never counts inactive conns, so for UDP it is always the heaviest server.
 

@@ -1,8 +1,10 @@
 //! sh, source hashing: the server that owns the bucket of the client's address.
 //!
-//!     bucket = (offset + upper 8 bits of ((address + port) * 0x61C88647)) mod 256
-//!     port only with `sh-port`, else 0;  offset 0;  max(weight, 1) buckets for each server in turn
-//!     `sh-fallback`: owner unavailable? offset = bucket, bucket + 1, ...: the first available owner
+//! ```text
+//! bucket = (offset + upper 8 bits of ((address + port) * 0x61C88647)) mod 256
+//! port only with `sh-port`, else 0;  offset 0;  max(weight, 1) buckets for each server in turn
+//! `sh-fallback`: owner unavailable? offset = bucket, bucket + 1, ...: the first available owner
+//! ```
 //!
 //! Never moves a client because of load. A server of weight 0 keeps a bucket each round, and without
 //! `sh-fallback` the clients there get nobody.

@@ -1,7 +1,9 @@
 //! twos, weighted random twos choices: two servers drawn by weight, the less loaded of them serves.
 //!
-//!     r uniform in 0..=sum of weights: the first server at which the weights so far reach r; twice
-//!     the second if  load2 / weight2 < load1 / weight1,  else the first
+//! ```text
+//! r uniform in 0..=sum of weights: the first server at which the weights so far reach r; twice
+//! the second if  load2 / weight2 < load1 / weight1,  else the first
+//! ```
 //!
 //! Never draws from anything but the injected generator. Sums have 64 bits, where the kernel's 32 overflow.
 

@@ -1,6 +1,8 @@
 //! wlc, weighted least connection: the eligible server with the least load per unit of weight.
 //!
-//!     min  (256 * active + inactive) / weight      ties: the first listed
+//! ```text
+//! min  (256 * active + inactive) / weight      ties: the first listed
+//! ```
 //!
 //! Never divides (see `load`).
 

@@ -1,8 +1,10 @@
 //! wrr, weighted round robin: passes over the list, each taking servers of at least a weight that falls.
 //!
-//!     step = gcd of weights;  ceiling = greatest weight - (step - 1)
-//!     next server in the list with weight >= threshold; at the end of the list threshold -= step,
-//!     and back to the ceiling once it is used up
+//! ```text
+//! step = gcd of weights;  ceiling = greatest weight - (step - 1)
+//! next server in the list with weight >= threshold; at the end of the list threshold -= step,
+//! and back to the ceiling once it is used up
+//! ```
 //!
 //! Not smooth: heavy servers come in bursts. Any change of the list starts at its head again but keeps
 //! the threshold, so the first round after servers were added one by one is often a plain pass over all.
