@@ -194,10 +194,10 @@ impl Director {
         let conn = self.conns.get_mut(id);
         conn.state = next_state(conn.state, event, &ip.l4);
         let state = self.timeouts.state(conn.proto(), conn.state);
-        if conn.is_inactive() == state.active {
-            conn.set_inactive(!state.active);
-            let dest = conn.dest;
-            self.services.activity(dest, state.active);
+        let (dest, before) = (conn.dest, conn.counted());
+        if before != state.counted {
+            conn.set_counted(state.counted);
+            self.services.recount(dest, before, state.counted);
         }
         self.conns.rearm(id, now, state.timeout);
     }

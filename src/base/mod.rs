@@ -3,6 +3,7 @@
 //! Never does I/O, never reads a clock, depends on nothing but `std`.
 
 mod addr;
+mod counted;
 mod drop_reason;
 mod ids;
 mod rng;
@@ -10,6 +11,7 @@ mod time;
 mod tuple;
 
 pub use addr::{Endpoint, Family, Mac, Prefix, Proto};
+pub use counted::Counted;
 pub use drop_reason::DropReason;
 pub use ids::{ConnId, DestId, LinkId, ServiceId};
 pub use rng::Rng;

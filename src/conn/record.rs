@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use super::addresses::{AddrId, pack, unpack};
-use crate::base::{ConnId, DestId, Endpoint, Proto};
+use crate::base::{ConnId, Counted, DestId, Endpoint, Proto};
 
 /// How the packets of a conn are forwarded; fixed at its birth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,14 +181,14 @@ impl Conn {
         }
     }
 
-    /// True while it counts as inactive at its dest.
-    pub fn is_inactive(&self) -> bool {
-        self.flags & flag::INACTIVE != 0
+    /// What it counts as at its dest.
+    pub fn counted(&self) -> Counted {
+        Counted::active_if(self.flags & flag::INACTIVE == 0)
     }
 
-    /// Says whether it counts as inactive; the dest's counters are the caller's.
-    pub fn set_inactive(&mut self, inactive: bool) {
-        self.set(flag::INACTIVE, inactive);
+    /// Says what it counts as; the dest's counters are the caller's.
+    pub fn set_counted(&mut self, counted: Counted) {
+        self.set(flag::INACTIVE, counted == Counted::Inactive);
     }
 
     /// True if replies of the real server have not been seen here.

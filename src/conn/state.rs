@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::sctp::{self, SctpState};
 use super::tcp::{self, TcpState};
-use crate::base::Proto;
+use crate::base::{Counted, Proto};
 use crate::wire::L4;
 
 /// Who sent a packet, as the state machine sees it.
@@ -25,8 +25,8 @@ pub enum Event {
 pub struct State {
     /// Name in listings.
     pub name: &'static str,
-    /// Counts as ActiveConn.
-    pub active: bool,
+    /// As ActiveConn or InActConn.
+    pub counted: Counted,
     /// Lives this long after its last packet.
     pub timeout: Duration,
 }
@@ -63,15 +63,21 @@ impl Timeouts {
         match proto {
             Proto::TCP => {
                 let state = TcpState::from_number(number);
-                State { name: state.name(), active: state.is_active(), timeout: self.tcp_timeout(state) }
+                State {
+                    name: state.name(),
+                    counted: Counted::active_if(state.is_active()),
+                    timeout: self.tcp_timeout(state),
+                }
             }
-            Proto::UDP => State { name: "UDP", active: false, timeout: Duration::from_secs(u64::from(self.udp)) },
+            Proto::UDP => {
+                State { name: "UDP", counted: Counted::Inactive, timeout: Duration::from_secs(u64::from(self.udp)) }
+            }
             Proto::SCTP => {
                 let state = SctpState::from_number(number);
                 let timeout = Duration::from_secs(state.timeout());
-                State { name: state.name(), active: state == SctpState::Established, timeout }
+                State { name: state.name(), counted: Counted::active_if(state == SctpState::Established), timeout }
             }
-            _ => State { name: "NONE", active: false, timeout: Duration::from_secs(60) },
+            _ => State { name: "NONE", counted: Counted::Inactive, timeout: Duration::from_secs(60) },
         }
     }
 

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{ConnId, DestId, DropReason, Endpoint, Instant, Proto, ServiceId, Tuple};
+use crate::base::{ConnId, Counted, DestId, DropReason, Endpoint, Instant, Proto, ServiceId, Tuple};
 use crate::conn::{Conn, Forwarding, NewConn, TcpState};
 use crate::forward::Ends;
 use crate::neigh::Egress;
@@ -73,10 +73,10 @@ impl Director {
             }
             Forwarding::Nat | Forwarding::Direct | Forwarding::Tunnel => tuple.src,
         };
-        self.services.bind(service, dest, false);
+        self.services.bind(service, dest);
         self.services.count_in(dest, ip.total_len());
         let done = self.serve(&Ends { forwarding, client: tuple.src, virt: tuple.dst, real, peer }, buf, ip, now, out);
-        self.services.unbind(dest, false);
+        self.services.unbind(dest, Counted::Inactive);
         done
     }
 
@@ -152,7 +152,7 @@ impl Director {
         };
         let made = self.conns.insert(&new, now, UNBORN).map_err(full);
         match made {
-            Ok(_) => self.services.bind(service, dest, false),
+            Ok(_) => self.services.bind(service, dest),
             Err(_) => {
                 if let Some(local) = local {
                     self.ports.give_back(local.addr, tuple.proto, real, local.port);
@@ -189,7 +189,7 @@ impl Director {
 
     /// What a conn held besides its record goes back where it came from.
     pub(super) fn settle(&mut self, conn: &Conn) {
-        self.services.unbind(conn.dest, !conn.is_inactive());
+        self.services.unbind(conn.dest, conn.counted());
         if let Some(local) = self.conns.local(conn) {
             self.ports.give_back(local.addr, conn.proto(), self.conns.real(conn), local.port);
         }

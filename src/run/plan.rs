@@ -125,7 +125,8 @@ fn service_commands(args: &RunArgs, service: ServiceSpec) -> Result<Vec<(String,
     let key = ServiceKey::Address(service.proto, service.vip);
     let place = spec::key_text(key);
     let scheduler = args.scheduler.clone().unwrap_or_else(|| "wlc".into());
-    let flags = sched::parse_flags(&scheduler, args.sched_flags.as_deref().unwrap_or_default())?;
+    let flags = sched::parse_flags(&scheduler, args.sched_flags.as_deref().unwrap_or_default())
+        .map_err(|word| format!("--sched-flags: '{word}' is not a flag of {scheduler}"))?;
     let options = ServiceOptions { scheduler, flags, ..ServiceOptions::defaults(Family::of(service.vip.addr)) };
     let mut commands = vec![(place.clone(), Command::AddService(key, options))];
     for local in &args.local_address {
@@ -217,7 +218,7 @@ fn check_reachable(director: &Director, real: Endpoint) -> Result<(), String> {
 fn explain(refused: Refused, command: &Command) -> String {
     match (refused, command) {
         (Refused::NoScheduler, Command::AddService(_, options) | Command::EditService(_, options)) => {
-            format!("unknown scheduler '{}'; known are {}", options.scheduler, sched::names().join(" "))
+            format!("unknown scheduler '{}'; known are {}", options.scheduler, sched::NAMES.join(" "))
         }
         (Refused::DestExists, Command::AddDest(_, real, _)) => {
             format!("real server {real} is given twice; name it once")

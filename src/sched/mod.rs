@@ -3,8 +3,32 @@
 //! One scheduler a file, its formula on top. Never touches packets, conns or clocks; list order,
 //! ties and arithmetic are those of kernel IPVS.
 
+mod cache;
+mod dh;
+mod fo;
+mod hash;
+mod lblc;
+mod lblcr;
+mod lc;
+mod load;
+mod mh;
+mod none;
+mod nq;
+mod ovf;
+mod registry;
+mod rr;
+mod sed;
 mod server;
+mod sh;
+mod siphash;
+#[cfg(test)]
+mod testing;
+mod twos;
+mod wlc;
+mod wrr;
 
+pub use mh::TABLE_SIZES as MH_TABLE_SIZES;
+pub use registry::{ALL, Known, NAMES, create, parse_flags};
 pub use server::{Server, Servers};
 
 use crate::base::{DestId, Endpoint, Instant, Proto, Rng};
@@ -49,7 +73,7 @@ pub struct Settings {
     pub lblc_expiration: u64,
     /// `lblcr_expiration`: likewise for lblcr, and the age at which a set loses its most loaded member.
     pub lblcr_expiration: u64,
-    /// Slots of an mh table; one of the kernel's primes.
+    /// Slots of an mh table; one of `MH_TABLE_SIZES`.
     pub mh_table_size: u32,
 }
 
@@ -77,7 +101,9 @@ impl Flags {
 
 /// A scheduler bound to one service.
 ///
-/// The service calls `changed` after each change of its list, and `pick` for each new conn.
+/// The service calls `changed` after each change of its list, and `pick` for each new conn. An `-E` that
+/// names the same scheduler keeps it, position and cache included, and calls `set_flags`; one that names
+/// another drops it and creates the new one from the present list.
 pub trait Scheduler: Send {
     /// The list has changed as `change` says; `servers` is the list after it.
     fn changed(&mut self, _servers: &Servers, _change: Change, _settings: &Settings) {}
@@ -106,27 +132,4 @@ pub enum Change {
     },
     /// Weight, thresholds or anything else of this server was edited, perhaps to the same values.
     Edited(DestId),
-}
-struct Rr(usize);
-impl Scheduler for Rr {
-    fn pick(&mut self, servers: &Servers, _flow: &Flow, _context: &mut Context) -> Option<DestId> {
-        let n = servers.len();
-        for i in 0..n {
-            let at = (self.0 + i) % n;
-            if servers.at(at).1.weight > 0 {
-                self.0 = at + 1;
-                return Some(servers.at(at).0);
-            }
-        }
-        None
-    }
-}
-pub fn create(_name: &str, _flags: Flags, _servers: &Servers, _settings: &Settings) -> Option<Box<dyn Scheduler>> {
-    Some(Box::new(Rr(0)))
-}
-pub fn names() -> Vec<&'static str> {
-    vec!["rr", "wrr"]
-}
-pub fn parse_flags(_s: &str, _f: &str) -> Result<Flags, String> {
-    Ok(Flags(0))
 }

@@ -2,7 +2,7 @@
 //!
 //! Never knows packets; counts are moved by the flow table through the service.
 
-use crate::base::{DestId, Endpoint};
+use crate::base::{Counted, DestId, Endpoint};
 
 /// Weight, load and limits of one server of one service.
 #[derive(Clone, Debug)]
@@ -25,6 +25,124 @@ pub struct Server {
     pub overloaded: bool,
     /// False once the server was taken out of its service.
     pub available: bool,
+}
+
+impl Server {
+    /// A server that was just added to a service and has no conns.
+    pub fn new(endpoint: Endpoint, weight: u32) -> Server {
+        Server {
+            endpoint,
+            weight,
+            last_weight: weight,
+            active: 0,
+            inactive: 0,
+            upper: 0,
+            lower: 0,
+            overloaded: false,
+            available: true,
+        }
+    }
+
+    /// Back in its service with the conns it still had.
+    pub fn revive(&mut self, weight: u32, upper: u32, lower: u32) {
+        self.weight = weight;
+        self.last_weight = weight;
+        self.set_thresholds(upper, lower);
+        self.available = true;
+    }
+
+    /// Edits the weight; 0 quiesces and leaves `last_weight`, by which mh keeps everyone's place.
+    pub fn set_weight(&mut self, weight: u32) {
+        self.weight = weight;
+        if weight != 0 {
+            self.last_weight = weight;
+        }
+    }
+
+    /// Edits the limits. A mark goes at once if the limit was raised or taken away.
+    ///
+    /// Neither set nor cleared otherwise: a limit lowered below the present count is noticed by the next
+    /// conn that comes, and so lets one more through.
+    pub fn set_thresholds(&mut self, upper: u32, lower: u32) {
+        if upper == 0 || upper > self.upper {
+            self.overloaded = false;
+        }
+        self.upper = upper;
+        self.lower = lower;
+    }
+
+    /// May be chosen for a new conn: neither quiesced nor overloaded.
+    #[inline]
+    pub fn eligible(&self) -> bool {
+        self.weight > 0 && !self.overloaded
+    }
+
+    /// All conns; 64 bits, for what follows multiplies it.
+    #[inline]
+    pub fn total(&self) -> u64 {
+        u64::from(self.active) + u64::from(self.inactive)
+    }
+
+    /// A conn was given to this server.
+    pub fn bind(&mut self, counted: Counted) {
+        *self.count(counted) += 1;
+        self.mark();
+    }
+
+    /// A conn of this server ended; `counted` is what it counted as last.
+    pub fn unbind(&mut self, counted: Counted) {
+        let count = self.count(counted);
+        debug_assert!(*count > 0, "a conn ended that was never counted");
+        *count = count.saturating_sub(1);
+        self.unmark();
+    }
+
+    /// A persistence template was bound: not counted, but the limit is looked at as by any bind.
+    pub fn bind_template(&mut self) {
+        self.mark();
+    }
+
+    /// A persistence template ended: not counted, but the limit is looked at.
+    pub fn unbind_template(&mut self) {
+        self.unmark();
+    }
+
+    /// A conn's state changed what it counts as; the total, and so the mark, stays.
+    pub fn recount(&mut self, from: Counted, to: Counted) {
+        if from == to {
+            return;
+        }
+        let count = self.count(from);
+        debug_assert!(*count > 0, "a conn changed state that was never counted");
+        *count = count.saturating_sub(1);
+        *self.count(to) += 1;
+    }
+
+    fn count(&mut self, counted: Counted) -> &mut u32 {
+        match counted {
+            Counted::Active => &mut self.active,
+            Counted::Inactive => &mut self.inactive,
+        }
+    }
+
+    /// Overloaded as soon as the limit is reached, not when it is passed.
+    fn mark(&mut self) {
+        if self.upper != 0 && self.total() >= u64::from(self.upper) {
+            self.overloaded = true;
+        }
+    }
+
+    /// Takes conns again below the lower limit, or below three quarters of the upper one.
+    fn unmark(&mut self) {
+        let relieved = match (self.lower, self.upper) {
+            (0, 0) => true,
+            (0, upper) => 4 * self.total() < 3 * u64::from(upper),
+            (lower, _) => self.total() < u64::from(lower),
+        };
+        if relieved {
+            self.overloaded = false;
+        }
+    }
 }
 
 /// A service's servers in the kernel's list order: the one added last comes first.
@@ -68,40 +186,79 @@ impl<'a> Servers<'a> {
     }
 }
 
-impl Server {
-    pub fn vacant() -> Server {
-        Server {
-            endpoint: Endpoint::UNSPECIFIED,
-            weight: 0,
-            last_weight: 0,
-            active: 0,
-            inactive: 0,
-            upper: 0,
-            lower: 0,
-            overloaded: false,
-            available: false,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(upper: u32, lower: u32) -> Server {
+        let mut server = Server::new(Endpoint::UNSPECIFIED, 1);
+        server.set_thresholds(upper, lower);
+        server
+    }
+
+    #[test]
+    fn the_mark_comes_when_the_limit_is_reached_and_counts_both_kinds() {
+        let mut server = server(3, 0);
+        server.bind(Counted::Active);
+        server.bind(Counted::Inactive);
+        assert!(server.eligible());
+        server.bind(Counted::Inactive);
+        assert!(!server.eligible());
+    }
+
+    #[test]
+    fn the_mark_goes_below_three_quarters_or_the_lower_limit() {
+        for (upper, lower, last_marked) in
+            [(4, 0, 3), (8, 0, 6), (10, 0, 8), (1, 0, 1), (4, 2, 2), (4, 4, 4), (5, 1, 1)]
+        {
+            let mut server = server(upper, lower);
+            for _ in 0..upper {
+                server.bind(Counted::Active);
+            }
+            let mut marked_at = upper;
+            while server.overloaded {
+                marked_at = server.active;
+                server.unbind(Counted::Active);
+            }
+            assert_eq!(marked_at, last_marked, "upper {upper}, lower {lower}");
         }
     }
-    pub fn bind(&mut self, active: bool) {
-        if active { self.active += 1 } else { self.inactive += 1 }
+
+    #[test]
+    fn a_lowered_limit_lets_one_more_through_and_a_raised_one_takes_the_mark_at_once() {
+        let mut server = server(5, 0);
+        (0..4).for_each(|_| server.bind(Counted::Active));
+        server.set_thresholds(2, 0);
+        assert!(server.eligible());
+        server.bind(Counted::Active);
+        assert!(!server.eligible());
+        server.set_thresholds(2, 1);
+        assert!(!server.eligible(), "the same limit again changes nothing");
+        server.set_thresholds(3, 0);
+        assert!(server.eligible(), "raised, even to less than there are");
+        server.bind_template();
+        assert!(!server.eligible(), "a template looks at the limit");
+        server.set_thresholds(0, 0);
+        assert!(server.eligible());
     }
-    pub fn unbind(&mut self, active: bool) {
-        if active { self.active -= 1 } else { self.inactive -= 1 }
+
+    #[test]
+    fn a_state_change_moves_a_conn_between_the_counts() {
+        let mut server = server(2, 0);
+        server.bind(Counted::Inactive);
+        server.recount(Counted::Inactive, Counted::Active);
+        assert_eq!((server.active, server.inactive), (1, 0));
+        server.recount(Counted::Active, Counted::Active);
+        assert_eq!((server.active, server.inactive), (1, 0));
     }
-    pub fn set_activity(&mut self, active: bool) {
-        if active {
-            self.active += 1;
-            self.inactive -= 1
-        } else {
-            self.active -= 1;
-            self.inactive += 1
-        }
-    }
-    pub fn set_weight(&mut self, weight: u32) {
-        self.weight = weight;
-    }
-    pub fn set_thresholds(&mut self, upper: u32, lower: u32) {
-        self.upper = upper;
-        self.lower = lower;
+
+    #[test]
+    fn the_last_weight_survives_quiescing_but_not_coming_back_with_none() {
+        let mut server = Server::new(Endpoint::UNSPECIFIED, 5);
+        server.set_weight(0);
+        assert_eq!((server.weight, server.last_weight), (0, 5));
+        server.available = false;
+        server.revive(0, 0, 0);
+        assert_eq!((server.weight, server.last_weight, server.available), (0, 0, true));
     }
 }

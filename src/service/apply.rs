@@ -112,8 +112,7 @@ impl Services {
         if self.position(id, endpoint).is_some() {
             return Err(Refused::DestExists);
         }
-        let dest = self.revive(key, endpoint).unwrap_or_else(|| self.free_dest_slot());
-        self.fill(dest, key, endpoint, options);
+        let dest = self.revive(key, endpoint, options).unwrap_or_else(|| self.new_dest(key, endpoint, options));
         if let Some(service) = self.services[id.index()].as_mut() {
             service.dests.insert(0, dest);
         }
@@ -121,19 +120,33 @@ impl Services {
         Ok(())
     }
 
-    /// A dest that was removed and still has conns comes back with them.
-    fn revive(&mut self, key: ServiceKey, endpoint: Endpoint) -> Option<DestId> {
+    /// A dest that was removed and is remembered comes back with its conns and counters.
+    fn revive(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Option<DestId> {
         let gone = |(index, dest): &(usize, &Dest)| {
-            dest.used && dest.removed.is_some() && dest.service == key && self.servers[*index].endpoint == endpoint
+            dest.removed.is_some() && dest.service == key && self.servers[*index].endpoint == endpoint
         };
-        self.dests.iter().enumerate().find(gone).map(|(index, _)| DestId(index as u32))
+        let (index, _) = self.dests.iter().enumerate().find(gone)?;
+        self.dests[index].removed = None;
+        self.dests[index].method = options.method;
+        self.servers[index].revive(options.weight, options.upper, options.lower);
+        Some(DestId(index as u32))
     }
 
-    /// A slot that no conn refers to any more, or a new one.
-    fn free_dest_slot(&mut self) -> DestId {
-        let free = |dest: &Dest| !dest.used || (dest.removed.is_some() && dest.refs == 0);
-        let index = self.dests.iter().position(free).unwrap_or(self.dests.len());
-        let (dest, server) = (Dest::vacant(), Server::vacant());
+    /// A dest in a slot that no conn refers to any more, or in a new one.
+    fn new_dest(&mut self, service: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> DestId {
+        let dest = Dest {
+            service,
+            method: options.method,
+            refs: 0,
+            persistent: 0,
+            stats: Stats::default(),
+            tunnel_mtu: 0,
+            removed: None,
+        };
+        let mut server = Server::new(endpoint, options.weight);
+        server.set_thresholds(options.upper, options.lower);
+        let index = self.dests.iter().position(|dest| dest.removed.is_some() && dest.refs == 0);
+        let index = index.unwrap_or(self.dests.len());
         if index == self.dests.len() {
             self.dests.push(dest);
             self.servers.push(server);
@@ -144,24 +157,14 @@ impl Services {
         DestId(index as u32)
     }
 
-    fn fill(&mut self, id: DestId, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) {
-        let dest = &mut self.dests[id.index()];
-        dest.used = true;
-        dest.service = key;
-        dest.method = options.method;
-        dest.removed = None;
-        let server = &mut self.servers[id.index()];
-        server.endpoint = endpoint;
-        server.available = true;
-        server.set_weight(options.weight);
-        server.set_thresholds(options.upper, options.lower);
-    }
-
     fn edit_dest(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         check_dest(key, endpoint, options)?;
         let (_, dest) = self.position(id, endpoint).ok_or(Refused::NoSuchDest)?;
-        self.fill(dest, key, endpoint, options);
+        self.dests[dest.index()].method = options.method;
+        let server = &mut self.servers[dest.index()];
+        server.set_weight(options.weight);
+        server.set_thresholds(options.upper, options.lower);
         self.notify(id, Change::Edited(dest));
         Ok(())
     }
@@ -231,21 +234,6 @@ impl Services {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         let service = self.services[id.index()].as_mut().ok_or(Refused::ServiceNotDefined)?;
         Ok(&mut service.locals)
-    }
-}
-
-impl Dest {
-    fn vacant() -> Dest {
-        Dest {
-            service: ServiceKey::Mark(Family::V4, 0),
-            method: Method::Direct,
-            refs: 0,
-            persistent: 0,
-            stats: Stats::default(),
-            tunnel_mtu: 0,
-            removed: None,
-            used: false,
-        }
     }
 }
 

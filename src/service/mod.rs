@@ -10,7 +10,7 @@ mod stats;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::base::{DestId, Endpoint, Family, Instant, Proto, Rng, ServiceId, Tuple};
+use crate::base::{Counted, DestId, Endpoint, Family, Instant, Proto, Rng, ServiceId, Tuple};
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use command::{Method, ServiceKey, ServiceOptions};
 pub use marks::{MarkRule, Marks};
@@ -55,8 +55,6 @@ pub struct Dest {
     pub tunnel_mtu: u16,
     /// When it was taken out of its service, if it was.
     removed: Option<Instant>,
-    /// The slot is in use.
-    used: bool,
 }
 
 /// All services and dests.
@@ -185,10 +183,10 @@ impl Services {
         service.locals.get(turn.checked_rem(count)?).copied()
     }
 
-    /// A conn was made: it counts at its dest, its service and in total.
-    pub fn bind(&mut self, service: ServiceId, dest: DestId, active: bool) {
+    /// A conn was made: it counts at its dest, its service and in total; inactive until its state says otherwise.
+    pub fn bind(&mut self, service: ServiceId, dest: DestId) {
         self.dests[dest.index()].refs += 1;
-        self.servers[dest.index()].bind(active);
+        self.servers[dest.index()].bind(Counted::Inactive);
         self.dests[dest.index()].stats.conns += 1;
         self.total.conns += 1;
         if let Some(service) = self.services.get_mut(service.index()).and_then(Option::as_mut) {
@@ -197,14 +195,14 @@ impl Services {
     }
 
     /// A conn has ended.
-    pub fn unbind(&mut self, dest: DestId, active: bool) {
+    pub fn unbind(&mut self, dest: DestId, counted: Counted) {
         self.dests[dest.index()].refs -= 1;
-        self.servers[dest.index()].unbind(active);
+        self.servers[dest.index()].unbind(counted);
     }
 
-    /// A conn has changed between active and inactive.
-    pub fn activity(&mut self, dest: DestId, active: bool) {
-        self.servers[dest.index()].set_activity(active);
+    /// A conn has changed what it counts as.
+    pub fn recount(&mut self, dest: DestId, from: Counted, to: Counted) {
+        self.servers[dest.index()].recount(from, to);
     }
 
     /// A packet from a client to this dest; not counted once the dest is out of its service.
