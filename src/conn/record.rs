@@ -191,6 +191,11 @@ impl Conn {
         self.set(flag::INACTIVE, counted == Counted::Inactive);
     }
 
+    /// A persistence template: it takes no packets, it binds a client to a dest.
+    pub fn is_template(&self) -> bool {
+        self.flags & flag::TEMPLATE != 0
+    }
+
     /// True if replies of the real server have not been seen here.
     pub fn is_one_way(&self) -> bool {
         self.flags & flag::ONE_WAY != 0

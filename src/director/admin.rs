@@ -82,6 +82,13 @@ impl Director {
         Ok(())
     }
 
+    /// Changes a setting by its name.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        self.settings.set(name, value)?;
+        self.services.settings = self.settings.sched.clone();
+        Ok(())
+    }
+
     /// Takes every address of a prefix for the director's own (a whole net of virtual addresses).
     pub fn add_local_prefix(&mut self, prefix: Prefix) {
         self.locals.push(prefix);

@@ -117,7 +117,7 @@ impl Director {
         let limited = !matches!(complaint, Complaint::TooBig(_) | Complaint::Raw(3, 4, _));
         let Ok(route) = self.router.route(to) else { return };
         let own = self.router.source(route.link, route.next_hop);
-        let Some(source) = Some(about_dst).filter(|addr| self.owns(*addr)).or(own) else { return };
+        let Some(source) = Some(about_dst).filter(|addr| self.may_speak_as(*addr)).or(own) else { return };
         if limited && !self.icmp_limit.allows(now) {
             return;
         }
@@ -126,6 +126,13 @@ impl Director {
         icmp::error(&mut error, complaint, about, source, to, id);
         self.router.send_own(&mut error, &route, now, out);
         self.scratch = Some(error);
+    }
+
+    /// An error comes from the address that the packet was for, if that is one of ours. An IPv6 host does not count
+    /// addresses that are merely routed to it, a whole prefix at once; an IPv4 host does.
+    fn may_speak_as(&self, addr: IpAddr) -> bool {
+        let routed = self.locals.iter().any(|prefix| prefix.contains(addr));
+        self.owns(addr) && (addr.is_ipv4() || !routed)
     }
 
     fn send_back(&mut self, buf: &mut PacketBuf, to: IpAddr, now: Instant, out: &mut impl Egress) {

@@ -21,8 +21,32 @@ pub struct Settings {
     pub conn_reuse_mode: u32,
     /// `expire_nodest_conn`: packets of a removed dest's conns end the conn.
     pub expire_nodest_conn: bool,
+    /// `expire_quiescent_template`: a persistent client of a dest of weight 0 is scheduled anew.
+    pub expire_quiescent_template: bool,
+    /// `secure_tcp` = 3: the stricter TCP state table, always.
+    pub secure_tcp: bool,
     /// ICMP errors per second that the director sends (`icmp_msgs_per_sec`); 0: no limit.
     pub icmp_rate: u32,
+}
+
+impl Settings {
+    /// Sets one by its name (the kernel's, below `net.ipv4.vs`); the error says what is wrong.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let number: u64 = value.parse().map_err(|_| format!("{name}: '{value}' is not a number"))?;
+        match name {
+            "pmtu_disc" => self.pmtu_disc = number != 0,
+            "sloppy_tcp" => self.sloppy_tcp = number != 0,
+            "sloppy_sctp" => self.sloppy_sctp = number != 0,
+            "secure_tcp" => self.secure_tcp = number == 3,
+            "conn_reuse_mode" => self.conn_reuse_mode = number as u32,
+            "expire_nodest_conn" => self.expire_nodest_conn = number != 0,
+            "expire_quiescent_template" => self.expire_quiescent_template = number != 0,
+            "lblc_expiration" => self.sched.lblc_expiration = number,
+            "lblcr_expiration" => self.sched.lblcr_expiration = number,
+            _ => return Err(format!("'{name}' is not a setting")),
+        }
+        Ok(())
+    }
 }
 
 impl Default for Settings {
@@ -35,6 +59,8 @@ impl Default for Settings {
             sloppy_sctp: false,
             conn_reuse_mode: 1,
             expire_nodest_conn: false,
+            expire_quiescent_template: false,
+            secure_tcp: false,
             icmp_rate: 1000,
         }
     }

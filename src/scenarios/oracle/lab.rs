@@ -1,0 +1,229 @@
+//! The director between two links as in a recording: permanent neighbours, a whole prefix of virtual addresses, a clock
+//! that is moved by hand.
+//!
+//! Everything comes from the first line of a case. Never a device, never the real time.
+
+use std::hash::RandomState;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tapvs::base::{DropReason, Endpoint, Instant, LinkId, Mac, Prefix, Proto, Tuple};
+use tapvs::conn::Conn;
+use tapvs::ctl;
+use tapvs::director::{Director, Settings};
+use tapvs::neigh::{Egress, Link};
+use tapvs::service::MarkRule;
+use tapvs::service::command::{Command, ServiceKey};
+use tapvs::wire::PacketBuf;
+
+use super::case;
+
+const CLIENT_LINK: LinkId = LinkId(0);
+const SERVER_LINK: LinkId = LinkId(1);
+/// Between two events of a recording.
+const STEP: Duration = Duration::from_millis(5);
+
+/// Frames on their way out.
+#[derive(Default)]
+pub struct Sent(pub Vec<(LinkId, Vec<u8>)>);
+
+impl Egress for Sent {
+    fn transmit(&mut self, link: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
+        if !is_about_neighbours(frame.frame()) {
+            self.0.push((link, frame.frame().to_vec()));
+        }
+        Ok(())
+    }
+}
+
+/// ARP and neighbour discovery: the kernel's neighbours were permanent, and it announced nothing.
+fn is_about_neighbours(frame: &[u8]) -> bool {
+    let solicits = frame.get(20) == Some(&58) && frame.get(54).is_some_and(|kind| (133..=137).contains(kind));
+    match frame.get(12..14) {
+        Some([0x08, 0x06]) => true,
+        Some([0x86, 0xdd]) => solicits,
+        _ => false,
+    }
+}
+
+/// The director of a case.
+pub struct Lab {
+    pub director: Director,
+    pub now: Instant,
+    buf: PacketBuf,
+}
+
+impl Lab {
+    /// Links, addresses, neighbours and settings from the first line of a case.
+    pub fn new(header: &Value) -> Result<Lab, String> {
+        let settings = Settings { icmp_rate: 0, ..Settings::default() };
+        let mut director = Director::new(settings, RandomState::new(), 1);
+        for (name, value) in header["sysctl"].as_object().into_iter().flatten() {
+            let name = name.rsplit('.').next().unwrap_or(name);
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            director.set(name, &value)?;
+        }
+        let mut lab = Lab { director, now: Instant(1_000), buf: PacketBuf::new() };
+        lab.add_links(header)?;
+        for rule in header["marks"].as_array().into_iter().flatten() {
+            lab.director.services.marks.add(mark_rule(rule)?);
+        }
+        Ok(lab)
+    }
+
+    fn add_links(&mut self, header: &Value) -> Result<(), String> {
+        let net = &header["net"];
+        for (name, mac) in [("c", "02:00:00:00:0c:01"), ("r", "02:00:00:00:0d:01")] {
+            let addresses = [format!("{name}4"), format!("{name}6")]
+                .iter()
+                .filter_map(|side| net[side]["director"].as_str())
+                .map(parse::<Prefix>)
+                .collect::<Result<Vec<_>, _>>()?;
+            let device = format!("{name}0");
+            let mtu = header["mtu"][&device].as_u64().unwrap_or(1500) as u16;
+            self.director.router.add_link(Link { name: device, mac: parse(mac)?, mtu, addresses });
+        }
+        for side in ["c4", "c6"] {
+            let Some(router) = net[side]["router"].as_str() else { continue };
+            let router: IpAddr = parse(router)?;
+            let everything = if router.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+            self.director.router.routes.add(parse(everything)?, Some(router), CLIENT_LINK);
+            self.director.router.neighbours.add_permanent(CLIENT_LINK, router, parse("02:00:00:00:0c:fe")?);
+        }
+        for side in ["vip4", "vip6"] {
+            if let Some(prefix) = net[side].as_str() {
+                self.director.add_local_prefix(parse(prefix)?);
+            }
+        }
+        let servers = case::texts(header, "servers").into_iter();
+        let others = header["mac"].as_object().into_iter().flatten().map(|(name, _)| name.clone());
+        servers.chain(others).filter_map(|text| text.parse().ok()).for_each(|addr| self.know(addr));
+        Ok(())
+    }
+
+    /// A permanent neighbour on the servers' side; its MAC follows from its address.
+    fn know(&mut self, addr: IpAddr) {
+        self.director.router.neighbours.add_permanent(SERVER_LINK, addr, mac_of(addr));
+    }
+
+    /// Carries out a command line of `ipvsadm`; the exit status it would have had.
+    pub fn command(&mut self, line: &str) -> Result<i64, String> {
+        let commands = ctl::parse_rules(line).map_err(|error| format!("'{line}': {error}"))?;
+        for (_, command) in commands {
+            if let Command::AddDest(_, endpoint, _) = &command {
+                self.know(endpoint.addr);
+            }
+            if self.director.apply(&command, self.now).is_err() {
+                return Ok(255);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Lets time pass, as the daemon would.
+    pub fn wait(&mut self, time: Duration) -> Sent {
+        let mut sent = Sent::default();
+        let until = self.now + time;
+        while self.now < until {
+            self.now = until.min(self.now + Duration::from_millis(100));
+            self.director.tick(self.now, &mut sent);
+        }
+        sent
+    }
+
+    /// A frame that arrives on `c0` or `r0`; what leaves in answer.
+    pub fn arrive(&mut self, at: &str, frame: &[u8]) -> Sent {
+        let link = if at == "r0" { SERVER_LINK } else { CLIENT_LINK };
+        let mut sent = self.wait(STEP);
+        self.buf.set(frame);
+        self.director.ingress(link, &mut self.buf, self.now, &mut sent);
+        debug_assert!(self.director.router.ledger.balances());
+        sent
+    }
+
+    /// The conn a packet belongs to.
+    pub fn conn(&self, tuple: &Tuple) -> Option<&Conn> {
+        self.director.conn_of(tuple).map(|id| self.director.conns.get(id))
+    }
+
+    /// The dest of a conn as listings show it.
+    pub fn server_of(&self, conn: &Conn) -> String {
+        self.director.conns.real(conn).to_string()
+    }
+
+    /// All conns, as `ipvsadm -Lnc` would list them less their timers, sorted.
+    pub fn conns(&self) -> Vec<String> {
+        let conns = self.director.conns.iter().filter(|(_, conn)| !conn.is_template());
+        let line = |conn: &Conn| {
+            let state = self.director.state_name(conn);
+            format!("{} {} {} {} {state}", conn.proto(), conn.client(), conn.virt(), self.server_of(conn))
+        };
+        sorted(conns.map(|(_, conn)| line(conn)))
+    }
+
+    /// The name of a service in recordings.
+    pub fn service_name(key: ServiceKey) -> String {
+        match key {
+            ServiceKey::Address(proto, vip) => format!("{proto} {vip}"),
+            ServiceKey::Mark(_, mark) => format!("FWM {mark}"),
+        }
+    }
+}
+
+/// Lines in order.
+pub fn sorted(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    lines
+}
+
+/// The name of a link in recordings.
+pub fn link_name(link: LinkId) -> &'static str {
+    if link == SERVER_LINK { "r0" } else { "c0" }
+}
+
+/// The MAC of a server, which follows from its address.
+pub fn mac_of(addr: IpAddr) -> Mac {
+    match addr {
+        IpAddr::V4(addr) => {
+            let [a, b, c, d] = addr.octets();
+            Mac([2, 4, a, b, c, d])
+        }
+        IpAddr::V6(addr) => {
+            let bytes = addr.octets();
+            Mac([2, 6, bytes[12], bytes[13], bytes[14], bytes[15]])
+        }
+    }
+}
+
+fn mark_rule(rule: &Value) -> Result<MarkRule, String> {
+    let port = rule["dport"].as_u64().map(|port| port as u16);
+    Ok(MarkRule {
+        proto: rule["proto"].as_str().map(proto).transpose()?,
+        src: None,
+        dst: rule["dst"].as_str().map(parse).transpose()?,
+        ports: port.map(|port| port..=port),
+        mark: rule["mark"].as_u64().unwrap_or_default() as u32,
+    })
+}
+
+/// A protocol by its lower-case name.
+pub fn proto(name: &str) -> Result<Proto, String> {
+    match name {
+        "tcp" => Ok(Proto::TCP),
+        "udp" => Ok(Proto::UDP),
+        "sctp" => Ok(Proto::SCTP),
+        _ => Err(format!("protocol '{name}' is not known here")),
+    }
+}
+
+/// An endpoint from its two members.
+pub fn endpoint(packet: &Value, addr: &str, port: &str) -> Result<Endpoint, String> {
+    Ok(Endpoint::new(parse(case::text(packet, addr))?, packet[port].as_u64().unwrap_or_default() as u16))
+}
+
+/// Anything that can be read from a word.
+pub fn parse<T: std::str::FromStr>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|_| format!("cannot read '{word}'"))
+}
