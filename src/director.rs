@@ -5,6 +5,7 @@
 mod admin;
 mod answer;
 mod icmp;
+mod persist;
 mod pmtu;
 mod schedule;
 mod settings;
@@ -16,7 +17,9 @@ use std::net::IpAddr;
 pub use settings::Settings;
 
 use crate::base::{ConnId, DropReason, Instant, LinkId, Mac, Prefix, Tuple};
-use crate::conn::{ConnTable, Event, Side, Timeouts, next_state};
+use crate::conn::{ConnTable, Event, Side, Tables, Timeouts, next_state};
+use schedule::Standing;
+
 use crate::forward::{Ends, LocalPorts};
 use crate::neigh::{Consumed, Egress, Router};
 use crate::service::Services;
@@ -42,6 +45,8 @@ pub struct Director {
     announcements: admin::Announcements,
     warnings: admin::Warnings,
     next_id: u16,
+    /// Where the search for conns of removed dests goes on.
+    sweep: Option<usize>,
     scratch: Option<Box<PacketBuf>>,
     pieces: PacketBuf,
 }
@@ -71,6 +76,7 @@ impl Director {
             announcements: admin::Announcements::default(),
             warnings: admin::Warnings::default(),
             next_id: seed as u16,
+            sweep: None,
             scratch: Some(Box::new(PacketBuf::new())),
             pieces: PacketBuf::new(),
             settings,
@@ -152,19 +158,34 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
-        if self.is_reused(id, ip) {
-            self.end(id);
-            return self.schedule(buf, ip, now, out);
+        match self.standing(id, ip) {
+            Standing::Good => self.follow(id, buf, ip, now, out),
+            Standing::DestGone => Err(DropReason::DestGone),
+            Standing::Replaced => {
+                self.replace(id);
+                if self.owns(ip.dst) { self.schedule(buf, ip, now, out) } else { self.forward(buf, ip, now, out) }
+            }
         }
+    }
+
+    /// Counts a packet of a conn and sends it on to the real server.
+    fn follow(
+        &mut self,
+        id: ConnId,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
         let dest = self.conns.get(id).dest;
-        if !self.services.server(dest).available {
-            return Err(DropReason::DestGone);
-        }
         self.services.count_in(dest, ip.total_len());
         let event = if self.conns.get(id).is_one_way() { Event::InputOnly } else { Event::Input };
         self.advance(id, event, ip, now);
         let conn = self.conns.get_mut(id);
         conn.in_pkts = conn.in_pkts.saturating_add(1);
+        if conn.is_to_here() {
+            return self.deliver_here(id, buf, ip, now, out);
+        }
         let ends = self.ends(id);
         self.serve(&ends, buf, ip, now, out)
     }
@@ -191,8 +212,9 @@ impl Director {
 
     /// Moves a conn's state, its dest's counters and its timer.
     fn advance(&mut self, id: ConnId, event: Event, ip: &Ip, now: Instant) {
+        let tables = if self.settings.secure_tcp { Tables::Secure } else { Tables::Normal };
         let conn = self.conns.get_mut(id);
-        conn.state = next_state(conn.state, event, &ip.l4);
+        conn.state = next_state(conn.state, event, &ip.l4, tables);
         let state = self.timeouts.state(conn.proto(), conn.state);
         let (dest, before) = (conn.dest, conn.counted());
         if before != state.counted {
@@ -200,6 +222,7 @@ impl Director {
             self.services.recount(dest, before, state.counted);
         }
         self.conns.rearm(id, now, state.timeout);
+        self.assure(id, event);
     }
 
     fn ends(&self, id: ConnId) -> Ends {
@@ -214,7 +237,14 @@ impl Director {
         }
     }
 
-    /// Takes a conn out before its time.
+    /// Takes a conn out before its time, or, while others depend on it, out of sight.
+    fn replace(&mut self, id: ConnId) {
+        if self.conns.get(id).controlled() > 0 {
+            return self.conns.hide(id);
+        }
+        self.end(id);
+    }
+
     fn end(&mut self, id: ConnId) {
         let conn = *self.conns.get(id);
         self.conns.remove(id);
@@ -249,13 +279,15 @@ impl Director {
         while let Some(conn) = self.conns.expire_one(now) {
             self.settle(&conn);
         }
+        self.sweep();
         self.router.tick(now, out);
         self.announce_due(now, out);
     }
 
     /// When `tick` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let deadlines = [self.conns.next_deadline(), self.router.next_deadline(), self.announcements.next()];
+        let sweep = self.sweep.map(|_| Instant::START);
+        let deadlines = [self.conns.next_deadline(), self.router.next_deadline(), self.announcements.next(), sweep];
         deadlines.into_iter().flatten().min()
     }
 

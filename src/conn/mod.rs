@@ -11,8 +11,8 @@ mod tcp;
 mod wheel;
 
 pub use addresses::AddrId;
-pub use record::{Conn, Forwarding, NewConn};
+pub use record::{Conn, Forwarding, Kind, NewConn};
 pub use sctp::SctpState;
 pub use state::{Event, State, Timeouts, next as next_state};
 pub use table::{ConnTable, Full, Side};
-pub use tcp::TcpState;
+pub use tcp::{Tables, TcpState};

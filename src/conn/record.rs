@@ -41,16 +41,34 @@ pub(super) const NIL: u32 = u32::MAX;
 pub(super) mod flag {
     /// The forwarding method's value.
     pub const METHOD: u16 = 0x0007;
+    /// The real server's address is the director's own.
+    pub const HERE: u16 = 0x0008;
     /// Replies are not seen (NOOUTPUT).
     pub const ONE_WAY: u16 = 0x0080;
     /// Counted as inactive.
     pub const INACTIVE: u16 = 0x0100;
     /// A persistence template.
     pub const TEMPLATE: u16 = 0x1000;
+    /// Not in the index any more: it only waits for its end.
+    pub const HIDDEN: u16 = 0x2000;
     /// Another conn has the same reply key and is newer.
     pub const SHADOWED: u16 = 0x4000;
     /// The slot is in use.
     pub const LIVE: u16 = 0x8000;
+}
+
+/// What a record stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A flow of packets.
+    Flow,
+    /// A flow of packets to a real server whose address is the director's own.
+    FlowToHere,
+    /// A persistence template, which lives this many seconds after the last conn made by it.
+    Template {
+        /// Seconds.
+        timeout: u32,
+    },
 }
 
 /// What a new conn is made of.
@@ -72,6 +90,8 @@ pub struct NewConn {
     pub dest: DestId,
     /// Method.
     pub forwarding: Forwarding,
+    /// Flow or template.
+    pub kind: Kind,
 }
 
 /// A live conn.
@@ -104,6 +124,11 @@ pub struct Conn {
 impl Conn {
     pub(super) fn new(new: &NewConn) -> Conn {
         let (local, lport) = new.local.unwrap_or((AddrId(0), 0));
+        let (local, lport, kind) = match new.kind {
+            Kind::Flow => (local, lport, 0),
+            Kind::FlowToHere => (local, lport, flag::HERE),
+            Kind::Template { timeout } => (AddrId((timeout >> 16) as u16), timeout as u16, flag::TEMPLATE),
+        };
         let one_way = if new.forwarding.rewrites_replies() { 0 } else { flag::ONE_WAY };
         Conn {
             client: pack(new.client.addr),
@@ -121,7 +146,7 @@ impl Conn {
             control: NIL,
             controlled: 0,
             in_pkts: 0,
-            flags: flag::LIVE | flag::INACTIVE | one_way | new.forwarding as u16,
+            flags: flag::LIVE | flag::INACTIVE | one_way | kind | new.forwarding as u16,
             proto: new.proto.0,
             state: 0,
         }
@@ -137,6 +162,7 @@ impl Conn {
             local: None,
             dest: DestId(NIL),
             forwarding: Forwarding::Nat,
+            kind: Kind::Flow,
         };
         Conn { flags: 0, next, ..Conn::new(&nobody) }
     }
@@ -168,7 +194,21 @@ impl Conn {
 
     /// Local address and port (FULL-NAT only).
     pub fn local(&self) -> Option<(AddrId, u16)> {
-        (self.forwarding() == Forwarding::FullNat).then_some((self.local, self.lport))
+        (self.forwarding() == Forwarding::FullNat && !self.is_template()).then_some((self.local, self.lport))
+    }
+
+    /// Seconds that a template lives after the last conn made by it. They lie where a flow has its local endpoint.
+    pub fn template_timeout(&self) -> u32 {
+        u32::from(self.local.0) << 16 | u32::from(self.lport)
+    }
+
+    pub(super) fn set_template_timeout(&mut self, seconds: u32) {
+        (self.local, self.lport) = (AddrId((seconds >> 16) as u16), seconds as u16);
+    }
+
+    /// The ports of a template that binds nobody any more.
+    pub(super) fn set_unusable(&mut self) {
+        (self.vport, self.dport) = (u16::MAX, u16::MAX);
     }
 
     /// Method.
@@ -196,6 +236,11 @@ impl Conn {
         self.flags & flag::TEMPLATE != 0
     }
 
+    /// True if the real server's address is the director's own.
+    pub fn is_to_here(&self) -> bool {
+        self.flags & flag::HERE != 0
+    }
+
     /// True if replies of the real server have not been seen here.
     pub fn is_one_way(&self) -> bool {
         self.flags & flag::ONE_WAY != 0
@@ -208,6 +253,15 @@ impl Conn {
 
     pub(super) fn set(&mut self, bit: u16, on: bool) {
         self.flags = if on { self.flags | bit } else { self.flags & !bit };
+    }
+
+    pub(super) fn is_hidden(&self) -> bool {
+        self.flags & flag::HIDDEN != 0
+    }
+
+    /// True for a flow whose replies the real server sends by way of the director.
+    pub(super) fn has_reply_key(&self) -> bool {
+        self.forwarding().rewrites_replies() && !self.is_template()
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -259,6 +313,14 @@ impl Conn {
         u16::from(self.proto) | self.flags & flag::TEMPLATE
     }
 
+    pub(super) fn set_control(&mut self, control: Option<ConnId>) {
+        self.control = control.map_or(NIL, |id| id.0);
+    }
+
+    pub(super) fn count_controlled(&mut self, step: i32) {
+        self.controlled = self.controlled.saturating_add_signed(step);
+    }
+
     /// The conn or template that controls this one.
     pub fn control(&self) -> Option<ConnId> {
         (self.control != NIL).then_some(ConnId(self.control))
@@ -282,6 +344,12 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// Key of a template.
+    pub(super) fn template(proto: Proto, client: Endpoint, virt: Endpoint) -> Key {
+        let key = Key::new(proto, client, virt);
+        Key { kind: key.kind | flag::TEMPLATE, ..key }
+    }
+
     #[inline]
     pub(super) fn new(proto: Proto, src: Endpoint, dst: Endpoint) -> Key {
         Key {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::sctp::{self, SctpState};
-use super::tcp::{self, TcpState};
+use super::tcp::{self, Tables, TcpState};
 use crate::base::{Counted, Proto};
 use crate::wire::L4;
 
@@ -96,9 +96,9 @@ impl Timeouts {
 }
 
 /// The next state of a conn after one of its packets.
-pub fn next(state: u8, event: Event, l4: &L4) -> u8 {
+pub fn next(state: u8, event: Event, l4: &L4, tables: Tables) -> u8 {
     match l4 {
-        L4::Tcp { flags, .. } => tcp::next(TcpState::from_number(state), event, *flags) as u8,
+        L4::Tcp { flags, .. } => tcp::next(TcpState::from_number(state), event, *flags, tables) as u8,
         L4::Sctp { chunk, .. } => sctp::next(SctpState::from_number(state), event, *chunk) as u8,
         L4::Udp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => state,
     }

@@ -10,8 +10,11 @@ use hashbrown::HashTable;
 use super::addresses::{AddrId, Addresses};
 use super::record::{Conn, Key, NIL, NewConn, address, flag};
 use super::wheel::{Wheel, moment_of, tick_at};
-use crate::base::{ConnId, Endpoint, Instant, Tuple};
+use crate::base::{ConnId, Endpoint, Instant, Proto, Tuple};
 use std::net::IpAddr;
+
+/// How long a conn stays beyond its time when it controls others.
+const PROLONGED: Duration = Duration::from_secs(60);
 
 /// Which side of its conn a packet belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,19 +146,36 @@ impl ConnTable {
         let mut conn = Conn::new(new);
         conn.deadline = tick_at(now + timeout);
         self.records[id.index()] = conn;
+        self.file(id);
+        self.wheel.insert(&mut self.records, id);
+        self.live += 1;
+        Ok(id)
+    }
+
+    /// Makes a record findable.
+    fn file(&mut self, id: ConnId) {
+        let conn = self.records[id.index()];
         self.index_entry(&conn.forward_key(), id.0 << 1);
-        if new.forwarding.rewrites_replies() {
+        if conn.has_reply_key() {
             let key = self.reply_key(&conn);
             if let Some((older, Side::Reply)) = self.find(&key) {
                 self.records[older.index()].set(flag::SHADOWED, true);
             }
             self.index_entry(&key, id.0 << 1 | 1);
-        } else {
-            self.one_way += 1;
         }
-        self.wheel.insert(&mut self.records, id);
-        self.live += 1;
-        Ok(id)
+        self.one_way += usize::from(is_one_way_flow(&conn));
+    }
+
+    /// The opposite of `file`.
+    fn unfile(&mut self, id: ConnId) {
+        let conn = self.records[id.index()];
+        self.unindex(&conn.forward_key(), id.0 << 1);
+        if conn.has_reply_key() {
+            let key = self.reply_key(&conn);
+            self.unindex(&key, id.0 << 1 | 1);
+            self.uncover(&key);
+        }
+        self.one_way -= usize::from(is_one_way_flow(&conn));
     }
 
     /// True if packets that this local endpoint would receive belong to a conn already.
@@ -188,6 +208,32 @@ impl ConnTable {
         key_of(conn, 1, &self.addresses)
     }
 
+    /// The template that binds a client to a dest.
+    pub fn find_template(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> Option<ConnId> {
+        self.find(&Key::template(proto, client, virt)).map(|(id, _)| id)
+    }
+
+    /// Puts a conn under the template or conn that it came from: that one stays while it lives.
+    pub fn set_control(&mut self, id: ConnId, control: ConnId) {
+        debug_assert!(self.get(id).control().is_none());
+        self.records[id.index()].set_control(Some(control));
+        self.records[control.index()].count_controlled(1);
+    }
+
+    /// A conn that no packet finds any more; it stays until its timer ends because others depend on it.
+    pub fn hide(&mut self, id: ConnId) {
+        if !self.get(id).is_hidden() {
+            self.unfile(id);
+            self.records[id.index()].set(flag::HIDDEN, true);
+        }
+    }
+
+    /// A template that binds nobody any more; its timer goes on.
+    pub fn invalidate_template(&mut self, id: ConnId) {
+        self.hide(id);
+        self.records[id.index()].set_unusable();
+    }
+
     /// Takes a conn out. Its dest's counters and local port are the caller's.
     pub fn remove(&mut self, id: ConnId) {
         self.wheel.remove(&mut self.records, id);
@@ -196,14 +242,12 @@ impl ConnTable {
 
     fn forget(&mut self, id: ConnId) {
         let conn = self.records[id.index()];
-        debug_assert!(conn.is_live());
-        self.unindex(&conn.forward_key(), id.0 << 1);
-        if conn.forwarding().rewrites_replies() {
-            let key = self.reply_key(&conn);
-            self.unindex(&key, id.0 << 1 | 1);
-            self.uncover(&key);
-        } else {
-            self.one_way -= 1;
+        debug_assert!(conn.is_live() && conn.controlled() == 0);
+        if !conn.is_hidden() {
+            self.unfile(id);
+        }
+        if let Some(control) = conn.control() {
+            self.records[control.index()].count_controlled(-1);
         }
         self.records[id.index()] = Conn::vacant(self.free);
         self.free = id.0;
@@ -251,16 +295,49 @@ impl ConnTable {
 
     /// Takes out the next conn whose time is over; the record is returned for the caller's bookkeeping.
     pub fn expire_one(&mut self, now: Instant) -> Option<Conn> {
-        let id = self.wheel.pop_due(&mut self.records, now)?;
-        let conn = self.records[id.index()];
-        self.forget(id);
-        Some(conn)
+        loop {
+            let id = self.wheel.pop_due(&mut self.records, now)?;
+            let conn = self.records[id.index()];
+            if conn.controlled() == 0 {
+                self.forget(id);
+                return Some(conn);
+            }
+            self.prolong(id, now);
+        }
+    }
+
+    /// Of at most `budget` records from `cursor` on, the next that `wanted` takes; where to go on, `None` at the end.
+    pub fn scan(
+        &self,
+        cursor: usize,
+        budget: usize,
+        wanted: impl Fn(&Conn) -> bool,
+    ) -> (Option<ConnId>, Option<usize>) {
+        let until = self.records.len().min(cursor + budget);
+        let found = (cursor..until).find(|index| self.records[*index].is_live() && wanted(&self.records[*index]));
+        let next = found.map_or(until, |index| index + 1);
+        (found.map(|index| ConnId(index as u32)), (next < self.records.len()).then_some(next))
+    }
+
+    /// What controls others outlives its timer, a minute at a time; a template keeps that time for good.
+    fn prolong(&mut self, id: ConnId, now: Instant) {
+        let conn = &mut self.records[id.index()];
+        conn.deadline = tick_at(now + PROLONGED);
+        if conn.is_template() {
+            conn.set_template_timeout(PROLONGED.as_secs() as u32);
+        }
+        self.wheel.insert(&mut self.records, id);
     }
 
     /// When `expire_one` may have something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.wheel.next_due()
     }
+}
+
+/// A flow whose replies would come from the virtual address, if they came here at all.
+fn is_one_way_flow(conn: &Conn) -> bool {
+    !conn.forwarding().rewrites_replies() && !conn.is_template()
 }
 
 fn key_of(conn: &Conn, side: u32, addresses: &Addresses) -> Key {

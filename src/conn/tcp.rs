@@ -1,4 +1,4 @@
-//! TCP as IPVS watches it: three tables, no sequence numbers, no validation.
+//! TCP as IPVS watches it: three tables (and three stricter ones), no sequence numbers, no validation.
 //!
 //! The event of a segment is, in this order, RST, SYN, FIN, ACK; with none of them the conn is closed.
 
@@ -62,6 +62,37 @@ const INPUT_ONLY: Table = [
     [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
 ];
 
+/// The same under SYN-flood defence (`secure_tcp`): a client must answer the SYN-ACK before it counts as established.
+const SECURE_INPUT: Table = [
+    [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA],
+    [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA],
+    [ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA],
+    [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+];
+
+const SECURE_OUTPUT: Table = [
+    [SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA],
+    [TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW],
+    [ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES],
+    [CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL],
+];
+
+const SECURE_INPUT_ONLY: Table = [
+    [SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA],
+    [CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW],
+    [ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES],
+    [CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL],
+];
+
+/// Which tables hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tables {
+    /// Always but under attack.
+    Normal,
+    /// `secure_tcp`.
+    Secure,
+}
+
 impl TcpState {
     const ALL: [TcpState; 11] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
 
@@ -94,7 +125,7 @@ impl TcpState {
 }
 
 /// The state after one segment.
-pub(super) fn next(state: TcpState, event: Event, flags: TcpFlags) -> TcpState {
+pub(super) fn next(state: TcpState, event: Event, flags: TcpFlags, tables: Tables) -> TcpState {
     let row = if flags.rst() {
         3
     } else if flags.syn() {
@@ -106,10 +137,13 @@ pub(super) fn next(state: TcpState, event: Event, flags: TcpFlags) -> TcpState {
     } else {
         return CL;
     };
-    let table = match event {
-        Event::Input => &INPUT,
-        Event::Output => &OUTPUT,
-        Event::InputOnly => &INPUT_ONLY,
+    let table = match (tables, event) {
+        (Tables::Normal, Event::Input) => &INPUT,
+        (Tables::Normal, Event::Output) => &OUTPUT,
+        (Tables::Normal, Event::InputOnly) => &INPUT_ONLY,
+        (Tables::Secure, Event::Input) => &SECURE_INPUT,
+        (Tables::Secure, Event::Output) => &SECURE_OUTPUT,
+        (Tables::Secure, Event::InputOnly) => &SECURE_INPUT_ONLY,
     };
     table[row][state as usize]
 }
@@ -127,7 +161,7 @@ mod tests {
     fn walk(start: TcpState, steps: &[(Event, TcpFlags, TcpState)]) {
         let mut state = start;
         for (step, (event, flags, expected)) in steps.iter().enumerate() {
-            state = next(state, *event, *flags);
+            state = next(state, *event, *flags, Tables::Normal);
             assert_eq!(state, *expected, "step {step}");
         }
     }

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use super::Director;
 use crate::base::{Endpoint, Instant, LinkId, Prefix};
+use crate::conn::Conn;
 use crate::neigh::Egress;
 use crate::service::command::{Command, Refused};
 
 /// An announcement is repeated once, for the first may meet a bridge port that does not forward yet.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
+/// Records looked at in one turn.
+const SWEEP_BUDGET: usize = 4096;
 /// Between two warnings of one kind.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -76,6 +79,10 @@ impl Director {
         if let Command::SetTimeouts { tcp, tcp_fin, udp } = command {
             self.timeouts.set(*tcp, *tcp_fin, *udp);
         }
+        let removes = matches!(command, Command::DeleteDest(..) | Command::DeleteService(_) | Command::Clear);
+        if removes && self.settings.expire_nodest_conn {
+            self.sweep = Some(0);
+        }
         for addr in self.own_addresses().into_iter().filter(|addr| !before.contains(addr)) {
             self.announce(addr, now);
         }
@@ -87,6 +94,25 @@ impl Director {
         self.settings.set(name, value)?;
         self.services.settings = self.settings.sched.clone();
         Ok(())
+    }
+
+    /// Ends conns of removed dests (`expire_nodest_conn`), a part of the table at a time.
+    pub(super) fn sweep(&mut self) {
+        let Some(mut cursor) = self.sweep else { return };
+        let until = cursor + SWEEP_BUDGET;
+        while cursor < until {
+            let services = &self.services;
+            let idle = |conn: &Conn| conn.controlled() == 0 && !services.server(conn.dest).available;
+            let (found, next) = self.conns.scan(cursor, until - cursor, idle);
+            self.sweep = next;
+            let Some(id) = found else { return };
+            let control = self.conns.get(id).control();
+            self.end(id);
+            // What controlled it may be idle now.
+            let again = control.filter(|control| control.index() < id.index()).map(|control| control.index());
+            self.sweep = again.or(next);
+            cursor = self.sweep.unwrap_or(until);
+        }
     }
 
     /// Takes every address of a prefix for the director's own (a whole net of virtual addresses).

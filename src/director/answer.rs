@@ -5,10 +5,11 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{DropReason, Instant, Proto};
+use crate::base::{ConnId, DropReason, Instant, Proto};
+use crate::conn::Event;
 use crate::neigh::{Consumed, Egress};
 use crate::wire::icmp::{self, Complaint};
-use crate::wire::{ETH_LEN, Fragment, Ip, L4, PacketBuf, tcp};
+use crate::wire::{ETH_LEN, Fragment, Ip, L4, PacketBuf, TcpFlags, tcp};
 
 /// A token bucket: `rate` a second, bursts of 50 (the kernel's `icmp_msgs_burst`).
 pub(super) struct Limiter {
@@ -73,6 +74,27 @@ impl Director {
                 Err(DropReason::LocalClosed)
             }
         }
+    }
+
+    /// A packet of a conn whose real server is the director itself: nobody listens here, and its own stack says so.
+    pub(super) fn deliver_here(
+        &mut self,
+        id: ConnId,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        if self.conns.real(self.conns.get(id)).addr.is_loopback() {
+            return Err(DropReason::Martian);
+        }
+        if let L4::Tcp { sport, dport, flags } = ip.l4
+            && !flags.rst()
+        {
+            let reset = Ip { l4: L4::Tcp { sport: dport, dport: sport, flags: TcpFlags::RST }, ..*ip };
+            self.advance(id, Event::Output, &reset, now);
+        }
+        self.answer(buf, ip, now, out)
     }
 
     fn echo(&mut self, buf: &PacketBuf, ip: &Ip, now: Instant, out: &mut impl Egress) -> Result<(), DropReason> {

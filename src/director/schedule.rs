@@ -3,10 +3,12 @@
 //! The order of the checks is IPVS's. Never rewrites: the new conn's packet goes the way of all others.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::Director;
+use super::persist::Choice;
 use crate::base::{ConnId, Counted, DestId, DropReason, Endpoint, Instant, Proto, ServiceId, Tuple};
-use crate::conn::{Conn, Forwarding, NewConn, TcpState};
+use crate::conn::{Conn, Forwarding, Kind, NewConn, SctpState, TcpState};
 use crate::forward::Ends;
 use crate::neigh::Egress;
 use crate::service::command::Method;
@@ -14,11 +16,22 @@ use crate::wire::icmp::Complaint;
 use crate::wire::{Fragment, Ip, L4, PacketBuf};
 
 /// How long a conn lives that no packet has moved yet.
-const UNBORN: std::time::Duration = std::time::Duration::from_secs(3);
+const UNBORN: Duration = Duration::from_secs(3);
 const SCTP_INIT: u8 = 1;
 const SCTP_ABORT: u8 = 6;
 /// Active FTP data conns come from here; they are never scheduled.
 const FTP_DATA_PORT: u16 = 20;
+
+/// What a packet of a conn meets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// The conn takes it.
+    Good,
+    /// The conn ends, and the packet is treated as without one.
+    Replaced,
+    /// The dest was removed; the packet is dropped in silence.
+    DestGone,
+}
 
 impl Director {
     /// A packet to an address of ours that belongs to no conn.
@@ -36,14 +49,14 @@ impl Director {
             return Err(DropReason::TruncatedL4);
         }
         let Some((service, tuple)) = self.wanted_by(ip) else { return self.answer(buf, ip, now, out) };
-        let Some(dest) = self.services.pick(service, &tuple, now) else {
+        let Some(choice) = self.choose(service, &tuple, now)? else {
             return self.no_server(service, &tuple, buf, ip, now, out);
         };
         if self.is_one_packet(service, &tuple) {
-            return self.one_packet(service, dest, &tuple, buf, ip, now, out);
+            return self.one_packet(service, &choice, &tuple, buf, ip, now, out);
         }
-        let id = self.connect(service, dest, &tuple, now)?;
-        self.request(id, buf, ip, now, out)
+        let id = self.connect(service, &choice, &tuple, now)?;
+        self.follow(id, buf, ip, now, out)
     }
 
     /// One-packet scheduling is for UDP only, whatever else a mark collects.
@@ -56,15 +69,15 @@ impl Director {
     fn one_packet(
         &mut self,
         service: ServiceId,
-        dest: DestId,
+        choice: &Choice,
         tuple: &Tuple,
         buf: &mut PacketBuf,
         ip: &mut Ip,
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
+        let Choice { dest, real, template } = *choice;
         let forwarding = self.forwarding(dest);
-        let real = self.real_endpoint(dest, tuple);
         let peer = match forwarding {
             Forwarding::FullNat => {
                 let local = self.local_endpoint(service, tuple.proto, real, now)?;
@@ -77,23 +90,19 @@ impl Director {
         self.services.count_in(dest, ip.total_len());
         let done = self.serve(&Ends { forwarding, client: tuple.src, virt: tuple.dst, real, peer }, buf, ip, now, out);
         self.services.unbind(dest, Counted::Inactive);
+        if let Some(template) = template {
+            self.renew_template(template, now);
+        }
         done
     }
 
-    fn forwarding(&self, dest: DestId) -> Forwarding {
+    pub(super) fn forwarding(&self, dest: DestId) -> Forwarding {
         match self.services.dest(dest).method {
             Method::Nat => Forwarding::Nat,
             Method::Direct => Forwarding::Direct,
             Method::Tunnel(_) => Forwarding::Tunnel,
             Method::FullNat => Forwarding::FullNat,
         }
-    }
-
-    /// A dest without a port takes the packet's.
-    fn real_endpoint(&self, dest: DestId, tuple: &Tuple) -> Endpoint {
-        let endpoint = self.services.server(dest).endpoint;
-        let port = if endpoint.port == 0 { tuple.dst.port } else { endpoint.port };
-        Endpoint::new(endpoint.addr, port)
     }
 
     /// The service that may open a conn for this packet.
@@ -129,14 +138,19 @@ impl Director {
     }
 
     /// Makes the conn.
-    fn connect(&mut self, service: ServiceId, dest: DestId, tuple: &Tuple, now: Instant) -> Result<ConnId, DropReason> {
+    fn connect(
+        &mut self,
+        service: ServiceId,
+        choice: &Choice,
+        tuple: &Tuple,
+        now: Instant,
+    ) -> Result<ConnId, DropReason> {
+        let Choice { dest, real, template } = *choice;
         let forwarding = self.forwarding(dest);
-        let real = self.real_endpoint(dest, tuple);
         let local = match forwarding {
             Forwarding::FullNat => Some(self.local_endpoint(service, tuple.proto, real, now)?),
             Forwarding::Nat | Forwarding::Direct | Forwarding::Tunnel => None,
         };
-        let full = |_| DropReason::FlowTableFull;
         let new = NewConn {
             proto: tuple.proto,
             client: tuple.src,
@@ -149,18 +163,34 @@ impl Director {
             },
             dest,
             forwarding,
+            kind: if self.is_here(real.addr) { Kind::FlowToHere } else { Kind::Flow },
         };
-        let made = self.conns.insert(&new, now, UNBORN).map_err(full);
-        match made {
-            Ok(_) => self.services.bind(service, dest),
-            Err(_) => {
-                if let Some(local) = local {
-                    self.ports.give_back(local.addr, tuple.proto, real, local.port);
+        let made = self.insert(&new, now, UNBORN);
+        match (made, local) {
+            (Ok(id), _) => {
+                self.services.bind(service, dest);
+                if let Some(template) = template {
+                    self.conns.set_control(id, template);
+                    self.renew_template(template, now);
                 }
-                self.warnings.flow_table_full(now, self.settings.max_flows);
             }
+            (Err(_), Some(local)) => self.ports.give_back(local.addr, tuple.proto, real, local.port),
+            (Err(_), None) => {}
         }
         made
+    }
+
+    /// True if a real server's address is the director's own, whatever the method.
+    fn is_here(&self, real: IpAddr) -> bool {
+        real.is_loopback() || self.owns(real)
+    }
+
+    /// A place in the flow table.
+    pub(super) fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, DropReason> {
+        self.conns.insert(new, now, timeout).map_err(|_| {
+            self.warnings.flow_table_full(now, self.settings.max_flows);
+            DropReason::FlowTableFull
+        })
     }
 
     /// A local endpoint for FULL-NAT: the service's local addresses in turn, else the director's own.
@@ -189,21 +219,50 @@ impl Director {
 
     /// What a conn held besides its record goes back where it came from.
     pub(super) fn settle(&mut self, conn: &Conn) {
+        if conn.is_template() {
+            return self.services.unbind_template(conn.dest);
+        }
         self.services.unbind(conn.dest, conn.counted());
         if let Some(local) = self.conns.local(conn) {
             self.ports.give_back(local.addr, conn.proto(), self.conns.real(conn), local.port);
         }
     }
 
-    /// A SYN on a conn that is over starts another one (`conn_reuse_mode`).
-    pub(super) fn is_reused(&self, id: ConnId, ip: &Ip) -> bool {
-        let L4::Tcp { flags, .. } = ip.l4 else { return false };
-        if !flags.syn() || self.settings.conn_reuse_mode == 0 {
+    /// Whether a conn still takes a packet of its flow.
+    ///
+    /// A first packet on a conn that is over starts another one (`conn_reuse_mode`); with `expire_nodest_conn` so does
+    /// one on a quiesced dest, and any packet on a dest that was removed.
+    pub(super) fn standing(&self, id: ConnId, ip: &Ip) -> Standing {
+        let server = self.services.server(self.conns.get(id).dest);
+        let expire = self.settings.expire_nodest_conn;
+        let first = match ip.l4 {
+            L4::Tcp { flags, .. } => flags.syn(),
+            L4::Sctp { chunk, .. } => chunk == SCTP_INIT,
+            L4::Udp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => false,
+        };
+        if first && ((expire && server.weight == 0) || self.is_over(id)) {
+            return Standing::Replaced;
+        }
+        match (server.available, expire) {
+            (true, _) => Standing::Good,
+            (false, true) => Standing::Replaced,
+            (false, false) => Standing::DestGone,
+        }
+    }
+
+    /// True if a first packet means a new conn; never for conns that persistence or a helper made.
+    fn is_over(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(id);
+        let mode = self.settings.conn_reuse_mode;
+        if mode == 0 || conn.control().is_some() {
             return false;
         }
-        match TcpState::from_number(self.conns.get(id).state) {
+        if conn.proto() == Proto::SCTP {
+            return SctpState::from_number(conn.state) == SctpState::Closed;
+        }
+        match TcpState::from_number(conn.state) {
             TcpState::TimeWait | TcpState::Close => true,
-            TcpState::FinWait => self.settings.conn_reuse_mode & 2 != 0 && self.conns.get(id).is_one_way(),
+            TcpState::FinWait => mode & 2 != 0 && conn.is_one_way(),
             TcpState::None
             | TcpState::Established
             | TcpState::SynSent
@@ -217,6 +276,9 @@ impl Director {
 
     /// The name of a conn's state in listings.
     pub fn state_name(&self, conn: &Conn) -> &'static str {
+        if conn.is_template() {
+            return Director::template_state(conn);
+        }
         self.timeouts.state(conn.proto(), conn.state).name
     }
 }

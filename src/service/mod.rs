@@ -200,6 +200,20 @@ impl Services {
         self.servers[dest.index()].unbind(counted);
     }
 
+    /// A persistence template was made; it refers to the dest, counts as no conn, and is looked at by the thresholds.
+    pub fn bind_template(&mut self, dest: DestId) {
+        self.dests[dest.index()].refs += 1;
+        self.dests[dest.index()].persistent += 1;
+        self.servers[dest.index()].bind_template();
+    }
+
+    /// A persistence template has ended.
+    pub fn unbind_template(&mut self, dest: DestId) {
+        self.dests[dest.index()].refs -= 1;
+        self.dests[dest.index()].persistent -= 1;
+        self.servers[dest.index()].unbind_template();
+    }
+
     /// A conn has changed what it counts as.
     pub fn recount(&mut self, dest: DestId, from: Counted, to: Counted) {
         self.servers[dest.index()].recount(from, to);

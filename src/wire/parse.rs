@@ -108,6 +108,9 @@ pub enum L4 {
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
+    /// RST alone.
+    pub const RST: TcpFlags = TcpFlags(0x04);
+
     /// FIN set.
     pub fn fin(self) -> bool {
         self.0 & 0x01 != 0

@@ -152,9 +152,9 @@ impl Lab {
         self.director.conns.real(conn).to_string()
     }
 
-    /// All conns, as `ipvsadm -Lnc` would list them less their timers, sorted.
+    /// All conns and templates, as `ipvsadm -Lnc` would list them less their timers, sorted.
     pub fn conns(&self) -> Vec<String> {
-        let conns = self.director.conns.iter().filter(|(_, conn)| !conn.is_template());
+        let conns = self.director.conns.iter();
         let line = |conn: &Conn| {
             let state = self.director.state_name(conn);
             format!("{} {} {} {} {state}", conn.proto(), conn.client(), conn.virt(), self.server_of(conn))

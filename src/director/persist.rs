@@ -1,0 +1,185 @@
+//! Who takes a new conn: the scheduler, or, in persistent services, whoever took the client's first one.
+//!
+//! ```text
+//! service                     template (client masked, its port 0)   binds
+//! address and port, not 21    PROTO client -> VIP:port               this service
+//! port 21, port 0             PROTO client -> VIP:0                  all ports of the VIP
+//! mark                        IP    client -> mark:0                 all protocols, ports and VIPs of the mark
+//! ```
+//! A template ignores weight 0 and thresholds, as in IPVS. Never touches a packet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::Director;
+use crate::base::{ConnId, DestId, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tuple};
+use crate::conn::{Conn, Event, Kind, NewConn, SctpState, TcpState};
+use crate::service::command::{Persistence, ServiceKey};
+
+const FTP_PORT: u16 = 21;
+
+/// Where a new conn goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    pub dest: DestId,
+    /// Address and port at the real server.
+    pub real: Endpoint,
+    /// The template that decided, or that was made of the decision.
+    pub template: Option<ConnId>,
+}
+
+/// What a template is found by, and whether it binds to the dest's own port.
+struct TemplateKey {
+    proto: Proto,
+    client: Endpoint,
+    virt: Endpoint,
+    of_one_port: bool,
+}
+
+impl Director {
+    /// The choice for a new conn; `None` if no dest is available.
+    pub(super) fn choose(
+        &mut self,
+        service: ServiceId,
+        tuple: &Tuple,
+        now: Instant,
+    ) -> Result<Option<Choice>, DropReason> {
+        let Some(configured) = self.services.get(service) else { return Ok(None) };
+        let key = configured.key;
+        if let Some(persistence) = configured.options.persistence.clone() {
+            let template = template_key(key, tuple, configured.options.netmask);
+            return self.choose_persistent(service, key, &persistence, &template, tuple, now);
+        }
+        // A service on FTP's port was found for another port: that is for persistence only.
+        if matches!(key, ServiceKey::Address(_, vip) if vip.port != tuple.dst.port) {
+            return Ok(None);
+        }
+        let Some(dest) = self.services.pick(service, tuple, now) else { return Ok(None) };
+        let endpoint = self.services.server(dest).endpoint;
+        let port = if endpoint.port == 0 { tuple.dst.port } else { endpoint.port };
+        Ok(Some(Choice { dest, real: Endpoint::new(endpoint.addr, port), template: None }))
+    }
+
+    fn choose_persistent(
+        &mut self,
+        service: ServiceId,
+        key: ServiceKey,
+        persistence: &Persistence,
+        template: &TemplateKey,
+        tuple: &Tuple,
+        now: Instant,
+    ) -> Result<Option<Choice>, DropReason> {
+        let known = self.conns.find_template(template.proto, template.client, template.virt);
+        let id = match known.filter(|id| self.is_usable(*id)) {
+            Some(id) => id,
+            None => {
+                let Some(dest) = self.services.pick(service, tuple, now) else { return Ok(None) };
+                self.make_template(template, dest, persistence.timeout, now)?
+            }
+        };
+        let dest = self.conns.get(id).dest;
+        let endpoint = self.services.server(dest).endpoint;
+        let of_service = matches!(key, ServiceKey::Address(_, vip) if vip.port == tuple.dst.port);
+        let port = if of_service && endpoint.port != 0 { endpoint.port } else { tuple.dst.port };
+        Ok(Some(Choice { dest, real: Endpoint::new(endpoint.addr, port), template: Some(id) }))
+    }
+
+    /// A template whose dest is gone, or quiesced where that counts, is put aside.
+    fn is_usable(&mut self, id: ConnId) -> bool {
+        let server = self.services.server(self.conns.get(id).dest);
+        let quiesced = self.settings.expire_quiescent_template && server.weight == 0;
+        let usable = server.available && !quiesced;
+        if !usable {
+            self.conns.invalidate_template(id);
+        }
+        usable
+    }
+
+    fn make_template(
+        &mut self,
+        key: &TemplateKey,
+        dest: DestId,
+        timeout: u32,
+        now: Instant,
+    ) -> Result<ConnId, DropReason> {
+        let endpoint = self.services.server(dest).endpoint;
+        let new = NewConn {
+            proto: key.proto,
+            client: key.client,
+            virt: key.virt,
+            real: self.conns.intern(endpoint.addr).ok_or(DropReason::FlowTableFull)?,
+            dport: if key.of_one_port { endpoint.port } else { 0 },
+            local: None,
+            dest,
+            forwarding: self.forwarding(dest),
+            kind: Kind::Template { timeout },
+        };
+        let id = self.insert(&new, now, Duration::from_secs(u64::from(timeout)))?;
+        self.services.bind_template(dest);
+        Ok(id)
+    }
+
+    /// A new conn was made by a template: its time begins again.
+    pub(super) fn renew_template(&mut self, id: ConnId, now: Instant) {
+        let timeout = Duration::from_secs(u64::from(self.conns.get(id).template_timeout()));
+        self.conns.rearm(id, now, timeout);
+    }
+}
+
+/// States of a template.
+const ASSURED: u8 = 1;
+
+impl Director {
+    /// A client that has proved itself keeps its template under pressure.
+    pub(super) fn assure(&mut self, id: ConnId, event: Event) {
+        let conn = self.conns.get(id);
+        let Some(control) = conn.control() else { return };
+        let proved = match conn.proto() {
+            Proto::UDP => event == Event::Output,
+            Proto::SCTP => SctpState::from_number(conn.state) == SctpState::Established,
+            _ => TcpState::from_number(conn.state) == TcpState::Established,
+        };
+        if proved && self.conns.get(control).is_template() {
+            self.conns.get_mut(control).state = ASSURED;
+        }
+    }
+
+    /// The name of a template's state in listings.
+    pub(super) fn template_state(template: &Conn) -> &'static str {
+        if template.state == ASSURED { "ASSURED" } else { "NONE" }
+    }
+}
+
+fn template_key(key: ServiceKey, tuple: &Tuple, netmask: u32) -> TemplateKey {
+    let client = Endpoint::new(masked(tuple.src.addr, netmask), 0);
+    let all_ports = Endpoint::new(tuple.dst.addr, 0);
+    match key {
+        ServiceKey::Mark(family, mark) => {
+            let virt = Endpoint::new(mark_address(family, mark), 0);
+            TemplateKey { proto: Proto::IP, client, virt, of_one_port: false }
+        }
+        ServiceKey::Address(proto, vip) if vip.port == tuple.dst.port && vip.port != FTP_PORT => {
+            TemplateKey { proto, client, virt: tuple.dst, of_one_port: true }
+        }
+        ServiceKey::Address(proto, _) => TemplateKey { proto, client, virt: all_ports, of_one_port: false },
+    }
+}
+
+/// `netmask` is an IPv4 mask, holes allowed, or an IPv6 prefix length.
+fn masked(addr: IpAddr, netmask: u32) -> IpAddr {
+    match addr {
+        IpAddr::V4(addr) => IpAddr::V4(Ipv4Addr::from(u32::from(addr) & netmask)),
+        IpAddr::V6(addr) => {
+            let mask = u128::MAX.checked_shl(128 - netmask.min(128)).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from(u128::from(addr) & mask))
+        }
+    }
+}
+
+/// A mark in the place of a template's virtual address, as listings show it.
+fn mark_address(family: Family, mark: u32) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::from(mark)),
+        Family::V6 => IpAddr::V6(Ipv6Addr::from(u128::from(mark) << 96)),
+    }
+}
