@@ -4,6 +4,7 @@
 
 mod admin;
 mod answer;
+mod fragments;
 mod icmp;
 mod persist;
 mod pmtu;
@@ -24,7 +25,7 @@ use crate::forward::{Ends, LocalPorts};
 use crate::neigh::{Consumed, Egress, Router};
 use crate::service::Services;
 use crate::wire::arp::{Arp, ArpOp};
-use crate::wire::{self, Ip, L4, PacketBuf, Parsed};
+use crate::wire::{self, Ip, L4, PacketBuf, Parsed, Reassembly};
 
 /// Everything between the links.
 pub struct Director {
@@ -44,6 +45,7 @@ pub struct Director {
     icmp_limit: answer::Limiter,
     announcements: admin::Announcements,
     warnings: admin::Warnings,
+    reassembly: Reassembly,
     next_id: u16,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
@@ -75,6 +77,7 @@ impl Director {
             icmp_limit: answer::Limiter::new(settings.icmp_rate),
             announcements: admin::Announcements::default(),
             warnings: admin::Warnings::default(),
+            reassembly: Reassembly::default(),
             next_id: seed as u16,
             sweep: None,
             scratch: Some(Box::new(PacketBuf::new())),
@@ -113,6 +116,12 @@ impl Director {
             && let Some(done) = self.icmp_error(buf, &mut ip, now, out)
         {
             return done;
+        }
+        if Reassembly::is_piece(buf.frame(), &ip) && self.reassembles(&ip) {
+            match self.join(buf, &ip, now)? {
+                Some(whole) => ip = whole,
+                None => return Ok(()),
+            }
         }
         match self.place(&ip) {
             Place::Flow(conn, Side::Request) => self.request(conn, buf, &mut ip, now, out),
@@ -280,6 +289,7 @@ impl Director {
             self.settle(&conn);
         }
         self.sweep();
+        self.expire_fragments(now, out);
         self.router.tick(now, out);
         self.announce_due(now, out);
     }
@@ -287,7 +297,9 @@ impl Director {
     /// When `tick` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let sweep = self.sweep.map(|_| Instant::START);
-        let deadlines = [self.conns.next_deadline(), self.router.next_deadline(), self.announcements.next(), sweep];
+        let fragments = self.reassembly.next_due();
+        let tables = [self.conns.next_deadline(), self.router.next_deadline(), fragments];
+        let deadlines = tables.into_iter().chain([self.announcements.next(), sweep]);
         deadlines.into_iter().flatten().min()
     }
 

@@ -61,8 +61,12 @@ reasons! {
     LocalIcmp => "local-icmp",
     /// ICMP error with a wrong checksum or unusable quote.
     BadIcmp => "bad-icmp",
-    /// A fragment that cannot be put together with others.
-    Fragment => "fragment",
+    /// A fragment that contradicts others of its datagram (overlap, lengths), or repeats one.
+    FragmentInvalid => "fragment-invalid",
+    /// A fragment whose datagram was not complete in time; the sender was told where that is due.
+    FragmentTimeout => "fragment-timeout",
+    /// A fragment that made room for others: too many datagrams were incomplete.
+    FragmentMemory => "fragment-memory",
     /// No room for another header in front of the packet.
     NoHeadroom => "no-headroom",
     /// A method that does not fit the packet: another family, an unsupported encapsulation.

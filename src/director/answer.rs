@@ -9,7 +9,7 @@ use crate::base::{ConnId, DropReason, Instant, Proto};
 use crate::conn::Event;
 use crate::neigh::{Consumed, Egress};
 use crate::wire::icmp::{self, Complaint};
-use crate::wire::{ETH_LEN, Fragment, Ip, L4, PacketBuf, TcpFlags, tcp};
+use crate::wire::{ETH_LEN, Fragment, Ip, L4, PacketBuf, TcpFlags, ip_packet, tcp};
 
 /// A token bucket: `rate` a second, bursts of 50 (the kernel's `icmp_msgs_burst`).
 pub(super) struct Limiter {
@@ -158,8 +158,10 @@ impl Director {
     }
 
     fn send_back(&mut self, buf: &mut PacketBuf, to: IpAddr, now: Instant, out: &mut impl Egress) {
-        if let Ok(route) = self.router.route(to) {
-            self.router.send_own(buf, &route, now, out);
+        let (Ok(route), Ok(ip)) = (self.router.route(to), ip_packet(buf.frame())) else { return };
+        self.router.ledger.generated += 1;
+        if let Err(reason) = self.transmit(buf, &ip, &route, now, out) {
+            self.router.ledger.drop(reason);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::forward::Ends;
 use crate::neigh::Egress;
 use crate::service::command::Method;
 use crate::wire::icmp::Complaint;
-use crate::wire::{Fragment, Ip, L4, PacketBuf};
+use crate::wire::{Ip, L4, PacketBuf};
 
 /// How long a conn lives that no packet has moved yet.
 const UNBORN: Duration = Duration::from_secs(3);
@@ -42,9 +42,6 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
-        if ip.fragment != Fragment::Whole {
-            return Err(DropReason::Fragment);
-        }
         if ip.l4 == L4::Truncated {
             return Err(DropReason::TruncatedL4);
         }

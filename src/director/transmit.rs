@@ -141,7 +141,7 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
-        if ip.wire_len(buf) <= usize::from(route.mtu) {
+        if ip.wire_len(buf) <= usize::from(route.mtu) && buf.cut.is_none() {
             return self.router.send(buf, route, now, out);
         }
         if buf.vnet.gso == Gso::None {
@@ -181,14 +181,12 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
-        let mtu = usize::from(route.mtu);
+        let mtu = usize::from(buf.cut.unwrap_or(route.mtu).min(route.mtu));
         if ip.total_len() <= mtu {
             return self.router.send(buf, route, now, out);
         }
-        if ip.family() == Family::V6 {
-            return Err(DropReason::TooBig);
-        }
-        let mut fragments = Fragments::new(buf, ip, mtu).ok_or(DropReason::TooBig)?;
+        let id = u32::from(self.fresh_id()) << 16 | u32::from(self.fresh_id());
+        let mut fragments = Fragments::new(buf, ip, mtu, id).ok_or(DropReason::TooBig)?;
         while fragments.next_into(buf, ip, &mut self.pieces) {
             self.router.send_own(&mut self.pieces, route, now, out);
         }

@@ -19,18 +19,21 @@ pub enum Consumed {
     Segmented,
     /// A packet cut into fragments that are counted as generated.
     Fragmented,
+    /// A fragment, put together with others to a packet that counts as generated.
+    Reassembled,
     /// An error about one of our tunnel packets; told on to the client.
     TunnelError,
 }
 
 impl Consumed {
     /// Every kind, in the order of the ledger.
-    pub const ALL: [Consumed; 6] = [
+    pub const ALL: [Consumed; 7] = [
         Consumed::ArpRequest,
         Consumed::ArpReply,
         Consumed::Echo,
         Consumed::Segmented,
         Consumed::Fragmented,
+        Consumed::Reassembled,
         Consumed::TunnelError,
     ];
 
@@ -42,6 +45,7 @@ impl Consumed {
             Consumed::Echo => "echo-request",
             Consumed::Segmented => "segmented",
             Consumed::Fragmented => "fragmented",
+            Consumed::Reassembled => "reassembled",
             Consumed::TunnelError => "tunnel-error",
         }
     }
@@ -64,7 +68,14 @@ pub struct Ledger {
 
 impl Default for Ledger {
     fn default() -> Ledger {
-        Ledger { rx: 0, generated: 0, tx: 0, held: 0, consumed: [0; 6], dropped: [0; DropReason::ALL.len()] }
+        Ledger {
+            rx: 0,
+            generated: 0,
+            tx: 0,
+            held: 0,
+            consumed: [0; Consumed::ALL.len()],
+            dropped: [0; DropReason::ALL.len()],
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub struct PacketBuf {
     end: usize,
     /// Checksum and segmentation state.
     pub vnet: Vnet,
+    /// Came in fragments, the largest of which was this long (an IP packet): leaves in none larger.
+    pub cut: Option<u16>,
 }
 
 impl Default for PacketBuf {
@@ -32,6 +34,7 @@ impl PacketBuf {
             start: HEADROOM,
             end: HEADROOM,
             vnet: Vnet::default(),
+            cut: None,
         }
     }
 
@@ -62,6 +65,7 @@ impl PacketBuf {
         self.end = HEADROOM + len;
         self.bytes[HEADROOM..self.end].copy_from_slice(&frame[..len]);
         self.vnet = Vnet::default();
+        self.cut = None;
     }
 
     /// Makes the frame `len` bytes of zeros, to be filled in; a plain virtio header.
@@ -70,6 +74,7 @@ impl PacketBuf {
         self.start = HEADROOM;
         self.end = HEADROOM + len;
         self.vnet = Vnet::default();
+        self.cut = None;
         let frame = &mut self.bytes[self.start..self.end];
         frame.fill(0);
         frame
@@ -111,6 +116,7 @@ impl PacketBuf {
     pub fn filled(&mut self, count: usize, with_vnet: bool) -> bool {
         self.start = HEADROOM;
         self.vnet = Vnet::default();
+        self.cut = None;
         if !with_vnet {
             self.end = HEADROOM + count;
             return count > 0;

@@ -158,6 +158,10 @@ impl Ip {
 
     /// Length of the largest packet this frame becomes on the wire: one segment of a superframe.
     pub fn wire_len(&self, buf: &PacketBuf) -> usize {
+        // What came in fragments goes on in fragments; IPv4 is asked about the whole all the same, as in the kernel.
+        if let (Some(cut), Family::V6) = (buf.cut, self.family()) {
+            return usize::from(cut);
+        }
         match buf.vnet.gso {
             Gso::None | Gso::Unknown => self.total_len(),
             Gso::Tcp4 | Gso::Tcp6 | Gso::Udp => {

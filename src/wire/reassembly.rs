@@ -1,0 +1,405 @@
+//! Putting fragments together (RFC 791 3.2, RFC 8200 4.5), in any order, within bounded memory and time.
+//!
+//! Overlapping fragments end the whole datagram (RFC 5722, and the kernel for IPv4 too): they are how filters are
+//! deceived. An exact repetition is ignored. Never gives out a datagram with a hole; never grows past its bounds.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::parse::{ETH_LEN, Ip};
+use super::{PacketBuf, checksum};
+use crate::base::{Family, Instant, Proto};
+
+/// How long the pieces of a datagram are kept (the kernel's `ipfrag_time`).
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of all incomplete datagrams together (the kernel's `ipfrag_high_thresh`).
+const MOST_BYTES: usize = 4 << 20;
+/// Incomplete datagrams.
+const MOST_DATAGRAMS: usize = 1024;
+const LARGEST_PACKET: usize = 65_535;
+const FRAGMENT_HEADER: u8 = 44;
+
+/// What became of one fragment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Joined {
+    /// It waits for others.
+    Kept,
+    /// The buffer now holds the whole datagram, made of this one and so many that waited.
+    Whole(u32),
+    /// It is not used: a repetition, or it contradicts the others, of which so many are given up with it.
+    Refused(u32),
+}
+
+/// A datagram whose time is over, or that made room for another.
+#[derive(Debug)]
+pub struct Abandoned {
+    /// How many of its fragments waited.
+    pub pieces: u32,
+    /// Its first fragment from the IP header on, if that had come: its sender may be told.
+    pub first: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key {
+    src: IpAddr,
+    dst: IpAddr,
+    /// IPv6 datagrams are told apart without it (RFC 8200).
+    proto: Option<Proto>,
+    id: u32,
+}
+
+/// One fragment, taken apart.
+struct Piece {
+    key: Key,
+    from: usize,
+    to: usize,
+    last: bool,
+    /// Where its data begin in the frame.
+    data_at: usize,
+    /// Where the headers end that every fragment repeats.
+    header_end: usize,
+    /// Where the headers name what follows them, and the name of what was cut.
+    next_header: (usize, u8),
+}
+
+struct Datagram {
+    key: Key,
+    /// Ethernet and IP headers of the first fragment; empty until it comes.
+    headers: Vec<u8>,
+    data: Vec<u8>,
+    /// What is there, in order, joined where it touches.
+    filled: Vec<(usize, usize)>,
+    length: Option<usize>,
+    /// How much of the data came with the first fragment.
+    first_len: usize,
+    /// The largest fragment, and the largest with DF, as IP packets.
+    largest: usize,
+    largest_df: usize,
+    pieces: u32,
+    due: Instant,
+}
+
+/// All incomplete datagrams.
+#[derive(Default)]
+pub struct Reassembly {
+    open: Vec<Datagram>,
+    bytes: usize,
+}
+
+impl Reassembly {
+    /// True for what `join` takes: a fragment, or an IPv6 packet that carries a fragment header for nothing.
+    pub fn is_piece(frame: &[u8], ip: &Ip) -> bool {
+        ip.fragment != super::Fragment::Whole || (ip.family() == Family::V6 && take_apart(frame, ip).is_some())
+    }
+
+    /// Adds a fragment. Its checksum state must be complete.
+    pub fn join(&mut self, buf: &mut PacketBuf, ip: &Ip, now: Instant) -> Joined {
+        let Some(piece) = take_apart(buf.frame(), ip) else { return Joined::Refused(0) };
+        let index = self.open.iter().position(|datagram| datagram.key == piece.key).unwrap_or_else(|| {
+            self.open.push(Datagram::new(piece.key, now + PATIENCE));
+            self.open.len() - 1
+        });
+        let datagram = &mut self.open[index];
+        let before = datagram.data.len();
+        let fits = datagram.accept(&piece, buf.frame(), ip);
+        self.bytes += datagram.data.len() - before;
+        match fits {
+            Fit::Repeated => Joined::Refused(0),
+            Fit::Contradicts => Joined::Refused(self.take_out(index).pieces),
+            Fit::Accepted if !datagram.is_complete() => {
+                datagram.pieces += 1;
+                Joined::Kept
+            }
+            Fit::Accepted => {
+                let datagram = self.take_out(index);
+                if datagram.headers.len() - ETH_LEN + datagram.data.len() > LARGEST_PACKET {
+                    return Joined::Refused(datagram.pieces);
+                }
+                datagram.write(buf);
+                Joined::Whole(datagram.pieces)
+            }
+        }
+    }
+
+    fn take_out(&mut self, index: usize) -> Datagram {
+        let datagram = self.open.swap_remove(index);
+        self.bytes -= datagram.data.len();
+        datagram
+    }
+
+    /// The oldest datagram, if there is more than may be kept.
+    pub fn evict(&mut self) -> Option<Abandoned> {
+        if self.bytes <= MOST_BYTES && self.open.len() <= MOST_DATAGRAMS {
+            return None;
+        }
+        let (index, _) = self.open.iter().enumerate().min_by_key(|(_, datagram)| datagram.due)?;
+        Some(self.take_out(index).abandon())
+    }
+
+    /// A datagram whose time is over.
+    pub fn expire(&mut self, now: Instant) -> Option<Abandoned> {
+        let index = self.open.iter().position(|datagram| datagram.due <= now)?;
+        Some(self.take_out(index).abandon())
+    }
+
+    /// When `expire` has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.open.iter().map(|datagram| datagram.due).min()
+    }
+}
+
+enum Fit {
+    Accepted,
+    Repeated,
+    Contradicts,
+}
+
+impl Datagram {
+    fn new(key: Key, due: Instant) -> Datagram {
+        Datagram {
+            key,
+            headers: Vec::new(),
+            data: Vec::new(),
+            filled: Vec::new(),
+            length: None,
+            first_len: 0,
+            largest: 0,
+            largest_df: 0,
+            pieces: 0,
+            due,
+        }
+    }
+
+    fn accept(&mut self, piece: &Piece, frame: &[u8], ip: &Ip) -> Fit {
+        let (from, to) = (piece.from, piece.to);
+        let sound = to > from && (piece.last || (to - from) % 8 == 0) && to <= LARGEST_PACKET;
+        let beyond = self.length.is_some_and(|length| to > length || (piece.last && to != length));
+        let cuts_off = piece.last && self.filled.last().is_some_and(|(_, end)| *end > to);
+        if !sound || beyond || cuts_off {
+            return Fit::Contradicts;
+        }
+        if self.filled.iter().any(|(start, end)| *start <= from && to <= *end) {
+            return if self.data[from..to] == frame[piece.data_at..ip.end] { Fit::Repeated } else { Fit::Contradicts };
+        }
+        if self.filled.iter().any(|(start, end)| from < *end && *start < to) {
+            return Fit::Contradicts;
+        }
+        self.fill(piece, frame, ip);
+        Fit::Accepted
+    }
+
+    fn fill(&mut self, piece: &Piece, frame: &[u8], ip: &Ip) {
+        if piece.last {
+            self.length = Some(piece.to);
+        }
+        if self.data.len() < piece.to {
+            self.data.resize(piece.to, 0);
+        }
+        self.data[piece.from..piece.to].copy_from_slice(&frame[piece.data_at..ip.end]);
+        let place = self.filled.partition_point(|(start, _)| *start < piece.from);
+        self.filled.insert(place, (piece.from, piece.to));
+        self.filled.dedup_by(|next, kept| {
+            let touches = next.0 == kept.1;
+            if touches {
+                kept.1 = next.1;
+            }
+            touches
+        });
+        if piece.from == 0 {
+            self.headers = frame[..piece.header_end].to_vec();
+            let (at, kind) = piece.next_header;
+            self.headers[at] = kind;
+            self.first_len = piece.to;
+        }
+        self.largest = self.largest.max(ip.total_len());
+        if ip.dont_fragment {
+            self.largest_df = self.largest_df.max(ip.total_len());
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.length.is_some_and(|length| self.filled == [(0, length)])
+    }
+
+    /// The whole packet; it is to be cut again no larger than it came.
+    fn write(&self, buf: &mut PacketBuf) {
+        let at = self.headers.len();
+        let frame = buf.reset(at + self.data.len());
+        frame[..at].copy_from_slice(&self.headers);
+        frame[at..].copy_from_slice(&self.data);
+        let length = frame.len() - ETH_LEN;
+        if frame[ETH_LEN] >> 4 == 6 {
+            frame[ETH_LEN + 4..ETH_LEN + 6].copy_from_slice(&((length - 40) as u16).to_be_bytes());
+        } else {
+            let dont_fragment = if self.largest_df == self.largest { 0x40 } else { 0 };
+            frame[ETH_LEN + 2..ETH_LEN + 4].copy_from_slice(&(length as u16).to_be_bytes());
+            frame[ETH_LEN + 6..ETH_LEN + 8].copy_from_slice(&[dont_fragment, 0]);
+            frame[ETH_LEN + 10..ETH_LEN + 12].fill(0);
+            let sum = !checksum::sum(&frame[ETH_LEN..at]);
+            frame[ETH_LEN + 10..ETH_LEN + 12].copy_from_slice(&sum.to_be_bytes());
+        }
+        // A single piece had a fragment header for nothing, and is not cut again.
+        buf.cut = (self.pieces > 0).then_some(self.largest as u16);
+    }
+
+    fn abandon(self) -> Abandoned {
+        let first = (!self.headers.is_empty()).then(|| {
+            let mut packet = self.headers[ETH_LEN..].to_vec();
+            packet.extend_from_slice(&self.data[..self.first_len]);
+            packet
+        });
+        Abandoned { pieces: self.pieces, first }
+    }
+}
+
+fn take_apart(frame: &[u8], ip: &Ip) -> Option<Piece> {
+    match ip.family() {
+        Family::V4 => Some(take_apart_v4(frame, ip)),
+        Family::V6 => take_apart_v6(frame, ip),
+    }
+}
+
+fn take_apart_v4(frame: &[u8], ip: &Ip) -> Piece {
+    let field = u16::from_be_bytes([frame[ETH_LEN + 6], frame[ETH_LEN + 7]]);
+    let from = usize::from(field & 0x1fff) * 8;
+    let data_at = ETH_LEN + usize::from(frame[ETH_LEN] & 0xf) * 4;
+    let id = u16::from_be_bytes([frame[ETH_LEN + 4], frame[ETH_LEN + 5]]);
+    Piece {
+        key: Key { src: ip.src, dst: ip.dst, proto: Some(ip.proto), id: u32::from(id) },
+        from,
+        to: from + (ip.end - data_at),
+        last: field & 0x2000 == 0,
+        data_at,
+        header_end: data_at,
+        next_header: (ETH_LEN + 9, ip.proto.0),
+    }
+}
+
+fn take_apart_v6(frame: &[u8], ip: &Ip) -> Option<Piece> {
+    let (name_at, at) = fragment_header(frame, ip.end)?;
+    let field = u16::from_be_bytes([frame[at + 2], frame[at + 3]]);
+    let from = usize::from(field & !7);
+    let id = u32::from_be_bytes([frame[at + 4], frame[at + 5], frame[at + 6], frame[at + 7]]);
+    Some(Piece {
+        key: Key { src: ip.src, dst: ip.dst, proto: None, id },
+        from,
+        to: from + (ip.end - at - 8),
+        last: field & 1 == 0,
+        data_at: at + 8,
+        header_end: at,
+        next_header: (name_at, frame[at]),
+    })
+}
+
+/// Where a fragment header is named, and where it stands: behind hop-by-hop, routing and destination options only.
+fn fragment_header(frame: &[u8], end: usize) -> Option<(usize, usize)> {
+    let (name_at, at) = unfragmentable_end(frame, end);
+    (frame[name_at] == FRAGMENT_HEADER && at + 8 <= end).then_some((name_at, at))
+}
+
+/// The end of the headers that every router reads (RFC 8200 4.5), and where they name what follows.
+pub(super) fn unfragmentable_end(frame: &[u8], end: usize) -> (usize, usize) {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const DESTINATION: u8 = 60;
+    let (mut name_at, mut at) = (ETH_LEN + 6, ETH_LEN + 40);
+    while matches!(frame[name_at], HOP_BY_HOP | ROUTING | DESTINATION) && at + 8 <= end {
+        let next = at + (usize::from(frame[at + 1]) + 1) * 8;
+        if next > end {
+            break;
+        }
+        (name_at, at) = (at, next);
+    }
+    (name_at, at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::base::Rng;
+    use crate::wire::icmp::{Header, ip_header};
+    use crate::wire::{Fragments, ip_packet};
+
+    fn datagram(len: usize, id: u16) -> PacketBuf {
+        let mut buf = PacketBuf::new();
+        let frame = buf.reset(ETH_LEN + 20 + len);
+        for (index, byte) in frame[ETH_LEN + 20..].iter_mut().enumerate() {
+            *byte = (index * 7 % 251) as u8;
+        }
+        let (src, dst) = (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)));
+        let fields = Header { src, dst, proto: Proto::UDP, ttl: 64, tos: 0, id, dont_fragment: false };
+        ip_header(frame, &fields);
+        buf
+    }
+
+    fn cut(whole: &PacketBuf, mtu: usize) -> Vec<Vec<u8>> {
+        let ip = ip_packet(whole.frame()).unwrap();
+        let mut fragments = Fragments::new(whole, &ip, mtu, 0).unwrap();
+        let mut out = PacketBuf::new();
+        std::iter::from_fn(|| fragments.next_into(whole, &ip, &mut out).then(|| out.frame().to_vec())).collect()
+    }
+
+    fn join(reassembly: &mut Reassembly, frame: &[u8], now: Instant) -> (Joined, PacketBuf) {
+        let mut buf = PacketBuf::new();
+        buf.set(frame);
+        let ip = ip_packet(frame).unwrap();
+        (reassembly.join(&mut buf, &ip, now), buf)
+    }
+
+    #[test]
+    fn pieces_in_any_order_and_repeated_give_the_whole_again() {
+        let mut rng = Rng::seeded(3);
+        let mut reassembly = Reassembly::default();
+        for round in 0..500 {
+            let whole = datagram(100 + rng.below(9000) as usize, round);
+            let mut pieces = cut(&whole, 68 + rng.below(1400) as usize);
+            if pieces.len() < 2 {
+                continue;
+            }
+            for index in 0..pieces.len() {
+                pieces.swap(index, rng.below(pieces.len() as u64) as usize);
+            }
+            let largest = pieces.iter().map(|piece| piece.len() - ETH_LEN).max().unwrap() as u16;
+            let (last, first) = pieces.split_last().unwrap();
+            for piece in first {
+                assert_eq!(join(&mut reassembly, piece, Instant(0)).0, Joined::Kept);
+                assert_eq!(join(&mut reassembly, piece, Instant(0)).0, Joined::Refused(0), "a repetition");
+            }
+            let (done, buf) = join(&mut reassembly, last, Instant(0));
+            assert_eq!(done, Joined::Whole(first.len() as u32));
+            assert_eq!((buf.frame(), buf.cut), (whole.frame(), Some(largest)));
+            assert!(reassembly.next_due().is_none() && reassembly.bytes == 0);
+        }
+    }
+
+    #[test]
+    fn an_overlap_ends_the_datagram() {
+        let mut reassembly = Reassembly::default();
+        let whole = datagram(3000, 7);
+        let (coarse, fine) = (cut(&whole, 1020), cut(&whole, 520));
+        assert_eq!(join(&mut reassembly, &fine[1], Instant(0)).0, Joined::Kept);
+        assert_eq!(join(&mut reassembly, &coarse[0], Instant(0)).0, Joined::Refused(1));
+        let mut other = fine[1].clone();
+        *other.last_mut().unwrap() ^= 1;
+        assert_eq!(join(&mut reassembly, &fine[1], Instant(0)).0, Joined::Kept);
+        assert_eq!(join(&mut reassembly, &other, Instant(0)).0, Joined::Refused(1), "other bytes in the same place");
+        assert!(reassembly.next_due().is_none());
+    }
+
+    #[test]
+    fn incomplete_datagrams_end_in_time_and_the_oldest_makes_room() {
+        let mut reassembly = Reassembly::default();
+        for id in 0..=MOST_DATAGRAMS as u16 {
+            assert!(reassembly.evict().is_none());
+            join(&mut reassembly, &cut(&datagram(100, id), 60)[0], Instant(u64::from(id)));
+        }
+        let evicted = reassembly.evict().unwrap();
+        assert_eq!((evicted.pieces, evicted.first.is_some()), (1, true));
+        assert!(reassembly.evict().is_none());
+        assert_eq!(reassembly.next_due(), Some(Instant(30_001)));
+        assert!(reassembly.expire(Instant(30_000)).is_none());
+        assert!(reassembly.expire(Instant(30_001)).is_some());
+    }
+}
