@@ -5,6 +5,7 @@
 mod admin;
 mod answer;
 mod fragments;
+mod ftp;
 mod icmp;
 mod persist;
 mod pmtu;
@@ -46,6 +47,7 @@ pub struct Director {
     announcements: admin::Announcements,
     warnings: admin::Warnings,
     reassembly: Reassembly,
+    ftp: ftp::Ftp,
     next_id: u16,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
@@ -78,6 +80,7 @@ impl Director {
             announcements: admin::Announcements::default(),
             warnings: admin::Warnings::default(),
             reassembly: Reassembly::default(),
+            ftp: ftp::Ftp::default(),
             next_id: seed as u16,
             sweep: None,
             scratch: Some(Box::new(PacketBuf::new())),
@@ -167,6 +170,11 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
+        if self.conns.get(id).is_without_client_port()
+            && let Some((port, _)) = ip.ports()
+        {
+            self.conns.learn_client_port(id, port);
+        }
         match self.standing(id, ip) {
             Standing::Good => self.follow(id, buf, ip, now, out),
             Standing::DestGone => Err(DropReason::DestGone),
@@ -195,6 +203,9 @@ impl Director {
         if conn.is_to_here() {
             return self.deliver_here(id, buf, ip, now, out);
         }
+        if conn.is_helped() {
+            self.ftp_request(id, buf, ip, now)?;
+        }
         let ends = self.ends(id);
         self.serve(&ends, buf, ip, now, out)
     }
@@ -211,6 +222,9 @@ impl Director {
         let ends = self.ends(id);
         // As the kernel does: a router's checks first, about the packet as the real server sent it.
         let route = self.route_onward(buf, ip, ends.client.addr, now, out)?;
+        if self.conns.get(id).is_helped() {
+            self.ftp_reply(id, buf, ip, now)?;
+        }
         crate::forward::reply(buf, ip, &ends);
         self.conns.get_mut(id).saw_reply();
         let dest = self.conns.get(id).dest;
@@ -257,7 +271,7 @@ impl Director {
     fn end(&mut self, id: ConnId) {
         let conn = *self.conns.get(id);
         self.conns.remove(id);
-        self.settle(&conn);
+        self.settle(id, &conn);
     }
 
     fn arp(&mut self, link: LinkId, arp: &Arp, now: Instant, out: &mut impl Egress) -> Result<(), DropReason> {
@@ -285,8 +299,8 @@ impl Director {
 
     /// Lets time pass: conns expire, neighbours are asked again, caches are cleaned.
     pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
-        while let Some(conn) = self.conns.expire_one(now) {
-            self.settle(&conn);
+        while let Some((id, conn)) = self.conns.expire_one(now) {
+            self.settle(id, &conn);
         }
         self.sweep();
         self.expire_fragments(now, out);

@@ -33,6 +33,8 @@ reasons! {
     Martian => "martian",
     /// The L4 header is cut short.
     TruncatedL4 => "truncated-l4",
+    /// A segment with a wrong checksum on a conn whose text is read (FTP's control conn).
+    L4Checksum => "l4-checksum",
     /// A virtio header that contradicts the frame, or a segmentation type we do not know.
     Offload => "offload",
     /// ARP that is no Ethernet/IPv4 ARP or is not for us.

@@ -43,6 +43,10 @@ pub(super) mod flag {
     pub const METHOD: u16 = 0x0007;
     /// The real server's address is the director's own.
     pub const HERE: u16 = 0x0008;
+    /// Its packets are read by a helper.
+    pub const HELPED: u16 = 0x0010;
+    /// The client's port is not known yet.
+    pub const NO_CPORT: u16 = 0x0800;
     /// Replies are not seen (NOOUTPUT).
     pub const ONE_WAY: u16 = 0x0080;
     /// Counted as inactive.
@@ -125,6 +129,7 @@ impl Conn {
     pub(super) fn new(new: &NewConn) -> Conn {
         let (local, lport) = new.local.unwrap_or((AddrId(0), 0));
         let (local, lport, kind) = match new.kind {
+            Kind::Flow if new.client.port == 0 => (local, lport, flag::NO_CPORT),
             Kind::Flow => (local, lport, 0),
             Kind::FlowToHere => (local, lport, flag::HERE),
             Kind::Template { timeout } => (AddrId((timeout >> 16) as u16), timeout as u16, flag::TEMPLATE),
@@ -234,6 +239,26 @@ impl Conn {
     /// A persistence template: it takes no packets, it binds a client to a dest.
     pub fn is_template(&self) -> bool {
         self.flags & flag::TEMPLATE != 0
+    }
+
+    /// True if a helper reads its packets.
+    pub fn is_helped(&self) -> bool {
+        self.flags & flag::HELPED != 0
+    }
+
+    /// Has a helper read its packets from now on.
+    pub fn set_helped(&mut self) {
+        self.set(flag::HELPED, true);
+    }
+
+    /// True while the client's port is not known (a data conn that was announced).
+    pub fn is_without_client_port(&self) -> bool {
+        self.flags & flag::NO_CPORT != 0
+    }
+
+    pub(super) fn set_client_port(&mut self, port: u16) {
+        self.cport = port;
+        self.set(flag::NO_CPORT, false);
     }
 
     /// True if the real server's address is the director's own.

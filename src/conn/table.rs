@@ -40,6 +40,7 @@ pub struct ConnTable {
     max: usize,
     live: usize,
     one_way: usize,
+    without_client_port: usize,
 }
 
 impl ConnTable {
@@ -55,6 +56,7 @@ impl ConnTable {
             max,
             live: 0,
             one_way: 0,
+            without_client_port: 0,
         }
     }
 
@@ -111,9 +113,26 @@ impl ConnTable {
     /// Replies of direct routing and tunnels, where they pass here at all, come from the virtual address.
     #[inline]
     pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
-        let found = self.find(&Key::new(tuple.proto, tuple.src, tuple.dst));
-        if found.is_some() || self.one_way == 0 {
+        let found = self.find(&Key::new(tuple.proto, tuple.src, tuple.dst)).filter(|(id, side)| {
+            // A packet from port 0 is not the packet of a conn that waits for its port.
+            *side == Side::Reply || !self.get(*id).is_without_client_port()
+        });
+        if found.is_some() || self.one_way + self.without_client_port == 0 {
             return found;
+        }
+        self.lookup_rare(tuple)
+    }
+
+    /// Conns whose client port is not known, and replies of one-way conns.
+    fn lookup_rare(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
+        if self.without_client_port > 0 {
+            let anyone = Endpoint::new(tuple.src.addr, 0);
+            let found = self.find(&Key::new(tuple.proto, anyone, tuple.dst));
+            if let Some((id, Side::Request)) = found
+                && self.get(id).is_without_client_port()
+            {
+                return Some((id, Side::Request));
+            }
         }
         let (id, side) = self.find(&Key::new(tuple.proto, tuple.dst, tuple.src))?;
         let one_way = !self.get(id).forwarding().rewrites_replies();
@@ -164,6 +183,7 @@ impl ConnTable {
             self.index_entry(&key, id.0 << 1 | 1);
         }
         self.one_way += usize::from(is_one_way_flow(&conn));
+        self.without_client_port += usize::from(conn.is_without_client_port());
     }
 
     /// The opposite of `file`.
@@ -176,6 +196,7 @@ impl ConnTable {
             self.uncover(&key);
         }
         self.one_way -= usize::from(is_one_way_flow(&conn));
+        self.without_client_port -= usize::from(conn.is_without_client_port());
     }
 
     /// True if packets that this local endpoint would receive belong to a conn already.
@@ -206,6 +227,18 @@ impl ConnTable {
 
     fn reply_key(&self, conn: &Conn) -> Key {
         key_of(conn, 1, &self.addresses)
+    }
+
+    /// True if there is a conn between these two.
+    pub fn exists(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> bool {
+        matches!(self.find(&Key::new(proto, client, virt)), Some((_, Side::Request)))
+    }
+
+    /// The client has opened the conn that was announced: now its port is known.
+    pub fn learn_client_port(&mut self, id: ConnId, port: u16) {
+        self.unfile(id);
+        self.records[id.index()].set_client_port(port);
+        self.file(id);
     }
 
     /// The template that binds a client to a dest.
@@ -294,13 +327,13 @@ impl ConnTable {
     }
 
     /// Takes out the next conn whose time is over; the record is returned for the caller's bookkeeping.
-    pub fn expire_one(&mut self, now: Instant) -> Option<Conn> {
+    pub fn expire_one(&mut self, now: Instant) -> Option<(ConnId, Conn)> {
         loop {
             let id = self.wheel.pop_due(&mut self.records, now)?;
             let conn = self.records[id.index()];
             if conn.controlled() == 0 {
                 self.forget(id);
-                return Some(conn);
+                return Some((id, conn));
             }
             self.prolong(id, now);
         }

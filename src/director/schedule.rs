@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Director;
+use super::ftp::Ftp;
 use super::persist::Choice;
 use crate::base::{ConnId, Counted, DestId, DropReason, Endpoint, Instant, Proto, ServiceId, Tuple};
 use crate::conn::{Conn, Forwarding, Kind, NewConn, SctpState, TcpState};
@@ -83,7 +84,8 @@ impl Director {
             }
             Forwarding::Nat | Forwarding::Direct | Forwarding::Tunnel => tuple.src,
         };
-        self.services.bind(service, dest);
+        self.services.bind(dest);
+        self.services.count_conn(service, dest);
         self.services.count_in(dest, ip.total_len());
         let done = self.serve(&Ends { forwarding, client: tuple.src, virt: tuple.dst, real, peer }, buf, ip, now, out);
         self.services.unbind(dest, Counted::Inactive);
@@ -165,7 +167,11 @@ impl Director {
         let made = self.insert(&new, now, UNBORN);
         match (made, local) {
             (Ok(id), _) => {
-                self.services.bind(service, dest);
+                self.services.bind(dest);
+                self.services.count_conn(service, dest);
+                if Ftp::watches(self.conns.get(id)) {
+                    self.conns.get_mut(id).set_helped();
+                }
                 if let Some(template) = template {
                     self.conns.set_control(id, template);
                     self.renew_template(template, now);
@@ -215,9 +221,12 @@ impl Director {
     }
 
     /// What a conn held besides its record goes back where it came from.
-    pub(super) fn settle(&mut self, conn: &Conn) {
+    pub(super) fn settle(&mut self, id: ConnId, conn: &Conn) {
         if conn.is_template() {
             return self.services.unbind_template(conn.dest);
+        }
+        if conn.is_helped() {
+            self.ftp.forget(id);
         }
         self.services.unbind(conn.dest, conn.counted());
         if let Some(local) = self.conns.local(conn) {

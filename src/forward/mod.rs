@@ -9,6 +9,7 @@
 //! ```
 //! Bytes only: never chooses a server, a route or a local port's owner.
 
+pub mod ftp;
 mod local_ports;
 mod related;
 

@@ -183,10 +183,14 @@ impl Services {
         service.locals.get(turn.checked_rem(count)?).copied()
     }
 
-    /// A conn was made: it counts at its dest, its service and in total; inactive until its state says otherwise.
-    pub fn bind(&mut self, service: ServiceId, dest: DestId) {
+    /// A conn refers to a dest; it counts as inactive until its state says otherwise.
+    pub fn bind(&mut self, dest: DestId) {
         self.dests[dest.index()].refs += 1;
         self.servers[dest.index()].bind(Counted::Inactive);
+    }
+
+    /// A conn was scheduled: it counts at its dest, its service and in total.
+    pub fn count_conn(&mut self, service: ServiceId, dest: DestId) {
         self.dests[dest.index()].stats.conns += 1;
         self.total.conns += 1;
         if let Some(service) = self.services.get_mut(service.index()).and_then(Option::as_mut) {

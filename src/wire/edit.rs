@@ -105,6 +105,21 @@ fn set_port(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: u16) {
     }
 }
 
+/// Writes a packet's new length into its IP header; `ip.end` is the new end.
+pub(super) fn set_total_len(frame: &mut [u8], ip: &Ip) {
+    match ip.dst {
+        IpAddr::V4(_) => {
+            let (old, new) = (take::<2>(frame, ETH_LEN + 2), (ip.total_len() as u16).to_be_bytes());
+            frame[ETH_LEN + 2..ETH_LEN + 4].copy_from_slice(&new);
+            update_field(frame, ETH_LEN + 10, &old, &new);
+        }
+        IpAddr::V6(_) => {
+            let length = (ip.total_len() - 40) as u16;
+            frame[ETH_LEN + 4..ETH_LEN + 6].copy_from_slice(&length.to_be_bytes());
+        }
+    }
+}
+
 /// Makes the checksum of a UDP datagram that came without one (IPv4 only; not of a fragment).
 fn fill_udp_checksum(buf: &mut PacketBuf, ip: &Ip) {
     let at = ip.l4_at + 6;

@@ -359,7 +359,8 @@ mod tests {
                 continue;
             }
             for index in 0..pieces.len() {
-                pieces.swap(index, rng.below(pieces.len() as u64) as usize);
+                let other = rng.below(pieces.len() as u64) as usize;
+                pieces.swap(index, other);
             }
             let largest = pieces.iter().map(|piece| piece.len() - ETH_LEN).max().unwrap() as u16;
             let (last, first) = pieces.split_last().unwrap();

@@ -46,3 +46,105 @@ pub fn reset_for(out: &mut PacketBuf, request: &[u8], ip: &Ip) -> bool {
     ip_header(frame, &fields);
     true
 }
+
+/// Moves a segment's sequence number.
+pub fn shift_sequence(buf: &mut PacketBuf, ip: &Ip, by: i32) {
+    shift(buf, ip, ip.l4_at + 4, by);
+}
+
+/// Moves what a segment acknowledges, selective acknowledgements (RFC 2018) included; `by` tells how far for each number.
+pub fn shift_acknowledged(buf: &mut PacketBuf, ip: &Ip, by: impl Fn(u32) -> i32) {
+    let at = ip.l4_at + 8;
+    let delta = by(word(buf.frame(), at));
+    shift(buf, ip, at, delta);
+    let options = ip.l4_at + 20..(ip.l4_at + l4_header_len(buf.frame(), ip)).min(ip.end);
+    let mut at = options.start;
+    while at + 2 <= options.end {
+        const END: u8 = 0;
+        const NOP: u8 = 1;
+        const SACK: u8 = 5;
+        let (kind, len) = (buf.frame()[at], usize::from(buf.frame()[at + 1]));
+        match kind {
+            END => return,
+            NOP => at += 1,
+            _ if len < 2 || at + len > options.end => return,
+            _ => {
+                let edges = if kind == SACK { (len - 2) / 4 } else { 0 };
+                for edge in (0..edges).map(|index| at + 2 + index * 4) {
+                    let delta = by(word(buf.frame(), edge));
+                    shift(buf, ip, edge, delta);
+                }
+                at += len;
+            }
+        }
+    }
+}
+
+/// The sequence number of a segment.
+pub fn sequence(frame: &[u8], ip: &Ip) -> u32 {
+    word(frame, ip.l4_at + 4)
+}
+
+/// Where the payload of a segment begins.
+pub fn payload_at(frame: &[u8], ip: &Ip) -> usize {
+    (ip.l4_at + l4_header_len(frame, ip)).min(ip.end)
+}
+
+/// Puts other bytes in the place of a part of the payload; the checksum is made anew and complete.
+///
+/// False, and nothing changed, if there is no room.
+pub fn replace_payload(buf: &mut PacketBuf, ip: &mut Ip, range: std::ops::Range<usize>, text: &[u8]) -> bool {
+    if text.len() > range.len() && !buf.insert(range.start, text.len() - range.len()) {
+        return false;
+    }
+    if text.len() < range.len() {
+        buf.remove(range.start, range.len() - text.len());
+    }
+    ip.end = ip.end + text.len() - range.len();
+    buf.vnet = Default::default();
+    let frame = buf.frame_mut();
+    frame[range.start..range.start + text.len()].copy_from_slice(text);
+    super::edit::set_total_len(frame, ip);
+    let at = ip.l4_at + 16;
+    frame[at..at + 2].fill(0);
+    let segment = &frame[ip.l4_at..ip.end];
+    let pseudo = checksum::pseudo(ip.src, ip.dst, Proto::TCP, segment.len());
+    let sum = !checksum::add(pseudo, checksum::sum(segment));
+    frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    true
+}
+
+/// True if a segment's checksum is right, or not complete yet.
+pub fn checksum_is_right(buf: &PacketBuf, ip: &Ip) -> bool {
+    let segment = &buf.frame()[ip.l4_at..ip.end];
+    let pseudo = checksum::pseudo(ip.src, ip.dst, Proto::TCP, segment.len());
+    buf.vnet.needs_csum || checksum::add(pseudo, checksum::sum(segment)) == 0xffff
+}
+
+fn shift(buf: &mut PacketBuf, ip: &Ip, at: usize, by: i32) {
+    if by == 0 {
+        return;
+    }
+    let complete = !buf.vnet.needs_csum;
+    let frame = buf.frame_mut();
+    let (old, new) = (word(frame, at), word(frame, at).wrapping_add_signed(by));
+    frame[at..at + 4].copy_from_slice(&new.to_be_bytes());
+    if complete {
+        let (old, new) = aligned(at - ip.l4_at, old, new);
+        let field = u16::from_be_bytes([frame[ip.l4_at + 16], frame[ip.l4_at + 17]]);
+        let sum = checksum::update(field, &old, &new);
+        frame[ip.l4_at + 16..ip.l4_at + 18].copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
+/// A number's bytes as the checksum pairs them: one that stands at an odd place is turned.
+fn aligned(offset: usize, old: u32, new: u32) -> ([u8; 4], [u8; 4]) {
+    match offset % 2 {
+        0 => (old.to_be_bytes(), new.to_be_bytes()),
+        _ => (old.rotate_right(8).to_be_bytes(), new.rotate_right(8).to_be_bytes()),
+    }
+}
+
+fn word(frame: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
+}
