@@ -48,6 +48,7 @@ pub struct Director {
     warnings: admin::Warnings,
     reassembly: Reassembly,
     ftp: ftp::Ftp,
+    calls: persist::Calls,
     next_id: u16,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
@@ -81,6 +82,7 @@ impl Director {
             warnings: admin::Warnings::default(),
             reassembly: Reassembly::default(),
             ftp: ftp::Ftp::default(),
+            calls: persist::Calls::default(),
             next_id: seed as u16,
             sweep: None,
             scratch: Some(Box::new(PacketBuf::new())),

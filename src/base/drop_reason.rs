@@ -51,6 +51,8 @@ reasons! {
     HoldQueueFull => "hold-queue-full",
     /// No server is available for a new conn; the client was told.
     NoServer => "no-server",
+    /// A packet without a Call-ID for a service that is persistent by Call-ID.
+    NoCallId => "no-call-id",
     /// A packet of a conn whose dest was removed; silent, as in the kernel.
     DestGone => "dest-gone",
     /// The flow table is full.

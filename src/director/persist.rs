@@ -6,17 +6,21 @@
 //! port 21, port 0             PROTO client -> VIP:0                  all ports of the VIP
 //! mark                        IP    client -> mark:0                 all protocols, ports and VIPs of the mark
 //! ```
-//! A template ignores weight 0 and thresholds, as in IPVS. Never touches a packet.
+//! With the sip engine the Call-ID is part of the key. A template ignores weight 0 and thresholds, as in IPVS. Never touches a packet.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::Director;
 use crate::base::{ConnId, DestId, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tuple};
 use crate::conn::{Conn, Event, Kind, NewConn, SctpState, TcpState};
+use crate::service::call_id;
 use crate::service::command::{Persistence, ServiceKey};
+use crate::wire::{Ip, L4, PacketBuf};
 
 const FTP_PORT: u16 = 21;
+const UDP_HEADER: usize = 8;
 
 /// Where a new conn goes.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +33,7 @@ pub(super) struct Choice {
 }
 
 /// What a template is found by, and whether it binds to the dest's own port.
+#[derive(Clone, Copy)]
 struct TemplateKey {
     proto: Proto,
     client: Endpoint,
@@ -36,19 +41,75 @@ struct TemplateKey {
     of_one_port: bool,
 }
 
+/// Templates that bind a call, not a client alone (`--pe sip`): found by its Call-ID as well.
+#[derive(Default)]
+pub(super) struct Calls {
+    templates: HashMap<CallKey, ConnId>,
+    keys: HashMap<ConnId, CallKey>,
+}
+
+type CallKey = (Proto, Endpoint, Endpoint, Box<[u8]>);
+
+impl Calls {
+    fn find(&self, key: &TemplateKey, call: &[u8]) -> Option<ConnId> {
+        self.templates.get(&(key.proto, key.client, key.virt, call.into())).copied()
+    }
+
+    fn remember(&mut self, key: &TemplateKey, call: &[u8], id: ConnId) {
+        let key: CallKey = (key.proto, key.client, key.virt, call.into());
+        self.templates.insert(key.clone(), id);
+        self.keys.insert(id, key);
+    }
+
+    pub(super) fn forget(&mut self, id: ConnId) {
+        if let Some(key) = self.keys.remove(&id) {
+            self.templates.remove(&key);
+        }
+    }
+}
+
 impl Director {
+    /// The Call-ID of a packet for a service whose engine wants one.
+    pub(super) fn call_of<'a>(
+        &self,
+        service: ServiceId,
+        buf: &'a PacketBuf,
+        ip: &Ip,
+    ) -> Result<Option<&'a [u8]>, DropReason> {
+        let persistence = self.services.get(service).and_then(|service| service.options.persistence.as_ref());
+        if persistence.is_none_or(|persistence| persistence.engine.is_none()) {
+            return Ok(None);
+        }
+        let payload = match ip.l4 {
+            L4::Udp { .. } => &buf.frame()[ip.l4_at + UDP_HEADER..ip.end],
+            L4::Tcp { .. } | L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => &[],
+        };
+        call_id(payload).map(Some).ok_or(DropReason::NoCallId)
+    }
+
+    /// The engine and its data of a template, as listings show them.
+    pub fn engine_data(&self, template: ConnId) -> Option<(&'static str, &[u8])> {
+        self.calls.keys.get(&template).map(|(_, _, _, call)| ("sip", call.as_ref()))
+    }
+
     /// The choice for a new conn; `None` if no dest is available.
     pub(super) fn choose(
         &mut self,
         service: ServiceId,
         tuple: &Tuple,
+        call: Option<&[u8]>,
         now: Instant,
     ) -> Result<Option<Choice>, DropReason> {
         let Some(configured) = self.services.get(service) else { return Ok(None) };
         let key = configured.key;
-        if let Some(persistence) = configured.options.persistence.clone() {
+        if let Some(Persistence { timeout, .. }) = configured.options.persistence {
             let template = template_key(key, tuple, configured.options.netmask);
-            return self.choose_persistent(service, key, &persistence, &template, tuple, now);
+            let Some(id) = self.template(service, &template, call, timeout, tuple, now)? else { return Ok(None) };
+            let dest = self.conns.get(id).dest;
+            let endpoint = self.services.server(dest).endpoint;
+            let of_service = matches!(key, ServiceKey::Address(_, vip) if vip.port == tuple.dst.port);
+            let port = if of_service && endpoint.port != 0 { endpoint.port } else { tuple.dst.port };
+            return Ok(Some(Choice { dest, real: Endpoint::new(endpoint.addr, port), template: Some(id) }));
         }
         // A service on FTP's port was found for another port: that is for persistence only.
         if matches!(key, ServiceKey::Address(_, vip) if vip.port != tuple.dst.port) {
@@ -60,28 +121,30 @@ impl Director {
         Ok(Some(Choice { dest, real: Endpoint::new(endpoint.addr, port), template: None }))
     }
 
-    fn choose_persistent(
+    /// The template that binds this client, or this call, made now if there is none.
+    fn template(
         &mut self,
         service: ServiceId,
-        key: ServiceKey,
-        persistence: &Persistence,
-        template: &TemplateKey,
+        key: &TemplateKey,
+        call: Option<&[u8]>,
+        timeout: u32,
         tuple: &Tuple,
         now: Instant,
-    ) -> Result<Option<Choice>, DropReason> {
-        let known = self.conns.find_template(template.proto, template.client, template.virt);
-        let id = match known.filter(|id| self.is_usable(*id)) {
-            Some(id) => id,
-            None => {
-                let Some(dest) = self.services.pick(service, tuple, now) else { return Ok(None) };
-                self.make_template(template, dest, persistence.timeout, now)?
-            }
+    ) -> Result<Option<ConnId>, DropReason> {
+        let known = match call {
+            Some(call) => self.calls.find(key, call),
+            None => self.conns.find_template(key.proto, key.client, key.virt),
         };
-        let dest = self.conns.get(id).dest;
-        let endpoint = self.services.server(dest).endpoint;
-        let of_service = matches!(key, ServiceKey::Address(_, vip) if vip.port == tuple.dst.port);
-        let port = if of_service && endpoint.port != 0 { endpoint.port } else { tuple.dst.port };
-        Ok(Some(Choice { dest, real: Endpoint::new(endpoint.addr, port), template: Some(id) }))
+        if let Some(id) = known.filter(|id| self.is_usable(*id)) {
+            return Ok(Some(id));
+        }
+        let Some(dest) = self.services.pick(service, tuple, now) else { return Ok(None) };
+        let id = self.make_template(key, dest, timeout, now)?;
+        if let Some(call) = call {
+            self.conns.hide(id);
+            self.calls.remember(key, call, id);
+        }
+        Ok(Some(id))
     }
 
     /// A template whose dest is gone, or quiesced where that counts, is put aside.
@@ -91,6 +154,7 @@ impl Director {
         let usable = server.available && !quiesced;
         if !usable {
             self.conns.invalidate_template(id);
+            self.calls.forget(id);
         }
         usable
     }

@@ -47,7 +47,8 @@ impl Director {
             return Err(DropReason::TruncatedL4);
         }
         let Some((service, tuple)) = self.wanted_by(ip) else { return self.answer(buf, ip, now, out) };
-        let Some(choice) = self.choose(service, &tuple, now)? else {
+        let call = self.call_of(service, buf, ip)?;
+        let Some(choice) = self.choose(service, &tuple, call, now)? else {
             return self.no_server(service, &tuple, buf, ip, now, out);
         };
         if self.is_one_packet(service, &tuple) {
@@ -223,6 +224,7 @@ impl Director {
     /// What a conn held besides its record goes back where it came from.
     pub(super) fn settle(&mut self, id: ConnId, conn: &Conn) {
         if conn.is_template() {
+            self.calls.forget(id);
             return self.services.unbind_template(conn.dest);
         }
         if conn.is_helped() {

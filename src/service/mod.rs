@@ -5,6 +5,7 @@
 mod apply;
 pub mod command;
 mod marks;
+mod sip;
 mod stats;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use crate::base::{Counted, DestId, Endpoint, Family, Instant, Proto, Rng, Servic
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use command::{Method, ServiceKey, ServiceOptions};
 pub use marks::{MarkRule, Marks};
+pub use sip::call_id;
 pub use stats::Stats;
 
 /// The port of FTP's control conn: services there also take the data conns.

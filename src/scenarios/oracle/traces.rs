@@ -151,8 +151,10 @@ fn services(lab: &Lab) -> Value {
 
 fn templates(lab: &Lab) -> Vec<String> {
     let templates = lab.director.conns.iter().filter(|(_, conn)| conn.is_template());
-    sorted(templates.map(|(_, conn)| {
+    sorted(templates.map(|(id, conn)| {
         let (client, virt) = (conn.client(), conn.virt());
-        format!("{} {client} {virt} {}", conn.proto(), lab.server_of(conn))
+        let engine =
+            lab.director.engine_data(id).map(|(name, data)| format!(" {name} {}", String::from_utf8_lossy(data)));
+        format!("{} {client} {virt} {}{}", conn.proto(), lab.server_of(conn), engine.unwrap_or_default())
     }))
 }
