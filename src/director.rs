@@ -4,11 +4,13 @@
 
 mod admin;
 mod answer;
+mod defence;
 mod fragments;
 mod ftp;
 mod icmp;
 mod persist;
 mod pmtu;
+mod resets;
 mod schedule;
 mod settings;
 mod transmit;
@@ -19,7 +21,7 @@ use std::net::IpAddr;
 pub use settings::Settings;
 
 use crate::base::{ConnId, DropReason, Instant, LinkId, Mac, Prefix, Tuple};
-use crate::conn::{ConnTable, Event, Side, Tables, Timeouts, next_state};
+use crate::conn::{ConnTable, Event, Side, Timeouts, next_state};
 use schedule::Standing;
 
 use crate::forward::{Ends, LocalPorts};
@@ -49,6 +51,7 @@ pub struct Director {
     reassembly: Reassembly,
     ftp: ftp::Ftp,
     calls: persist::Calls,
+    defence: defence::Defence,
     next_id: u16,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
@@ -83,6 +86,7 @@ impl Director {
             reassembly: Reassembly::default(),
             ftp: ftp::Ftp::default(),
             calls: persist::Calls::default(),
+            defence: defence::Defence::default(),
             next_id: seed as u16,
             sweep: None,
             scratch: Some(Box::new(PacketBuf::new())),
@@ -202,6 +206,8 @@ impl Director {
         self.advance(id, event, ip, now);
         let conn = self.conns.get_mut(id);
         conn.in_pkts = conn.in_pkts.saturating_add(1);
+        self.note_expected(id, Side::Request, buf, ip);
+        let conn = self.conns.get(id);
         if conn.is_to_here() {
             return self.deliver_here(id, buf, ip, now, out);
         }
@@ -224,6 +230,7 @@ impl Director {
         let ends = self.ends(id);
         // As the kernel does: a router's checks first, about the packet as the real server sent it.
         let route = self.route_onward(buf, ip, ends.client.addr, now, out)?;
+        self.note_expected(id, Side::Reply, buf, ip);
         if self.conns.get(id).is_helped() {
             self.ftp_reply(id, buf, ip, now)?;
         }
@@ -237,7 +244,7 @@ impl Director {
 
     /// Moves a conn's state, its dest's counters and its timer.
     fn advance(&mut self, id: ConnId, event: Event, ip: &Ip, now: Instant) {
-        let tables = if self.settings.secure_tcp { Tables::Secure } else { Tables::Normal };
+        let tables = self.tcp_tables();
         let conn = self.conns.get_mut(id);
         conn.state = next_state(conn.state, event, &ip.l4, tables);
         let state = self.timeouts.state(conn.proto(), conn.state);
@@ -302,9 +309,11 @@ impl Director {
     /// Lets time pass: conns expire, neighbours are asked again, caches are cleaned.
     pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
         while let Some((id, conn)) = self.conns.expire_one(now) {
+            self.reset_ends(id, &conn, now, out);
             self.settle(id, &conn);
         }
         self.sweep();
+        self.defend(now);
         self.expire_fragments(now, out);
         self.router.tick(now, out);
         self.announce_due(now, out);
@@ -315,7 +324,7 @@ impl Director {
         let sweep = self.sweep.map(|_| Instant::START);
         let fragments = self.reassembly.next_due();
         let tables = [self.conns.next_deadline(), self.router.next_deadline(), fragments];
-        let deadlines = tables.into_iter().chain([self.announcements.next(), sweep]);
+        let deadlines = tables.into_iter().chain([self.announcements.next(), sweep, self.defence_due()]);
         deadlines.into_iter().flatten().min()
     }
 

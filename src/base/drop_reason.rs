@@ -55,6 +55,8 @@ reasons! {
     NoCallId => "no-call-id",
     /// A packet of a conn whose dest was removed; silent, as in the kernel.
     DestGone => "dest-gone",
+    /// Sacrificed under pressure (`drop_packet`).
+    Defence => "defence",
     /// The flow table is full.
     FlowTableFull => "flow-table-full",
     /// No free local address and port for FULL-NAT.

@@ -41,6 +41,8 @@ pub struct ConnTable {
     live: usize,
     one_way: usize,
     without_client_port: usize,
+    /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
+    expected: Vec<[u32; 2]>,
 }
 
 impl ConnTable {
@@ -57,6 +59,7 @@ impl ConnTable {
             live: 0,
             one_way: 0,
             without_client_port: 0,
+            expected: Vec::new(),
         }
     }
 
@@ -165,6 +168,9 @@ impl ConnTable {
         let mut conn = Conn::new(new);
         conn.deadline = tick_at(now + timeout);
         self.records[id.index()] = conn;
+        if let Some(expected) = self.expected.get_mut(id.index()) {
+            *expected = [0; 2];
+        }
         self.file(id);
         self.wheel.insert(&mut self.records, id);
         self.live += 1;
@@ -227,6 +233,20 @@ impl ConnTable {
 
     fn reply_key(&self, conn: &Conn) -> Key {
         key_of(conn, 1, &self.addresses)
+    }
+
+    /// Remembers what the sender of a segment has acknowledged: the sequence number it expects next.
+    #[inline]
+    pub fn note_expected(&mut self, id: ConnId, sender: Side, number: u32) {
+        if self.expected.is_empty() {
+            self.expected = vec![[0; 2]; self.max];
+        }
+        self.expected[id.index()][sender as usize] = number;
+    }
+
+    /// The sequence number that an end of a conn expects next; 0 if it has not said, or nobody has asked.
+    pub fn expected(&self, id: ConnId, end: Side) -> u32 {
+        self.expected.get(id.index()).map_or(0, |numbers| numbers[end as usize])
     }
 
     /// True if there is a conn between these two.

@@ -93,6 +93,7 @@ impl Director {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         self.settings.set(name, value)?;
         self.services.settings = self.settings.sched.clone();
+        self.judge_pressure();
         Ok(())
     }
 

@@ -157,7 +157,7 @@ impl Director {
         self.owns(addr) && (addr.is_ipv4() || !routed)
     }
 
-    fn send_back(&mut self, buf: &mut PacketBuf, to: IpAddr, now: Instant, out: &mut impl Egress) {
+    pub(super) fn send_back(&mut self, buf: &mut PacketBuf, to: IpAddr, now: Instant, out: &mut impl Egress) {
         let (Ok(route), Ok(ip)) = (self.router.route(to), ip_packet(buf.frame())) else { return };
         self.router.ledger.generated += 1;
         if let Err(reason) = self.transmit(buf, &ip, &route, now, out) {

@@ -208,9 +208,14 @@ impl Director {
         }
     }
 
+    /// True if a client has proved itself by a conn of this template.
+    pub(super) fn is_assured(template: &Conn) -> bool {
+        template.state == ASSURED
+    }
+
     /// The name of a template's state in listings.
     pub(super) fn template_state(template: &Conn) -> &'static str {
-        if template.state == ASSURED { "ASSURED" } else { "NONE" }
+        if Director::is_assured(template) { "ASSURED" } else { "NONE" }
     }
 }
 

@@ -47,6 +47,9 @@ impl Director {
             return Err(DropReason::TruncatedL4);
         }
         let Some((service, tuple)) = self.wanted_by(ip) else { return self.answer(buf, ip, now, out) };
+        if self.sacrifices_packet() {
+            return Err(DropReason::Defence);
+        }
         let call = self.call_of(service, buf, ip)?;
         let Some(choice) = self.choose(service, &tuple, call, now)? else {
             return self.no_server(service, &tuple, buf, ip, now, out);
@@ -191,7 +194,11 @@ impl Director {
 
     /// A place in the flow table.
     pub(super) fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, DropReason> {
-        self.conns.insert(new, now, timeout).map_err(|_| {
+        let mut inserted = self.conns.insert(new, now, timeout);
+        if inserted.is_err() && self.evict_half_open() {
+            inserted = self.conns.insert(new, now, timeout);
+        }
+        inserted.map_err(|_| {
             self.warnings.flow_table_full(now, self.settings.max_flows);
             DropReason::FlowTableFull
         })

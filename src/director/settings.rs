@@ -23,8 +23,19 @@ pub struct Settings {
     pub expire_nodest_conn: bool,
     /// `expire_quiescent_template`: a persistent client of a dest of weight 0 is scheduled anew.
     pub expire_quiescent_template: bool,
-    /// `secure_tcp` = 3: the stricter TCP state table, always.
-    pub secure_tcp: bool,
+    /// `expire_reset`: both ends of an established conn that expires are sent a reset; 1 in NAT, 2 in FULL-NAT, 3 in
+    /// both. Not the kernel's, which never does; FULL-NAT's other implementations do.
+    pub expire_reset: u8,
+    /// `secure_tcp`: the stricter TCP state table; 0 never, 1 under pressure, 3 always.
+    pub secure_tcp: u8,
+    /// `drop_entry`: half-open and idle conns are ended, a part of the table each second; 0, 1, 3 as above.
+    pub drop_entry: u8,
+    /// `drop_packet`: some packets that would open a conn are dropped; 0, 1, 3 as above.
+    pub drop_packet: u8,
+    /// `amemthresh`: with fewer free places in the flow table there is pressure.
+    pub amemthresh: u32,
+    /// `am_droprate`: with `drop_packet` = 3 one packet of so many is dropped.
+    pub am_droprate: u32,
     /// ICMP errors per second that the director sends (`icmp_msgs_per_sec`); 0: no limit.
     pub icmp_rate: u32,
 }
@@ -37,7 +48,16 @@ impl Settings {
             "pmtu_disc" => self.pmtu_disc = number != 0,
             "sloppy_tcp" => self.sloppy_tcp = number != 0,
             "sloppy_sctp" => self.sloppy_sctp = number != 0,
-            "secure_tcp" => self.secure_tcp = number == 3,
+            "secure_tcp" | "drop_entry" | "drop_packet" if number > 3 => {
+                return Err(format!("{name}: {number} is not a mode (0 off, 1 automatic, 3 always)"));
+            }
+            "secure_tcp" => self.secure_tcp = number as u8,
+            "drop_entry" => self.drop_entry = number as u8,
+            "drop_packet" => self.drop_packet = number as u8,
+            "expire_reset" if number > 3 => return Err(format!("{name}: {number} is not 0 to 3 (1 NAT, 2 FULL-NAT)")),
+            "expire_reset" => self.expire_reset = number as u8,
+            "amemthresh" => self.amemthresh = number as u32,
+            "am_droprate" => self.am_droprate = number as u32,
             "conn_reuse_mode" => self.conn_reuse_mode = number as u32,
             "expire_nodest_conn" => self.expire_nodest_conn = number != 0,
             "expire_quiescent_template" => self.expire_quiescent_template = number != 0,
@@ -60,7 +80,12 @@ impl Default for Settings {
             conn_reuse_mode: 1,
             expire_nodest_conn: false,
             expire_quiescent_template: false,
-            secure_tcp: false,
+            expire_reset: 2,
+            secure_tcp: 0,
+            drop_entry: 0,
+            drop_packet: 0,
+            amemthresh: 1024,
+            am_droprate: 10,
             icmp_rate: 1000,
         }
     }

@@ -5,7 +5,10 @@
 use super::icmp::{DEFAULT_TTL, Header, ip_header};
 use super::parse::{ETH_LEN, Ip, L4, l4_header_len};
 use super::{PacketBuf, checksum};
-use crate::base::{Family, Proto};
+use crate::base::{Endpoint, Family, Proto};
+
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
 
 /// Writes the reset that answers a segment to a closed port; MACs left open. False if it must not be answered.
 pub fn reset_for(out: &mut PacketBuf, request: &[u8], ip: &Ip) -> bool {
@@ -17,34 +20,52 @@ pub fn reset_for(out: &mut PacketBuf, request: &[u8], ip: &Ip) -> bool {
     let (seq, acked) = (word(ip.l4_at + 4), word(ip.l4_at + 8));
     let data = (ip.end - ip.l4_at).saturating_sub(l4_header_len(request, ip)) as u32;
     let (seq, ack, bits) = match flags.ack() {
-        true => (acked, 0, 0x04),
+        true => (acked, 0, RST),
         false => {
             let length = data + u32::from(flags.syn()) + u32::from(flags.fin());
-            (0, seq.wrapping_add(length), 0x14)
+            (0, seq.wrapping_add(length), RST | ACK)
         }
     };
-    let header = if ip.family() == Family::V4 { 20 } else { 40 };
+    let answer = Bare { src: Endpoint::new(ip.dst, dport), dst: Endpoint::new(ip.src, sport), seq, ack, bits };
+    bare(out, &answer, ip.tos);
+    true
+}
+
+/// Writes a reset out of the blue; `seq` must be what the receiver expects (RFC 5961). MACs left open.
+pub fn reset(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, seq: u32) {
+    bare(out, &Bare { src, dst, seq, ack: 0, bits: RST }, 0);
+}
+
+/// A segment without options and data.
+struct Bare {
+    src: Endpoint,
+    dst: Endpoint,
+    seq: u32,
+    ack: u32,
+    bits: u8,
+}
+
+fn bare(out: &mut PacketBuf, segment: &Bare, tos: u8) {
+    let (src, dst) = (segment.src, segment.dst);
+    let header = if Family::of(dst.addr) == Family::V4 { 20 } else { 40 };
     let frame = out.reset(ETH_LEN + header + 20);
     let tcp = &mut frame[ETH_LEN + header..];
-    tcp[..2].copy_from_slice(&dport.to_be_bytes());
-    tcp[2..4].copy_from_slice(&sport.to_be_bytes());
-    tcp[4..8].copy_from_slice(&seq.to_be_bytes());
-    tcp[8..12].copy_from_slice(&ack.to_be_bytes());
+    tcp[..2].copy_from_slice(&src.port.to_be_bytes());
+    tcp[2..4].copy_from_slice(&dst.port.to_be_bytes());
+    tcp[4..8].copy_from_slice(&segment.seq.to_be_bytes());
+    tcp[8..12].copy_from_slice(&segment.ack.to_be_bytes());
     tcp[12] = 0x50;
-    tcp[13] = bits;
-    let sum = checksum::add(checksum::pseudo(ip.dst, ip.src, Proto::TCP, 20), checksum::sum(tcp));
+    tcp[13] = segment.bits;
+    let sum = checksum::add(checksum::pseudo(src.addr, dst.addr, Proto::TCP, 20), checksum::sum(tcp));
     tcp[16..18].copy_from_slice(&(!sum).to_be_bytes());
-    let fields = Header {
-        src: ip.dst,
-        dst: ip.src,
-        proto: Proto::TCP,
-        ttl: DEFAULT_TTL,
-        tos: ip.tos,
-        id: 0,
-        dont_fragment: true,
-    };
+    let (src, dst) = (src.addr, dst.addr);
+    let fields = Header { src, dst, proto: Proto::TCP, ttl: DEFAULT_TTL, tos, id: 0, dont_fragment: true };
     ip_header(frame, &fields);
-    true
+}
+
+/// What a segment acknowledges.
+pub fn acknowledged(frame: &[u8], ip: &Ip) -> u32 {
+    word(frame, ip.l4_at + 8)
 }
 
 /// Moves a segment's sequence number.

@@ -1,0 +1,168 @@
+//! Defence under pressure, as the kernel's `drop_entry`, `drop_packet` and `secure_tcp`, looked at once a second.
+//!
+//! ```text
+//! 0   never
+//! 1   while fewer than `amemthresh` places of the flow table are free (the kernel looks at free memory)
+//! 3   always
+//! ```
+//! Besides, a full table gives the place of a half-open conn to a new one, whatever the settings.
+
+use std::time::Duration;
+
+use super::{Director, Settings};
+use crate::base::{ConnId, Instant, Proto};
+use crate::conn::{Conn, SctpState, Tables, TcpState};
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// Records looked at for one that may make room.
+const SEARCH_BUDGET: usize = 64;
+/// `drop_entry` looks at this part of the table in a second.
+const PART: usize = 32;
+const IDLE_AT_LEAST: Duration = Duration::from_secs(60);
+const MOST_PACKETS: u16 = 8;
+
+#[derive(Default)]
+pub(super) struct Defence {
+    next: Instant,
+    /// Every so many packets that would open a conn are dropped; 0: none.
+    packet_rate: u64,
+    packets: u64,
+    drops_entries: bool,
+    secures_tcp: bool,
+    /// Where `drop_entry` goes on.
+    cursor: usize,
+    /// Where the search for a half-open conn goes on.
+    hand: usize,
+    /// Candidates seen, by the packets they have had.
+    seen: [u64; MOST_PACKETS as usize + 1],
+    /// Half-open conns that made room.
+    pub(super) evicted: u64,
+}
+
+/// True where a setting of 0 to 3 means yes.
+fn is_on(mode: u8, pressed: bool) -> bool {
+    match mode {
+        0 => false,
+        1 | 2 => pressed,
+        _ => true,
+    }
+}
+
+impl Director {
+    fn free_places(&self) -> u64 {
+        (self.settings.max_flows - self.conns.len()) as u64
+    }
+
+    /// Looks at the pressure anew; due once a second while any defence may be needed.
+    pub(super) fn defend(&mut self, now: Instant) {
+        if now < self.defence.next {
+            return;
+        }
+        self.defence.next = now + PERIOD;
+        self.judge_pressure();
+        if self.defence.drops_entries {
+            self.drop_entries(now);
+        }
+    }
+
+    /// What the settings mean at the present pressure.
+    pub(super) fn judge_pressure(&mut self) {
+        // A small table is not under pressure all its life.
+        let threshold = u64::from(self.settings.amemthresh).min(self.settings.max_flows as u64 / 4);
+        let free = self.free_places();
+        let pressed = free < threshold;
+        self.defence.drops_entries = is_on(self.settings.drop_entry, pressed);
+        self.defence.secures_tcp = is_on(self.settings.secure_tcp, pressed);
+        self.defence.packet_rate = match (self.settings.drop_packet, pressed) {
+            (0, _) | (1 | 2, false) => 0,
+            (1 | 2, true) => threshold / (threshold - free),
+            (_, _) => u64::from(self.settings.am_droprate),
+        };
+    }
+
+    /// When `defend` has something to do.
+    pub(super) fn defence_due(&self) -> Option<Instant> {
+        let Settings { drop_entry, drop_packet, secure_tcp, .. } = &self.settings;
+        let watches = |mode: &u8| *mode != 0;
+        [drop_entry, drop_packet, secure_tcp].into_iter().any(watches).then_some(self.defence.next)
+    }
+
+    /// True if a packet that would open a conn is sacrificed: the first one, and then every so many.
+    pub(super) fn sacrifices_packet(&mut self) -> bool {
+        if self.defence.packet_rate == 0 {
+            return false;
+        }
+        let sacrificed = self.defence.packets.is_multiple_of(self.defence.packet_rate);
+        self.defence.packets += 1;
+        sacrificed
+    }
+
+    /// The TCP tables that hold now.
+    pub(super) fn tcp_tables(&self) -> Tables {
+        if self.defence.secures_tcp { Tables::Secure } else { Tables::Normal }
+    }
+
+    /// Ends the half-open conn that was made longest ago, as near as a hand going round the table can tell.
+    pub(super) fn evict_half_open(&mut self) -> bool {
+        let found = self.conns.scan(self.defence.hand, SEARCH_BUDGET, is_half_open);
+        self.defence.hand = found.1.unwrap_or(0);
+        let Some(id) = found.0 else { return false };
+        self.end(id);
+        self.defence.evicted += 1;
+        true
+    }
+
+    fn drop_entries(&mut self, now: Instant) {
+        let until = self.defence.cursor + self.settings.max_flows.div_ceil(PART);
+        let mut cursor = Some(self.defence.cursor);
+        while let Some(from) = cursor.filter(|from| *from < until) {
+            let (found, next) = self.conns.scan(from, until - from, |conn| conn.controlled() == 0);
+            cursor = next;
+            if let Some(id) = found
+                && self.is_dispensable(id, now)
+            {
+                self.end(id);
+            }
+        }
+        self.defence.cursor = cursor.unwrap_or(0);
+    }
+
+    fn is_dispensable(&mut self, id: ConnId, now: Instant) -> bool {
+        let conn = *self.conns.get(id);
+        if conn.is_template() {
+            return !Director::is_assured(&conn);
+        }
+        if is_half_open(&conn) {
+            return true;
+        }
+        let settled = match conn.proto() {
+            Proto::TCP => TcpState::from_number(conn.state) == TcpState::Established,
+            Proto::SCTP => SctpState::from_number(conn.state) == SctpState::Established,
+            _ => true,
+        };
+        settled && self.is_idle_enough(&conn, now)
+    }
+
+    /// Of conns that were silent for a minute and had few packets, every first, second ... eighth.
+    fn is_idle_enough(&mut self, conn: &Conn, now: Instant) -> bool {
+        let timeout = self.timeouts.state(conn.proto(), conn.state).timeout;
+        let silent = timeout.saturating_sub(self.conns.deadline(conn).since(now));
+        if silent < IDLE_AT_LEAST || conn.in_pkts == 0 || conn.in_pkts > MOST_PACKETS {
+            return false;
+        }
+        let seen = &mut self.defence.seen[usize::from(conn.in_pkts)];
+        *seen += 1;
+        seen.is_multiple_of(u64::from(conn.in_pkts))
+    }
+}
+
+fn is_half_open(conn: &Conn) -> bool {
+    if conn.is_template() || conn.controlled() > 0 {
+        return false;
+    }
+    match conn.proto() {
+        Proto::TCP => matches!(TcpState::from_number(conn.state), TcpState::SynRecv | TcpState::SynAck),
+        Proto::SCTP => matches!(SctpState::from_number(conn.state), SctpState::Init1 | SctpState::Init),
+        _ => false,
+    }
+}
