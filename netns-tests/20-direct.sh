@@ -56,7 +56,8 @@ test_direct_gigabyte_each_way() {
 # limit: 180
 test_direct_gigabyte_up_without_offloads() {
     direct_lab topo_onearm rs1
-    DIRECTOR_OPTIONS=(--no-offload) serving "$RS1,direct"
+    DIRECTOR_OPTIONS=(--no-offload)
+    serving "$RS1,direct"
 
     download 64
     TRANSFER_SECONDS=80 upload 1024 rs1

@@ -60,7 +60,8 @@ test_tunnel_gigabyte_each_way() {
 # limit: 180
 test_tunnel_gigabyte_up_without_offloads() {
     tunnel_lab topo_onearm rs1
-    DIRECTOR_OPTIONS=(--no-offload) serving "$RS1,tunnel"
+    DIRECTOR_OPTIONS=(--no-offload)
+    serving "$RS1,tunnel"
 
     download 64
     TRANSFER_SECONDS=80 upload 1024 rs1
