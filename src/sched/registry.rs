@@ -154,6 +154,17 @@ pub fn parse_flags<'a>(name: &str, words: &'a str) -> Result<Flags, &'a str> {
     words.split(',').filter(|word| !word.is_empty()).map(one).try_fold(Flags(0), |all, bits| Ok(Flags(all.0 | bits?)))
 }
 
+/// Flags as they are listed: this scheduler's names for them, or `flag-1` to `flag-3`.
+pub fn flags_text(name: &str, flags: Flags) -> String {
+    let own = ALL.iter().find(|known| known.name == name).map_or(&[][..], |known| known.flags);
+    let word = |bits: u8, any: &'static str| {
+        let named = own.iter().find(|(_, flag)| flag.0 == bits).map_or(any, |(flag, _)| *flag);
+        flags.has(Flags(bits)).then_some(named)
+    };
+    let words = [word(1, "flag-1"), word(2, "flag-2"), word(4, "flag-3")];
+    words.into_iter().flatten().collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

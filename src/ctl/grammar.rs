@@ -1,0 +1,499 @@
+//! What a command line of `ipvsadm` means: options checked against the command, values read, defaults filled in.
+//!
+//! In ipvsadm's order of checks, with its messages. Never asks the director anything.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::options::{Opt, Verb, Word, Words, cut};
+use super::{CliError, address};
+use crate::base::{Endpoint, Family, Proto};
+use crate::sched::{self, Flags};
+use crate::service::command::{
+    Command, DestOptions, Method, Persistence, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum,
+};
+
+/// What is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Invocation {
+    /// A change of the configuration.
+    Change(Command),
+    /// `-L`, of one service or all.
+    List(Listing),
+    /// `-G`: local addresses of one service or all.
+    ListLocals(Option<ServiceKey>),
+    /// `-S`
+    Save,
+    /// `-R`: rules from standard input.
+    Restore,
+    /// `--start-daemon`, `--stop-daemon`.
+    SyncDaemon,
+    /// `-h`
+    Help,
+    /// `-v`
+    Version,
+}
+
+/// What a listing shows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Listing {
+    /// Only this service.
+    pub service: Option<ServiceKey>,
+    /// The options given, in ipvsadm's order.
+    pub options: Vec<Opt>,
+}
+
+/// Seconds of `-p` without a value.
+const DEFAULT_PERSISTENCE: u32 = 360;
+const LONGEST_PERSISTENCE: u64 = 31 * 24 * 3600;
+
+/// What was said so far.
+#[derive(Default)]
+struct Given {
+    seen: Vec<Opt>,
+    family: Option<Family>,
+    proto: Option<Proto>,
+    vip: Option<Endpoint>,
+    mark: Option<u32>,
+    scheduler: Option<String>,
+    flags: Option<String>,
+    persistence: Option<u32>,
+    netmask: Option<u32>,
+    engine: Option<String>,
+    real: Option<(IpAddr, Option<u16>)>,
+    local: Option<IpAddr>,
+    method: Option<Word>,
+    tunnel: Option<String>,
+    tunnel_port: u16,
+    weight: Option<u32>,
+    upper: u32,
+    lower: u32,
+}
+
+/// Reads a command line (without the program's name).
+pub fn parse(args: &[String]) -> Result<Invocation, CliError> {
+    if args.is_empty() {
+        return Ok(Invocation::List(Listing::default()));
+    }
+    let words = cut(args)?;
+    let Some(&(Word::Verb(verb), _)) = words.options.first() else {
+        return Err(CliError { text: String::new(), status: 255, hints: true });
+    };
+    let mut given = Given::default();
+    for (word, value) in &words.options[1..] {
+        given.take(*word, value.as_deref().unwrap_or_default(), value.is_some(), verb)?;
+    }
+    let rest = words.rest.len();
+    match verb {
+        Verb::Set => return set_timeouts(&words),
+        _ if rest > 0 => return Err(CliError::usage(format!("unexpected argument {}", words.rest[0]))),
+        _ => given.check(verb)?,
+    }
+    given.finish(verb, &words)
+}
+
+fn set_timeouts(words: &Words) -> Result<Invocation, CliError> {
+    let [tcp, tcp_fin, udp] = words.rest.as_slice() else {
+        return Err(CliError::usage("--set option requires 3 timeout values"));
+    };
+    let seconds = |text: &String| timeout(text, 0);
+    Ok(Invocation::Change(Command::SetTimeouts { tcp: seconds(tcp)?, tcp_fin: seconds(tcp_fin)?, udp: seconds(udp)? }))
+}
+
+fn timeout(text: &str, least: u64) -> Result<u32, CliError> {
+    let bad = || CliError::usage(format!("invalid timeout value `{text}' specified"));
+    number(text, least, LONGEST_PERSISTENCE).ok_or_else(bad)
+}
+
+fn number(text: &str, least: u64, most: u64) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let value: u64 = digits.then(|| text.parse().ok())??;
+    (least..=most).contains(&value).then_some(value as u32)
+}
+
+impl Given {
+    fn note(&mut self, opt: Opt) -> Result<(), CliError> {
+        if self.seen.contains(&opt) {
+            return Err(CliError::usage(format!("multiple '{}' options specified", opt.name())));
+        }
+        self.seen.push(opt);
+        Ok(())
+    }
+
+    fn take(&mut self, word: Word, value: &str, has_value: bool, verb: Verb) -> Result<(), CliError> {
+        match word {
+            Word::Verb(other) => Err(CliError::usage(format!("invalid option `-{}'", letter(other)))),
+            Word::Sort => Ok(()),
+            Word::Service(proto) => self.take_service(proto, value),
+            Word::Mark => {
+                self.note(Opt::ServiceAddress)?;
+                let bad = || CliError::usage(format!("invalid fwmark value `{value}' specified"));
+                self.mark = Some(number(value, 1, u64::from(u32::MAX)).ok_or_else(bad)?);
+                Ok(())
+            }
+            Word::Ipv6 if self.mark.is_none() => Err(CliError::usage("-6 used before -f\n")),
+            Word::Ipv6 => {
+                self.family = Some(Family::V6);
+                Ok(())
+            }
+            Word::Direct | Word::Tunnel | Word::Nat | Word::FullNat => self.take_method(word),
+            Word::FlagsOrFullNat if matches!(verb, Verb::AddServer | Verb::EditServer) => {
+                self.take_method(Word::FullNat)
+            }
+            Word::FlagsOrFullNat => {
+                self.note(Opt::SchedFlags)?;
+                self.flags = Some(value.to_owned());
+                Ok(())
+            }
+            Word::Opt(opt) => {
+                self.note(opt)?;
+                self.take_value(opt, value, has_value)
+            }
+        }
+    }
+
+    fn take_method(&mut self, word: Word) -> Result<(), CliError> {
+        self.note(Opt::Forwarding)?;
+        self.method = Some(word);
+        Ok(())
+    }
+
+    fn take_service(&mut self, proto: Proto, value: &str) -> Result<(), CliError> {
+        self.note(Opt::ServiceAddress)?;
+        let bad = || CliError::usage("illegal virtual server address[:port] specified");
+        let (addr, port) = address::parse(value, Some(proto)).ok_or_else(bad)?;
+        (self.proto, self.family) = (Some(proto), Some(Family::of(addr)));
+        self.vip = Some(Endpoint::new(addr, port.unwrap_or(0)));
+        Ok(())
+    }
+
+    fn take_value(&mut self, opt: Opt, value: &str, has_value: bool) -> Result<(), CliError> {
+        let illegal = |what: &str| CliError::usage(format!("illegal {what} specified"));
+        let count = |what: &str| number(value, 0, i32::MAX as u64).ok_or_else(|| illegal(what));
+        match opt {
+            Opt::Scheduler => self.scheduler = Some(value.to_owned()),
+            Opt::Persistent if has_value => self.persistence = Some(timeout(value, 1)?),
+            Opt::Persistent => self.persistence = Some(DEFAULT_PERSISTENCE),
+            Opt::Netmask => self.netmask = Some(self.netmask_of(value)?),
+            Opt::Engine => self.engine = Some(value.to_owned()),
+            Opt::RealServer => {
+                let bad = || illegal("real server address[:port]");
+                self.real = Some(address::parse(value, self.proto.or(Some(Proto::TCP))).ok_or_else(bad)?);
+            }
+            Opt::LocalAddress => self.local = Some(value.parse().map_err(|_| illegal("local address"))?),
+            Opt::Weight => self.weight = Some(count("weight")?),
+            Opt::UpperThreshold => self.upper = count("u_threshold")?,
+            Opt::LowerThreshold => self.lower = count("l_threshold")?,
+            Opt::TunnelType if !["ipip", "gue", "gre"].contains(&value) => return Err(illegal("tunnel type")),
+            Opt::TunnelType => self.tunnel = Some(value.to_owned()),
+            Opt::TunnelPort => {
+                let port = number(value, 1, 65_535).ok_or_else(|| illegal("tunnel port"))?;
+                self.tunnel_port = port as u16;
+            }
+            Opt::SyncId if number(value, 0, 255).is_none() => return Err(illegal("syncid")),
+            Opt::SyncMaxlen if number(value, 1, 65_507).is_none() => return Err(illegal("sync-maxlen")),
+            Opt::McastPort if number(value, 1, 65_535).is_none() => return Err(illegal("mcast-port")),
+            Opt::McastTtl if number(value, 1, 255).is_none() => return Err(illegal("mcast-ttl")),
+            Opt::McastGroup if !value.parse::<IpAddr>().is_ok_and(|addr| addr.is_multicast()) => {
+                return Err(illegal("mcast-group"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn netmask_of(&self, value: &str) -> Result<u32, CliError> {
+        if self.family == Some(Family::V6) {
+            return number(value, 1, 128).ok_or_else(|| CliError::usage("illegal ipv6 netmask specified"));
+        }
+        let mask = value.parse::<Ipv4Addr>().map(u32::from);
+        mask.map_err(|_| CliError::usage("illegal netmask specified"))
+    }
+
+    /// Every option is either needed, allowed or illegal with a command; told in ipvsadm's order.
+    fn check(&self, verb: Verb) -> Result<(), CliError> {
+        let (needed, allowed) = options_of(verb);
+        for opt in ALL_CHECKED {
+            let has = self.seen.contains(opt);
+            if !has && needed.contains(opt) {
+                let text = format!("You need to supply the '{}' option for the '{}' command", opt.name(), verb.name());
+                return Err(CliError::usage(text));
+            }
+            if has && !needed.contains(opt) && !allowed.contains(opt) {
+                let text = format!("Illegal '{}' option with the '{}' command", opt.name(), verb.name());
+                return Err(CliError::usage(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> Option<ServiceKey> {
+        match (self.mark, self.proto, self.vip) {
+            (Some(mark), _, _) => Some(ServiceKey::Mark(self.family.unwrap_or(Family::V4), mark)),
+            (None, Some(proto), Some(vip)) => Some(ServiceKey::Address(proto, vip)),
+            (None, _, _) => None,
+        }
+    }
+
+    fn finish(self, verb: Verb, words: &Words) -> Result<Invocation, CliError> {
+        // `check` has seen to it that what a command needs is there.
+        let missing = || CliError::usage(format!("incomplete '{}' command", verb.name()));
+        let key = || self.key().ok_or_else(missing);
+        Ok(Invocation::Change(match verb {
+            Verb::AddService => Command::AddService(key()?, self.service_options()?),
+            Verb::EditService => Command::EditService(key()?, self.service_options()?),
+            Verb::DeleteService => Command::DeleteService(key()?),
+            Verb::Flush => Command::Clear,
+            Verb::AddServer => {
+                let (real, options) = self.dest()?;
+                Command::AddDest(key()?, real, options)
+            }
+            Verb::EditServer => {
+                let (real, options) = self.dest()?;
+                Command::EditDest(key()?, real, options)
+            }
+            Verb::DeleteServer => Command::DeleteDest(key()?, self.real_endpoint().ok_or_else(missing)?),
+            Verb::Zero => Command::Zero(self.key()),
+            Verb::AddLocal => Command::AddLocalAddress(key()?, self.local.ok_or_else(missing)?),
+            Verb::DeleteLocal => Command::DeleteLocalAddress(key()?, self.local.ok_or_else(missing)?),
+            Verb::List => return self.listing().map(Invocation::List),
+            Verb::ListLocals => return Ok(Invocation::ListLocals(self.key())),
+            Verb::Save => return Ok(Invocation::Save),
+            Verb::Restore => return Ok(Invocation::Restore),
+            Verb::StartDaemon | Verb::StopDaemon => return sync_daemon(verb, words),
+            Verb::Help => return Ok(Invocation::Help),
+            Verb::Version => return Ok(Invocation::Version),
+            Verb::Set => return set_timeouts(words),
+        }))
+    }
+
+    fn service_options(&self) -> Result<ServiceOptions, CliError> {
+        let family = self.family.unwrap_or(Family::V4);
+        let defaults = ServiceOptions::defaults(family);
+        let scheduler = self.scheduler.clone().unwrap_or(defaults.scheduler);
+        let one_packet = self.seen.contains(&Opt::OnePacket);
+        if one_packet && self.mark.is_none() && self.proto != Some(Proto::UDP) {
+            return Err(CliError::usage("One-Packet Scheduling is only for UDP virtual services"));
+        }
+        if self.vip.is_some_and(|vip| vip.port == 0) && self.persistence.is_none() {
+            return Err(CliError::usage("Zero port specified for non-persistent service"));
+        }
+        let flags = flags_of(&scheduler, self.flags.as_deref().unwrap_or_default())?;
+        let engine = self.engine.clone();
+        let persistence = self.persistence.map(|timeout| Persistence { timeout, engine });
+        let netmask = self.netmask.unwrap_or(defaults.netmask);
+        Ok(ServiceOptions { scheduler, flags, persistence, netmask, one_packet })
+    }
+
+    /// Without a port a dest has the service's; direct routing and tunnels cannot have another.
+    fn real_endpoint(&self) -> Option<Endpoint> {
+        let (addr, port) = self.real?;
+        let service = self.vip.map_or(0, |vip| vip.port);
+        Some(Endpoint::new(addr, port.unwrap_or(service)))
+    }
+
+    fn dest(&self) -> Result<(Endpoint, DestOptions), CliError> {
+        let Some(mut real) = self.real_endpoint() else {
+            return Err(CliError::usage("illegal real server address[:port] specified"));
+        };
+        let method = self.method()?;
+        if let (Some(vip), Method::Direct | Method::Tunnel(_)) = (self.vip, method) {
+            real.port = vip.port;
+        }
+        let family = self.family.unwrap_or(Family::V4);
+        if Family::of(real.addr) != family && !matches!(method, Method::Tunnel(_)) {
+            return Err(CliError::usage("Different address family is allowed only for tunneling servers"));
+        }
+        let (upper, lower) = (self.upper, self.lower);
+        Ok((real, DestOptions { method, weight: self.weight.unwrap_or(1), upper, lower }))
+    }
+
+    fn method(&self) -> Result<Method, CliError> {
+        let tunnel = self.tunnel()?;
+        match self.method {
+            Some(Word::Tunnel) => Ok(Method::Tunnel(tunnel)),
+            _ if self.seen.iter().any(|opt| TUNNEL_OPTIONS.contains(opt)) => {
+                Err(CliError::usage("Tunnel options conflict with forward method"))
+            }
+            Some(Word::Nat) => Ok(Method::Nat),
+            Some(Word::FullNat) => Ok(Method::FullNat),
+            _ => Ok(Method::Direct),
+        }
+    }
+
+    fn tunnel(&self) -> Result<Tunnel, CliError> {
+        let kind = self.tunnel.as_deref().unwrap_or("ipip");
+        let given = |opt: Opt| self.seen.contains(&opt);
+        let illegal =
+            |opt: Opt| CliError::usage(format!("Illegal '{}' option with the '{kind}' tunnel type", opt.name()));
+        let checksums = [Opt::TunnelNoChecksum, Opt::TunnelChecksum, Opt::TunnelRemoteChecksum];
+        let chosen: Vec<Opt> = checksums.into_iter().filter(|opt| given(*opt)).collect();
+        match kind {
+            "gue" if !given(Opt::TunnelPort) => {
+                let text = format!("You need to supply the 'tun-port' option for the '{kind}' tunnel type");
+                return Err(CliError::usage(text));
+            }
+            "gue" => {}
+            _ if given(Opt::TunnelPort) => return Err(illegal(Opt::TunnelPort)),
+            "gre" if given(Opt::TunnelRemoteChecksum) => return Err(illegal(Opt::TunnelRemoteChecksum)),
+            "gre" => {}
+            _ => chosen.first().map_or(Ok(()), |opt| Err(illegal(*opt)))?,
+        }
+        if let [first, second, ..] = chosen.as_slice() {
+            let (first, second) = (first.name(), second.name());
+            let text = format!("The option '{second}' conflicts with the '{first}' option in the '{kind}' tunnel type");
+            return Err(CliError::usage(text));
+        }
+        let checksum = match chosen.first() {
+            Some(Opt::TunnelChecksum) => TunnelChecksum::Full,
+            Some(Opt::TunnelRemoteChecksum) => TunnelChecksum::Remote,
+            _ => TunnelChecksum::None,
+        };
+        Ok(match kind {
+            "gue" => Tunnel::Gue { port: self.tunnel_port, checksum },
+            "gre" => Tunnel::Gre { checksum },
+            _ => Tunnel::Ipip,
+        })
+    }
+
+    fn listing(mut self) -> Result<Listing, CliError> {
+        let alone = [Opt::Connection, Opt::ServiceAddress, Opt::Timeout, Opt::Daemon];
+        let mut chosen = alone.into_iter().filter(|opt| self.seen.contains(opt));
+        if let (Some(first), Some(second)) = (chosen.next(), chosen.next()) {
+            let (first, second) = (first.name(), second.name());
+            let text = format!("The option '{second}' conflicts with the '{first}' option in the 'list' command");
+            return Err(CliError::usage(text));
+        }
+        self.seen.sort();
+        Ok(Listing { service: self.key(), options: self.seen })
+    }
+}
+
+const TUNNEL_OPTIONS: [Opt; 5] =
+    [Opt::TunnelType, Opt::TunnelPort, Opt::TunnelNoChecksum, Opt::TunnelChecksum, Opt::TunnelRemoteChecksum];
+
+fn sync_daemon(verb: Verb, words: &Words) -> Result<Invocation, CliError> {
+    let role = words.options.first().and_then(|(_, value)| value.as_deref()).unwrap_or_default();
+    if role == "master" || role == "backup" {
+        return Ok(Invocation::SyncDaemon);
+    }
+    let what = if verb == Verb::StartDaemon { "start-daemon parameter" } else { "start_daemon" };
+    Err(CliError::usage(format!("illegal {what} specified")))
+}
+
+fn flags_of(scheduler: &str, text: &str) -> Result<Flags, CliError> {
+    sched::parse_flags(scheduler, text).map_err(|word| {
+        let known = sched::ALL.iter().any(|known| known.flags.iter().any(|(name, _)| *name == word));
+        let kind = if known { "incompatible" } else { "invalid" };
+        CliError::usage(format!("{kind} scheduler flag `{word}'"))
+    })
+}
+
+fn letter(verb: Verb) -> char {
+    match verb {
+        Verb::AddService => 'A',
+        Verb::EditService => 'E',
+        Verb::DeleteService => 'D',
+        Verb::Flush => 'C',
+        Verb::List => 'L',
+        Verb::AddServer => 'a',
+        Verb::DeleteServer => 'd',
+        Verb::EditServer => 'e',
+        Verb::Restore => 'R',
+        Verb::Save => 'S',
+        Verb::Zero => 'Z',
+        Verb::AddLocal => 'P',
+        Verb::DeleteLocal => 'Q',
+        Verb::ListLocals => 'G',
+        Verb::Help => 'h',
+        Verb::Version => 'v',
+        Verb::Set | Verb::StartDaemon | Verb::StopDaemon => '-',
+    }
+}
+
+const ALL_CHECKED: &[Opt] = &[
+    Opt::Numeric,
+    Opt::Connection,
+    Opt::ServiceAddress,
+    Opt::Scheduler,
+    Opt::Persistent,
+    Opt::Netmask,
+    Opt::RealServer,
+    Opt::Forwarding,
+    Opt::Weight,
+    Opt::UpperThreshold,
+    Opt::LowerThreshold,
+    Opt::McastInterface,
+    Opt::Timeout,
+    Opt::Daemon,
+    Opt::Stats,
+    Opt::Rate,
+    Opt::Thresholds,
+    Opt::PersistentConn,
+    Opt::NoSort,
+    Opt::SyncId,
+    Opt::Exact,
+    Opt::OnePacket,
+    Opt::Engine,
+    Opt::SchedFlags,
+    Opt::TunnelInfo,
+    Opt::TunnelType,
+    Opt::TunnelPort,
+    Opt::TunnelNoChecksum,
+    Opt::TunnelChecksum,
+    Opt::TunnelRemoteChecksum,
+    Opt::SyncMaxlen,
+    Opt::McastGroup,
+    Opt::McastPort,
+    Opt::McastTtl,
+    Opt::LocalAddress,
+];
+
+/// Options that a command needs, and those that it takes besides.
+fn options_of(verb: Verb) -> (&'static [Opt], &'static [Opt]) {
+    use Opt::*;
+    match verb {
+        Verb::AddService | Verb::EditService => {
+            (&[ServiceAddress], &[Scheduler, Persistent, Netmask, OnePacket, Engine, SchedFlags])
+        }
+        Verb::DeleteService => (&[ServiceAddress], &[]),
+        Verb::AddServer | Verb::EditServer => (
+            &[ServiceAddress, RealServer],
+            &[
+                Forwarding,
+                Weight,
+                UpperThreshold,
+                LowerThreshold,
+                TunnelType,
+                TunnelPort,
+                TunnelNoChecksum,
+                TunnelChecksum,
+                TunnelRemoteChecksum,
+            ],
+        ),
+        Verb::DeleteServer => (&[ServiceAddress, RealServer], &[]),
+        Verb::List => (
+            &[],
+            &[
+                Numeric,
+                Connection,
+                ServiceAddress,
+                Timeout,
+                Daemon,
+                Stats,
+                Rate,
+                Thresholds,
+                PersistentConn,
+                NoSort,
+                Exact,
+                TunnelInfo,
+            ],
+        ),
+        Verb::Save => (&[], &[Numeric]),
+        Verb::Zero => (&[], &[ServiceAddress]),
+        Verb::StartDaemon => (&[], &[McastInterface, SyncId, SyncMaxlen, McastGroup, McastPort, McastTtl]),
+        Verb::StopDaemon => (&[], &[SyncId]),
+        Verb::AddLocal | Verb::DeleteLocal => (&[ServiceAddress, LocalAddress], &[]),
+        Verb::ListLocals => (&[], &[ServiceAddress, Numeric]),
+        Verb::Flush | Verb::Restore | Verb::Set | Verb::Help | Verb::Version => (&[], &[]),
+    }
+}
