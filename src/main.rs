@@ -21,7 +21,7 @@ struct Args {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     Realserver(RealserverArgs),
 }
 
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     let done = match args.command {
-        Some(Command::Run(args)) => run::run(args),
+        Some(Command::Run(args)) => run::run(*args),
         Some(Command::Realserver(args)) => args.run().map_err(|error| error.to_string()),
         None if args.version => {
             println!("tapvs {}", env!("CARGO_PKG_VERSION"));

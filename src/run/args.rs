@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
-use super::spec::{ServerSpec, ServiceSpec};
+use super::spec::{MarkSpec, ServerSpec, ServiceSpec};
 use crate::base::{Mac, Prefix};
 
 /// run a director for one service (by flags) or many (by --rules), until SIGTERM or SIGINT; SIGUSR1 prints the
@@ -61,6 +61,14 @@ pub struct RunArgs {
     #[argh(option)]
     pub sched_flags: Option<String>,
 
+    /// persistence of --service: seconds for which a client stays with its server; needed for port 0
+    #[argh(option)]
+    pub persistent: Option<u32>,
+
+    /// one-packet scheduling of a UDP --service: every packet is scheduled anew
+    #[argh(switch)]
+    pub ops: bool,
+
     /// a real server of --service: ADDRESS[:PORT],METHOD[,weight=N][,upper=N][,lower=N] with METHOD one of nat,
     /// direct, tunnel, fullnat; repeated
     #[argh(option)]
@@ -69,6 +77,15 @@ pub struct RunArgs {
     /// a local address for FULL-NAT (default: the director's own); repeated
     #[argh(option)]
     pub local_address: Vec<IpAddr>,
+
+    /// packets that carry mark N, for services by mark in --rules: N=PROTOCOL/ADDRESS[/LENGTH][:PORT[-PORT]][,src=NET]
+    /// with PROTOCOL one of tcp, udp, sctp, any; the first that fits decides; repeated
+    #[argh(option)]
+    pub mark: Vec<MarkSpec>,
+
+    /// a setting by its kernel name (net.ipv4.vs.NAME), like expire_nodest_conn=1; repeated
+    #[argh(option)]
+    pub sysctl: Vec<String>,
 
     /// services and servers from a file, in the format that `ipvsadm -S -n` prints
     #[argh(option)]

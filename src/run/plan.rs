@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use super::BEFORE;
 use super::args::RunArgs;
 use super::spec::{self, ServerSpec, ServiceSpec};
-use crate::base::{Endpoint, Family, Mac, Prefix};
+use crate::base::{Endpoint, Family, Mac, Prefix, Proto};
 use crate::director::{Director, Settings};
 use crate::io::LinkConfig;
 use crate::neigh;
 use crate::sched;
-use crate::service::command::{Command, DestOptions, Method, Refused, ServiceKey, ServiceOptions, Tunnel};
+use crate::service::MarkRule;
+use crate::service::command::{Command, DestOptions, Method, Persistence, Refused, ServiceKey, ServiceOptions, Tunnel};
 
 /// One link of the plan.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Plan {
     pub links: Vec<PlannedLink>,
     /// Default gateway.
     pub gateway: Option<IpAddr>,
+    /// Mark rules, in order.
+    pub marks: Vec<MarkRule>,
     /// Services and dests, each with where it was said.
     pub commands: Vec<(String, Command)>,
     /// Settings.
@@ -54,10 +57,16 @@ impl Plan {
             offload: !args.no_offload,
             mac: args.mac.unwrap_or_else(|| mac_for(first.addr)),
         };
-        let settings = Settings { max_flows: args.max_flows, ..Settings::default() };
+        let mut settings = Settings { max_flows: args.max_flows, ..Settings::default() };
+        for setting in &args.sysctl {
+            let (name, value) =
+                setting.split_once('=').ok_or_else(|| format!("--sysctl {setting}: write NAME=VALUE"))?;
+            settings.set(name, value).map_err(|what| format!("--sysctl {setting}: {what}"))?;
+        }
         let plan = Plan {
             links: vec![PlannedLink { device, addresses: args.address.clone() }],
             gateway: args.gateway,
+            marks: args.mark.iter().map(|spec| spec.0.clone()).collect(),
             commands: commands(&args)?,
             settings,
         };
@@ -89,6 +98,7 @@ impl Plan {
 
     /// Gives a director its services; the first refusal ends it.
     pub fn apply(&self, director: &mut Director) -> Result<(), String> {
+        self.marks.iter().for_each(|rule| director.services.marks.add(rule.clone()));
         for (place, command) in &self.commands {
             check_supported(command).map_err(|what| format!("{place}: {what}"))?;
             if let Command::AddDest(_, real, _) = command {
@@ -106,7 +116,12 @@ fn commands(args: &RunArgs) -> Result<Vec<(String, Command)>, String> {
         let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| format!("--rules {name}: cannot be read: {error}"))?;
         let rules = crate::ctl::parse_rules(&text).map_err(|error| format!("--rules {name}: {error}"))?;
-        commands.extend(rules.into_iter().map(|(line, command)| (format!("{name}:{line}"), command)));
+        for (line, command) in rules {
+            let place = format!("{name}:{line}");
+            let added = if let Command::AddService(key, _) = &command { Some(*key) } else { None };
+            commands.push((place.clone(), command));
+            commands.extend(added.into_iter().flat_map(|key| local_addresses(args, key, &place)));
+        }
     }
     match &args.service {
         Some(service) => commands.extend(service_commands(args, *service)?),
@@ -127,16 +142,30 @@ fn service_commands(args: &RunArgs, service: ServiceSpec) -> Result<Vec<(String,
     let scheduler = args.scheduler.clone().unwrap_or_else(|| "wlc".into());
     let flags = sched::parse_flags(&scheduler, args.sched_flags.as_deref().unwrap_or_default())
         .map_err(|word| format!("--sched-flags: '{word}' is not a flag of {scheduler}"))?;
-    let options = ServiceOptions { scheduler, flags, ..ServiceOptions::defaults(Family::of(service.vip.addr)) };
+    let persistence = args.persistent.map(|timeout| Persistence { timeout, engine: None });
+    let defaults = ServiceOptions::defaults(Family::of(service.vip.addr));
+    let options = ServiceOptions { scheduler, flags, persistence, one_packet: args.ops, ..defaults };
     let mut commands = vec![(place.clone(), Command::AddService(key, options))];
-    for local in &args.local_address {
-        commands.push((place.clone(), Command::AddLocalAddress(key, *local)));
-    }
+    commands.extend(local_addresses(args, key, &place));
     for server in &args.server {
         let (endpoint, options) = dest(service.vip, server)?;
         commands.push((format!("--server {endpoint}"), Command::AddDest(key, endpoint, options)));
     }
     Ok(commands)
+}
+
+/// Every service may use every local address of its family.
+fn local_addresses<'a>(
+    args: &'a RunArgs,
+    key: ServiceKey,
+    place: &'a str,
+) -> impl Iterator<Item = (String, Command)> + use<'a> {
+    let family = match key {
+        ServiceKey::Address(_, vip) => Family::of(vip.addr),
+        ServiceKey::Mark(family, _) => family,
+    };
+    let locals = args.local_address.iter().filter(move |local| Family::of(**local) == family);
+    locals.map(move |local| (place.to_owned(), Command::AddLocalAddress(key, *local)))
 }
 
 /// Direct routing and tunnels leave the packet as it is, so the port cannot change.
@@ -165,14 +194,14 @@ fn check_own_address(prefix: Prefix) -> Result<(), String> {
 fn check_supported(command: &Command) -> Result<(), String> {
     match command {
         Command::AddService(key, options) | Command::EditService(key, options) => match key {
-            _ if options.persistence.is_some() => Err("persistence (-p) is not supported yet".into()),
-            _ if options.one_packet => Err("one-packet scheduling (-o) is not supported yet".into()),
-            ServiceKey::Mark(..) => Err("services by mark (-f) are not supported yet".into()),
-            ServiceKey::Address(proto, _) if *proto == crate::base::Proto::SCTP => {
-                Err("SCTP services are not supported yet".into())
+            ServiceKey::Mark(Family::V6, _) => Err("IPv6 services are not supported yet".into()),
+            ServiceKey::Mark(Family::V4, _) => Ok(()),
+            ServiceKey::Address(_, vip) if vip.port == 0 && options.persistence.is_none() => {
+                Err("port 0 (any port) needs a persistent service; add --persistent (-p in rules), or name a port"
+                    .into())
             }
-            ServiceKey::Address(_, vip) if vip.port == 0 => {
-                Err("port 0 (any port) needs a persistent service; name a port".into())
+            ServiceKey::Address(proto, _) if options.one_packet && *proto != Proto::UDP => {
+                Err("one-packet scheduling is only for UDP services".into())
             }
             ServiceKey::Address(_, vip) => check_vip(vip.addr),
         },

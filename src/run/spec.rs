@@ -3,9 +3,11 @@
 //! Literal addresses only; a name is never resolved.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::base::{Endpoint, Family, Proto};
+use crate::base::{Endpoint, Family, Prefix, Proto};
+use crate::service::MarkRule;
 use crate::service::command::{DestOptions, Method, ServiceKey, Tunnel};
 
 /// A virtual service by address.
@@ -26,8 +28,8 @@ impl FromStr for ServiceSpec {
         let proto = match proto {
             "tcp" => Proto::TCP,
             "udp" => Proto::UDP,
-            "sctp" => return Err(format!("'{text}': SCTP is not supported yet; use tcp or udp")),
-            _ => return Err(format!("'{text}': '{proto}' is not a protocol; use tcp or udp")),
+            "sctp" => Proto::SCTP,
+            _ => return Err(format!("'{text}': '{proto}' is not a protocol; use tcp, udp or sctp")),
         };
         let vip = endpoint(address, None).ok_or_else(|| format!("'{text}' is not a service; {form}"))?;
         Ok(ServiceSpec { proto, vip })
@@ -69,6 +71,54 @@ impl FromStr for ServerSpec {
             method.ok_or_else(|| format!("'{text}': no forwarding method; add one of nat, direct, tunnel, fullnat"))?;
         Ok(ServerSpec { addr, port, options })
     }
+}
+
+/// A mark rule in one word: `7=tcp/198.51.100.1:80-443,src=192.0.2.0/24`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MarkSpec(pub MarkRule);
+
+impl FromStr for MarkSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<MarkSpec, String> {
+        let bad = || {
+            format!(
+                "'{text}' is not a mark rule; write N=PROTOCOL/ADDRESS[/LENGTH][:PORT[-PORT]][,src=NET], like 7=tcp/198.51.100.1:80"
+            )
+        };
+        let (mark, rest) = text.split_once('=').ok_or_else(bad)?;
+        let mark = mark.parse().ok().filter(|mark| *mark != 0).ok_or_else(bad)?;
+        let (what, src) = match rest.split_once(",src=") {
+            Some((what, src)) => (what, Some(net(src).ok_or_else(bad)?)),
+            None => (rest, None),
+        };
+        let (proto, what) = what.split_once('/').ok_or_else(bad)?;
+        let proto = match proto {
+            "tcp" => Some(Proto::TCP),
+            "udp" => Some(Proto::UDP),
+            "sctp" => Some(Proto::SCTP),
+            "any" => None,
+            _ => return Err(bad()),
+        };
+        let (dst, ports) = destination(what).ok_or_else(bad)?;
+        Ok(MarkSpec(MarkRule { proto, src, dst: Some(dst), ports, mark }))
+    }
+}
+
+/// A net, or a single address as the net of itself.
+fn net(text: &str) -> Option<Prefix> {
+    text.parse().ok().or_else(|| text.parse().ok().map(Prefix::host))
+}
+
+/// `NET`, `NET:PORT`, `NET:PORT-PORT`; an IPv6 net before a port is in brackets.
+fn destination(text: &str) -> Option<(Prefix, Option<RangeInclusive<u16>>)> {
+    if let Some(dst) = net(text) {
+        return Some((dst, None));
+    }
+    let (dst, ports) = text.rsplit_once(':')?;
+    let dst = dst.strip_prefix('[').and_then(|dst| dst.strip_suffix(']')).unwrap_or(dst);
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    Some((net(dst)?, Some(first.parse().ok()?..=last.parse().ok()?)))
 }
 
 fn endpoint(text: &str, default_port: Option<u16>) -> Option<Endpoint> {
@@ -150,12 +200,28 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_rule_is_read_with_what_it_leaves_out() {
+        let rule = |text: &str| text.parse::<MarkSpec>().map(|spec| spec.0);
+        let net = |text: &str| text.parse::<Prefix>().ok();
+        let full = rule("7=tcp/198.51.100.0/24:80-443,src=192.0.2.0/24").unwrap();
+        assert_eq!((full.mark, full.proto, full.ports), (7, Some(Proto::TCP), Some(80..=443)));
+        assert_eq!((full.dst, full.src), (net("198.51.100.0/24"), net("192.0.2.0/24")));
+        let least = rule("1=any/2001:db8::1").unwrap();
+        assert_eq!((least.proto, least.ports, least.dst), (None, None, net("2001:db8::1/128")));
+        assert_eq!(rule("1=udp/[2001:db8::/32]:53").unwrap().ports, Some(53..=53));
+        for bad in ["", "7", "0=tcp/10.0.0.1", "7=icmp/10.0.0.1", "7=tcp/x", "7=tcp/10.0.0.1:x", "7=tcp/10.0.0.1,src=y"]
+        {
+            assert!(rule(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_service_is_read_as_it_is_printed() {
         for text in ["tcp/10.0.0.100:80", "udp/[2001:db8::1]:53"] {
             let spec: ServiceSpec = text.parse().unwrap();
             assert_eq!(key_text(ServiceKey::Address(spec.proto, spec.vip)), text);
         }
-        for bad in ["", "tcp", "tcp/", "tcp/10.0.0.1", "icmp/10.0.0.1:1", "tcp/host:80", "sctp/10.0.0.1:1"] {
+        for bad in ["", "tcp", "tcp/", "tcp/10.0.0.1", "icmp/10.0.0.1:1", "tcp/host:80"] {
             assert!(bad.parse::<ServiceSpec>().is_err(), "{bad}");
         }
     }
