@@ -52,7 +52,7 @@ test_nat_gigabyte_each_way_without_offloads() {
     topo_onearm
     replies_through_director rs1
     serve rs1
-    DIRECTOR_OPTIONS=(--no-offload)
+    director_options --no-offload
     serving "$RS1:80,nat"
 
     TRANSFER_SECONDS=80 download 1024

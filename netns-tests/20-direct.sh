@@ -56,7 +56,7 @@ test_direct_gigabyte_each_way() {
 # limit: 180
 test_direct_gigabyte_up_without_offloads() {
     direct_lab topo_onearm rs1
-    DIRECTOR_OPTIONS=(--no-offload)
+    director_options --no-offload
     serving "$RS1,direct"
 
     download 64

@@ -60,7 +60,7 @@ test_tunnel_gigabyte_each_way() {
 # limit: 180
 test_tunnel_gigabyte_up_without_offloads() {
     tunnel_lab topo_onearm rs1
-    DIRECTOR_OPTIONS=(--no-offload)
+    director_options --no-offload
     serving "$RS1,tunnel"
 
     download 64

@@ -4,7 +4,7 @@
 test_fullnat_thousands_of_requests_shared_by_rr() {
     topo_onearm
     serve rs1 rs2 rs3
-    DIRECTOR_OPTIONS=(--local-address "$LIP1")
+    director_options --local-address "$LIP1"
     serving "$RS1:8080,fullnat" "$RS2:8080,fullnat" "$RS3:80,fullnat"
 
     requests 3000 "http://$VIP/"
@@ -16,7 +16,7 @@ test_fullnat_thousands_of_requests_shared_by_rr() {
 test_fullnat_shares_follow_weights_by_wrr() {
     topo_onearm
     serve rs1 rs2
-    DIRECTOR_OPTIONS=(--local-address "$LIP1" --local-address "$LIP2")
+    director_options --local-address "$LIP1" --local-address "$LIP2"
     SCHEDULER=wrr serving "$RS1:8080,fullnat,weight=1" "$RS2:8080,fullnat,weight=3"
 
     requests 2000 "http://$VIP/"
@@ -38,7 +38,7 @@ test_fullnat_without_local_address_uses_the_directors_own() {
 test_fullnat_gigabyte_each_way() {
     topo_onearm
     serve rs1
-    DIRECTOR_OPTIONS=(--local-address "$LIP1")
+    director_options --local-address "$LIP1"
     serving "$RS1:80,fullnat"
 
     download 1024
@@ -49,7 +49,7 @@ test_fullnat_gigabyte_each_way() {
 test_fullnat_gigabyte_each_way_without_offloads() {
     topo_onearm
     serve rs1
-    DIRECTOR_OPTIONS=(--no-offload --local-address "$LIP1")
+    director_options --no-offload --local-address "$LIP1"
     serving "$RS1:80,fullnat"
 
     TRANSFER_SECONDS=80 download 1024
@@ -67,7 +67,7 @@ test_fullnat_udp() {
 test_fullnat_client_behind_a_router() {
     topo_router
     serve rs1 rs2
-    DIRECTOR_OPTIONS=(--local-address "$LIP1")
+    director_options --local-address "$LIP1"
     serving "$RS1:80,fullnat" "$RS2:8080,fullnat"
 
     requests 2000 "http://$VIP/"
@@ -79,7 +79,7 @@ test_fullnat_client_behind_a_router() {
 test_fullnat_director_host_is_a_real_server_too() {
     topo_onearm
     serve director rs1
-    DIRECTOR_OPTIONS=(--local-address "$LIP1")
+    director_options --local-address "$LIP1"
     serving "$HOST_IP:8080,fullnat" "$RS1:8080,fullnat"
 
     requests 2000 "http://$VIP/"

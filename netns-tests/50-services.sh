@@ -113,7 +113,7 @@ test_flow_table_full_drops_and_says_so() {
     topo_onearm
     replies_through_director rs1
     serve rs1
-    DIRECTOR_OPTIONS=(--max-flows 16)
+    director_options --max-flows 16
     serving "$RS1:8080,nat"
 
     in_ns client curl --silent --parallel --parallel-immediate --parallel-max 40 --connect-timeout 2 --header 'Connection: close' \

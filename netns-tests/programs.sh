@@ -34,6 +34,9 @@ serving() {
 }
 DIRECTOR_OPTIONS=()
 
+# director_options ARGS...: what `serving` gives the director beyond its service.
+director_options() { DIRECTOR_OPTIONS=("$@"); }
+
 # director_stop: ends tapvs as an operator would and checks what it promised: exit 0, no TAP, the bridge as it was, the
 # ledger balanced, no panic.
 director_stop() {

@@ -44,9 +44,11 @@ pub struct UpConfig {
 
 /// Takes the VIPs, and decapsulates if asked to.
 ///
-///     client -> VIP:80      director      real server
-///                           frame or      VIP on lo, quiet about it on every other wire;
-///                           IP-in-IP  ->  its answer goes straight to the client
+/// ```text
+/// client -> VIP:80      director      real server
+///                       frame or      VIP on lo, quiet about it on every other wire;
+///                       IP-in-IP  ->  its answer goes straight to the client
+/// ```
 ///
 /// Returns at once, unless tapvs itself has to decapsulate: then at SIGTERM, SIGINT or `down`, and as `down`
 /// does, with everything put back. Run again it adds VIPs, to a decapsulator that runs already as well.

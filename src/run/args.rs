@@ -14,6 +14,8 @@ use crate::base::{Mac, Prefix};
 /// packet ledger
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "run")]
+// These comments are what `--help` prints: brackets in them are no links.
+#[allow(rustdoc::broken_intra_doc_links)]
 pub struct RunArgs {
     /// the bridge that carries clients and real servers; the TAP becomes a port of it
     #[argh(option)]
