@@ -49,7 +49,9 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
-            eprintln!("tapvs: {}", sentence.strip_prefix("tapvs: ").unwrap_or(&sentence));
+            for line in sentence.lines() {
+                eprintln!("tapvs: {}", line.strip_prefix("tapvs: ").unwrap_or(line));
+            }
             ExitCode::FAILURE
         }
     }

@@ -184,7 +184,8 @@ fn ipv6_switch(tap: &str) -> String {
     format!("net/ipv6/conf/{tap}/disable_ipv6")
 }
 
-fn check_name(name: &str) -> Result<(), LinkError> {
+/// Refuses what the kernel would refuse as a device's name.
+pub fn check_name(name: &str) -> Result<(), LinkError> {
     let refused = |c: char| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace();
     let bad = name.is_empty() || name.len() > NAME_MAX || name == "." || name == ".." || name.contains(refused);
     if bad { Err(LinkError::BadName { name: name.to_owned() }) } else { Ok(()) }

@@ -16,4 +16,5 @@ pub use clock::{Clock, random_bytes, random_u64};
 pub use link::{Link, LinkConfig, Offloads, ReadOutcome, WriteError};
 pub use link_error::LinkError;
 pub(crate) use link_error::Said;
+pub use link_setup::check_name;
 pub use signals::{Signal, Signals};

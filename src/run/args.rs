@@ -1,25 +1,27 @@
 //! The flags of `tapvs run`, as typed.
 //!
-//! Never checks more than that a word can be read; what the words mean together is the plan's.
+//! Never checks more than that a word can be read and that flags fit together; what the words mean is the plan's.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use argh::FromArgs;
 
-use super::spec::{MarkSpec, ServerSpec, ServiceSpec};
+use super::draft::{At, Draft, LinkDraft, Place, Problems, ServerDraft, ServiceDraft};
+use super::spec::{self, MarkSpec, ServerSpec, ServiceSpec};
 use crate::base::{Mac, Prefix};
+use crate::service::command::ServiceKey;
 
 /// run a director for one service (by flags) or many (by --rules), until SIGTERM or SIGINT; SIGUSR1 prints the
 /// packet ledger
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, Clone, Debug)]
 #[argh(subcommand, name = "run")]
 // These comments are what `--help` prints: brackets in them are no links.
 #[allow(rustdoc::broken_intra_doc_links)]
 pub struct RunArgs {
     /// the bridge that carries clients and real servers; the TAP becomes a port of it
     #[argh(option)]
-    pub bridge: String,
+    pub bridge: Option<String>,
 
     /// the director's own address with prefix length, like 10.0.0.2/24; the first one is the source of what it
     /// says itself; may be repeated
@@ -31,9 +33,9 @@ pub struct RunArgs {
     #[argh(option)]
     pub tap: Option<String>,
 
-    /// default gateway of the director
+    /// default gateway of the director; one a family
     #[argh(option)]
-    pub gateway: Option<IpAddr>,
+    pub gateway: Vec<IpAddr>,
 
     /// the director's MAC on the bridge (default: made from its first address)
     #[argh(option)]
@@ -44,8 +46,8 @@ pub struct RunArgs {
     pub mtu: Option<u16>,
 
     /// conns that the flow table holds (default 65536)
-    #[argh(option, default = "65_536")]
-    pub max_flows: usize,
+    #[argh(option)]
+    pub max_flows: Option<u64>,
 
     /// do not take superframes and unfinished checksums from the kernel
     #[argh(switch)]
@@ -92,4 +94,78 @@ pub struct RunArgs {
     /// services and servers from a file, in the format that `ipvsadm -S -n` prints
     #[argh(option)]
     pub rules: Option<PathBuf>,
+}
+
+fn said<T: std::fmt::Display>(flag: &str, value: T) -> At<T> {
+    At { place: Place(format!("{flag} {value}")), value }
+}
+
+impl RunArgs {
+    /// The flags as a draft; without a configuration file.
+    pub(super) fn draft(&self, problems: &mut Problems) -> Draft {
+        if self.bridge.is_none() {
+            problems.0.push("no --bridge; name the bridge that the director is to sit on".into());
+        }
+        if self.service.is_none() && !self.server.is_empty() {
+            problems.0.push("--server without --service; name the service it belongs to".into());
+        }
+        if self.service.is_none() && self.server.is_empty() && self.rules.is_none() {
+            problems.0.push("no service; give --service with --server, or --rules FILE".into());
+        }
+        let mut settings = Vec::new();
+        for setting in &self.sysctl {
+            let place = Place(format!("--sysctl {setting}"));
+            match setting.split_once('=') {
+                Some((name, value)) => settings.push(At { value: (name.to_owned(), value.to_owned()), place }),
+                None => problems.add(&place, "write NAME=VALUE"),
+            }
+        }
+        Draft {
+            links: vec![self.link()],
+            gateways: self.gateway.iter().map(|addr| said("--gateway", *addr)).collect(),
+            marks: self.mark.iter().map(|spec| spec.0.clone()).collect(),
+            services: self.service.iter().map(|service| self.service(*service)).collect(),
+            rules: self.rules.clone().map(|path| (path, self.local_address.clone())),
+            settings,
+            max_flows: self.max_flows.map(|size| said("--max-flows", size)),
+            ..Draft::default()
+        }
+    }
+
+    fn link(&self) -> LinkDraft {
+        LinkDraft {
+            place: Place("--bridge".into()),
+            bridge: self.bridge.clone().map(|name| said("--bridge", name)),
+            tap: self.tap.clone().map(|name| said("--tap", name)),
+            addresses: self.address.iter().map(|prefix| said("--address", *prefix)).collect(),
+            mac: self.mac.map(|mac| said("--mac", mac)),
+            mtu: self.mtu.map(|mtu| said("--mtu", mtu)),
+            offload: !self.no_offload,
+        }
+    }
+
+    fn service(&self, service: ServiceSpec) -> ServiceDraft {
+        let key = ServiceKey::Address(service.proto, service.vip);
+        let family = spec::family_of(key);
+        let locals = self.local_address.iter().filter(|local| crate::base::Family::of(**local) == family);
+        let server = |server: &ServerSpec| ServerDraft {
+            place: Place(format!("--server {}", server.text)),
+            addr: server.addr,
+            port: server.port,
+            options: server.options,
+            fields: Vec::new(),
+        };
+        ServiceDraft {
+            place: Place(spec::key_text(key)),
+            key,
+            scheduler: self.scheduler.clone().map(|name| said("--scheduler", name)),
+            flags: self.sched_flags.clone().map(|flags| said("--sched-flags", flags)),
+            persistent: self.persistent.map(|seconds| said("--persistent", seconds)),
+            netmask: None,
+            engine: None,
+            one_packet: self.ops.then(|| At { value: true, place: Place("--ops".into()) }),
+            locals: locals.map(|local| said("--local-address", *local)).collect(),
+            servers: self.server.iter().map(server).collect(),
+        }
+    }
 }

@@ -3,13 +3,14 @@
 //! Everything is checked before anything on the host is touched. Never handles a packet.
 
 mod args;
+mod check;
+mod draft;
 mod plan;
+mod services;
 mod spec;
 
 pub use args::RunArgs;
 pub use plan::Plan;
-
-use std::hash::RandomState;
 
 use crate::base::Instant;
 use crate::daemon::Daemon;
@@ -17,26 +18,16 @@ use crate::director::Director;
 use crate::io::{self, Link, Signals};
 use crate::neigh;
 
-/// Runs until stopped; an error is one sentence for the operator.
+/// Runs until stopped; an error is a sentence a line for the operator.
 pub fn run(args: RunArgs) -> Result<(), String> {
-    let plan = Plan::from_args(args)?;
+    let plan = Plan::from_args(&args).map_err(|problems| problems.to_string())?;
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
     // Before the TAP exists: a signal that comes meanwhile must not leave it behind.
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    let mut director = Director::new(plan.settings.clone(), RandomState::new(), seed);
-    // Once without devices: a configuration that is refused leaves nothing behind.
-    plan.add_links(&mut director, |config| (config.tap.clone().unwrap_or_default(), config.mtu.unwrap_or(1500)));
-    plan.apply(&mut director)?;
-
     let links = plan.links.iter().map(|link| Link::open(&link.device)).collect::<Result<Vec<_>, _>>();
     let links = links.map_err(|error| error.to_string())?;
-    let mut director = Director::new(plan.settings.clone(), RandomState::new(), seed);
-    let mut opened = links.iter();
-    plan.add_links(&mut director, |config| match opened.next() {
-        Some(link) => (link.name().to_owned(), link.mtu()),
-        None => (config.tap.clone().unwrap_or_default(), config.mtu.unwrap_or(1500)),
-    });
-    plan.apply(&mut director)?;
+    let opened: Vec<(String, u16)> = links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
+    let director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
     introduce(&director, &links);
     let daemon = Daemon::new(director, links, signals).map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())

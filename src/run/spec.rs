@@ -37,8 +37,10 @@ impl FromStr for ServiceSpec {
 }
 
 /// A real server; without a port it has the service's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerSpec {
+    /// The address and port as written.
+    pub text: String,
     /// Address.
     pub addr: IpAddr,
     /// Port, if one was given.
@@ -69,7 +71,7 @@ impl FromStr for ServerSpec {
         }
         options.method =
             method.ok_or_else(|| format!("'{text}': no forwarding method; add one of nat, direct, tunnel, fullnat"))?;
-        Ok(ServerSpec { addr, port, options })
+        Ok(ServerSpec { text: address.to_owned(), addr, port, options })
     }
 }
 
@@ -152,6 +154,14 @@ fn set_number(options: &mut DestOptions, name: &str, value: &str, text: &str) ->
     let number = value.parse().ok().filter(|number| name != "weight" || *number <= 65_535);
     *field = number.ok_or_else(|| format!("'{text}': {name} '{value}' is not a number it can be (0 to 65535)"))?;
     Ok(())
+}
+
+/// The family of a service's packets.
+pub fn family_of(key: ServiceKey) -> Family {
+    match key {
+        ServiceKey::Address(_, vip) => Family::of(vip.addr),
+        ServiceKey::Mark(family, _) => family,
+    }
 }
 
 /// A service's key as the operator wrote it.

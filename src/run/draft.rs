@@ -1,0 +1,186 @@
+//! What an operator said, by flags or in a file, before it is checked: every word with the place where it stands.
+//!
+//! Both ways of configuring end here, so each check is made once. Never checks more than that a word can be read.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::base::{Mac, Prefix};
+use crate::service::MarkRule;
+use crate::service::command::{Command, DestOptions, ServiceKey};
+
+/// Where something was said, and what: `--server 10.0.0.21:8080`, `/etc/tapvs.toml:14:11: server "10.0.0.21:8080"`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place(pub String);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A value and where it was said.
+#[derive(Clone, Debug)]
+pub struct At<T> {
+    /// What was read.
+    pub value: T,
+    /// Where it stood.
+    pub place: Place,
+}
+
+impl<T> At<T> {
+    /// The same place, another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> At<U> {
+        At { value: change(self.value), place: self.place }
+    }
+}
+
+/// What is wrong, a sentence a line; none is good news.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Problems(pub Vec<String>);
+
+impl Problems {
+    /// One more problem.
+    pub fn add(&mut self, place: &Place, what: impl fmt::Display) {
+        self.0.push(format!("{place}: {what}"));
+    }
+
+    /// All together, or `done` if there are none.
+    pub fn none_or<T>(self, done: T) -> Result<T, Problems> {
+        if self.0.is_empty() { Ok(done) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// A part of a service or server that has a place of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Field {
+    /// The service's scheduler.
+    Scheduler,
+    /// The service's netmask.
+    Netmask,
+    /// The service's persistence engine.
+    Engine,
+    /// One-packet scheduling.
+    OnePacket,
+    /// The server's forwarding method.
+    Method,
+    /// The server's lower threshold.
+    Lower,
+}
+
+/// A command, where it was said, and where its parts were.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// What to do.
+    pub command: Command,
+    /// Where the whole was said.
+    pub place: Place,
+    /// Parts with places of their own.
+    pub fields: Vec<(Field, Place)>,
+}
+
+impl Planned {
+    /// Where to point for a problem with a part, or with the whole.
+    pub fn place_of(&self, field: Option<Field>) -> &Place {
+        let found = self.fields.iter().find(|(name, _)| Some(*name) == field);
+        found.map_or(&self.place, |(_, place)| place)
+    }
+}
+
+/// A link.
+#[derive(Clone, Debug)]
+pub struct LinkDraft {
+    /// Where it begins.
+    pub place: Place,
+    /// The bridge.
+    pub bridge: Option<At<String>>,
+    /// The TAP's name.
+    pub tap: Option<At<String>>,
+    /// Own addresses.
+    pub addresses: Vec<At<Prefix>>,
+    /// Own MAC.
+    pub mac: Option<At<Mac>>,
+    /// Largest IP packet.
+    pub mtu: Option<At<u16>>,
+    /// Superframes and unfinished checksums.
+    pub offload: bool,
+}
+
+/// A static route.
+#[derive(Clone, Debug)]
+pub struct RouteDraft {
+    /// Destinations.
+    pub to: At<Prefix>,
+    /// The neighbour to go by.
+    pub via: At<IpAddr>,
+}
+
+/// A service with its servers.
+#[derive(Clone, Debug)]
+pub struct ServiceDraft {
+    /// Where it begins.
+    pub place: Place,
+    /// What it takes.
+    pub key: ServiceKey,
+    /// Scheduler name.
+    pub scheduler: Option<At<String>>,
+    /// Scheduler flags, with commas between.
+    pub flags: Option<At<String>>,
+    /// Seconds of persistence.
+    pub persistent: Option<At<u32>>,
+    /// Netmask as bits or prefix length.
+    pub netmask: Option<At<u32>>,
+    /// Persistence engine.
+    pub engine: Option<At<String>>,
+    /// One-packet scheduling.
+    pub one_packet: Option<At<bool>>,
+    /// Local addresses for FULL-NAT.
+    pub locals: Vec<At<IpAddr>>,
+    /// Real servers.
+    pub servers: Vec<ServerDraft>,
+}
+
+/// A real server.
+#[derive(Clone, Debug)]
+pub struct ServerDraft {
+    /// Where it was said.
+    pub place: Place,
+    /// Address.
+    pub addr: IpAddr,
+    /// Port; the service's without one.
+    pub port: Option<u16>,
+    /// Method, weight, thresholds.
+    pub options: DestOptions,
+    /// Parts with places of their own.
+    pub fields: Vec<(Field, Place)>,
+}
+
+/// Everything that was said.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// Links, in order.
+    pub links: Vec<LinkDraft>,
+    /// Default gateways.
+    pub gateways: Vec<At<IpAddr>>,
+    /// Static routes.
+    pub routes: Vec<RouteDraft>,
+    /// Mark rules, in order.
+    pub marks: Vec<MarkRule>,
+    /// Services, in order.
+    pub services: Vec<ServiceDraft>,
+    /// A file of rules, with the local addresses that its services get.
+    pub rules: Option<(PathBuf, Vec<IpAddr>)>,
+    /// Settings by name.
+    pub settings: Vec<At<(String, String)>>,
+    /// Seconds of ESTABLISHED, FIN_WAIT and UDP.
+    pub timeouts: [Option<u32>; 3],
+    /// Conns that the flow table holds.
+    pub max_flows: Option<At<u64>>,
+}

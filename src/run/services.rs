@@ -1,0 +1,102 @@
+//! Services and servers as commands: from a draft or from a file of rules.
+//!
+//! Never asks whether the director can do them; that is tried on the whole plan.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::draft::{Field, Place, Planned, Problems, ServerDraft, ServiceDraft};
+use super::{check, spec};
+use crate::base::{Endpoint, Family};
+use crate::sched;
+use crate::service::command::{Command, Method, Persistence, ServiceKey, ServiceOptions};
+
+/// The rules of a file, in the format that `ipvsadm -S -n` prints; its services get these local addresses.
+pub fn from_rules(path: &Path, locals: &[IpAddr]) -> Result<Vec<Planned>, String> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("--rules {name}: cannot be read: {error}"))?;
+    let rules = crate::ctl::parse_rules(&text).map_err(|error| format!("--rules {name}: {error}"))?;
+    let mut planned = Vec::new();
+    for (line, command) in rules {
+        let place = Place(format!("{name}:{line}"));
+        planned.push(Planned { command: command.clone(), place: place.clone(), fields: Vec::new() });
+        if let Command::AddService(key, _) = command {
+            let own = locals.iter().filter(|local| Family::of(**local) == spec::family_of(key));
+            planned.extend(own.map(|local| local_address(key, *local, place.clone())));
+        }
+    }
+    Ok(planned)
+}
+
+fn local_address(key: ServiceKey, local: IpAddr, place: Place) -> Planned {
+    Planned { command: Command::AddLocalAddress(key, local), place, fields: Vec::new() }
+}
+
+/// The commands that make a service and its servers.
+pub fn commands(service: &ServiceDraft, problems: &mut Problems) -> Vec<Planned> {
+    let key = service.key;
+    let options = service_options(service, problems);
+    let parts = [
+        service.scheduler.as_ref().map(|at| (Field::Scheduler, at.place.clone())),
+        service.netmask.as_ref().map(|at| (Field::Netmask, at.place.clone())),
+        service.engine.as_ref().map(|at| (Field::Engine, at.place.clone())),
+        service.one_packet.as_ref().map(|at| (Field::OnePacket, at.place.clone())),
+    ];
+    let fields = parts.into_iter().flatten().collect();
+    let mut planned =
+        vec![Planned { command: Command::AddService(key, options), place: service.place.clone(), fields }];
+    planned.extend(service.locals.iter().map(|local| local_address(key, local.value, local.place.clone())));
+    for server in &service.servers {
+        match dest(key, server) {
+            Ok(real) => {
+                let command = Command::AddDest(key, real, server.options);
+                planned.push(Planned { command, place: server.place.clone(), fields: server.fields.clone() });
+            }
+            Err(what) => problems.add(&server.place, what),
+        }
+    }
+    planned
+}
+
+fn service_options(service: &ServiceDraft, problems: &mut Problems) -> ServiceOptions {
+    let defaults = ServiceOptions::defaults(spec::family_of(service.key));
+    let scheduler = service.scheduler.as_ref().map_or(defaults.scheduler, |name| name.value.clone());
+    let mut flags = defaults.flags;
+    if let Some(said) = &service.flags {
+        match sched::parse_flags(&scheduler, &said.value) {
+            Ok(read) => flags = read,
+            Err(word) => problems.add(&said.place, format!("'{word}' is not a flag of {scheduler}")),
+        }
+    }
+    if let Some(said) = service.persistent.as_ref().filter(|said| !check::PERSISTENCE.contains(&said.value)) {
+        let longest = check::PERSISTENCE.end();
+        problems.add(&said.place, format!("not a time that persistence can have (1 to {longest} seconds)"));
+    }
+    let engine = service.engine.as_ref().map(|name| name.value.clone());
+    if let Some(engine) = service.engine.as_ref().filter(|_| service.persistent.is_none()) {
+        problems.add(&engine.place, "needs a persistent service; say for how many seconds");
+    }
+    let persistence = service.persistent.as_ref().map(|seconds| Persistence { timeout: seconds.value, engine });
+    let netmask = service.netmask.as_ref().map_or(defaults.netmask, |mask| mask.value);
+    let one_packet = service.one_packet.as_ref().is_some_and(|said| said.value);
+    ServiceOptions { scheduler, flags, persistence, netmask, one_packet }
+}
+
+/// Direct routing and tunnels leave the packet as it is, so the port cannot change.
+fn dest(key: ServiceKey, server: &ServerDraft) -> Result<Endpoint, String> {
+    let port = match key {
+        ServiceKey::Address(_, vip) => vip.port,
+        ServiceKey::Mark(..) => 0,
+    };
+    let real = Endpoint::new(server.addr, server.port.unwrap_or(port));
+    let keeps_port = matches!(server.options.method, Method::Direct | Method::Tunnel(_));
+    if !keeps_port || real.port == port {
+        return Ok(real);
+    }
+    let method = spec::method_text(server.options.method);
+    let whose = match key {
+        ServiceKey::Address(..) => format!("the service's is {port}"),
+        ServiceKey::Mark(..) => "a mark service has every port".into(),
+    };
+    Err(format!("{method} cannot change the port ({whose}); leave it out, or use nat"))
+}
