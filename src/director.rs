@@ -262,6 +262,7 @@ impl Director {
         let client = conn.client();
         Ends {
             forwarding: conn.forwarding(),
+            tunnel: self.tunnel_of(conn.dest),
             client,
             virt: conn.virt(),
             real: self.conns.real(conn),

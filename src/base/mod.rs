@@ -8,6 +8,7 @@ mod drop_reason;
 mod ids;
 mod rng;
 mod time;
+mod tunnel;
 mod tuple;
 
 pub use addr::{Endpoint, Family, Mac, Prefix, Proto};
@@ -16,4 +17,5 @@ pub use drop_reason::DropReason;
 pub use ids::{ConnId, DestId, LinkId, ServiceId};
 pub use rng::Rng;
 pub use time::Instant;
+pub use tunnel::{Tunnel, TunnelChecksum};
 pub use tuple::Tuple;

@@ -5,16 +5,12 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{DropReason, Family, Instant, Proto};
+use crate::base::{ConnId, DropReason, Family, Instant, Proto, Tunnel};
 use crate::conn::{Forwarding, Side};
 use crate::forward;
 use crate::neigh::{Consumed, Egress};
 use crate::wire::icmp::{self, Complaint, Quote};
 use crate::wire::{Ip, L4, PacketBuf, encap};
-
-/// "Fragmentation needed" (RFC 1191).
-const UNREACHABLE: u8 = 3;
-const FRAG_NEEDED: u8 = 4;
 
 impl Director {
     /// Handles an error that quotes a packet of a conn; `None` if it concerns none.
@@ -25,12 +21,12 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Option<Result<(), DropReason>> {
+        let quote = icmp::quote(buf.frame(), ip)?;
+        if let Some(done) = self.about_tunnel(buf, ip, &quote, now, out) {
+            return Some(done);
+        }
         if !self.services.any(ip.family()) {
             return None;
-        }
-        let quote = icmp::quote(buf.frame(), ip)?;
-        if quote.proto == Proto::IPIP && self.router.owns(ip.dst) {
-            return self.about_tunnel(buf, ip, &quote, now, out);
         }
         let (id, side) = self.conns.lookup(&quote.tuple()?.reversed())?;
         let ends = self.ends(id);
@@ -59,43 +55,64 @@ impl Director {
         })
     }
 
-    /// An error about a tunnel packet of ours: the client that sent the inner packet is told.
+    /// An error about a tunnel packet of ours: the client that sent the inner packet is told, IPv4 in IPv4 alone, as in
+    /// the kernel. What an error says of the path to the server is remembered whatever the families.
     fn about_tunnel(
         &mut self,
         buf: &mut PacketBuf,
-        ip: &Ip,
+        ip: &mut Ip,
         outer: &Quote,
         now: Instant,
         out: &mut impl Egress,
     ) -> Option<Result<(), DropReason>> {
-        let inner = icmp::quote_at(buf.frame(), outer.l4_at, ip.end)?;
-        let (id, side) = self.conns.lookup(&inner.tuple()?)?;
-        let ends = self.ends(id);
-        if side != Side::Request || ends.forwarding != Forwarding::Tunnel || ends.real.addr != outer.dst {
-            return None;
+        let (id, inner) = self.tunnelled_flow(buf, ip, outer)?;
+        if !icmp::checksum_is_right(buf.frame(), ip) {
+            return Some(Err(DropReason::BadIcmp));
         }
         let L4::Icmp { kind, code } = ip.l4 else { return None };
-        let at = ip.l4_at + 4;
-        let word = u32::from_be_bytes([buf.frame()[at], buf.frame()[at + 1], buf.frame()[at + 2], buf.frame()[at + 3]]);
-        let dest = self.conns.get(id).dest;
-        self.router.ledger.consume(Consumed::TunnelError);
-        let word = match (kind, code) {
-            (UNREACHABLE, FRAG_NEEDED) => self.tunnel_too_big(outer.dst, word as u16, now),
-            _ => word,
-        };
-        if (kind, code) == (UNREACHABLE, FRAG_NEEDED) && !inner.dont_fragment {
-            return Some(Ok(()));
+        let mut word = icmp::second_word(buf.frame(), ip);
+        let too_big = icmp::is_too_big(ip, kind, code);
+        if too_big {
+            word = self.tunnel_too_big(outer.dst, word, now);
         }
-        self.services.count_out(dest, ip.total_len());
-        let about = &buf.frame()[inner.at..ip.end];
-        self.complain_as(Complaint::Raw(kind, code, word), about, inner.dst, inner.src, now, out);
+        let told = ip.family() == Family::V4 && Family::of(inner.dst) == Family::V4;
+        if !told && !too_big {
+            return None;
+        }
+        self.router.ledger.consume(Consumed::TunnelError);
+        if told && (!too_big || inner.dont_fragment) {
+            self.services.count_out(self.conns.get(id).dest, ip.total_len());
+            let about = &buf.frame()[inner.at..ip.end];
+            self.complain_as(Complaint::Raw(kind, code, word), about, inner.dst, inner.src, now, out);
+        }
         Some(Ok(()))
     }
 
-    /// Learns a path's size and returns what the client is told: the size its packets were measured with so far.
-    fn tunnel_too_big(&mut self, real: IpAddr, mtu: u16, now: Instant) -> u32 {
+    /// The conn whose packet, quoted inside `outer`, an error to the director is about.
+    fn tunnelled_flow(&self, buf: &PacketBuf, ip: &Ip, outer: &Quote) -> Option<(ConnId, Quote)> {
+        let later_fragment = outer.ports.is_none() && !matches!(outer.proto, Proto::IPIP | Proto::IPV6);
+        if later_fragment || !self.owns(ip.dst) {
+            return None;
+        }
+        let (at, port) = encap::inner_at(buf.frame(), outer.proto, outer.l4_at, ip.end)?;
+        let inner = icmp::quote_at(buf.frame(), at, ip.end)?;
+        let (id, side) = self.conns.lookup(&inner.tuple()?)?;
+        let ends = self.ends(id);
+        let kind_fits = match ends.tunnel {
+            Tunnel::Ipip => matches!(outer.proto, Proto::IPIP | Proto::IPV6),
+            Tunnel::Gre { .. } => outer.proto == Proto::GRE,
+            Tunnel::Gue { port: to, .. } => outer.proto == Proto::UDP && port == Some(to),
+        };
+        let ours = side == Side::Request && ends.forwarding == Forwarding::Tunnel && ends.real.addr == outer.dst;
+        (ours && kind_fits).then_some((id, inner))
+    }
+
+    /// Learns a path's size and returns what the client is told: the size its packets were measured with so far. The
+    /// kernel takes the outer IP header off, whatever else the tunnel adds.
+    fn tunnel_too_big(&mut self, real: IpAddr, mtu: u32, now: Instant) -> u32 {
+        let mtu = mtu.min(u32::from(u16::MAX)) as u16;
         let before = self.pmtu.last_used(real).unwrap_or(mtu);
         self.pmtu.learn(real, mtu, now);
-        u32::from(before.saturating_sub(encap::ipip_len(Family::of(real)) as u16))
+        u32::from(before.saturating_sub(encap::ip_len(Family::of(real)) as u16))
     }
 }

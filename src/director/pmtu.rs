@@ -10,8 +10,10 @@ use crate::base::Instant;
 
 const REMEMBERED: Duration = Duration::from_secs(600);
 const LIMIT: usize = 4096;
-/// Smaller claims are not believed (`min_pmtu`); they would only serve to slow us down.
-const LEAST: u16 = 552;
+/// Smaller claims are not believed (`min_pmtu`, RFC 8200 section 5); they would only serve to slow us down.
+fn least(to: IpAddr) -> u16 {
+    if to.is_ipv4() { 552 } else { 1280 }
+}
 
 #[derive(Default)]
 struct Path {
@@ -35,7 +37,7 @@ impl PathMtus {
     /// Remembers a reported size.
     pub(super) fn learn(&mut self, to: IpAddr, mtu: u16, now: Instant) {
         if let Some(path) = self.paths.get_mut(&to) {
-            path.mtu = Some((mtu.max(LEAST), now + REMEMBERED));
+            path.mtu = Some((mtu.max(least(to)), now + REMEMBERED));
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Director;
 use super::ftp::Ftp;
 use super::persist::Choice;
-use crate::base::{ConnId, Counted, DestId, DropReason, Endpoint, Instant, Proto, ServiceId, Tuple};
+use crate::base::{ConnId, Counted, DestId, DropReason, Endpoint, Instant, Proto, ServiceId, Tunnel, Tuple};
 use crate::conn::{Conn, Forwarding, Kind, NewConn, SctpState, TcpState};
 use crate::forward::Ends;
 use crate::neigh::Egress;
@@ -91,7 +91,9 @@ impl Director {
         self.services.bind(dest);
         self.services.count_conn(service, dest);
         self.services.count_in(dest, ip.total_len());
-        let done = self.serve(&Ends { forwarding, client: tuple.src, virt: tuple.dst, real, peer }, buf, ip, now, out);
+        let tunnel = self.tunnel_of(dest);
+        let ends = Ends { forwarding, tunnel, client: tuple.src, virt: tuple.dst, real, peer };
+        let done = self.serve(&ends, buf, ip, now, out);
         self.services.unbind(dest, Counted::Inactive);
         if let Some(template) = template {
             self.renew_template(template, now);
@@ -105,6 +107,14 @@ impl Director {
             Method::Direct => Forwarding::Direct,
             Method::Tunnel(_) => Forwarding::Tunnel,
             Method::FullNat => Forwarding::FullNat,
+        }
+    }
+
+    /// How a dest's tunnel is made now, whatever the method of the conn.
+    pub(super) fn tunnel_of(&self, dest: DestId) -> Tunnel {
+        match self.services.dest(dest).method {
+            Method::Tunnel(tunnel) => tunnel,
+            Method::Nat | Method::Direct | Method::FullNat => Tunnel::Ipip,
         }
     }
 

@@ -46,7 +46,7 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         match ends.forwarding {
-            Forwarding::Tunnel => self.tunnel(ends.real.addr, buf, ip, route, now, out),
+            Forwarding::Tunnel => self.tunnel(ends, buf, ip, route, now, out),
             Forwarding::Nat | Forwarding::FullNat | Forwarding::Direct => self.transmit(buf, ip, route, now, out),
         }
     }
@@ -65,7 +65,7 @@ impl Director {
         })?;
         self.spend_ttl(buf, ip, now, out)?;
         let mtu = match ends.forwarding {
-            Forwarding::Tunnel => self.tunnel_mtu(ends.real.addr, &route, now)?,
+            Forwarding::Tunnel => self.tunnel_mtu(ends, buf, &route, now)?,
             Forwarding::Nat | Forwarding::FullNat | Forwarding::Direct => route.mtu,
         };
         let may_cut = !ip.dont_fragment || (ends.forwarding == Forwarding::Tunnel && !self.settings.pmtu_disc);
@@ -78,10 +78,11 @@ impl Director {
     }
 
     /// The largest packet that fits into the tunnel to a real server.
-    fn tunnel_mtu(&mut self, real: IpAddr, route: &Route, now: Instant) -> Result<u16, DropReason> {
+    fn tunnel_mtu(&mut self, ends: &Ends, buf: &PacketBuf, route: &Route, now: Instant) -> Result<u16, DropReason> {
+        let real = ends.real.addr;
         let path = self.pmtu.get(real, now).unwrap_or(route.mtu).min(route.mtu);
         self.pmtu.used(real, path);
-        let mtu = path.saturating_sub(encap::ipip_len(Family::of(real)) as u16);
+        let mtu = path.saturating_sub(encap::overhead(ends.tunnel, Family::of(real), buf) as u16);
         if mtu < least_mtu(Family::of(real)) { Err(DropReason::TooBig) } else { Ok(mtu) }
     }
 
@@ -194,10 +195,10 @@ impl Director {
         Ok(())
     }
 
-    /// Wraps a packet for a real server behind an IP tunnel; superframes are cut first, for no device cuts them inside.
+    /// Wraps a packet for a real server behind a tunnel; superframes are cut first, for no device cuts them inside.
     fn tunnel(
         &mut self,
-        real: IpAddr,
+        ends: &Ends,
         buf: &mut PacketBuf,
         ip: &Ip,
         route: &Route,
@@ -205,11 +206,10 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         if buf.vnet.gso == Gso::None {
-            finish_checksum(buf, ip);
-            return self.wrap(real, buf, ip, route, now, out);
+            return self.wrap(ends, buf, ip, route, now, out);
         }
         self.each_segment(buf, ip, |director, piece, segment| {
-            if let Err(reason) = director.wrap(real, piece, segment, route, now, out) {
+            if let Err(reason) = director.wrap(ends, piece, segment, route, now, out) {
                 director.router.ledger.drop(reason);
             }
         })
@@ -217,17 +217,17 @@ impl Director {
 
     fn wrap(
         &mut self,
-        real: IpAddr,
+        ends: &Ends,
         buf: &mut PacketBuf,
         inner: &Ip,
         route: &Route,
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
-        let source = self.router.source(route.link, route.next_hop).ok_or(DropReason::NoRoute)?;
-        let id = self.fresh_id();
+        let src = self.router.source(route.link, route.next_hop).ok_or(DropReason::NoRoute)?;
+        let outer = encap::Outer { src, dst: ends.real.addr, id: self.fresh_id() };
         let inner = Ip { dont_fragment: inner.dont_fragment && self.settings.pmtu_disc, ..*inner };
-        encap::ipip(buf, &inner, source, real, id)?;
+        encap::wrap(buf, &inner, ends.tunnel, outer)?;
         let outer = crate::wire::ip_packet(buf.frame())?;
         self.fragment(buf, &outer, route, now, out)
     }

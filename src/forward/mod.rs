@@ -16,7 +16,7 @@ mod related;
 pub use local_ports::LocalPorts;
 pub use related::{about_reply, about_request};
 
-use crate::base::Endpoint;
+use crate::base::{Endpoint, Tunnel};
 use crate::conn::Forwarding;
 use crate::wire::{End, Ip, PacketBuf, set_endpoint};
 
@@ -25,6 +25,8 @@ use crate::wire::{End, Ip, PacketBuf, set_endpoint};
 pub struct Ends {
     /// Method.
     pub forwarding: Forwarding,
+    /// Kind of tunnel, where that is the method.
+    pub tunnel: Tunnel,
     /// Client.
     pub client: Endpoint,
     /// What the client addresses.

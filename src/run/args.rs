@@ -74,7 +74,7 @@ pub struct RunArgs {
     pub ops: bool,
 
     /// a real server of --service: ADDRESS[:PORT],METHOD[,weight=N][,upper=N][,lower=N] with METHOD one of nat,
-    /// direct, tunnel, fullnat; repeated
+    /// direct, tunnel (IP in IP), gre[,csum], gue[,tun-port=N][,csum|remcsum], fullnat; repeated
     #[argh(option)]
     pub server: Vec<ServerSpec>,
 

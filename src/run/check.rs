@@ -11,7 +11,7 @@ use super::spec;
 use crate::base::{Endpoint, Family, Prefix, Proto};
 use crate::director::Director;
 use crate::sched;
-use crate::service::command::{Command, DestOptions, Method, Refused, ServiceKey, ServiceOptions, Tunnel};
+use crate::service::command::{Command, Refused, ServiceKey, ServiceOptions};
 
 /// Seconds that persistence may last: up to a month, as in ipvsadm.
 pub const PERSISTENCE: RangeInclusive<u32> = 1..=31 * 24 * 3600;
@@ -71,15 +71,12 @@ pub fn service_of(command: &Command) -> Option<ServiceKey> {
 pub fn command(director: &Director, command: &Command) -> Result<(), Problem> {
     match command {
         Command::AddService(key, options) | Command::EditService(key, options) => service(*key, options),
-        Command::AddDest(_, real, options) => {
-            method(options)?;
-            reachable(director, *real)
-        }
-        Command::EditDest(_, _, options) => method(options),
+        Command::AddDest(_, real, _) => reachable(director, *real),
         Command::AddLocalAddress(_, local) if !is_host(*local) => {
             Err((None, format!("{local} is not an address that a host can have; use one of a net of the director")))
         }
-        Command::DeleteService(_)
+        Command::EditDest(..)
+        | Command::DeleteService(_)
         | Command::Clear
         | Command::DeleteDest(..)
         | Command::Zero(_)
@@ -116,15 +113,6 @@ fn vip_address(vip: IpAddr) -> Result<(), String> {
 
 fn is_host(addr: IpAddr) -> bool {
     !(addr.is_multicast() || addr.is_unspecified() || addr.is_loopback())
-}
-
-fn method(options: &DestOptions) -> Result<(), Problem> {
-    match options.method {
-        Method::Tunnel(Tunnel::Gue { .. } | Tunnel::Gre { .. }) => {
-            Err((Some(Field::Method), "GUE and GRE tunnels are not supported yet; use ipip".into()))
-        }
-        Method::Nat | Method::Direct | Method::FullNat | Method::Tunnel(Tunnel::Ipip) => Ok(()),
-    }
 }
 
 fn reachable(director: &Director, real: Endpoint) -> Result<(), Problem> {

@@ -8,7 +8,11 @@ use std::str::FromStr;
 
 use crate::base::{Endpoint, Family, Prefix, Proto};
 use crate::service::MarkRule;
-use crate::service::command::{DestOptions, Method, ServiceKey, Tunnel};
+use crate::service::command::{DestOptions, Method, ServiceKey, Tunnel, TunnelChecksum};
+
+const METHODS: &str = "nat, direct, tunnel, gre, gue, fullnat";
+/// The port that IANA gave GUE.
+const GUE_PORT: u16 = 6080;
 
 /// A virtual service by address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,17 +66,62 @@ impl FromStr for ServerSpec {
             Err(_) => endpoint(address, None).map(|e| (e.addr, Some(e.port))).ok_or_else(bad)?,
         };
         let mut options = DestOptions::default();
-        let mut method = None;
+        let (mut method, mut tunnel) = (None, TunnelWords::default());
         for word in words {
             match word.split_once('=') {
+                Some(("tun-port", value)) => tunnel.port = Some(tunnel_port(value, text)?),
                 Some((name, value)) => set_number(&mut options, name, value, text)?,
+                None if tunnel.takes(word) => {}
                 None => method = Some(method_of(word).ok_or_else(|| unknown_method(word, text))?),
             }
         }
-        options.method =
-            method.ok_or_else(|| format!("'{text}': no forwarding method; add one of nat, direct, tunnel, fullnat"))?;
+        let method = method.ok_or_else(|| format!("'{text}': no forwarding method; add one of {METHODS}"))?;
+        options.method = tunnel.complete(method).map_err(|what| format!("'{text}': {what}"))?;
         Ok(ServerSpec { text: address.to_owned(), addr, port, options })
     }
+}
+
+/// What `--server` says of a tunnel besides its kind.
+#[derive(Default)]
+struct TunnelWords {
+    port: Option<u16>,
+    checksum: Option<TunnelChecksum>,
+}
+
+impl TunnelWords {
+    /// True if the word says how checksums are treated.
+    fn takes(&mut self, word: &str) -> bool {
+        let checksum = match word {
+            "nocsum" => TunnelChecksum::None,
+            "csum" => TunnelChecksum::Full,
+            "remcsum" => TunnelChecksum::Remote,
+            _ => return false,
+        };
+        self.checksum = Some(checksum);
+        true
+    }
+
+    /// The method with its tunnel's options, which must fit its kind.
+    fn complete(&self, method: Method) -> Result<Method, String> {
+        let asked = self.checksum.unwrap_or(TunnelChecksum::None);
+        match method {
+            Method::Tunnel(Tunnel::Gue { port, .. }) => {
+                Ok(Method::Tunnel(Tunnel::Gue { port: self.port.unwrap_or(port), checksum: asked }))
+            }
+            _ if self.port.is_some() => Err("tun-port is for gue only; leave it out".into()),
+            Method::Tunnel(Tunnel::Gre { .. }) if asked == TunnelChecksum::Remote => {
+                Err("remcsum is for gue only; use csum".into())
+            }
+            Method::Tunnel(Tunnel::Gre { .. }) => Ok(Method::Tunnel(Tunnel::Gre { checksum: asked })),
+            _ if self.checksum.is_some() => Err("csum and its kind are for gre and gue; leave them out".into()),
+            other => Ok(other),
+        }
+    }
+}
+
+fn tunnel_port(value: &str, text: &str) -> Result<u16, String> {
+    let port = value.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| format!("'{text}': tun-port '{value}' is not a UDP port (1 to 65535)"))
 }
 
 /// A mark rule in one word: `7=tcp/198.51.100.1:80-443,src=192.0.2.0/24`.
@@ -135,13 +184,15 @@ fn method_of(word: &str) -> Option<Method> {
         "nat" | "masq" => Some(Method::Nat),
         "direct" | "route" | "dr" => Some(Method::Direct),
         "tunnel" | "ipip" => Some(Method::Tunnel(Tunnel::Ipip)),
+        "gre" => Some(Method::Tunnel(Tunnel::Gre { checksum: TunnelChecksum::None })),
+        "gue" => Some(Method::Tunnel(Tunnel::Gue { port: GUE_PORT, checksum: TunnelChecksum::None })),
         "fullnat" => Some(Method::FullNat),
         _ => None,
     }
 }
 
 fn unknown_method(word: &str, text: &str) -> String {
-    format!("'{text}': '{word}' is not a forwarding method; use one of nat, direct, tunnel, fullnat")
+    format!("'{text}': '{word}' is not a forwarding method; use one of {METHODS}")
 }
 
 fn set_number(options: &mut DestOptions, name: &str, value: &str, text: &str) -> Result<(), String> {
@@ -196,6 +247,15 @@ mod tests {
         assert_eq!((spec.options.method, spec.options.weight, spec.options.upper), (Method::Nat, 2, 9));
         let spec: ServerSpec = "2001:db8::21,tunnel".parse().unwrap();
         assert_eq!((spec.port, spec.options.method), (None, Method::Tunnel(Tunnel::Ipip)));
+        for (text, tunnel) in [
+            ("10.0.0.1,gre", Tunnel::Gre { checksum: TunnelChecksum::None }),
+            ("10.0.0.1,csum,gre", Tunnel::Gre { checksum: TunnelChecksum::Full }),
+            ("10.0.0.1,gue", Tunnel::Gue { port: 6080, checksum: TunnelChecksum::None }),
+            ("10.0.0.1,gue,tun-port=5555,remcsum", Tunnel::Gue { port: 5555, checksum: TunnelChecksum::Remote }),
+        ] {
+            let spec: ServerSpec = text.parse().unwrap();
+            assert_eq!(spec.options.method, Method::Tunnel(tunnel), "{text}");
+        }
         for bad in [
             "",
             "x,nat",
@@ -204,6 +264,11 @@ mod tests {
             "10.0.0.1,nat,weight=x",
             "10.0.0.1,nat,weight=65536",
             "10.0.0.1,nat,size=1",
+            "10.0.0.1,nat,csum",
+            "10.0.0.1,tunnel,csum",
+            "10.0.0.1,gre,remcsum",
+            "10.0.0.1,gre,tun-port=6080",
+            "10.0.0.1,gue,tun-port=0",
         ] {
             assert!(bad.parse::<ServerSpec>().is_err(), "{bad}");
         }

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use crate::base::{Endpoint, Family, Proto};
+pub use crate::base::{Tunnel, TunnelChecksum};
 use crate::sched::Flags;
 
 /// What names a virtual service.
@@ -27,36 +28,6 @@ pub enum Method {
     Tunnel(Tunnel),
     /// `--fullnat`, FullNat: both addresses rewritten, the source to a local address of the director.
     FullNat,
-}
-
-/// How a tunnel's packets are encapsulated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tunnel {
-    /// IP in IP.
-    Ipip,
-    /// Generic UDP Encapsulation to this port.
-    Gue {
-        /// UDP destination port, not 0.
-        port: u16,
-        /// Checksum kind.
-        checksum: TunnelChecksum,
-    },
-    /// GRE; `Remote` is not possible.
-    Gre {
-        /// Checksum kind.
-        checksum: TunnelChecksum,
-    },
-}
-
-/// `--tun-nocsum`, `--tun-csum`, `--tun-remcsum`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TunnelChecksum {
-    /// No checksum.
-    None,
-    /// UDP or GRE checksum.
-    Full,
-    /// Remote checksum offload (GUE).
-    Remote,
 }
 
 /// Persistence of a service: `-p SECONDS -M NETMASK [--pe NAME]`.

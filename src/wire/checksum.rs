@@ -50,6 +50,11 @@ pub fn shift(folded: u16, old: &[u8], new: &[u8]) -> u16 {
     fold(total)
 }
 
+/// A UDP checksum as it is sent: 0 would say that there is none (RFC 768).
+pub fn nonzero(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
 /// The folded sum of the pseudo-header (RFC 9293 3.1, RFC 8200 8.1) for `len` bytes of layer 4.
 pub fn pseudo(src: IpAddr, dst: IpAddr, proto: Proto, len: usize) -> u16 {
     let addresses = match (src, dst) {

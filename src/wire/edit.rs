@@ -129,7 +129,7 @@ fn fill_udp_checksum(buf: &mut PacketBuf, ip: &Ip) {
     let (src, dst, l4_at, end) = (ip.src, ip.dst, ip.l4_at, ip.end);
     let frame = buf.frame_mut();
     let whole = checksum::add(checksum::pseudo(src, dst, Proto::UDP, end - l4_at), checksum::sum(&frame[l4_at..end]));
-    frame[at..at + 2].copy_from_slice(&nonzero(!whole).to_be_bytes());
+    frame[at..at + 2].copy_from_slice(&checksum::nonzero(!whole).to_be_bytes());
 }
 
 /// Completes a partial checksum, so that the packet can stand alone.
@@ -141,7 +141,7 @@ pub fn finish_checksum(buf: &mut PacketBuf, ip: &Ip) {
     let frame = buf.frame_mut();
     // The field holds the pseudo-header's sum, so summing the whole of layer 4 includes it.
     let value = !checksum::sum(&frame[start..ip.end]);
-    let value = if ip.proto == Proto::UDP { nonzero(value) } else { value };
+    let value = if ip.proto == Proto::UDP { checksum::nonzero(value) } else { value };
     frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
     buf.vnet = Default::default();
 }
@@ -175,10 +175,6 @@ fn set_crc32c(packet: &mut [u8]) {
     packet[8..12].fill(0);
     let crc = crc32c::crc32c(packet);
     packet[8..12].copy_from_slice(&crc.to_le_bytes());
-}
-
-fn nonzero(checksum: u16) -> u16 {
-    if checksum == 0 { 0xffff } else { checksum }
 }
 
 fn take<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {

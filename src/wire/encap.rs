@@ -1,6 +1,10 @@
-//! Encapsulation of an IP packet in another (RFC 2003), as IPVS's tunnel method does it.
+//! Encapsulation of an IP packet towards a tunnel's other end, as IPVS's tunnel method does it.
 //!
 //! ```text
+//! ipip   outer IP | inner IP ...                                         RFC 2003, RFC 2473, RFC 4213
+//! gre    outer IP | flags, protocol [sum, 0] | inner IP ...              RFC 2784
+//! gue    outer IP | UDP | GUE [private flags, remote sum] | inner IP ... draft-ietf-intarea-gue, version 0
+//!
 //! TTL   the inner one, after its decrement       DF   copied from the inner packet
 //! TOS   DSCP and ECN copied, but CE becomes ECT(0)     ID   0 with DF, else a fresh one
 //! ```
@@ -8,38 +12,207 @@
 
 use std::net::IpAddr;
 
-use super::PacketBuf;
 use super::icmp::{Header, ip_header};
 use super::parse::{ETH_LEN, Ip};
-use crate::base::{DropReason, Family, Proto};
+use super::{Gso, PacketBuf, Vnet, checksum, finish_checksum};
+use crate::base::{DropReason, Family, Proto, Tunnel, TunnelChecksum};
 
-/// Bytes that IP in IP towards `outer` adds in front of the inner packet.
-pub fn ipip_len(outer: Family) -> usize {
-    match outer {
+const UDP_LEN: usize = 8;
+const GUE_LEN: usize = 4;
+const GRE_LEN: usize = 4;
+/// GRE: a checksum and 16 reserved bits follow.
+const GRE_CHECKSUM: u16 = 0x8000;
+const GRE_CHECKSUM_LEN: usize = 4;
+/// GUE: a word of private flags follows.
+const GUE_PRIVATE: u16 = 0x0001;
+/// Private flag: checksum start and place follow.
+const GUE_REMOTE_CHECKSUM: u32 = 0x8000_0000;
+const GUE_REMOTE_CHECKSUM_LEN: usize = 8;
+/// Source ports of UDP tunnels (`ip_local_port_range`).
+const FIRST_PORT: u16 = 32_768;
+const PORTS: u64 = 28_232;
+
+/// Bytes of an IP header without options.
+pub fn ip_len(family: Family) -> usize {
+    match family {
         Family::V4 => 20,
         Family::V6 => 40,
     }
 }
 
-/// Puts an outer IP header in front of a packet, either family in either; `id` is used when DF is not set.
+/// What becomes of checksums.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sums {
+    None,
+    Full,
+    /// Full, and the inner packet's own is left to the other end: it sums from `start` on and writes the result at
+    /// `place`, both counted from the inner packet.
+    Remote {
+        start: u16,
+        place: u16,
+    },
+}
+
+impl Sums {
+    /// The remote option is for packets whose own checksum is unfinished, as in the kernel.
+    fn of(asked: TunnelChecksum, inner: &PacketBuf) -> Sums {
+        let vnet = &inner.vnet;
+        match asked {
+            TunnelChecksum::None => Sums::None,
+            TunnelChecksum::Remote if vnet.needs_csum && vnet.gso == Gso::None => {
+                let start = vnet.csum_start.saturating_sub(ETH_LEN as u16);
+                Sums::Remote { start, place: start.saturating_add(vnet.csum_offset) }
+            }
+            TunnelChecksum::Full | TunnelChecksum::Remote => Sums::Full,
+        }
+    }
+
+    fn of_tunnel(tunnel: Tunnel, inner: &PacketBuf) -> Sums {
+        match tunnel {
+            Tunnel::Ipip => Sums::None,
+            Tunnel::Gre { checksum: TunnelChecksum::None } => Sums::None,
+            Tunnel::Gre { checksum: TunnelChecksum::Full | TunnelChecksum::Remote } => Sums::Full,
+            Tunnel::Gue { checksum, .. } => Sums::of(checksum, inner),
+        }
+    }
+}
+
+/// Bytes that a tunnel towards `outer` adds in front of this packet.
+pub fn overhead(tunnel: Tunnel, outer: Family, inner: &PacketBuf) -> usize {
+    let sums = Sums::of_tunnel(tunnel, inner);
+    let own = match tunnel {
+        Tunnel::Ipip => 0,
+        Tunnel::Gre { .. } => gre_len(sums),
+        Tunnel::Gue { .. } => UDP_LEN + gue_len(sums),
+    };
+    ip_len(outer) + own
+}
+
+fn gre_len(sums: Sums) -> usize {
+    match sums {
+        Sums::None => GRE_LEN,
+        Sums::Full | Sums::Remote { .. } => GRE_LEN + GRE_CHECKSUM_LEN,
+    }
+}
+
+fn gue_len(sums: Sums) -> usize {
+    match sums {
+        Sums::None | Sums::Full => GUE_LEN,
+        Sums::Remote { .. } => GUE_LEN + GUE_REMOTE_CHECKSUM_LEN,
+    }
+}
+
+/// The two ends of a tunnel, of one family.
+#[derive(Clone, Copy, Debug)]
+pub struct Outer {
+    /// The director's address.
+    pub src: IpAddr,
+    /// The real server's address.
+    pub dst: IpAddr,
+    /// IPv4 identification for a packet without DF.
+    pub id: u16,
+}
+
+/// Puts the headers of a tunnel in front of a packet, either family in either.
 ///
 /// DF is the inner packet's, and never set for an inner IPv6 packet.
-pub fn ipip(buf: &mut PacketBuf, inner: &Ip, src: IpAddr, dst: IpAddr, id: u16) -> Result<(), DropReason> {
-    if Family::of(dst) != Family::of(src) {
+pub fn wrap(buf: &mut PacketBuf, inner: &Ip, tunnel: Tunnel, outer: Outer) -> Result<(), DropReason> {
+    if Family::of(outer.dst) != Family::of(outer.src) {
         return Err(DropReason::Unsupported);
     }
-    if !buf.insert(ETH_LEN, ipip_len(Family::of(dst))) {
-        return Err(DropReason::NoHeadroom);
+    let sums = Sums::of_tunnel(tunnel, buf);
+    match sums {
+        Sums::None | Sums::Full => finish_checksum(buf, inner),
+        Sums::Remote { .. } => buf.vnet = Vnet::default(),
     }
-    let dont_fragment = inner.dont_fragment && inner.family() == Family::V4;
-    let proto = match inner.family() {
-        Family::V4 => Proto::IPIP,
-        Family::V6 => Proto::IPV6,
+    let proto = match tunnel {
+        Tunnel::Ipip => inner_proto(inner),
+        Tunnel::Gre { .. } => gre(buf, inner, sums)?,
+        Tunnel::Gue { port, .. } => {
+            gue(buf, inner, sums)?;
+            udp(buf, (flow_port(inner), port), sums, outer)?
+        }
     };
-    let id = if dont_fragment { 0 } else { id };
-    let fields = Header { src, dst, proto, ttl: inner.ttl, tos: outer_tos(inner.tos), id, dont_fragment };
+    insert(buf, ip_len(Family::of(outer.dst)))?;
+    let dont_fragment = inner.dont_fragment && inner.family() == Family::V4;
+    let id = if dont_fragment { 0 } else { outer.id };
+    let tos = outer_tos(inner.tos);
+    let fields = Header { src: outer.src, dst: outer.dst, proto, ttl: inner.ttl, tos, id, dont_fragment };
     ip_header(buf.frame_mut(), &fields);
     Ok(())
+}
+
+fn insert(buf: &mut PacketBuf, count: usize) -> Result<(), DropReason> {
+    if buf.insert(ETH_LEN, count) { Ok(()) } else { Err(DropReason::NoHeadroom) }
+}
+
+fn inner_proto(inner: &Ip) -> Proto {
+    match inner.family() {
+        Family::V4 => Proto::IPIP,
+        Family::V6 => Proto::IPV6,
+    }
+}
+
+fn gre(buf: &mut PacketBuf, inner: &Ip, sums: Sums) -> Result<Proto, DropReason> {
+    let len = gre_len(sums);
+    insert(buf, len)?;
+    let protocol: u16 = if inner.family() == Family::V4 { 0x0800 } else { 0x86dd };
+    let packet = &mut buf.frame_mut()[ETH_LEN..];
+    packet[..len].fill(0);
+    packet[2..4].copy_from_slice(&protocol.to_be_bytes());
+    if sums != Sums::None {
+        packet[..2].copy_from_slice(&GRE_CHECKSUM.to_be_bytes());
+        let sum = !checksum::sum(packet);
+        packet[4..6].copy_from_slice(&sum.to_be_bytes());
+    }
+    Ok(Proto::GRE)
+}
+
+fn gue(buf: &mut PacketBuf, inner: &Ip, sums: Sums) -> Result<(), DropReason> {
+    let len = gue_len(sums);
+    insert(buf, len)?;
+    let header = &mut buf.frame_mut()[ETH_LEN..ETH_LEN + len];
+    header.fill(0);
+    // Version 0, no control message, and the length of what is optional, in words.
+    header[0] = ((len - GUE_LEN) / 4) as u8;
+    header[1] = inner_proto(inner).0;
+    if let Sums::Remote { start, place } = sums {
+        header[2..4].copy_from_slice(&GUE_PRIVATE.to_be_bytes());
+        header[4..8].copy_from_slice(&GUE_REMOTE_CHECKSUM.to_be_bytes());
+        header[8..10].copy_from_slice(&start.to_be_bytes());
+        header[10..12].copy_from_slice(&place.to_be_bytes());
+    }
+    Ok(())
+}
+
+fn udp(buf: &mut PacketBuf, (from, to): (u16, u16), sums: Sums, outer: Outer) -> Result<Proto, DropReason> {
+    insert(buf, UDP_LEN)?;
+    let datagram = &mut buf.frame_mut()[ETH_LEN..];
+    let len = u16::try_from(datagram.len()).map_err(|_| DropReason::TooBig)?;
+    datagram[..2].copy_from_slice(&from.to_be_bytes());
+    datagram[2..4].copy_from_slice(&to.to_be_bytes());
+    datagram[4..6].copy_from_slice(&len.to_be_bytes());
+    datagram[6..8].fill(0);
+    if sums != Sums::None {
+        let pseudo = checksum::pseudo(outer.src, outer.dst, Proto::UDP, datagram.len());
+        let sum = checksum::nonzero(!checksum::add(pseudo, checksum::sum(datagram)));
+        datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+    }
+    Ok(Proto::UDP)
+}
+
+/// The source port of a UDP tunnel: the same for all packets of an inner flow, so that they keep their order on
+/// paths that spread load by ports.
+fn flow_port(inner: &Ip) -> u16 {
+    let (sport, dport) = inner.ports().unwrap_or_default();
+    let fold = |addr: IpAddr| match addr {
+        IpAddr::V4(addr) => u64::from(u32::from(addr)),
+        IpAddr::V6(addr) => (u128::from(addr) >> 64) as u64 ^ u128::from(addr) as u64,
+    };
+    let ports = u64::from(sport) << 24 | u64::from(dport) << 8 | u64::from(inner.proto.0);
+    // Fibonacci hashing of what tells flows apart; nobody gains by choosing it.
+    let mixed = (fold(inner.src) ^ fold(inner.dst).rotate_left(21) ^ ports << 20).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    FIRST_PORT + ((u128::from(mixed) * u128::from(PORTS)) >> 64) as u16
 }
 
 /// The outer TOS: congestion already experienced inside is not repeated outside (RFC 6040 "compatibility").
@@ -49,9 +222,151 @@ fn outer_tos(inner: u8) -> u8 {
     if inner & CE == CE { inner & !CE | ECT0 } else { inner }
 }
 
+/// Where the inner packet starts behind a tunnel's own header at `at` of a perhaps incomplete frame that ends at `end`,
+/// and, for GUE, the UDP port it was sent to. `None` for what is no such tunnel of ours.
+///
+/// Reads what this module writes: GRE without or with a checksum, GUE version 0 without control messages.
+pub fn inner_at(frame: &[u8], proto: Proto, at: usize, end: usize) -> Option<(usize, Option<u16>)> {
+    let bytes = frame.get(at..end)?;
+    match proto {
+        Proto::IPIP | Proto::IPV6 => Some((at, None)),
+        Proto::GRE => {
+            let header = bytes.first_chunk::<4>()?;
+            let len = match u16::from_be_bytes([header[0], header[1]]) {
+                0 => GRE_LEN,
+                GRE_CHECKSUM => GRE_LEN + GRE_CHECKSUM_LEN,
+                _ => return None,
+            };
+            matches!([header[2], header[3]], [0x08, 0x00] | [0x86, 0xdd]).then_some((at + len, None))
+        }
+        Proto::UDP => {
+            let header = bytes.first_chunk::<12>()?;
+            let (first, inner) = (header[8], Proto(header[9]));
+            // Two bits of version, one that marks control messages, five of length.
+            let len = UDP_LEN + GUE_LEN + usize::from(first & 0x1f) * 4;
+            let is_data = first & 0xe0 == 0 && matches!(inner, Proto::IPIP | Proto::IPV6);
+            is_data.then_some((at + len, Some(u16::from_be_bytes([header[2], header[3]]))))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{ip_packet, set_macs};
+
+    const GRE: Tunnel = Tunnel::Gre { checksum: TunnelChecksum::None };
+    const GRE_SUM: Tunnel = Tunnel::Gre { checksum: TunnelChecksum::Full };
+    const REMOTE: Tunnel = Tunnel::Gue { port: 6080, checksum: TunnelChecksum::Remote };
+
+    // What a kernel IPVS sent, and the packet inside, TTL already decremented (Ethernet headers left out).
+    const UDP6: &str =
+        "60000000000d112020010db8700000000000f34983da14a6fd000100000000000000cc73acd3a38e6ce101bb000d090b68656c6c6f";
+    const UDP6_GRE: &str =
+        "60000000003d2f20fd000020000000000000000000000001fd0000200000000000004effd0a4093d800086dd88120000";
+    const TCP6: &str = "610000000028063e20010db8700000000000c3b788341772fd000100000000000000987d170a2c0050d000500000006400000000a002faf010eb0000020405b40402080a000010000000000001030307";
+    const TCP6_GUE: &str =
+        "61000000005c113efd000020000000000000000000000001fd00002000000000000049c7367c7d1cbc1b17c0005ccc5600290000";
+    const TCP4: &str = "45000028123400003f06b0c4645c2a3dc633640bcc6e13c4000003e8000000005002faf017ff0000";
+    const TCP4_GRE: &str = "45000040c09400003f2f9f5aac140001ac14c37600000800";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    }
+
+    fn packet(hex: &str) -> (PacketBuf, Ip) {
+        let mut buf = PacketBuf::new();
+        buf.set(&[vec![0; ETH_LEN], bytes(hex)].concat());
+        let ip = ip_packet(buf.frame()).unwrap();
+        (buf, ip)
+    }
+
+    fn wrapped(hex: &str, tunnel: Tunnel, src: &str, dst: &str, id: u16) -> Vec<u8> {
+        let (mut buf, ip) = packet(hex);
+        let expected = overhead(tunnel, Family::of(dst.parse().unwrap()), &buf);
+        wrap(&mut buf, &ip, tunnel, Outer { src: src.parse().unwrap(), dst: dst.parse().unwrap(), id }).unwrap();
+        assert_eq!(buf.len() - ip.end, expected);
+        buf.frame()[ETH_LEN..].to_vec()
+    }
+
+    #[test]
+    fn gre_is_as_a_kernel_sends_it() {
+        let ours = wrapped(UDP6, GRE_SUM, "fd00:20::1", "fd00:20::4eff:d0a4:93d", 0);
+        assert_eq!(ours, bytes(&(UDP6_GRE.to_owned() + UDP6)));
+        let ours = wrapped(TCP4, GRE, "172.20.0.1", "172.20.195.118", 0xc094);
+        assert_eq!(ours, bytes(&(TCP4_GRE.to_owned() + TCP4)));
+    }
+
+    #[test]
+    fn gue_is_as_a_kernel_sends_it_but_for_the_source_port() {
+        let mut ours = wrapped(TCP6, REMOTE, "fd00:20::1", "fd00:20::49c7:367c:7d1c", 0);
+        let recorded = bytes(&(TCP6_GUE.to_owned() + TCP6));
+        let sum = checksum::update(u16::from_be_bytes([ours[46], ours[47]]), &ours[40..42], &recorded[40..42]);
+        ours[40..42].copy_from_slice(&recorded[40..42]);
+        ours[46..48].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(ours, recorded);
+    }
+
+    /// What the other end does with the remote option: sum from `start` to the end, written at `place`.
+    fn complete_remotely(inner: &mut [u8], start: usize, place: usize) {
+        let sum = !checksum::sum(&inner[start..]);
+        inner[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+
+    #[test]
+    fn an_unfinished_checksum_is_left_to_the_other_end() {
+        let (mut buf, ip) = packet(TCP6);
+        let pseudo = checksum::pseudo(ip.src, ip.dst, ip.proto, ip.end - ip.l4_at);
+        buf.frame_mut()[ip.l4_at + 16..ip.l4_at + 18].copy_from_slice(&pseudo.to_be_bytes());
+        buf.vnet = Vnet { needs_csum: true, csum_start: ip.l4_at as u16, csum_offset: 16, ..Vnet::default() };
+        let outer = Outer { src: "10.0.0.1".parse().unwrap(), dst: "10.0.0.2".parse().unwrap(), id: 1 };
+        assert_eq!(overhead(REMOTE, Family::V4, &buf), 20 + 8 + 12);
+        wrap(&mut buf, &ip, REMOTE, outer).unwrap();
+        set_macs(&mut buf, crate::base::Mac::ZERO, crate::base::Mac::ZERO);
+
+        assert_eq!(buf.vnet, Vnet::default());
+        let frame = buf.frame();
+        let datagram = &frame[ETH_LEN + 20..];
+        let sum = checksum::pseudo(outer.src, outer.dst, Proto::UDP, datagram.len());
+        assert_eq!(checksum::add(sum, checksum::sum(datagram)), 0xffff, "the UDP checksum");
+        assert_eq!(datagram[8..20], [2, 41, 0, 1, 0x80, 0, 0, 0, 0, 40, 0, 56]);
+        let mut inner = datagram[20..].to_vec();
+        complete_remotely(&mut inner, 40, 56);
+        assert_eq!(inner, bytes(TCP6));
+    }
+
+    #[test]
+    fn a_flow_keeps_its_source_port_and_flows_differ() {
+        let (_, ip) = packet(TCP4);
+        let port_of = |sport: u16| {
+            let l4 = crate::wire::L4::Udp { sport, dport: 80 };
+            flow_port(&Ip { l4, ..ip })
+        };
+        let ports: std::collections::HashSet<u16> = (0..1000).map(port_of).collect();
+        assert!(ports.len() > 900 && ports.iter().all(|port| (32_768..61_000).contains(port)), "{}", ports.len());
+        assert_eq!(port_of(7), port_of(7));
+    }
+
+    #[test]
+    fn what_was_wrapped_is_found_again_and_nothing_else() {
+        let ends = ("10.0.0.1", "10.0.0.2");
+        for tunnel in [Tunnel::Ipip, GRE, GRE_SUM, REMOTE] {
+            let outer = wrapped(TCP6, tunnel, ends.0, ends.1, 1);
+            let ip = ip_packet(&[vec![0; ETH_LEN], outer.clone()].concat()).unwrap();
+            let (at, port) = inner_at(&outer, ip.proto, 20, outer.len()).unwrap();
+            assert_eq!(outer[at..], bytes(TCP6));
+            assert_eq!(port, matches!(tunnel, Tunnel::Gue { .. }).then_some(6080));
+        }
+        let gre = |bytes: &[u8]| inner_at(bytes, Proto::GRE, 0, bytes.len());
+        assert_eq!(gre(&[0x20, 0, 8, 0, 0, 0, 0, 1]), None, "a key");
+        assert_eq!(gre(&[0, 0, 0x65, 0x58]), None, "Ethernet");
+        assert_eq!(gre(&[0, 0, 8]), None, "cut");
+        let gue = |first, proto| inner_at(&[0, 1, 0x17, 0xc0, 0, 12, 0, 0, first, proto, 0, 0], Proto::UDP, 0, 12);
+        assert_eq!(gue(0, 4), Some((12, Some(6080))));
+        assert_eq!((gue(0x20, 4), gue(0x40, 4), gue(0, 6)), (None, None, None), "control, version, protocol");
+    }
 
     #[test]
     fn only_congestion_experienced_changes() {

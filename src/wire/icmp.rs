@@ -166,6 +166,20 @@ pub fn is_related(ip: &Ip, kind: u8) -> bool {
     }
 }
 
+/// True for "fragmentation needed" (RFC 1191) and "packet too big" (RFC 4443 3.2).
+pub fn is_too_big(ip: &Ip, kind: u8, code: u8) -> bool {
+    match ip.proto {
+        Proto::ICMP => (kind, code) == (3, 4),
+        _ => kind == 2,
+    }
+}
+
+/// The second word of a message: an MTU, a pointer, or nothing. A message has at least 8 bytes.
+pub fn second_word(frame: &[u8], ip: &Ip) -> u32 {
+    let word = frame[ip.l4_at + 4..].first_chunk::<4>();
+    word.map_or(0, |word| u32::from_be_bytes(*word))
+}
+
 /// Turns an echo request into its reply, in place; MACs left open.
 pub fn echo_reply(out: &mut PacketBuf, request: &[u8], ip: &Ip, id: u16) {
     let len = ip.end - ip.l4_at;
