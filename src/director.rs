@@ -8,6 +8,7 @@ mod defence;
 mod fragments;
 mod ftp;
 mod icmp;
+mod options;
 mod persist;
 mod pmtu;
 mod resets;
@@ -120,6 +121,7 @@ impl Director {
         };
         buf.truncate(ip.end);
         check_addresses(&ip)?;
+        self.check_options(buf, &ip, now, out)?;
         if let L4::Icmp { kind, .. } = ip.l4
             && wire::icmp::is_related(&ip, kind)
             && let Some(done) = self.icmp_error(buf, &mut ip, now, out)
@@ -235,6 +237,7 @@ impl Director {
             self.ftp_reply(id, buf, ip, now)?;
         }
         crate::forward::reply(buf, ip, &ends);
+        self.record_passage(buf, ip, &route);
         self.conns.get_mut(id).saw_reply();
         let dest = self.conns.get(id).dest;
         self.services.count_out(dest, ip.total_len());

@@ -31,6 +31,8 @@ reasons! {
     NotForUs => "not-for-us",
     /// Source or destination address that may not appear on a link (loopback, multicast source, ...).
     Martian => "martian",
+    /// An IPv4 packet whose sender wants to choose its way (loose or strict source route).
+    SourceRoute => "source-route",
     /// The L4 header is cut short.
     TruncatedL4 => "truncated-l4",
     /// A segment with a wrong checksum on a conn whose text is read (FTP's control conn).

@@ -130,6 +130,7 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         let route = self.route_onward(buf, ip, ip.dst, now, out)?;
+        self.record_passage(buf, ip, &route);
         self.transmit(buf, ip, &route, now, out)
     }
 

@@ -32,6 +32,8 @@ pub enum Complaint {
     PortUnreachable,
     /// Does not fit; the next link takes this many bytes.
     TooBig(u16),
+    /// An IPv4 option that cannot be, at this byte of the header.
+    BadOption(u8),
     /// An IPv4 type, code and second word as they came, passed on to somebody else.
     Raw(u8, u8, u32),
 }
@@ -47,11 +49,13 @@ impl Complaint {
             (Family::V4, Complaint::ProtocolUnreachable) => (3, 2, 0),
             (Family::V4, Complaint::PortUnreachable) => (3, 3, 0),
             (Family::V4, Complaint::TooBig(mtu)) => (3, 4, u32::from(mtu)),
+            (Family::V4, Complaint::BadOption(at)) => (12, 0, u32::from(at) << 24),
             (Family::V6, Complaint::TimeExceeded) => (3, 0, 0),
             (Family::V6, Complaint::NetUnreachable) => (1, 0, 0),
             (Family::V6, Complaint::HostUnreachable) => (1, 3, 0),
             // Parameter problem, unrecognized next header, pointing at the first header's field.
             (Family::V6, Complaint::ProtocolUnreachable) => (4, 1, 6),
+            (Family::V6, Complaint::BadOption(at)) => (4, 0, u32::from(at)),
             (Family::V6, Complaint::PortUnreachable) => (1, 4, 0),
             (Family::V6, Complaint::TooBig(mtu)) => (2, 0, u32::from(mtu)),
         }
