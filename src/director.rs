@@ -5,6 +5,7 @@
 mod admin;
 mod answer;
 mod defence;
+mod faults;
 mod fragments;
 mod ftp;
 mod icmp;
@@ -205,7 +206,7 @@ impl Director {
         let dest = self.conns.get(id).dest;
         self.services.count_in(dest, ip.total_len());
         let event = if self.conns.get(id).is_one_way() { Event::InputOnly } else { Event::Input };
-        self.advance(id, event, ip, now);
+        self.advance(id, event, &self.layer4_for_state(buf, ip), now);
         let conn = self.conns.get_mut(id);
         conn.in_pkts = conn.in_pkts.saturating_add(1);
         self.note_expected(id, Side::Request, buf, ip);
@@ -241,15 +242,15 @@ impl Director {
         self.conns.get_mut(id).saw_reply();
         let dest = self.conns.get(id).dest;
         self.services.count_out(dest, ip.total_len());
-        self.advance(id, Event::Output, ip, now);
+        self.advance(id, Event::Output, &self.layer4_for_state(buf, ip), now);
         self.transmit(buf, ip, &route, now, out)
     }
 
     /// Moves a conn's state, its dest's counters and its timer.
-    fn advance(&mut self, id: ConnId, event: Event, ip: &Ip, now: Instant) {
+    fn advance(&mut self, id: ConnId, event: Event, l4: &L4, now: Instant) {
         let tables = self.tcp_tables();
         let conn = self.conns.get_mut(id);
-        conn.state = next_state(conn.state, event, &ip.l4, tables);
+        conn.state = next_state(conn.state, event, l4, tables);
         let state = self.timeouts.state(conn.proto(), conn.state);
         let (dest, before) = (conn.dest, conn.counted());
         if before != state.counted {

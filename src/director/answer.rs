@@ -91,7 +91,7 @@ impl Director {
         if let L4::Tcp { sport, dport, flags } = ip.l4
             && !flags.rst()
         {
-            let reset = Ip { l4: L4::Tcp { sport: dport, dport: sport, flags: TcpFlags::RST }, ..*ip };
+            let reset = L4::Tcp { sport: dport, dport: sport, flags: TcpFlags::RST };
             self.advance(id, Event::Output, &reset, now);
         }
         self.answer(buf, ip, now, out)

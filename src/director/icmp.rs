@@ -31,7 +31,11 @@ impl Director {
         let (id, side) = self.conns.lookup(&quote.tuple()?.reversed())?;
         let ends = self.ends(id);
         let rewritten = ends.forwarding.rewrites_replies();
-        if rewritten && !icmp::checksum_is_right(buf.frame(), ip) {
+        let trusted = match side {
+            Side::Reply => self.trusts_error(buf, ip),
+            Side::Request => icmp::checksum_is_right(buf.frame(), ip),
+        };
+        if rewritten && !trusted {
             return Some(Err(DropReason::BadIcmp));
         }
         let dest = self.conns.get(id).dest;

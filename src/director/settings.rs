@@ -36,6 +36,9 @@ pub struct Settings {
     pub amemthresh: u32,
     /// `am_droprate`: with `drop_packet` = 3 one packet of so many is dropped.
     pub am_droprate: u32,
+    /// `kernel_faults`: on, what kernel 6.1 gets wrong is got wrong in the same way, so that recordings of it can be
+    /// compared. Nobody wants it on otherwise: see `faults.rs` for the list.
+    pub kernel_faults: bool,
     /// ICMP errors per second that the director sends (`icmp_msgs_per_sec`); 0: no limit.
     pub icmp_rate: u32,
 }
@@ -58,6 +61,7 @@ impl Settings {
             "expire_reset" => self.expire_reset = number as u8,
             "amemthresh" => self.amemthresh = number as u32,
             "am_droprate" => self.am_droprate = number as u32,
+            "kernel_faults" => self.kernel_faults = number != 0,
             "conn_reuse_mode" => self.conn_reuse_mode = number as u32,
             "expire_nodest_conn" => self.expire_nodest_conn = number != 0,
             "expire_quiescent_template" => self.expire_quiescent_template = number != 0,
@@ -86,6 +90,7 @@ impl Default for Settings {
             drop_packet: 0,
             amemthresh: 1024,
             am_droprate: 10,
+            kernel_faults: false,
             icmp_rate: 1000,
         }
     }

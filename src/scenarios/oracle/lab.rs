@@ -59,6 +59,7 @@ impl Lab {
     pub fn new(header: &Value) -> Result<Lab, String> {
         let settings = Settings { icmp_rate: 0, ..Settings::default() };
         let mut director = Director::new(settings, RandomState::new(), 1);
+        director.set("kernel_faults", "1")?;
         for (name, value) in header["sysctl"].as_object().into_iter().flatten() {
             let name = name.rsplit('.').next().unwrap_or(name);
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
