@@ -11,7 +11,7 @@ use super::spec;
 use crate::base::{Endpoint, Family, Prefix, Proto};
 use crate::director::Director;
 use crate::sched;
-use crate::service::command::{Command, Refused, ServiceKey, ServiceOptions};
+use crate::service::command::{Command, DestOptions, Refused, ServiceKey, ServiceOptions};
 
 /// Seconds that persistence may last: up to a month, as in ipvsadm.
 pub const PERSISTENCE: RangeInclusive<u32> = 1..=31 * 24 * 3600;
