@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 use tapvs::realserver::RealserverArgs;
-use tapvs::run::{self, RunArgs};
+use tapvs::run::{self, CheckArgs, RunArgs};
 
 /// A Linux Virtual Server director in user space, behind a TAP device
 #[derive(FromArgs)]
@@ -22,6 +22,7 @@ struct Args {
 #[argh(subcommand)]
 enum Command {
     Run(Box<RunArgs>),
+    Check(CheckArgs),
     Realserver(RealserverArgs),
 }
 
@@ -39,12 +40,13 @@ fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     let done = match args.command {
         Some(Command::Run(args)) => run::run(*args),
+        Some(Command::Check(args)) => return check(&args),
         Some(Command::Realserver(args)) => args.run().map_err(|error| error.to_string()),
         None if args.version => {
             println!("tapvs {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
-        None => return usage("no command; use run or realserver"),
+        None => return usage("no command; use run, check or realserver"),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,6 +54,20 @@ fn main() -> ExitCode {
             for line in sentence.lines() {
                 eprintln!("tapvs: {}", line.strip_prefix("tapvs: ").unwrap_or(line));
             }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Problems begin with file, line and column, as editors read them.
+fn check(args: &CheckArgs) -> ExitCode {
+    match run::check(args) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
             ExitCode::FAILURE
         }
     }

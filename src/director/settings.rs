@@ -44,6 +44,45 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The names that `set` knows.
+    pub const NAMES: &'static [&'static str] = &[
+        "am_droprate",
+        "amemthresh",
+        "conn_reuse_mode",
+        "drop_entry",
+        "drop_packet",
+        "expire_nodest_conn",
+        "expire_quiescent_template",
+        "expire_reset",
+        "lblc_expiration",
+        "lblcr_expiration",
+        "pmtu_disc",
+        "secure_tcp",
+        "sloppy_sctp",
+        "sloppy_tcp",
+    ];
+
+    /// The value of a setting, as `set` takes it.
+    pub fn get(&self, name: &str) -> Option<u64> {
+        Some(match name {
+            "pmtu_disc" => self.pmtu_disc.into(),
+            "sloppy_tcp" => self.sloppy_tcp.into(),
+            "sloppy_sctp" => self.sloppy_sctp.into(),
+            "secure_tcp" => self.secure_tcp.into(),
+            "drop_entry" => self.drop_entry.into(),
+            "drop_packet" => self.drop_packet.into(),
+            "expire_reset" => self.expire_reset.into(),
+            "amemthresh" => self.amemthresh.into(),
+            "am_droprate" => self.am_droprate.into(),
+            "conn_reuse_mode" => self.conn_reuse_mode.into(),
+            "expire_nodest_conn" => self.expire_nodest_conn.into(),
+            "expire_quiescent_template" => self.expire_quiescent_template.into(),
+            "lblc_expiration" => self.sched.lblc_expiration,
+            "lblcr_expiration" => self.sched.lblcr_expiration,
+            _ => return None,
+        })
+    }
+
     /// Sets one by its name (the kernel's, below `net.ipv4.vs`); the error says what is wrong.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let number: u64 = value.parse().map_err(|_| format!("{name}: '{value}' is not a number"))?;
@@ -93,5 +132,24 @@ impl Default for Settings {
             kernel_faults: false,
             icmp_rate: 1000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_can_be_set_and_says_what_was_set() {
+        for name in Settings::NAMES {
+            let mut settings = Settings::default();
+            let before = settings.get(name).unwrap();
+            let other = u64::from(before == 0);
+            settings.set(name, &other.to_string()).unwrap();
+            assert_eq!(settings.get(name), Some(other), "{name}");
+            let changed = Settings::NAMES.iter().filter(|name| settings.get(name) != Settings::default().get(name));
+            assert_eq!(changed.collect::<Vec<_>>(), [name]);
+        }
+        assert!(Settings::default().set("x", "1").is_err());
     }
 }

@@ -12,13 +12,17 @@ use super::spec::{self, MarkSpec, ServerSpec, ServiceSpec};
 use crate::base::{Mac, Prefix};
 use crate::service::command::ServiceKey;
 
-/// run a director for one service (by flags) or many (by --rules), until SIGTERM or SIGINT; SIGUSR1 prints the
-/// packet ledger
+/// run a director, configured by a file (--config) or by flags, until SIGTERM or SIGINT; SIGHUP reads the
+/// configuration again, SIGUSR1 prints the packet ledger
 #[derive(FromArgs, Clone, Debug)]
 #[argh(subcommand, name = "run")]
 // These comments are what `--help` prints: brackets in them are no links.
 #[allow(rustdoc::broken_intra_doc_links)]
 pub struct RunArgs {
+    /// the configuration file, like /etc/tapvs.toml; instead of all flags but --rules
+    #[argh(option)]
+    pub config: Option<PathBuf>,
+
     /// the bridge that carries clients and real servers; the TAP becomes a port of it
     #[argh(option)]
     pub bridge: Option<String>,
@@ -101,10 +105,18 @@ fn said<T: std::fmt::Display>(flag: &str, value: T) -> At<T> {
 }
 
 impl RunArgs {
+    /// True if there is a file that could say something else the next time.
+    pub fn can_be_read_again(&self) -> bool {
+        self.config.is_some() || self.rules.is_some()
+    }
+
     /// The flags as a draft; without a configuration file.
-    pub(super) fn draft(&self, problems: &mut Problems) -> Draft {
+    pub(super) fn draft(&self) -> Result<Draft, Problems> {
+        let mut problems = Problems::default();
         if self.bridge.is_none() {
-            problems.0.push("no --bridge; name the bridge that the director is to sit on".into());
+            problems
+                .0
+                .push("no --bridge; name the bridge that the director is to sit on, or give --config FILE".into());
         }
         if self.service.is_none() && !self.server.is_empty() {
             problems.0.push("--server without --service; name the service it belongs to".into());
@@ -120,7 +132,7 @@ impl RunArgs {
                 None => problems.add(&place, "write NAME=VALUE"),
             }
         }
-        Draft {
+        let draft = Draft {
             links: vec![self.link()],
             gateways: self.gateway.iter().map(|addr| said("--gateway", *addr)).collect(),
             marks: self.mark.iter().map(|spec| spec.0.clone()).collect(),
@@ -129,7 +141,8 @@ impl RunArgs {
             settings,
             max_flows: self.max_flows.map(|size| said("--max-flows", size)),
             ..Draft::default()
-        }
+        };
+        problems.none_or(draft)
     }
 
     fn link(&self) -> LinkDraft {
@@ -167,5 +180,69 @@ impl RunArgs {
             locals: locals.map(|local| said("--local-address", *local)).collect(),
             servers: self.server.iter().map(server).collect(),
         }
+    }
+
+    /// The flags that a configuration file leaves no room for, as they were given.
+    pub(super) fn besides_config(&self) -> Vec<&'static str> {
+        let given = [
+            ("--bridge", self.bridge.is_some()),
+            ("--address", !self.address.is_empty()),
+            ("--tap", self.tap.is_some()),
+            ("--gateway", !self.gateway.is_empty()),
+            ("--mac", self.mac.is_some()),
+            ("--mtu", self.mtu.is_some()),
+            ("--max-flows", self.max_flows.is_some()),
+            ("--no-offload", self.no_offload),
+            ("--service", self.service.is_some()),
+            ("--scheduler", self.scheduler.is_some()),
+            ("--sched-flags", self.sched_flags.is_some()),
+            ("--persistent", self.persistent.is_some()),
+            ("--ops", self.ops),
+            ("--server", !self.server.is_empty()),
+            ("--local-address", !self.local_address.is_empty()),
+            ("--mark", !self.mark.is_empty()),
+            ("--sysctl", !self.sysctl.is_empty()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Plan;
+
+    fn refused(words: &str) -> String {
+        let words: Vec<&str> = words.split(' ').collect();
+        let args = RunArgs::from_args(&["run"], &words).unwrap();
+        Plan::from_args(&args).err().map_or(String::new(), |problems| problems.to_string())
+    }
+
+    #[test]
+    fn flags_are_refused_by_the_checks_of_the_file() {
+        let flags = "--bridge br0 --address 10.0.0.2/24 --service tcp/10.0.0.100:80";
+        for (more, wanted) in [
+            ("--server 10.0.0.21:80,nat", ""),
+            (
+                "--server 10.0.0.21:8080,direct",
+                "--server 10.0.0.21:8080: direct cannot change the port (the service's is 80); leave it out, or use nat",
+            ),
+            (
+                "--gateway 10.1.0.1",
+                "--gateway 10.1.0.1: not in the net of any address of the director; name a neighbour",
+            ),
+            ("--ops", "--ops: one-packet scheduling is only for UDP services"),
+            ("--sysctl x=1", "--sysctl x=1: 'x' is not a setting"),
+        ] {
+            assert_eq!(refused(&format!("{flags} {more}")), wanted);
+        }
+    }
+
+    #[test]
+    fn a_flag_beside_a_file_is_refused() {
+        let said = refused("--config docs/tapvs.toml --bridge br0");
+        assert_eq!(said, "--bridge: not with --config; say it in docs/tapvs.toml");
+        assert_eq!(refused("--config docs/tapvs.toml"), "");
+        assert_eq!(refused("--config /nowhere"), "/nowhere: cannot be read: No such file or directory");
     }
 }

@@ -4,12 +4,16 @@
 
 mod args;
 mod check;
+mod checks;
+mod config;
 mod draft;
 mod plan;
 mod services;
 mod spec;
 
 pub use args::RunArgs;
+pub use check::{CheckArgs, check};
+pub use draft::Problems;
 pub use plan::Plan;
 
 use crate::base::Instant;

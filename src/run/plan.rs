@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::args::RunArgs;
 use super::draft::{At, Draft, LinkDraft, Place, Planned, Problems};
-use super::{BEFORE, check, services};
+use super::{BEFORE, checks, config, services};
 use crate::base::{Family, Mac, Prefix};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
@@ -43,17 +43,19 @@ pub struct Plan {
 impl Plan {
     /// Puts the flags together, or what the file says that they name.
     pub fn from_args(args: &RunArgs) -> Result<Plan, Problems> {
-        let mut problems = Problems::default();
-        let draft = args.draft(&mut problems);
-        problems.none_or(())?;
-        Plan::from_draft(draft)
+        let Some(path) = &args.config else { return Plan::from_draft(args.draft()?) };
+        let draft = Draft { rules: args.rules.clone().map(|rules| (rules, Vec::new())), ..config::read_file(path)? };
+        match args.besides_config().first() {
+            Some(flag) => Err(Problems(vec![format!("{flag}: not with --config; say it in {}", path.display())])),
+            None => Plan::from_draft(draft),
+        }
     }
 
     /// Checks a draft as a whole; its services are tried on a director without devices.
     pub fn from_draft(draft: Draft) -> Result<Plan, Problems> {
         let mut problems = Problems::default();
         let links: Vec<PlannedLink> = draft.links.iter().filter_map(|link| planned_link(link, &mut problems)).collect();
-        check::links_differ(&draft.links, &links, &mut problems);
+        checks::links_differ(&draft.links, &links, &mut problems);
         let mut plan = Plan {
             routes: routes(&draft, &links, &mut problems),
             links,
@@ -107,15 +109,15 @@ impl Plan {
         let mut problems = Problems::default();
         let mut refused: Vec<ServiceKey> = Vec::new();
         for planned in &self.commands {
-            let key = check::service_of(&planned.command);
+            let key = checks::service_of(&planned.command);
             // What a refused service would have had is no problem of its own.
             if key.is_some_and(|key| refused.contains(&key)) {
                 continue;
             }
-            let checked = check::command(director, &planned.command);
+            let checked = checks::command(director, &planned.command);
             let done = checked.and_then(|()| {
                 let applied = director.apply(&planned.command, BEFORE);
-                applied.map_err(|refused| check::explain(refused, &planned.command))
+                applied.map_err(|refused| checks::explain(refused, &planned.command))
             });
             if let Err((field, what)) = done {
                 problems.add(planned.place_of(field), what);
@@ -129,7 +131,7 @@ impl Plan {
 fn planned_link(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink> {
     let before = problems.0.len();
     for address in &link.addresses {
-        check::own_address(address, problems);
+        checks::own_address(address, problems);
     }
     let Some(first) = link.addresses.first() else {
         problems.add(&link.place, "no address; the director needs one of its own there, like 10.0.0.2/24");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::draft::{Field, Place, Planned, Problems, ServerDraft, ServiceDraft};
-use super::{check, spec};
+use super::{checks, spec};
 use crate::base::{Endpoint, Family};
 use crate::sched;
 use crate::service::command::{Command, Method, Persistence, ServiceKey, ServiceOptions};
@@ -68,8 +68,8 @@ fn service_options(service: &ServiceDraft, problems: &mut Problems) -> ServiceOp
             Err(word) => problems.add(&said.place, format!("'{word}' is not a flag of {scheduler}")),
         }
     }
-    if let Some(said) = service.persistent.as_ref().filter(|said| !check::PERSISTENCE.contains(&said.value)) {
-        let longest = check::PERSISTENCE.end();
+    if let Some(said) = service.persistent.as_ref().filter(|said| !checks::PERSISTENCE.contains(&said.value)) {
+        let longest = checks::PERSISTENCE.end();
         problems.add(&said.place, format!("not a time that persistence can have (1 to {longest} seconds)"));
     }
     let engine = service.engine.as_ref().map(|name| name.value.clone());

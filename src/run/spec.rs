@@ -10,7 +10,8 @@ use crate::base::{Endpoint, Family, Prefix, Proto};
 use crate::service::MarkRule;
 use crate::service::command::{DestOptions, Method, ServiceKey, Tunnel, TunnelChecksum};
 
-const METHODS: &str = "nat, direct, tunnel, gre, gue, fullnat";
+/// The names of the forwarding methods.
+pub const METHODS: &str = "nat, direct, tunnel, gre, gue, fullnat";
 /// The port that IANA gave GUE.
 const GUE_PORT: u16 = 6080;
 
@@ -29,13 +30,9 @@ impl FromStr for ServiceSpec {
     fn from_str(text: &str) -> Result<ServiceSpec, String> {
         let form = "write PROTOCOL/ADDRESS:PORT, like tcp/10.0.0.100:80";
         let (proto, address) = text.split_once('/').ok_or_else(|| format!("'{text}' is not a service; {form}"))?;
-        let proto = match proto {
-            "tcp" => Proto::TCP,
-            "udp" => Proto::UDP,
-            "sctp" => Proto::SCTP,
-            _ => return Err(format!("'{text}': '{proto}' is not a protocol; use tcp, udp or sctp")),
-        };
-        let vip = endpoint(address, None).ok_or_else(|| format!("'{text}' is not a service; {form}"))?;
+        let bad_proto = || format!("'{text}': '{proto}' is not a protocol; use tcp, udp or sctp");
+        let proto = proto_of(proto).ok_or_else(bad_proto)?;
+        let vip = endpoint(address).ok_or_else(|| format!("'{text}' is not a service; {form}"))?;
         Ok(ServiceSpec { proto, vip })
     }
 }
@@ -60,11 +57,7 @@ impl FromStr for ServerSpec {
         let form = "write ADDRESS[:PORT],METHOD[,weight=N], like 10.0.0.21:8080,nat,weight=2";
         let mut words = text.split(',');
         let address = words.next().unwrap_or_default();
-        let bad = || format!("'{text}' is not a real server; {form}");
-        let (addr, port) = match address.parse::<IpAddr>() {
-            Ok(addr) => (addr, None),
-            Err(_) => endpoint(address, None).map(|e| (e.addr, Some(e.port))).ok_or_else(bad)?,
-        };
+        let (addr, port) = self::address(address).ok_or_else(|| format!("'{text}' is not a real server; {form}"))?;
         let mut options = DestOptions::default();
         let (mut method, mut tunnel) = (None, TunnelWords::default());
         for word in words {
@@ -81,11 +74,13 @@ impl FromStr for ServerSpec {
     }
 }
 
-/// What `--server` says of a tunnel besides its kind.
-#[derive(Default)]
-struct TunnelWords {
-    port: Option<u16>,
-    checksum: Option<TunnelChecksum>,
+/// What is said of a tunnel besides its kind.
+#[derive(Clone, Copy, Default)]
+pub struct TunnelWords {
+    /// UDP port of GUE.
+    pub port: Option<u16>,
+    /// How checksums are treated.
+    pub checksum: Option<TunnelChecksum>,
 }
 
 impl TunnelWords {
@@ -102,18 +97,18 @@ impl TunnelWords {
     }
 
     /// The method with its tunnel's options, which must fit its kind.
-    fn complete(&self, method: Method) -> Result<Method, String> {
+    pub fn complete(&self, method: Method) -> Result<Method, String> {
         let asked = self.checksum.unwrap_or(TunnelChecksum::None);
         match method {
             Method::Tunnel(Tunnel::Gue { port, .. }) => {
                 Ok(Method::Tunnel(Tunnel::Gue { port: self.port.unwrap_or(port), checksum: asked }))
             }
-            _ if self.port.is_some() => Err("tun-port is for gue only; leave it out".into()),
+            _ if self.port.is_some() => Err("a port is for gue tunnels only; leave it out".into()),
             Method::Tunnel(Tunnel::Gre { .. }) if asked == TunnelChecksum::Remote => {
-                Err("remcsum is for gue only; use csum".into())
+                Err("the remote checksum is for gue only; use the full one".into())
             }
             Method::Tunnel(Tunnel::Gre { .. }) => Ok(Method::Tunnel(Tunnel::Gre { checksum: asked })),
-            _ if self.checksum.is_some() => Err("csum and its kind are for gre and gue; leave them out".into()),
+            _ if self.checksum.is_some() => Err("a checksum is for gre and gue tunnels; leave it out".into()),
             other => Ok(other),
         }
     }
@@ -144,13 +139,7 @@ impl FromStr for MarkSpec {
             None => (rest, None),
         };
         let (proto, what) = what.split_once('/').ok_or_else(bad)?;
-        let proto = match proto {
-            "tcp" => Some(Proto::TCP),
-            "udp" => Some(Proto::UDP),
-            "sctp" => Some(Proto::SCTP),
-            "any" => None,
-            _ => return Err(bad()),
-        };
+        let proto = if proto == "any" { None } else { Some(proto_of(proto).ok_or_else(bad)?) };
         let (dst, ports) = destination(what).ok_or_else(bad)?;
         Ok(MarkSpec(MarkRule { proto, src, dst: Some(dst), ports, mark }))
     }
@@ -168,18 +157,40 @@ fn destination(text: &str) -> Option<(Prefix, Option<RangeInclusive<u16>>)> {
     }
     let (dst, ports) = text.rsplit_once(':')?;
     let dst = dst.strip_prefix('[').and_then(|dst| dst.strip_suffix(']')).unwrap_or(dst);
-    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    Some((net(dst)?, Some(first.parse().ok()?..=last.parse().ok()?)))
+    Some((net(dst)?, Some(self::ports(ports)?)))
 }
 
-fn endpoint(text: &str, default_port: Option<u16>) -> Option<Endpoint> {
-    if let Ok(socket) = text.parse::<SocketAddr>() {
-        return Some(Endpoint::new(socket.ip(), socket.port()));
+/// `80` or `80-443`.
+pub fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(first..=last)
+}
+
+/// A protocol that a service can have.
+pub fn proto_of(word: &str) -> Option<Proto> {
+    match word {
+        "tcp" => Some(Proto::TCP),
+        "udp" => Some(Proto::UDP),
+        "sctp" => Some(Proto::SCTP),
+        _ => None,
     }
-    Some(Endpoint::new(text.parse().ok()?, default_port?))
 }
 
-fn method_of(word: &str) -> Option<Method> {
+/// An address with a port.
+pub fn endpoint(text: &str) -> Option<Endpoint> {
+    let socket: SocketAddr = text.parse().ok()?;
+    Some(Endpoint::new(socket.ip(), socket.port()))
+}
+
+/// An address, with or without a port.
+pub fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    let alone = text.parse().ok().map(|addr| (addr, None));
+    alone.or_else(|| endpoint(text).map(|end| (end.addr, Some(end.port))))
+}
+
+/// A forwarding method by its name.
+pub fn method_of(word: &str) -> Option<Method> {
     match word {
         "nat" | "masq" => Some(Method::Nat),
         "direct" | "route" | "dr" => Some(Method::Direct),

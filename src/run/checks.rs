@@ -1,0 +1,164 @@
+//! The checks that flags, rules and a configuration file have in common, each made once, in sentences that teach.
+//!
+//! Never changes anything.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use super::draft::{At, Field, LinkDraft, Problems};
+use super::plan::PlannedLink;
+use super::spec;
+use crate::base::{Endpoint, Family, Prefix, Proto};
+use crate::director::Director;
+use crate::sched;
+use crate::service::command::{Command, DestOptions, Refused, ServiceKey, ServiceOptions};
+
+/// Seconds that persistence may last: up to a month, as in ipvsadm.
+pub const PERSISTENCE: RangeInclusive<u32> = 1..=31 * 24 * 3600;
+
+/// A problem, with the part of the service or server that it is about.
+type Problem = (Option<Field>, String);
+
+/// An address that a host can have.
+pub fn own_address(address: &At<Prefix>, problems: &mut Problems) {
+    let (prefix, addr) = (address.value, address.value.addr);
+    if addr.is_multicast() || addr.is_unspecified() || addr.is_loopback() || prefix.broadcast() == Some(addr) {
+        problems.add(&address.place, "not an address that a host can have; give one like 10.0.0.2/24");
+    }
+}
+
+/// Links may share a bridge, but no TAP, no address, and no MAC on one bridge.
+pub fn links_differ(said: &[LinkDraft], links: &[PlannedLink], problems: &mut Problems) {
+    if said.len() != links.len() {
+        return;
+    }
+    for (index, (link, draft)) in links.iter().zip(said).enumerate() {
+        let others = || links[..index].iter();
+        if let Some(tap) =
+            draft.tap.as_ref().filter(|tap| others().any(|other| other.device.tap.as_ref() == Some(&tap.value)))
+        {
+            problems.add(&tap.place, "another link has this TAP; give each link one of its own");
+        }
+        let taken = |prefix: &Prefix| others().flat_map(|other| &other.addresses).any(|own| own.addr == prefix.addr);
+        for address in draft.addresses.iter().filter(|address| taken(&address.value)) {
+            problems.add(&address.place, "another link has this address; name it once");
+        }
+        if others().any(|other| other.device.bridge == link.device.bridge && other.device.mac == link.device.mac) {
+            let place = draft.mac.as_ref().map_or(&draft.place, |mac| &mac.place);
+            problems
+                .add(place, format!("another link on the same bridge has the MAC {}; give another", link.device.mac));
+        }
+    }
+}
+
+/// The service that a command is about, if it is about one.
+pub fn service_of(command: &Command) -> Option<ServiceKey> {
+    match command {
+        Command::AddService(key, _)
+        | Command::EditService(key, _)
+        | Command::DeleteService(key)
+        | Command::AddDest(key, ..)
+        | Command::EditDest(key, ..)
+        | Command::DeleteDest(key, _)
+        | Command::AddLocalAddress(key, _)
+        | Command::DeleteLocalAddress(key, _) => Some(*key),
+        Command::Zero(key) => *key,
+        Command::Clear | Command::SetTimeouts { .. } => None,
+    }
+}
+
+/// What the grammar can say and the director cannot do is refused, never ignored.
+pub fn command(director: &Director, command: &Command) -> Result<(), Problem> {
+    match command {
+        Command::AddService(key, options) | Command::EditService(key, options) => service(*key, options),
+        Command::AddDest(_, real, _) => reachable(director, *real),
+        Command::AddLocalAddress(_, local) if !is_host(*local) => {
+            Err((None, format!("{local} is not an address that a host can have; use one of a net of the director")))
+        }
+        Command::EditDest(..)
+        | Command::DeleteService(_)
+        | Command::Clear
+        | Command::DeleteDest(..)
+        | Command::Zero(_)
+        | Command::SetTimeouts { .. }
+        | Command::AddLocalAddress(..)
+        | Command::DeleteLocalAddress(..) => Ok(()),
+    }
+}
+
+fn service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Problem> {
+    match key {
+        ServiceKey::Mark(Family::V6, _) => Err((None, "IPv6 services are not supported yet".into())),
+        ServiceKey::Mark(Family::V4, _) => Ok(()),
+        ServiceKey::Address(_, vip) if vip.port == 0 && options.persistence.is_none() => {
+            let what = "port 0 (any port) needs a persistent service; add --persistent (-p in rules, persistent in a file), or name a port";
+            Err((None, what.into()))
+        }
+        ServiceKey::Address(proto, _) if options.one_packet && proto != Proto::UDP => {
+            Err((Some(Field::OnePacket), "one-packet scheduling is only for UDP services".into()))
+        }
+        ServiceKey::Address(_, vip) => vip_address(vip.addr).map_err(|what| (None, what)),
+    }
+}
+
+fn vip_address(vip: IpAddr) -> Result<(), String> {
+    if Family::of(vip) == Family::V6 {
+        return Err("IPv6 services are not supported yet".into());
+    }
+    if !is_host(vip) {
+        return Err(format!("{vip} is not an address that a service can have; use a unicast address"));
+    }
+    Ok(())
+}
+
+fn is_host(addr: IpAddr) -> bool {
+    !(addr.is_multicast() || addr.is_unspecified() || addr.is_loopback())
+}
+
+fn reachable(director: &Director, real: Endpoint) -> Result<(), Problem> {
+    if director.router.owns(real.addr) {
+        return Err((None, format!("{} is the director's own address; a real server needs another one", real.addr)));
+    }
+    match director.router.route(real.addr) {
+        Ok(_) => Ok(()),
+        Err(_) => Err((
+            None,
+            format!("real server {} is outside every route; add a gateway, or an address in its net", real.addr),
+        )),
+    }
+}
+
+/// A refusal of the director, for somebody who configures.
+pub fn explain(refused: Refused, command: &Command) -> Problem {
+    match (refused, command) {
+        (Refused::NoScheduler, Command::AddService(_, options) | Command::EditService(_, options)) => {
+            let what = format!("unknown scheduler '{}'; known are {}", options.scheduler, sched::NAMES.join(" "));
+            (Some(Field::Scheduler), what)
+        }
+        (Refused::ServiceExists, Command::AddService(key, _)) => {
+            (None, format!("service {} is given twice; name it once", spec::key_text(*key)))
+        }
+        (Refused::DestExists, Command::AddDest(_, real, _)) => {
+            (None, format!("real server {real} is given twice; name it once"))
+        }
+        (Refused::DestExists, Command::AddLocalAddress(_, local)) => {
+            (None, format!("local address {local} is given twice; name it once"))
+        }
+        (Refused::Range, Command::AddDest(_, _, options) | Command::EditDest(_, _, options)) => {
+            let DestOptions { upper, lower, .. } = options;
+            (Some(Field::Lower), format!("the lower threshold ({lower}) is above the upper one ({upper}); lower it"))
+        }
+        (Refused::Invalid, Command::AddService(..) | Command::EditService(..)) => {
+            (Some(Field::Netmask), "not a prefix length that an IPv6 service can have; use 1 to 128".into())
+        }
+        (Refused::Invalid, Command::AddDest(key, real, _) | Command::EditDest(key, real, _)) => {
+            let (family, service) = (Family::of(real.addr), spec::family_of(*key));
+            let what = match family == service {
+                true => format!("{} is not the address of one host; use a unicast address", real.addr),
+                false => format!("{} is not of the service's family; only a tunnel can lead there", real.addr),
+            };
+            (None, what)
+        }
+        _ => (None, refused.to_string()),
+    }
+}

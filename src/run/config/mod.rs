@@ -1,0 +1,118 @@
+//! The configuration file: TOML, read into a draft.
+//!
+//! Every key is known or refused. Never checks what words mean together; that is the plan's.
+
+mod reader;
+mod service;
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::draft::{Draft, LinkDraft, Place, Problems, RouteDraft};
+use super::{checks, spec};
+use crate::base::{Prefix, Proto};
+use crate::io::Said;
+use crate::service::MarkRule;
+use reader::{Kind, Section, Source};
+
+const TOP: Kind =
+    Kind { name: "", keys: &["max_flows", "gateway", "link", "route", "mark", "service", "timeouts", "settings"] };
+const LINK: Kind = Kind { name: "[[link]]", keys: &["bridge", "tap", "address", "mac", "mtu", "offload"] };
+const ROUTE: Kind = Kind { name: "[[route]]", keys: &["to", "via"] };
+const MARK: Kind = Kind { name: "[[mark]]", keys: &["mark", "protocol", "source", "destination", "ports"] };
+const TIMEOUTS: Kind = Kind { name: "[timeouts]", keys: &["tcp", "tcp_fin", "udp"] };
+const SETTINGS: Kind = Kind { name: "[settings]", keys: crate::director::Settings::NAMES };
+
+/// Reads a file.
+pub fn read_file(path: &Path) -> Result<Draft, Problems> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => read(&name, &text),
+        Err(error) => Err(Problems(vec![format!("{name}: cannot be read: {}", Said(&error))])),
+    }
+}
+
+/// Reads the text of a file of that name.
+pub fn read(name: &str, text: &str) -> Result<Draft, Problems> {
+    let source = Source { name, text, problems: RefCell::default() };
+    let draft = source.section(&TOP).map(draft).unwrap_or_default();
+    source.problems().none_or(draft)
+}
+
+fn draft(mut top: Section) -> Draft {
+    if !top.has("link") {
+        let place = Place(top.place.0.trim_end_matches(": ").to_owned());
+        top.complain(&place, "no [[link]]; the director needs one, with bridge and address");
+    }
+    let mut draft = Draft {
+        gateways: top.list("gateway", ip_address),
+        max_flows: top.number("max_flows", 0..=u64::MAX),
+        ..Draft::default()
+    };
+    draft.links = top.sections("link", &LINK).into_iter().map(link).collect();
+    draft.routes = top.sections("route", &ROUTE).into_iter().filter_map(route).collect();
+    draft.marks = top.sections("mark", &MARK).into_iter().filter_map(mark).collect();
+    draft.services = top.sections("service", &service::SERVICE).into_iter().filter_map(service::service).collect();
+    if let Some(timeouts) = top.section("timeouts", &TIMEOUTS) {
+        draft.timeouts = seconds(timeouts);
+    }
+    if let Some(mut settings) = top.section("settings", &SETTINGS) {
+        draft.settings = settings.switches();
+    }
+    draft
+}
+
+fn link(mut link: Section) -> LinkDraft {
+    let place = link.place.clone();
+    link.require("bridge", "name the bridge that the director is to sit on");
+    LinkDraft {
+        place,
+        bridge: link.text("bridge"),
+        tap: link.text("tap"),
+        addresses: link.list("address", Prefix::from_str),
+        mac: link.parsed("mac", str::parse),
+        mtu: link.number("mtu", 68..=65_521),
+        offload: link.truth("offload").is_none_or(|said| said.value),
+    }
+}
+
+fn route(mut route: Section) -> Option<RouteDraft> {
+    route.require("to", "name the net that it leads to, like 192.0.2.0/24");
+    route.require("via", "name the neighbour that it goes by");
+    let (to, via) = (route.parsed("to", Prefix::from_str), route.parsed("via", ip_address));
+    Some(RouteDraft { to: to?, via: via? })
+}
+
+fn mark(mut rule: Section) -> Option<MarkRule> {
+    rule.require("mark", "give the number that these packets carry");
+    let mark = rule.number("mark", 1..=u64::from(u32::MAX));
+    let proto = rule.parsed("protocol", |word| match word {
+        "any" => Ok(None),
+        word => spec::proto_of(word).map(Some).ok_or_else(|| "use tcp, udp, sctp or any".into()),
+    });
+    let ports = rule.text_or_number("ports").and_then(|text| {
+        let ports = spec::ports(&text.value);
+        if ports.is_none() {
+            rule.complain(&text.place, "not a port or a range of ports, like \"80-443\"");
+        }
+        ports
+    });
+    let proto: Option<Proto> = proto.and_then(|proto| proto.value);
+    let src = rule.parsed("source", Prefix::from_str).map(|net| net.value);
+    let dst = rule.parsed("destination", Prefix::from_str).map(|net| net.value);
+    Some(MarkRule { proto, src, dst, ports, mark: mark?.value })
+}
+
+fn seconds(mut timeouts: Section) -> [Option<u32>; 3] {
+    let longest = u64::from(*checks::PERSISTENCE.end());
+    ["tcp", "tcp_fin", "udp"].map(|key| timeouts.number(key, 1..=longest).map(|seconds| seconds.value))
+}
+
+fn ip_address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "not an address, like 10.0.0.1; names are not resolved".into())
+}
+
+#[cfg(test)]
+mod tests;

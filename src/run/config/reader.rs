@@ -1,0 +1,237 @@
+//! A TOML file as sections whose values know where they stand.
+//!
+//! Every problem is kept with line and column, so that all can be told at once. Knows nothing of what keys mean.
+
+use std::cell::RefCell;
+use std::ops::{Range, RangeInclusive};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::super::draft::{At, Place, Problems};
+
+/// The longest piece of a file that a message repeats.
+const QUOTED: usize = 60;
+
+/// A file and what was found wrong in it.
+pub struct Source<'a> {
+    /// Its name, as given.
+    pub name: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// What is wrong so far.
+    pub problems: RefCell<Problems>,
+}
+
+impl<'a> Source<'a> {
+    /// The file as one section; none if it is no TOML.
+    pub fn section(&'a self, kind: &'static Kind) -> Option<Section<'a>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            let place = self.position(error.span().map_or(0, |span| span.start));
+            self.problems.borrow_mut().add(&place, format!("not TOML: {}", error.message()));
+        }
+        errors.is_empty().then(|| Section::new(self, kind, table))
+    }
+
+    /// What was found, in the order of the file.
+    pub fn problems(&self) -> Problems {
+        let mut found = self.problems.take();
+        let number = |text: &str| text.parse::<u32>().unwrap_or_default();
+        found.0.sort_by_cached_key(|problem| {
+            let rest = problem.strip_prefix(self.name).unwrap_or_default();
+            let mut position = rest.split(':').skip(1).map(number);
+            (position.next(), position.next())
+        });
+        found
+    }
+
+    /// `FILE:LINE:COLUMN`; both count from 1, columns in characters.
+    fn position(&self, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        Place(format!("{}:{line}:{column}", self.name))
+    }
+
+    /// `FILE:LINE:COLUMN: WHAT TEXT`, the text as it stands in the file.
+    fn place(&self, what: &str, span: &Range<usize>) -> Place {
+        let text = self.text.get(span.clone()).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+        let short: String = text.chars().take(QUOTED).collect();
+        let dots = if short.len() < text.len() { "..." } else { "" };
+        Place(format!("{}: {what} {short}{dots}", self.position(span.start)))
+    }
+}
+
+/// A kind of section: how it is named, and every key that it may have.
+pub struct Kind {
+    /// As it is written, like `[[link]]`; empty for the top of the file.
+    pub name: &'static str,
+    /// Its keys.
+    pub keys: &'static [&'static str],
+}
+
+/// A table of the file. Values are taken out one by one.
+pub struct Section<'a> {
+    source: &'a Source<'a>,
+    /// Where it begins.
+    pub place: Place,
+    table: DeTable<'a>,
+}
+
+impl<'a> Section<'a> {
+    fn new(source: &'a Source<'a>, kind: &'static Kind, table: Spanned<DeTable<'a>>) -> Section<'a> {
+        let place = Place(format!("{}: {}", source.position(table.span().start), kind.name));
+        let table = table.into_inner();
+        let mut unknown: Vec<_> = table.keys().filter(|key| !kind.keys.contains(&key.get_ref().as_ref())).collect();
+        unknown.sort_by_key(|key| key.span().start);
+        for key in unknown {
+            let known = kind.keys.join(", ");
+            let whose = if kind.name.is_empty() { "at the top of the file" } else { &format!("in {}", kind.name) };
+            let what = format!("'{}' is not known {whose}; known are {known}", key.get_ref());
+            source.problems.borrow_mut().add(&source.position(key.span().start), what);
+        }
+        Section { source, place, table }
+    }
+
+    /// True if the key stands there and was not taken yet.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Complains if a key is not there.
+    pub fn require(&self, key: &str, what: &str) {
+        if !self.has(key) {
+            self.complain(&self.place, format!("no {key}; {what}"));
+        }
+    }
+
+    /// Something is wrong there.
+    pub fn complain(&self, place: &Place, what: impl std::fmt::Display) {
+        self.source.problems.borrow_mut().add(place, what);
+    }
+
+    fn take(&mut self, key: &str) -> Option<(Place, DeValue<'a>)> {
+        let value = self.table.remove(key)?;
+        let place = self.source.place(key, &value.span());
+        Some((place, value.into_inner()))
+    }
+
+    /// Takes out a value that `read` understands; what it must be follows "must be".
+    fn take_as<T>(&mut self, key: &str, must: &str, read: impl Fn(&DeValue) -> Option<T>) -> Option<At<T>> {
+        let (place, value) = self.take(key)?;
+        let Some(value) = read(&value) else {
+            self.complain(&place, format!("must be {must}"));
+            return None;
+        };
+        Some(At { value, place })
+    }
+
+    /// A string.
+    pub fn text(&mut self, key: &str) -> Option<At<String>> {
+        self.take_as(key, "a string in quotes", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A string that `read` understands.
+    pub fn parsed<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<At<T>> {
+        let text = self.text(key)?;
+        self.understood(text, read)
+    }
+
+    fn understood<T>(&self, text: At<String>, read: impl Fn(&str) -> Result<T, String>) -> Option<At<T>> {
+        match read(&text.value) {
+            Ok(value) => Some(At { value, place: text.place }),
+            Err(what) => {
+                self.complain(&text.place, what);
+                None
+            }
+        }
+    }
+
+    /// One string or a list of strings, each of which `read` understands.
+    pub fn list<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, String>) -> Vec<At<T>> {
+        let Some(value) = self.table.remove(key) else { return Vec::new() };
+        let items: Vec<Spanned<DeValue>> = match value.get_ref() {
+            DeValue::Array(items) => items.iter().cloned().collect(),
+            _ => vec![value],
+        };
+        let mut read_items = Vec::new();
+        for item in items {
+            let place = self.source.place(key, &item.span());
+            match item.get_ref().as_str() {
+                Some(text) => read_items.extend(self.understood(At { value: text.to_owned(), place }, &read)),
+                None => self.complain(&place, "must be a string in quotes, or a list of them in brackets"),
+            }
+        }
+        read_items
+    }
+
+    /// A whole number.
+    pub fn number<T: TryFrom<u64>>(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<At<T>> {
+        let must = format!("a number from {} to {}", range.start(), range.end());
+        self.take_as(key, &must, |value| {
+            let number = whole(value).filter(|number| range.contains(number))?;
+            T::try_from(number).ok()
+        })
+    }
+
+    /// `true` or `false`.
+    pub fn truth(&mut self, key: &str) -> Option<At<bool>> {
+        self.take_as(key, "true or false", |value| value.as_bool())
+    }
+
+    /// A string or a number, as text.
+    pub fn text_or_number(&mut self, key: &str) -> Option<At<String>> {
+        let text = |value: &DeValue| value.as_str().map(str::to_owned).or_else(|| Some(whole(value)?.to_string()));
+        self.take_as(key, "a string in quotes or a whole number", text)
+    }
+
+    /// Every key with its value as a number; `true` is 1.
+    pub fn switches(&mut self) -> Vec<At<(String, String)>> {
+        let mut keys: Vec<_> = self.table.keys().map(|key| (key.span().start, key.get_ref().to_string())).collect();
+        keys.sort();
+        let switch = |value: &DeValue| value.as_bool().map(u64::from).or_else(|| whole(value));
+        let take = |(_, key): (usize, String)| {
+            let value = self.take_as(&key, "a whole number, true or false", switch)?;
+            Some(value.map(|number| (key, number.to_string())))
+        };
+        keys.into_iter().filter_map(take).collect()
+    }
+
+    /// The section of a name that stands once, like `[timeouts]`.
+    pub fn section(&mut self, key: &str, kind: &'static Kind) -> Option<Section<'a>> {
+        let value = self.table.remove(key)?;
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) => Some(Section::new(self.source, kind, Spanned::new(span, table))),
+            _ => {
+                self.complain(&self.source.position(span.start), format!("'{key}' is a section; write {}", kind.name));
+                None
+            }
+        }
+    }
+
+    /// The sections of a name that may stand several times, like `[[link]]`.
+    pub fn sections(&mut self, key: &str, kind: &'static Kind) -> Vec<Section<'a>> {
+        let Some(value) = self.table.remove(key) else { return Vec::new() };
+        let at = self.source.position(value.span().start);
+        let DeValue::Array(items) = value.into_inner() else {
+            self.complain(&at, format!("'{key}' may stand several times; write {}", kind.name));
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for item in items {
+            let span = item.span();
+            match item.into_inner() {
+                DeValue::Table(table) => sections.push(Section::new(self.source, kind, Spanned::new(span, table))),
+                _ => self.complain(&at, format!("'{key}' is a section; write {}", kind.name)),
+            }
+        }
+        sections
+    }
+}
+
+fn whole(value: &DeValue) -> Option<u64> {
+    let number = value.as_integer()?;
+    u64::from_str_radix(number.as_str(), number.radix()).ok()
+}

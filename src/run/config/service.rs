@@ -1,0 +1,158 @@
+//! `[[service]]` and `[[service.server]]`.
+
+use std::net::Ipv4Addr;
+
+use super::super::draft::{At, Field, Place, ServerDraft, ServiceDraft};
+use super::super::spec;
+use super::ip_address;
+use super::reader::{Kind, Section};
+use crate::base::{Family, Proto};
+use crate::service::command::{DestOptions, Method, ServiceKey, TunnelChecksum};
+
+pub(super) const SERVICE: Kind = Kind {
+    name: "[[service]]",
+    keys: &[
+        "tcp",
+        "udp",
+        "sctp",
+        "mark",
+        "family",
+        "scheduler",
+        "flags",
+        "persistent",
+        "netmask",
+        "pe",
+        "one_packet",
+        "local_address",
+        "server",
+    ],
+};
+pub(super) const SERVER: Kind = Kind {
+    name: "[[service.server]]",
+    keys: &["address", "method", "weight", "upper", "lower", "tunnel_port", "tunnel_checksum"],
+};
+
+/// A service; none if it has no name to go by.
+pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
+    let servers = section.sections("server", &SERVER).into_iter().filter_map(server).collect();
+    let scheduler = section.text("scheduler");
+    let flags = section.list("flags", |word| Ok(word.to_owned()));
+    let persistent = section.number("persistent", 0..=u64::from(u32::MAX));
+    let engine = section.text("pe");
+    let one_packet = section.truth("one_packet");
+    let locals = section.list("local_address", ip_address);
+    let key = key(&mut section)?;
+    let netmask = netmask(&mut section, spec::family_of(key.value));
+    Some(ServiceDraft {
+        place: key.place,
+        key: key.value,
+        scheduler,
+        flags: joined(flags),
+        persistent,
+        netmask,
+        engine,
+        one_packet,
+        locals,
+        servers,
+    })
+}
+
+fn joined(words: Vec<At<String>>) -> Option<At<String>> {
+    let place = words.first()?.place.clone();
+    Some(At { value: words.into_iter().map(|word| word.value).collect::<Vec<_>>().join(","), place })
+}
+
+/// Exactly one of `tcp`, `udp`, `sctp` and `mark` says which packets the service takes.
+fn key(section: &mut Section) -> Option<At<ServiceKey>> {
+    let named = [("tcp", Proto::TCP), ("udp", Proto::UDP), ("sctp", Proto::SCTP)];
+    let form = |text: &str| spec::endpoint(text).ok_or_else(|| "write ADDRESS:PORT, like 10.0.0.100:80".to_owned());
+    let mut keys: Vec<At<ServiceKey>> = Vec::new();
+    let mut said = false;
+    for (word, proto) in named {
+        let at_service = |vip| ServiceKey::Address(proto, vip);
+        said |= section.has(word);
+        keys.extend(section.parsed(word, form).map(|vip| service_place(vip.map(at_service))));
+    }
+    let family = section.parsed("family", |word| match word {
+        "ipv4" => Ok(Family::V4),
+        "ipv6" => Ok(Family::V6),
+        _ => Err("use ipv4 or ipv6".into()),
+    });
+    if let Some(family) = family.as_ref().filter(|_| !section.has("mark")) {
+        section.complain(&family.place, "only a service by mark has a family; other services have their address's");
+    }
+    said |= section.has("mark");
+    let family = family.map_or(Family::V4, |family| family.value);
+    let mark = section.number("mark", 1..=u64::from(u32::MAX));
+    keys.extend(mark.map(|mark| service_place(mark.map(|mark| ServiceKey::Mark(family, mark)))));
+    if keys.len() > 1 || !said {
+        section
+            .complain(&section.place, "needs exactly one of tcp, udp, sctp (= \"ADDRESS:PORT\") and mark (= NUMBER)");
+        return None;
+    }
+    keys.pop()
+}
+
+/// `FILE:3:7: service tcp "10.0.0.100:80"`.
+fn service_place(key: At<ServiceKey>) -> At<ServiceKey> {
+    let Place(text) = key.place;
+    let mut parts = text.splitn(2, ": ");
+    let (at, what) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    At { value: key.value, place: Place(format!("{at}: service {what}")) }
+}
+
+/// A dotted mask for IPv4, a prefix length for IPv6, as in ipvsadm.
+fn netmask(section: &mut Section, family: Family) -> Option<At<u32>> {
+    match family {
+        Family::V4 => section.parsed("netmask", |text| {
+            let mask = text.parse::<Ipv4Addr>().map(u32::from);
+            mask.map_err(|_| "not a netmask, like \"255.255.255.0\"".into())
+        }),
+        Family::V6 => section.number("netmask", 1..=128),
+    }
+}
+
+fn server(mut section: Section) -> Option<ServerDraft> {
+    let form = "write ADDRESS or ADDRESS:PORT, like 10.0.0.21:8080";
+    section.require("address", "give the real server's");
+    let address = section.parsed("address", |text| spec::address(text).ok_or_else(|| form.to_owned()));
+    let method = method(&mut section);
+    let weight = section.number("weight", 0..=65_535).map_or(1, |weight| weight.value);
+    let upper = section.number("upper", 0..=u64::from(u32::MAX)).map_or(0, |upper| upper.value);
+    let lower = section.number("lower", 0..=u64::from(u32::MAX));
+    let (address, method) = (address?, method?);
+    let fields = [Some((Field::Method, method.place)), lower.as_ref().map(|lower| (Field::Lower, lower.place.clone()))];
+    let lower = lower.map_or(0, |lower| lower.value);
+    let (addr, port) = address.value;
+    Some(ServerDraft {
+        place: Place(address.place.0.replacen(": address ", ": server ", 1)),
+        addr,
+        port,
+        options: DestOptions { method: method.value, weight, upper, lower },
+        fields: fields.into_iter().flatten().collect(),
+    })
+}
+
+fn method(section: &mut Section) -> Option<At<Method>> {
+    let words = format!("use one of {}", spec::METHODS);
+    section.require("method", &words);
+    let method = section.parsed("method", |word| spec::method_of(word).ok_or_else(|| words.clone()));
+    let port = section.number("tunnel_port", 1..=65_535);
+    let checksum = section.parsed("tunnel_checksum", |word| match word {
+        "none" => Ok(TunnelChecksum::None),
+        "full" => Ok(TunnelChecksum::Full),
+        "remote" => Ok(TunnelChecksum::Remote),
+        _ => Err("use none, full or remote".to_owned()),
+    });
+    let method = method?;
+    let place =
+        port.as_ref().map(|port| port.place.clone()).or(checksum.as_ref().map(|checksum| checksum.place.clone()));
+    let tunnel = spec::TunnelWords { port: port.map(|port| port.value), checksum: checksum.map(|said| said.value) };
+    match tunnel.complete(method.value) {
+        Ok(value) => Some(At { value, ..method }),
+        Err(what) => {
+            section.complain(&place.unwrap_or(method.place), what);
+            None
+        }
+    }
+}

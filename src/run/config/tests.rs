@@ -1,0 +1,236 @@
+//! Files and what is said about them.
+
+use super::super::plan::Plan;
+use super::read;
+use crate::service::command::Command;
+
+/// What `tapvs check /t.toml` says about a file of this text.
+fn said(text: &str) -> String {
+    match read("/t.toml", text).and_then(Plan::from_draft) {
+        Ok(_) => String::new(),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+const LINK: &str = "[[link]]\nbridge = \"br0\"\naddress = \"10.0.0.2/24\"\n";
+
+/// A file with one good link, one service, and these lines in the service from line 6 on.
+fn service(lines: &str) -> String {
+    said(&format!("{LINK}[[service]]\ntcp = \"10.0.0.100:80\"\n{lines}"))
+}
+
+/// As `service`, these lines in a server from line 7 on.
+fn server(lines: &str) -> String {
+    service(&format!("[[service.server]]\n{lines}"))
+}
+
+#[test]
+fn the_example_is_good() {
+    let plan = read("docs/tapvs.toml", include_str!("../../../docs/tapvs.toml")).and_then(Plan::from_draft).unwrap();
+    assert_eq!((plan.links.len(), plan.routes.len(), plan.marks.len()), (2, 2, 1));
+    let services = plan.commands.iter().filter(|planned| matches!(planned.command, Command::AddService(..)));
+    assert_eq!(services.count(), 5);
+}
+
+#[test]
+fn a_link_alone_is_enough() {
+    assert_eq!(said(LINK), "");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_where_it_stands() {
+    for (text, wanted) in [
+        ("", "/t.toml:1:1: no [[link]]; the director needs one, with bridge and address"),
+        ("[[link]\n", "/t.toml:1:8: not TOML: unclosed array table, expected `]`"),
+        ("[link]\nbridge = \"br0\"\n", "/t.toml:1:1: 'link' may stand several times; write [[link]]"),
+        ("link = [1]\n", "/t.toml:1:8: 'link' is a section; write [[link]]"),
+    ] {
+        assert_eq!(said(text).lines().next().unwrap_or_default(), wanted, "{text}");
+    }
+    let known = "known are bridge, tap, address, mac, mtu, offload";
+    for (lines, wanted) in [
+        ("adress = \"x\"", format!("/t.toml:4:1: 'adress' is not known in [[link]]; {known}")),
+        ("mac = \"02\"", "/t.toml:4:7: mac \"02\": '02' is not a MAC address; write six hex bytes, like 02:00:00:00:00:01".into()),
+        ("mac = \"03:00:00:00:00:01\"", "/t.toml:4:7: mac \"03:00:00:00:00:01\": not the address of one station; its first byte must be even, like 02".into()),
+        ("mtu = 40", "/t.toml:4:7: mtu 40: must be a number from 68 to 65521".into()),
+        ("tap = 5", "/t.toml:4:7: tap 5: must be a string in quotes".into()),
+        ("tap = \"a/b\"", "/t.toml:4:7: tap \"a/b\": 'a/b' cannot name a network device; use 1 to 15 bytes without '/', ':' or blanks".into()),
+        ("offload = 1", "/t.toml:4:11: offload 1: must be true or false".into()),
+        ("[timeouts]\ntcp = -1", "/t.toml:5:7: tcp -1: must be a number from 1 to 2678400".into()),
+        ("[settings]\npmtu_disc = \"x\"", "/t.toml:5:13: pmtu_disc \"x\": must be a whole number, true or false".into()),
+        ("[settings]\nsecure_tcp = 7", "/t.toml:5:14: secure_tcp 7: secure_tcp: 7 is not a mode (0 off, 1 automatic, 3 always)".into()),
+        ("[[mark]]\nports = 80", "/t.toml:4:1: [[mark]]: no mark; give the number that these packets carry".into()),
+        ("[[mark]]\nmark = 1\nports = \"9-8\"", "/t.toml:6:9: ports \"9-8\": not a port or a range of ports, like \"80-443\"".into()),
+        ("[[mark]]\nmark = 1\nprotocol = \"icmp\"", "/t.toml:6:12: protocol \"icmp\": use tcp, udp, sctp or any".into()),
+    ] {
+        assert_eq!(said(&format!("{LINK}{lines}\n")), wanted);
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_network_is_named_where_it_stands() {
+    let link = |lines: &str| said(&format!("[[link]]\nbridge = \"br0\"\n{lines}\n"));
+    for (lines, wanted) in [
+        ("", "/t.toml:1:1: [[link]]: no address; the director needs one of its own there, like 10.0.0.2/24"),
+        (
+            "address = \"10.0.0.255/24\"",
+            "/t.toml:3:11: address \"10.0.0.255/24\": not an address that a host can have; give one like 10.0.0.2/24",
+        ),
+        (
+            "address = \"10.0.0.2/24\"\n[[link]]\nbridge = \"br0\"\naddress = \"10.0.0.2/24\"\nmac = \"02:74:0a:00:00:03\"",
+            "/t.toml:6:11: address \"10.0.0.2/24\": another link has this address; name it once",
+        ),
+        (
+            "address = \"10.0.0.2/24\"\ntap = \"t\"\n[[link]]\nbridge = \"br1\"\naddress = \"10.0.1.2/24\"\ntap = \"t\"",
+            "/t.toml:8:7: tap \"t\": another link has this TAP; give each link one of its own",
+        ),
+        (
+            "address = \"10.0.0.2/24\"\n[[link]]\nbridge = \"br0\"\naddress = \"10.0.1.2/24\"\nmac = \"02:74:0a:00:00:02\"",
+            "/t.toml:7:7: mac \"02:74:0a:00:00:02\": another link on the same bridge has the MAC 02:74:0a:00:00:02; give another",
+        ),
+        (
+            "address = \"10.0.0.2/24\"\n[[route]]\nto = \"10.1.0.0/16\"\nvia = \"10.2.0.1\"",
+            "/t.toml:6:7: via \"10.2.0.1\": not in the net of any address of the director; name a neighbour",
+        ),
+        (
+            "address = \"10.0.0.2/24\"\n[[route]]\nto = \"10.1.0.0/16\"\nvia = \"10.0.0.2\"",
+            "/t.toml:6:7: via \"10.0.0.2\": the director itself; name another neighbour",
+        ),
+        (
+            "address = \"10.0.0.2/24\"\n[[route]]\nto = \"2001:db8::/32\"\nvia = \"10.0.0.1\"",
+            "/t.toml:6:7: via \"10.0.0.1\": not of the family of 2001:db8::/32; name a neighbour of the same",
+        ),
+        (
+            "address = \"10.0.0.2/24\"\n[[route]]\nvia = \"10.0.0.1\"",
+            "/t.toml:4:1: [[route]]: no to; name the net that it leads to, like 192.0.2.0/24",
+        ),
+    ] {
+        assert_eq!(link(lines), wanted);
+    }
+    let top = |lines: &str| said(&format!("{lines}\n{LINK}"));
+    assert_eq!(top("max_flows = 0"), "/t.toml:1:13: max_flows 0: not a size a flow table can have (1 to 2^30)");
+    let twice = "/t.toml:1:24: gateway \"10.0.0.3\": a second way to 0.0.0.0/0; name one";
+    assert_eq!(top("gateway = [\"10.0.0.1\", \"10.0.0.3\"]"), twice);
+    assert_eq!(
+        top("gateway = \"gw\""),
+        "/t.toml:1:11: gateway \"gw\": not an address, like 10.0.0.1; names are not resolved"
+    );
+}
+
+#[test]
+fn what_does_not_make_a_service_is_named_where_it_stands() {
+    let known = "rr wrr lc wlc sed nq fo ovf dh sh mh lblc lblcr twos none";
+    for (lines, wanted) in [
+        ("scheduler = \"foo\"", format!("/t.toml:6:13: scheduler \"foo\": unknown scheduler 'foo'; known are {known}")),
+        ("flags = [\"sh-port\"]", "/t.toml:6:10: flags \"sh-port\": 'sh-port' is not a flag of wlc".into()),
+        ("persistent = 0", "/t.toml:6:14: persistent 0: not a time that persistence can have (1 to 2678400 seconds)".into()),
+        ("pe = \"sip\"", "/t.toml:6:6: pe \"sip\": needs a persistent service; say for how many seconds".into()),
+        ("netmask = \"x\"", "/t.toml:6:11: netmask \"x\": not a netmask, like \"255.255.255.0\"".into()),
+        ("one_packet = true", "/t.toml:6:14: one_packet true: one-packet scheduling is only for UDP services".into()),
+        ("family = \"ipv6\"", "/t.toml:6:10: family \"ipv6\": only a service by mark has a family; other services have their address's".into()),
+        ("udp = \"10.0.0.100:80\"", "/t.toml:4:1: [[service]]: needs exactly one of tcp, udp, sctp (= \"ADDRESS:PORT\") and mark (= NUMBER)".into()),
+        ("[[service]]\ntcp = \"10.0.0.101\"", "/t.toml:7:7: tcp \"10.0.0.101\": write ADDRESS:PORT, like 10.0.0.100:80".into()),
+        ("[[service]]\ntcp = \"10.0.0.101:0\"", "/t.toml:7:7: service tcp \"10.0.0.101:0\": port 0 (any port) needs a persistent service; add --persistent (-p in rules, persistent in a file), or name a port".into()),
+        ("[[service]]\ntcp = \"224.0.0.1:80\"", "/t.toml:7:7: service tcp \"224.0.0.1:80\": 224.0.0.1 is not an address that a service can have; use a unicast address".into()),
+        ("[[service]]\ntcp = \"10.0.0.100:80\"", "/t.toml:7:7: service tcp \"10.0.0.100:80\": service tcp/10.0.0.100:80 is given twice; name it once".into()),
+        ("local_address = [\"10.0.0.3\", \"10.0.0.3\"]", "/t.toml:6:30: local_address \"10.0.0.3\": local address 10.0.0.3 is given twice; name it once".into()),
+    ] {
+        assert_eq!(service(&format!("{lines}\n")), wanted);
+    }
+}
+
+#[test]
+fn what_does_not_make_a_server_is_named_where_it_stands() {
+    let at = |address: &str, lines: &str| server(&format!("address = \"{address}\"\n{lines}\n"));
+    for (address, lines, wanted) in [
+        (
+            "10.0.0.21:8080",
+            "method = \"direct\"",
+            "/t.toml:7:11: server \"10.0.0.21:8080\": direct cannot change the port (the service's is 80); leave it out, or use nat",
+        ),
+        (
+            "10.0.0.2",
+            "method = \"nat\"",
+            "/t.toml:7:11: server \"10.0.0.2\": 10.0.0.2 is the director's own address; a real server needs another one",
+        ),
+        (
+            "10.9.0.2",
+            "method = \"nat\"",
+            "/t.toml:7:11: server \"10.9.0.2\": real server 10.9.0.2 is outside every route; add a gateway, or an address in its net",
+        ),
+        (
+            "web1",
+            "method = \"nat\"",
+            "/t.toml:7:11: address \"web1\": write ADDRESS or ADDRESS:PORT, like 10.0.0.21:8080",
+        ),
+        (
+            "10.0.0.21",
+            "",
+            "/t.toml:6:1: [[service.server]]: no method; use one of nat, direct, tunnel, gre, gue, fullnat",
+        ),
+        (
+            "10.0.0.21",
+            "method = \"natt\"",
+            "/t.toml:8:10: method \"natt\": use one of nat, direct, tunnel, gre, gue, fullnat",
+        ),
+        (
+            "10.0.0.21",
+            "method = \"nat\"\nweight = 65536",
+            "/t.toml:9:10: weight 65536: must be a number from 0 to 65535",
+        ),
+        (
+            "10.0.0.21",
+            "method = \"nat\"\nupper = 3\nlower = 4",
+            "/t.toml:10:9: lower 4: the lower threshold (4) is above the upper one (3); lower it",
+        ),
+        (
+            "10.0.0.21",
+            "method = \"nat\"\ntunnel_checksum = \"full\"",
+            "/t.toml:9:19: tunnel_checksum \"full\": a checksum is for gre and gue tunnels; leave it out",
+        ),
+        (
+            "10.0.0.21",
+            "method = \"gre\"\ntunnel_checksum = \"remote\"",
+            "/t.toml:9:19: tunnel_checksum \"remote\": the remote checksum is for gue only; use the full one",
+        ),
+        (
+            "10.0.0.21",
+            "method = \"tunnel\"\ntunnel_port = 6080",
+            "/t.toml:9:15: tunnel_port 6080: a port is for gue tunnels only; leave it out",
+        ),
+        (
+            "10.0.0.21",
+            "method = \"nat\"\n[[service.server]]\naddress = \"10.0.0.21:80\"\nmethod = \"nat\"",
+            "/t.toml:10:11: server \"10.0.0.21:80\": real server 10.0.0.21:80 is given twice; name it once",
+        ),
+        (
+            "2001:db8::21",
+            "method = \"nat\"",
+            "/t.toml:7:11: server \"2001:db8::21\": real server 2001:db8::21 is outside every route; add a gateway, or an address in its net",
+        ),
+    ] {
+        assert_eq!(at(address, lines), wanted);
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_the_order_of_the_file() {
+    let text = "gateway = 7\n[[service]]\ntcp = \"x\"\n[[service.server]]\n[[link]]\nbridge = \"br0\"\nmtu = true\n";
+    let positions: Vec<String> =
+        said(text).lines().map(|line| line.split(": ").next().unwrap_or_default().into()).collect();
+    assert_eq!(positions, ["/t.toml:1:11", "/t.toml:3:7", "/t.toml:4:1", "/t.toml:4:1", "/t.toml:7:7"]);
+}
+
+#[test]
+fn no_file_makes_the_reader_panic() {
+    let text = include_str!("../../../docs/tapvs.toml");
+    let mut rng = crate::base::Rng::seeded(5);
+    for _ in 0..3000 {
+        let mut bytes = text.as_bytes().to_vec();
+        for _ in 0..3 {
+            let at = rng.below(bytes.len() as u64) as usize;
+            bytes[at] = b"\"[]=.,#\n x0-\xc3"[rng.below(13) as usize];
+        }
+        let _ = said(&String::from_utf8_lossy(&bytes));
+    }
+}
