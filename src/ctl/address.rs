@@ -1,6 +1,6 @@
 //! Addresses as `ipvsadm` takes them: `10.0.0.1:80`, `10.0.0.1`, `[2001:db8::1]:80`, `10.0.0.1:http`.
 //!
-//! Literal addresses only; names of services come from the services database, names of hosts are never resolved.
+//! Names come from the databases of this host, `/etc/services` and `/etc/hosts`; nobody is asked over the network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,24 +10,74 @@ use crate::base::{Endpoint, Proto};
 pub(super) fn parse(text: &str, proto: Option<Proto>) -> Option<(IpAddr, Option<u16>)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (addr, port) = rest.split_once(']')?;
-        let addr: Ipv6Addr = addr.parse().ok()?;
-        return Some((IpAddr::V6(addr), Some(parse_port(port.strip_prefix(':')?, proto)?)));
+        let port = port.strip_prefix(':')?;
+        // An IPv4 address in brackets has no port, whatever follows: so ipvsadm reads it.
+        return match addr.parse::<Ipv6Addr>() {
+            Ok(addr) => Some((IpAddr::V6(addr), Some(parse_port(port, proto)?))),
+            Err(_) => Some((IpAddr::V4(host(addr)?), None)),
+        };
     }
     if let Ok(addr) = text.parse::<Ipv6Addr>() {
         return Some((IpAddr::V6(addr), None));
     }
     match text.split_once(':') {
-        Some((addr, port)) => {
-            let addr: Ipv4Addr = addr.parse().ok()?;
-            Some((IpAddr::V4(addr), Some(parse_port(port, proto)?)))
-        }
-        None => Some((IpAddr::V4(text.parse().ok()?), None)),
+        Some((addr, port)) => Some((IpAddr::V4(host(addr)?), Some(parse_port(port, proto)?))),
+        // A number alone would be a port, and a port alone is no address.
+        None if number(text).is_some() => None,
+        None => Some((IpAddr::V4(host(text)?), None)),
     }
 }
 
+/// An IPv4 address, or the name of one in the hosts database.
+fn host(text: &str) -> Option<Ipv4Addr> {
+    ipv4(text).or_else(|| host_address(&std::fs::read_to_string("/etc/hosts").ok()?, text))
+}
+
+fn host_address(database: &str, name: &str) -> Option<Ipv4Addr> {
+    database.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let addr = words.next()?.parse().ok()?;
+        words.any(|word| word == name).then_some(addr)
+    })
+}
+
+/// The digits of a number as `strtol` reads it: blanks and a plus sign may stand before them.
+pub(super) fn number(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
+}
+
+/// An IPv4 address as `inet_aton` reads it: one to four numbers, decimal, octal (`0`) or hexadecimal (`0x`), the last
+/// one filling what is left; blanks and anything after them are passed over.
+pub(super) fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    let text = text.split(|c: char| c.is_ascii_whitespace()).next()?;
+    let parts = text.split('.').map(aton_number).collect::<Option<Vec<u32>>>()?;
+    let (last, bytes) = parts.split_last()?;
+    if bytes.len() > 3 || bytes.iter().any(|byte| *byte > 255) {
+        return None;
+    }
+    let room = 32 - 8 * bytes.len() as u32;
+    if u64::from(*last) >> room != 0 {
+        return None;
+    }
+    let high = bytes.iter().enumerate().map(|(index, byte)| byte << (24 - 8 * index));
+    Some(Ipv4Addr::from(high.fold(*last, |addr, byte| addr | byte)))
+}
+
+fn aton_number(text: &str) -> Option<u32> {
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (&text[2..], 16),
+        [b'0', _, ..] => (&text[1..], 8),
+        _ => (text, 10),
+    };
+    // `from_str_radix` would take a sign.
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, radix).ok())?
+}
+
 fn parse_port(text: &str, proto: Option<Proto>) -> Option<u16> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok();
+    if let Some(digits) = number(text) {
+        return digits.parse().ok();
     }
     let name = match proto? {
         Proto::TCP => "tcp",
@@ -64,10 +114,39 @@ mod tests {
         assert_eq!(read("[2001:db8::1]:80"), Some(("2001:db8::1".into(), Some(80))));
         assert_eq!(read("2001:db8::1"), Some(("2001:db8::1".into(), None)));
         for bad in
-            ["300.1.2.3:80", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "[2001:db8::1]", "[2001:db8::1", "5", "x:1"]
+            ["300.1.2.3:80", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "[2001:db8::1]", "[2001:db8::1", "x:1"]
         {
             assert_eq!(read(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_ipv4_address_is_read_as_inet_aton_reads_it() {
+        for (text, addr) in [
+            ("5", "0.0.0.5"),
+            ("1.2", "1.0.0.2"),
+            ("1.2.3", "1.2.0.3"),
+            ("0x7f.1", "127.0.0.1"),
+            ("010.1.1.1", "8.1.1.1"),
+            ("4294967295", "255.255.255.255"),
+            ("1.2.3.4 x", "1.2.3.4"),
+            ("0", "0.0.0.0"),
+        ] {
+            assert_eq!(ipv4(text).map(|addr| addr.to_string()).as_deref(), Some(addr), "{text}");
+        }
+        for bad in ["", " 1.2.3.4", "4294967296", "256.1", "1.2.3.256", "1..2", "1.2.3.", "1.2.3.4.5", "08", "+1", "0x"]
+        {
+            assert_eq!(ipv4(bad), None, "{bad}");
+        }
+        assert_eq!(parse("[1.2.3.4]:80", None), Some((IpAddr::V4([1, 2, 3, 4].into()), None)));
+    }
+
+    #[test]
+    fn a_host_has_names() {
+        let database = "::1 localhost\n127.0.0.1 localhost lo # here\n";
+        assert_eq!(host_address(database, "lo"), Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(host_address(database, "here"), None);
+        assert_eq!(parse("5", None), None);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! In ipvsadm's order of checks, with its messages. Never asks the director anything.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use super::options::{Opt, Verb, Word, Words, cut};
+use super::allowed::{ALL_CHECKED, options_of};
+use super::options::{Given, Opt, Verb, Word, Words};
 use super::{CliError, address};
 use crate::base::{Endpoint, Family, Proto};
 use crate::sched::{self, Flags};
@@ -48,7 +49,7 @@ const LONGEST_PERSISTENCE: u64 = 31 * 24 * 3600;
 
 /// What was said so far.
 #[derive(Default)]
-struct Given {
+struct Said {
     seen: Vec<Opt>,
     family: Option<Family>,
     proto: Option<Proto>,
@@ -74,29 +75,41 @@ pub fn parse(args: &[String]) -> Result<Invocation, CliError> {
     if args.is_empty() {
         return Ok(Invocation::List(Listing::default()));
     }
-    let words = cut(args)?;
-    let Some(&(Word::Verb(verb), _)) = words.options.first() else {
-        return Err(CliError { text: String::new(), status: 255, hints: true });
+    let mut words = Words::new(args);
+    let (verb, role) = match words.next().transpose()? {
+        Some(Given { word: Word::Verb(verb), value, .. }) => (verb, value.unwrap_or_default()),
+        Some(_) | None => return Err(CliError::hint()),
     };
-    let mut given = Given::default();
-    for (word, value) in &words.options[1..] {
-        given.take(*word, value.as_deref().unwrap_or_default(), value.is_some(), verb)?;
-    }
-    let rest = words.rest.len();
     match verb {
-        Verb::Set => return set_timeouts(&words),
-        _ if rest > 0 => return Err(CliError::usage(format!("unexpected argument {}", words.rest[0]))),
-        _ => given.check(verb)?,
+        Verb::Help => return Ok(Invocation::Help),
+        Verb::Version => return Ok(Invocation::Version),
+        Verb::StartDaemon | Verb::StopDaemon => check_role(verb, &role)?,
+        _ => {}
     }
-    given.finish(verb, &words)
+    let mut said = Said::default();
+    for given in words.by_ref() {
+        said.take(given?, verb)?;
+    }
+    let timeouts = if verb == Verb::Set { Some(set_timeouts(&mut words.rest)?) } else { None };
+    if let Some(extra) = words.rest.first() {
+        return Err(CliError::usage(format!("unexpected argument {extra}")));
+    }
+    said.check(verb)?;
+    match timeouts {
+        Some(timeouts) => Ok(Invocation::Change(timeouts)),
+        None => said.finish(verb),
+    }
 }
 
-fn set_timeouts(words: &Words) -> Result<Invocation, CliError> {
-    let [tcp, tcp_fin, udp] = words.rest.as_slice() else {
+/// Takes the three values of `--set` from what is no option.
+fn set_timeouts(rest: &mut Vec<String>) -> Result<Command, CliError> {
+    let [tcp, tcp_fin, udp, ..] = rest.as_slice() else {
         return Err(CliError::usage("--set option requires 3 timeout values"));
     };
     let seconds = |text: &String| timeout(text, 0);
-    Ok(Invocation::Change(Command::SetTimeouts { tcp: seconds(tcp)?, tcp_fin: seconds(tcp_fin)?, udp: seconds(udp)? }))
+    let command = Command::SetTimeouts { tcp: seconds(tcp)?, tcp_fin: seconds(tcp_fin)?, udp: seconds(udp)? };
+    rest.drain(..3);
+    Ok(command)
 }
 
 fn timeout(text: &str, least: u64) -> Result<u32, CliError> {
@@ -104,13 +117,21 @@ fn timeout(text: &str, least: u64) -> Result<u32, CliError> {
     number(text, least, LONGEST_PERSISTENCE).ok_or_else(bad)
 }
 
+/// A decimal number as `strtol` reads it, within bounds.
 fn number(text: &str, least: u64, most: u64) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let value: u64 = digits.then(|| text.parse().ok())??;
+    let value: u64 = address::number(text)?.parse().ok()?;
     (least..=most).contains(&value).then_some(value as u32)
 }
 
-impl Given {
+/// The number that a text begins with, as `atoi` reads it; 0 if there is none.
+fn leading_number(text: &str) -> u32 {
+    let text = text.trim_start();
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let end = digits.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().unwrap_or(0)
+}
+
+impl Said {
     fn note(&mut self, opt: Opt) -> Result<(), CliError> {
         if self.seen.contains(&opt) {
             return Err(CliError::usage(format!("multiple '{}' options specified", opt.name())));
@@ -119,9 +140,11 @@ impl Given {
         Ok(())
     }
 
-    fn take(&mut self, word: Word, value: &str, has_value: bool, verb: Verb) -> Result<(), CliError> {
-        match word {
-            Word::Verb(other) => Err(CliError::usage(format!("invalid option `-{}'", letter(other)))),
+    fn take(&mut self, given: Given, verb: Verb) -> Result<(), CliError> {
+        let has_value = given.value.is_some();
+        let value = given.value.as_deref().unwrap_or_default();
+        match given.word {
+            Word::Verb(_) => Err(CliError::usage(format!("invalid option `{}'", given.arg))),
             Word::Sort => Ok(()),
             Word::Service(proto) => self.take_service(proto, value),
             Word::Mark => {
@@ -132,10 +155,10 @@ impl Given {
             }
             Word::Ipv6 if self.mark.is_none() => Err(CliError::usage("-6 used before -f\n")),
             Word::Ipv6 => {
-                self.family = Some(Family::V6);
+                (self.family, self.netmask) = (Some(Family::V6), None);
                 Ok(())
             }
-            Word::Direct | Word::Tunnel | Word::Nat | Word::FullNat => self.take_method(word),
+            Word::Direct | Word::Tunnel | Word::Nat | Word::FullNat => self.take_method(given.word),
             Word::FlagsOrFullNat if matches!(verb, Verb::AddServer | Verb::EditServer) => {
                 self.take_method(Word::FullNat)
             }
@@ -163,6 +186,10 @@ impl Given {
         let (addr, port) = address::parse(value, Some(proto)).ok_or_else(bad)?;
         (self.proto, self.family) = (Some(proto), Some(Family::of(addr)));
         self.vip = Some(Endpoint::new(addr, port.unwrap_or(0)));
+        if self.family == Some(Family::V6) {
+            // A mask that was given before the family was known is forgotten, as ipvsadm does.
+            self.netmask = None;
+        }
         Ok(())
     }
 
@@ -194,7 +221,8 @@ impl Given {
             Opt::McastPort if number(value, 1, 65_535).is_none() => return Err(illegal("mcast-port")),
             Opt::McastTtl if number(value, 1, 255).is_none() => return Err(illegal("mcast-ttl")),
             Opt::McastGroup if !value.parse::<IpAddr>().is_ok_and(|addr| addr.is_multicast()) => {
-                return Err(illegal("mcast-group"));
+                let family = if value.contains(':') { "IPv6" } else { "IPv4" };
+                return Err(CliError::usage(format!("invalid {family} mcast-group `{value}'")));
             }
             _ => {}
         }
@@ -203,18 +231,25 @@ impl Given {
 
     fn netmask_of(&self, value: &str) -> Result<u32, CliError> {
         if self.family == Some(Family::V6) {
-            return number(value, 1, 128).ok_or_else(|| CliError::usage("illegal ipv6 netmask specified"));
+            let length = leading_number(value);
+            let bad = || CliError::usage("illegal ipv6 netmask specified");
+            return (1..=128).contains(&length).then_some(length).ok_or_else(bad);
         }
-        let mask = value.parse::<Ipv4Addr>().map(u32::from);
-        mask.map_err(|_| CliError::usage("illegal netmask specified"))
+        let bad = || CliError::usage("illegal virtual server persistent mask specified");
+        address::ipv4(value).map(u32::from).ok_or_else(bad)
     }
 
     /// Every option is either needed, allowed or illegal with a command; told in ipvsadm's order.
     fn check(&self, verb: Verb) -> Result<(), CliError> {
+        self.flags()?;
         let (needed, allowed) = options_of(verb);
         for opt in ALL_CHECKED {
             let has = self.seen.contains(opt);
             if !has && needed.contains(opt) {
+                if matches!(verb, Verb::AddLocal | Verb::DeleteLocal) {
+                    // Without what they are for, these are no options, as in an ipvsadm that does not know them.
+                    return Err(CliError::hint());
+                }
                 let text = format!("You need to supply the '{}' option for the '{}' command", opt.name(), verb.name());
                 return Err(CliError::usage(text));
             }
@@ -234,7 +269,7 @@ impl Given {
         }
     }
 
-    fn finish(self, verb: Verb, words: &Words) -> Result<Invocation, CliError> {
+    fn finish(self, verb: Verb) -> Result<Invocation, CliError> {
         // `check` has seen to it that what a command needs is there.
         let missing = || CliError::usage(format!("incomplete '{}' command", verb.name()));
         let key = || self.key().ok_or_else(missing);
@@ -259,11 +294,16 @@ impl Given {
             Verb::ListLocals => return Ok(Invocation::ListLocals(self.key())),
             Verb::Save => return Ok(Invocation::Save),
             Verb::Restore => return Ok(Invocation::Restore),
-            Verb::StartDaemon | Verb::StopDaemon => return sync_daemon(verb, words),
-            Verb::Help => return Ok(Invocation::Help),
-            Verb::Version => return Ok(Invocation::Version),
-            Verb::Set => return set_timeouts(words),
+            Verb::StartDaemon | Verb::StopDaemon => return Ok(Invocation::SyncDaemon),
+            // `parse` has answered these.
+            Verb::Help | Verb::Version | Verb::Set => return Err(missing()),
         }))
+    }
+
+    /// The flags of the scheduler that was named, or of the default one.
+    fn flags(&self) -> Result<Flags, CliError> {
+        let scheduler = self.scheduler.as_deref().unwrap_or("wlc");
+        flags_of(scheduler, self.flags.as_deref().unwrap_or_default())
     }
 
     fn service_options(&self) -> Result<ServiceOptions, CliError> {
@@ -277,7 +317,7 @@ impl Given {
         if self.vip.is_some_and(|vip| vip.port == 0) && self.persistence.is_none() {
             return Err(CliError::usage("Zero port specified for non-persistent service"));
         }
-        let flags = flags_of(&scheduler, self.flags.as_deref().unwrap_or_default())?;
+        let flags = self.flags()?;
         let engine = self.engine.clone();
         let persistence = self.persistence.map(|timeout| Persistence { timeout, engine });
         let netmask = self.netmask.unwrap_or(defaults.netmask);
@@ -295,22 +335,21 @@ impl Given {
         let Some(mut real) = self.real_endpoint() else {
             return Err(CliError::usage("illegal real server address[:port] specified"));
         };
+        let family = self.family.unwrap_or(Family::V4);
+        if Family::of(real.addr) != family && self.method != Some(Word::Tunnel) {
+            return Err(CliError::usage("Different address family is allowed only for tunneling servers"));
+        }
         let method = self.method()?;
         if let (Some(vip), Method::Direct | Method::Tunnel(_)) = (self.vip, method) {
             real.port = vip.port;
-        }
-        let family = self.family.unwrap_or(Family::V4);
-        if Family::of(real.addr) != family && !matches!(method, Method::Tunnel(_)) {
-            return Err(CliError::usage("Different address family is allowed only for tunneling servers"));
         }
         let (upper, lower) = (self.upper, self.lower);
         Ok((real, DestOptions { method, weight: self.weight.unwrap_or(1), upper, lower }))
     }
 
     fn method(&self) -> Result<Method, CliError> {
-        let tunnel = self.tunnel()?;
         match self.method {
-            Some(Word::Tunnel) => Ok(Method::Tunnel(tunnel)),
+            Some(Word::Tunnel) => self.tunnel().map(Method::Tunnel),
             _ if self.seen.iter().any(|opt| TUNNEL_OPTIONS.contains(opt)) => {
                 Err(CliError::usage("Tunnel options conflict with forward method"))
             }
@@ -363,6 +402,12 @@ impl Given {
             let text = format!("The option '{second}' conflicts with the '{first}' option in the 'list' command");
             return Err(CliError::usage(text));
         }
+        let any = |opts: &[Opt]| opts.iter().any(|opt| self.seen.contains(opt));
+        let figures = any(&[Opt::Stats, Opt::Rate, Opt::Thresholds]);
+        let no_services = any(&[Opt::Timeout, Opt::Daemon]);
+        if (figures && (no_services || any(&[Opt::Connection]))) || (no_services && any(&[Opt::PersistentConn])) {
+            return Err(CliError::usage("options conflicts in the list command"));
+        }
         self.seen.sort();
         Ok(Listing { service: self.key(), options: self.seen })
     }
@@ -371,10 +416,9 @@ impl Given {
 const TUNNEL_OPTIONS: [Opt; 5] =
     [Opt::TunnelType, Opt::TunnelPort, Opt::TunnelNoChecksum, Opt::TunnelChecksum, Opt::TunnelRemoteChecksum];
 
-fn sync_daemon(verb: Verb, words: &Words) -> Result<Invocation, CliError> {
-    let role = words.options.first().and_then(|(_, value)| value.as_deref()).unwrap_or_default();
+fn check_role(verb: Verb, role: &str) -> Result<(), CliError> {
     if role == "master" || role == "backup" {
-        return Ok(Invocation::SyncDaemon);
+        return Ok(());
     }
     let what = if verb == Verb::StartDaemon { "start-daemon parameter" } else { "start_daemon" };
     Err(CliError::usage(format!("illegal {what} specified")))
@@ -388,112 +432,69 @@ fn flags_of(scheduler: &str, text: &str) -> Result<Flags, CliError> {
     })
 }
 
-fn letter(verb: Verb) -> char {
-    match verb {
-        Verb::AddService => 'A',
-        Verb::EditService => 'E',
-        Verb::DeleteService => 'D',
-        Verb::Flush => 'C',
-        Verb::List => 'L',
-        Verb::AddServer => 'a',
-        Verb::DeleteServer => 'd',
-        Verb::EditServer => 'e',
-        Verb::Restore => 'R',
-        Verb::Save => 'S',
-        Verb::Zero => 'Z',
-        Verb::AddLocal => 'P',
-        Verb::DeleteLocal => 'Q',
-        Verb::ListLocals => 'G',
-        Verb::Help => 'h',
-        Verb::Version => 'v',
-        Verb::Set | Verb::StartDaemon | Verb::StopDaemon => '-',
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-const ALL_CHECKED: &[Opt] = &[
-    Opt::Numeric,
-    Opt::Connection,
-    Opt::ServiceAddress,
-    Opt::Scheduler,
-    Opt::Persistent,
-    Opt::Netmask,
-    Opt::RealServer,
-    Opt::Forwarding,
-    Opt::Weight,
-    Opt::UpperThreshold,
-    Opt::LowerThreshold,
-    Opt::McastInterface,
-    Opt::Timeout,
-    Opt::Daemon,
-    Opt::Stats,
-    Opt::Rate,
-    Opt::Thresholds,
-    Opt::PersistentConn,
-    Opt::NoSort,
-    Opt::SyncId,
-    Opt::Exact,
-    Opt::OnePacket,
-    Opt::Engine,
-    Opt::SchedFlags,
-    Opt::TunnelInfo,
-    Opt::TunnelType,
-    Opt::TunnelPort,
-    Opt::TunnelNoChecksum,
-    Opt::TunnelChecksum,
-    Opt::TunnelRemoteChecksum,
-    Opt::SyncMaxlen,
-    Opt::McastGroup,
-    Opt::McastPort,
-    Opt::McastTtl,
-    Opt::LocalAddress,
-];
-
-/// Options that a command needs, and those that it takes besides.
-fn options_of(verb: Verb) -> (&'static [Opt], &'static [Opt]) {
-    use Opt::*;
-    match verb {
-        Verb::AddService | Verb::EditService => {
-            (&[ServiceAddress], &[Scheduler, Persistent, Netmask, OnePacket, Engine, SchedFlags])
+    fn said(line: &str) -> (u8, String) {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        match parse(&words) {
+            Ok(_) => (0, String::new()),
+            Err(error) => (error.status, error.text),
         }
-        Verb::DeleteService => (&[ServiceAddress], &[]),
-        Verb::AddServer | Verb::EditServer => (
-            &[ServiceAddress, RealServer],
-            &[
-                Forwarding,
-                Weight,
-                UpperThreshold,
-                LowerThreshold,
-                TunnelType,
-                TunnelPort,
-                TunnelNoChecksum,
-                TunnelChecksum,
-                TunnelRemoteChecksum,
-            ],
-        ),
-        Verb::DeleteServer => (&[ServiceAddress, RealServer], &[]),
-        Verb::List => (
-            &[],
-            &[
-                Numeric,
-                Connection,
-                ServiceAddress,
-                Timeout,
-                Daemon,
-                Stats,
-                Rate,
-                Thresholds,
-                PersistentConn,
-                NoSort,
-                Exact,
-                TunnelInfo,
-            ],
-        ),
-        Verb::Save => (&[], &[Numeric]),
-        Verb::Zero => (&[], &[ServiceAddress]),
-        Verb::StartDaemon => (&[], &[McastInterface, SyncId, SyncMaxlen, McastGroup, McastPort, McastTtl]),
-        Verb::StopDaemon => (&[], &[SyncId]),
-        Verb::AddLocal | Verb::DeleteLocal => (&[ServiceAddress, LocalAddress], &[]),
-        Verb::ListLocals => (&[], &[ServiceAddress, Numeric]),
-        Verb::Flush | Verb::Restore | Verb::Set | Verb::Help | Verb::Version => (&[], &[]),
+    }
+
+    /// As ipvsadm 1.31 answered.
+    #[test]
+    fn what_is_wrong_is_said_as_ipvsadm_says_it() {
+        for (line, status, text) in [
+            ("-x", 255, ""),
+            ("--list=5", 255, ""),
+            ("-t 1.1.1.1:80 -A", 255, ""),
+            ("-Q", 255, ""),
+            ("-v -x", 0, ""),
+            ("-L -v", 2, "invalid option `-v'"),
+            ("-LnZ", 2, "invalid option `-LnZ'"),
+            ("-L --clear", 2, "invalid option `--clear'"),
+            ("-A --start-daemon=master", 2, "invalid option `--start-daemon=master'"),
+            ("-Ln5", 255, "-Ln5: unknown option"),
+            ("-Lx", 255, "-Lx: missing argument"),
+            ("-L --numeric=5", 255, "--numeric=5: option does not take an argument"),
+            ("-A -t 1.1.1.1:80 -s sh -b", 255, "-b: missing argument"),
+            ("-A -M abc --nonsense", 2, "illegal virtual server persistent mask specified"),
+            ("-A -t 1.1.1.1:80 -p -M 64", 0, ""),
+            ("-A -M 64 -t [fd00::1]:80 -p", 0, ""),
+            ("-A -t [fd00::1]:80 -p -M 80x", 0, ""),
+            ("-A -t [fd00::1]:80 -p -M 129", 2, "illegal ipv6 netmask specified"),
+            ("-A -t 1.1.1.1:80 -p +1", 0, ""),
+            ("-A -b sh-port", 2, "incompatible scheduler flag `sh-port'"),
+            ("-D -t 1.1.1.1:80 -b sh-port", 2, "incompatible scheduler flag `sh-port'"),
+            ("-A -t 1.1.1.1:80 -b sh-port extra", 2, "unexpected argument extra"),
+            ("--set 5 6", 2, "--set option requires 3 timeout values"),
+            ("--set 5 6 7 8", 2, "unexpected argument 8"),
+            ("--set -n 5 6 7", 2, "Illegal 'numeric' option with the 'set' command"),
+            ("-a -t 1.1.1.1:80 -r 2.2.2.2 -m --tun-port 5", 2, "Tunnel options conflict with forward method"),
+            ("-a -t 1.1.1.1:80 -r 2.2.2.2 --tun-type gue", 2, "Tunnel options conflict with forward method"),
+            (
+                "-a -f 8 -6 -r 2.2.2.2:80 -g --tun-port 5",
+                2,
+                "Different address family is allowed only for tunneling servers",
+            ),
+            ("-L -c --stats", 2, "options conflicts in the list command"),
+            ("-L --timeout --persistent-conn", 2, "options conflicts in the list command"),
+            ("-L -c --persistent-conn", 0, ""),
+            ("-L --syncid 1", 0, ""),
+            ("--start-daemon master --mcast-group 1.1.1.1", 2, "invalid IPv4 mcast-group `1.1.1.1'"),
+            ("--start-daemon master --mcast-group fe80::1", 2, "invalid IPv6 mcast-group `fe80::1'"),
+        ] {
+            assert_eq!(said(line), (status, text.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mask_given_before_the_family_is_known_is_forgotten() {
+        let words = ["-A", "-M", "255.255.0.0", "-p", "-t", "[fd00::1]:80"].map(str::to_owned);
+        let Ok(Invocation::Change(Command::AddService(_, options))) = parse(&words) else { panic!("refused") };
+        assert_eq!(options.netmask, 128);
     }
 }

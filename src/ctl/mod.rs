@@ -3,6 +3,7 @@
 //! Pure: no sockets, no devices. Errors carry ipvsadm's words and exit status.
 
 mod address;
+mod allowed;
 mod grammar;
 mod options;
 mod save;
@@ -12,7 +13,6 @@ pub use options::Verb;
 pub use save::{dest_line, service_line};
 
 use crate::service::command::Command;
-use options::Words;
 
 /// A command line that is refused before anything was asked of the director.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,10 +30,9 @@ impl CliError {
         CliError { text: text.into(), status: 2, hints: false }
     }
 
-    /// The option parser's own errors; before there is a command ipvsadm only points to its help.
-    fn parser(text: &str, words: &Words) -> CliError {
-        let hints = words.options.is_empty();
-        CliError { text: if hints { String::new() } else { text.to_owned() }, status: 255, hints }
+    /// Before there is a command ipvsadm only points to its help.
+    fn hint() -> CliError {
+        CliError { text: String::new(), status: 255, hints: true }
     }
 }
 
