@@ -2,7 +2,7 @@
 //!
 //! Values only.
 
-use crate::sched;
+use crate::sched::{self, Overhead};
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -48,6 +48,7 @@ impl Settings {
     pub const NAMES: &'static [&'static str] = &[
         "am_droprate",
         "amemthresh",
+        "conn_overhead",
         "conn_reuse_mode",
         "drop_entry",
         "drop_packet",
@@ -56,6 +57,7 @@ impl Settings {
         "expire_reset",
         "lblc_expiration",
         "lblcr_expiration",
+        "mh_table_size",
         "pmtu_disc",
         "secure_tcp",
         "sloppy_sctp",
@@ -79,6 +81,11 @@ impl Settings {
             "expire_quiescent_template" => self.expire_quiescent_template.into(),
             "lblc_expiration" => self.sched.lblc_expiration,
             "lblcr_expiration" => self.sched.lblcr_expiration,
+            "mh_table_size" => self.sched.mh_table_size.into(),
+            "conn_overhead" => match self.sched.overhead {
+                Overhead::Classic => 256,
+                Overhead::Current => 257,
+            },
             _ => return None,
         })
     }
@@ -106,7 +113,20 @@ impl Settings {
             "expire_quiescent_template" => self.expire_quiescent_template = number != 0,
             "lblc_expiration" => self.sched.lblc_expiration = number,
             "lblcr_expiration" => self.sched.lblcr_expiration = number,
-            _ => return Err(format!("'{name}' is not a setting")),
+            "mh_table_size" => {
+                let size = sched::MH_TABLE_SIZES.iter().find(|size| u64::from(**size) == number);
+                self.sched.mh_table_size = *size.ok_or_else(|| {
+                    format!("{name}: {number} is not one of the kernel's primes {:?}", sched::MH_TABLE_SIZES)
+                })?;
+            }
+            "conn_overhead" => {
+                self.sched.overhead = match number {
+                    256 => Overhead::Classic,
+                    257 => Overhead::Current,
+                    _ => return Err(format!("{name}: {number} is not 256 (older kernels) or 257 (newer ones)")),
+                };
+            }
+            _ => return Err(format!("'{name}' is not a setting; known are {}", Settings::NAMES.join(" "))),
         }
         Ok(())
     }
@@ -144,12 +164,18 @@ mod tests {
         for name in Settings::NAMES {
             let mut settings = Settings::default();
             let before = settings.get(name).unwrap();
-            let other = u64::from(before == 0);
+            let other = match *name {
+                "mh_table_size" => 65_521,
+                "conn_overhead" => 257,
+                _ => u64::from(before == 0),
+            };
             settings.set(name, &other.to_string()).unwrap();
             assert_eq!(settings.get(name), Some(other), "{name}");
             let changed = Settings::NAMES.iter().filter(|name| settings.get(name) != Settings::default().get(name));
             assert_eq!(changed.collect::<Vec<_>>(), [name]);
         }
-        assert!(Settings::default().set("x", "1").is_err());
+        for (name, value) in [("x", "1"), ("mh_table_size", "4096"), ("conn_overhead", "255"), ("drop_entry", "4")] {
+            assert!(Settings::default().set(name, value).is_err(), "{name}");
+        }
     }
 }

@@ -232,7 +232,10 @@ mod tests {
                 "--gateway 10.1.0.1: not in the net of any address of the director; name a neighbour",
             ),
             ("--ops", "--ops: one-packet scheduling is only for UDP services"),
-            ("--sysctl x=1", "--sysctl x=1: 'x' is not a setting"),
+            (
+                "--sysctl drop_entry=4",
+                "--sysctl drop_entry=4: drop_entry: 4 is not a mode (0 off, 1 automatic, 3 always)",
+            ),
         ] {
             assert_eq!(refused(&format!("{flags} {more}")), wanted);
         }
