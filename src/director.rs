@@ -261,6 +261,7 @@ impl Director {
         self.assure(id, event);
     }
 
+    #[inline(always)]
     fn ends(&self, id: ConnId) -> Ends {
         let conn = self.conns.get(id);
         let client = conn.client();

@@ -3,7 +3,12 @@
 //! They are configured, so there are few; they are never forgotten, so an index stays true.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::base::Mixing;
+
+/// The upper 96 bits of `::ffff:a.b.c.d`.
+const MAPPED: u128 = 0xffff;
 
 /// An interned address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -13,7 +18,7 @@ pub struct AddrId(pub u16);
 #[derive(Default)]
 pub(super) struct Addresses {
     list: Vec<[u8; 16]>,
-    known: HashMap<IpAddr, AddrId>,
+    known: HashMap<IpAddr, AddrId, Mixing>,
 }
 
 impl Addresses {
@@ -36,16 +41,26 @@ impl Addresses {
 }
 
 /// Both families in 16 bytes: IPv4 as `::ffff:a.b.c.d`, which no IPv6 packet may carry (it is dropped as martian).
-#[inline]
+#[inline(always)]
 pub(super) fn pack(addr: IpAddr) -> [u8; 16] {
     match addr {
-        IpAddr::V4(addr) => addr.to_ipv6_mapped().octets(),
+        IpAddr::V4(addr) => (MAPPED << 32 | u128::from(addr.to_bits())).to_be_bytes(),
         IpAddr::V6(addr) => addr.octets(),
     }
 }
 
+/// The IPv4 address in a packed form, if it is one.
+#[inline(always)]
+pub(super) fn ipv4_bits(packed: &[u8; 16]) -> Option<u32> {
+    let bits = u128::from_be_bytes(*packed);
+    (bits >> 32 == MAPPED).then_some(bits as u32)
+}
+
 /// The address behind its packed form.
-#[inline]
+#[inline(always)]
 pub(super) fn unpack(packed: &[u8; 16]) -> IpAddr {
-    IpAddr::from(*packed).to_canonical()
+    match ipv4_bits(packed) {
+        Some(addr) => IpAddr::V4(Ipv4Addr::from_bits(addr)),
+        None => IpAddr::V6(Ipv6Addr::from(*packed)),
+    }
 }

@@ -375,7 +375,7 @@ impl Key {
         Key { kind: key.kind | flag::TEMPLATE, ..key }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(proto: Proto, src: Endpoint, dst: Endpoint) -> Key {
         Key {
             src: pack(src.addr),

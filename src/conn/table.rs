@@ -2,15 +2,15 @@
 //!
 //! Everything is reserved at the start; a full table refuses. The index is keyed (SipHash): clients choose keys.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use hashbrown::HashTable;
 
-use super::addresses::{AddrId, Addresses};
+use super::addresses::{AddrId, Addresses, ipv4_bits};
 use super::record::{Conn, Key, NIL, NewConn, address, flag};
 use super::wheel::{Wheel, moment_of, tick_at};
-use crate::base::{ConnId, Endpoint, Instant, Proto, Tuple};
+use crate::base::{ConnId, Endpoint, Instant, Proto, Tuple, siphash13};
 use std::net::IpAddr;
 
 /// How long a conn stays beyond its time when it controls others.
@@ -34,7 +34,8 @@ pub struct ConnTable {
     records: Vec<Conn>,
     free: u32,
     index: HashTable<u32>,
-    hasher: RandomState,
+    /// Of the index; nobody outside knows it.
+    secret: [u64; 2],
     wheel: Wheel,
     addresses: Addresses,
     max: usize,
@@ -46,13 +47,13 @@ pub struct ConnTable {
 }
 
 impl ConnTable {
-    /// Room for `max` conns, reserved now.
+    /// Room for `max` conns, reserved now; `hasher` brings the key of the index.
     pub fn new(max: usize, hasher: RandomState) -> ConnTable {
         ConnTable {
             records: Vec::with_capacity(max),
             free: NIL,
             index: HashTable::with_capacity(max * 2),
-            hasher,
+            secret: [hasher.hash_one(0), hasher.hash_one(1)],
             wheel: Wheel::new(),
             addresses: Addresses::default(),
             max,
@@ -142,7 +143,7 @@ impl ConnTable {
         (side == Side::Request && one_way).then_some((id, Side::Reply))
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, key: &Key) -> Option<(ConnId, Side)> {
         let entry = self.index.find(self.hash(key), |entry| self.matches(*entry, key))?;
         Some((ConnId(entry >> 1), if entry & 1 == 0 { Side::Request } else { Side::Reply }))
@@ -157,9 +158,9 @@ impl ConnTable {
         conn.is_reply(key, self.addresses.packed(conn.real()), self.addresses.packed(conn.local_id()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn hash(&self, key: &Key) -> u64 {
-        hash(&self.hasher, key)
+        hash(self.secret, key)
     }
 
     /// Adds a conn with a deadline. A newer conn with the same reply key hides the older one's replies.
@@ -224,10 +225,10 @@ impl ConnTable {
     }
 
     fn index_entry(&mut self, key: &Key, entry: u32) {
-        let (records, addresses, hasher) = (&self.records, &self.addresses, &self.hasher);
+        let (records, addresses, secret) = (&self.records, &self.addresses, self.secret);
         // Never called while there is room, and there is: the hasher of a rehash that tombstones may force.
-        self.index.insert_unique(hash(hasher, key), entry, |entry| {
-            hash(hasher, &key_of(&records[(entry >> 1) as usize], entry & 1, addresses))
+        self.index.insert_unique(hash(secret, key), entry, |entry| {
+            hash(secret, &key_of(&records[(entry >> 1) as usize], entry & 1, addresses))
         });
     }
 
@@ -400,11 +401,13 @@ fn key_of(conn: &Conn, side: u32, addresses: &Addresses) -> Key {
     conn.reply_key(addresses.packed(conn.real()), addresses.packed(conn.local_id()))
 }
 
-#[inline]
-fn hash(hasher: &RandomState, key: &Key) -> u64 {
-    let mut state = hasher.build_hasher();
-    state.write(&key.src);
-    state.write(&key.dst);
-    state.write_u64(u64::from(key.src_port) << 32 | u64::from(key.dst_port) << 16 | u64::from(key.kind));
-    state.finish()
+#[inline(always)]
+fn hash(secret: [u64; 2], key: &Key) -> u64 {
+    let rest = u64::from(key.src_port) << 32 | u64::from(key.dst_port) << 16 | u64::from(key.kind);
+    // Lengths in bytes: 2 * 4 + 6 and 2 * 16 + 6. No IPv6 message is an IPv4 one: that is what they are for.
+    if let (Some(src), Some(dst)) = (ipv4_bits(&key.src), ipv4_bits(&key.dst)) {
+        return siphash13(secret, [u64::from(src) << 32 | u64::from(dst), 14 << 56 | rest]);
+    }
+    let (src, dst) = (u128::from_ne_bytes(key.src), u128::from_ne_bytes(key.dst));
+    siphash13(secret, [(src >> 64) as u64, src as u64, (dst >> 64) as u64, dst as u64, 38 << 56 | rest])
 }

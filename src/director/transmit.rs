@@ -22,6 +22,7 @@ fn least_mtu(outer: Family) -> u16 {
 
 impl Director {
     /// Sends a request (or an error about a reply) to the real server by the conn's method.
+    #[inline]
     pub(super) fn serve(
         &mut self,
         ends: &Ends,
@@ -36,6 +37,7 @@ impl Director {
     }
 
     /// Sends what is already rewritten to a real server, wrapped if it is behind a tunnel.
+    #[inline]
     pub(super) fn by_method(
         &mut self,
         ends: &Ends,
@@ -52,6 +54,7 @@ impl Director {
     }
 
     /// The way to a real server for a packet that may go there; its TTL is one less afterwards.
+    #[inline(always)]
     pub(super) fn route_to_server(
         &mut self,
         ends: &Ends,
@@ -106,6 +109,7 @@ impl Director {
         Ok(route)
     }
 
+    #[inline]
     fn spend_ttl(
         &mut self,
         buf: &mut PacketBuf,
@@ -135,6 +139,7 @@ impl Director {
     }
 
     /// Writes a finished packet, cut where it is too large for the link (it may be: the size was judged before).
+    #[inline]
     pub(super) fn transmit(
         &mut self,
         buf: &mut PacketBuf,

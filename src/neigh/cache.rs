@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::base::{Instant, LinkId, Mac};
+use crate::base::{Instant, LinkId, Mac, Mixing};
 
 /// Neighbours remembered at most.
 pub const MAX_NEIGHBOURS: usize = 1024;
@@ -71,7 +71,8 @@ struct Entry {
 /// The cache.
 #[derive(Default)]
 pub struct Neighbours {
-    entries: HashMap<(LinkId, IpAddr), Entry>,
+    /// Strangers choose keys here, but the map is bounded: who crowds one bucket gains nothing.
+    entries: HashMap<(LinkId, IpAddr), Entry, Mixing>,
     next_due: Option<Instant>,
 }
 
@@ -86,6 +87,7 @@ impl Neighbours {
         self.entries.contains_key(&(link, addr))
     }
 
+    #[inline]
     pub(super) fn resolve(&mut self, link: LinkId, addr: IpAddr, now: Instant) -> Resolved {
         let Some(entry) = self.entries.get_mut(&(link, addr)) else { return self.first_question(link, addr, now) };
         entry.used = now;

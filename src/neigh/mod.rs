@@ -79,6 +79,7 @@ impl Router {
     }
 
     /// The way to an address, with the source address and packet size that belong to it.
+    #[inline(always)]
     pub fn route(&self, to: IpAddr) -> Result<Route, DropReason> {
         let (link, next_hop) = self.routes.lookup(to).ok_or(DropReason::NoRoute)?;
         Ok(Route { link, next_hop, mtu: self.link(link).mtu })
@@ -95,6 +96,7 @@ impl Router {
     /// Frames a finished packet and writes it, or keeps it until its next hop has answered.
     ///
     /// Counts it as sent or held; an error is for the caller to count.
+    #[inline]
     pub fn send(
         &mut self,
         buf: &mut PacketBuf,

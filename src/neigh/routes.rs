@@ -32,6 +32,7 @@ impl Routes {
     }
 
     /// Link and next hop for an address.
+    #[inline(always)]
     pub fn lookup(&self, to: IpAddr) -> Option<(LinkId, IpAddr)> {
         let (_, via, link) = self.entries.iter().find(|(prefix, _, _)| prefix.contains(to))?;
         Some((*link, via.unwrap_or(to)))

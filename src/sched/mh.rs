@@ -14,10 +14,9 @@
 //! The table is built by the first pick after a change, so a thousand changes cost one building.
 
 use super::hash::{client_port, fold};
-use super::siphash::siphash13;
 use super::wrr::gcd;
 use super::{Change, Context, Flags, Flow, Scheduler, Servers, Settings};
-use crate::base::{DestId, Endpoint};
+use crate::base::{DestId, Endpoint, siphash13};
 
 /// The table sizes of the kernel's build option, indices 8 to 17.
 pub const TABLE_SIZES: [u32; 10] = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131_071];
@@ -117,7 +116,12 @@ impl Scheduler for Maglev {
 }
 
 fn slot_of(value: u32, size: usize) -> usize {
-    (siphash13(value, KEY_1) as u32 % size as u32) as usize
+    (hash_of(value, KEY_1) % size as u32) as usize
+}
+
+/// The lower half of the hash of four bytes, as the kernel takes it.
+fn hash_of(value: u32, key: u64) -> u32 {
+    siphash13([key; 2], [4 << 56 | u64::from(value)]) as u32
 }
 
 /// The configured size; the kernel's default in place of one that is not a prime of the list.
@@ -147,7 +151,7 @@ fn seats(servers: &Servers, size: u32) -> Vec<(DestId, Seat)> {
 /// A server's permutation of the slots.
 fn whereabouts(endpoint: Endpoint, size: u32) -> Seat {
     let value = fold(endpoint.addr).wrapping_add(u32::from(endpoint.port));
-    let hash = |key| siphash13(value, key) as u32;
+    let hash = |key| hash_of(value, key);
     Seat { offset: hash(KEY_1) % size, skip: hash(KEY_2) % (size - 1) + 1, turns: 0 }
 }
 
@@ -202,6 +206,14 @@ mod tests {
         let mut maglev = Maglev::new(Flags::default());
         maglev.refresh(&servers, &farm.settings);
         maglev.table.iter().map(|id| farm.name(*id)).collect()
+    }
+
+    #[test]
+    fn clients_hash_as_they_do_in_the_kernel() {
+        let vectors = [([10, 0, 0, 1], 0x0308_0ce4), ([192, 0, 2, 1], 0x9288_9c88), ([203, 0, 113, 200], 0x9da0_894b)];
+        for (addr, hash) in vectors {
+            assert_eq!(hash_of(u32::from_be_bytes(addr), KEY_1), hash, "{addr:?}");
+        }
     }
 
     /// The worked example of the paper, its table 1.

@@ -20,7 +20,6 @@ mod rr;
 mod sed;
 mod server;
 mod sh;
-mod siphash;
 #[cfg(test)]
 mod testing;
 mod twos;

@@ -113,6 +113,7 @@ impl Services {
             return Err(Refused::DestExists);
         }
         let dest = self.revive(key, endpoint, options).unwrap_or_else(|| self.new_dest(key, endpoint, options));
+        self.dests[dest.index()].slot = id;
         if let Some(service) = self.services[id.index()].as_mut() {
             service.dests.insert(0, dest);
         }
@@ -136,6 +137,7 @@ impl Services {
     fn new_dest(&mut self, service: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> DestId {
         let dest = Dest {
             service,
+            slot: ServiceId(0),
             method: options.method,
             refs: 0,
             persistent: 0,

@@ -11,7 +11,7 @@ mod stats;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::base::{Counted, DestId, Endpoint, Family, Instant, Proto, Rng, ServiceId, Tuple};
+use crate::base::{Counted, DestId, Endpoint, Family, Instant, Mixing, Proto, Rng, ServiceId, Tuple};
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use command::{Method, ServiceKey, ServiceOptions};
 pub use marks::{MarkRule, Marks};
@@ -45,6 +45,8 @@ pub struct Service {
 pub struct Dest {
     /// The service it belongs or belonged to.
     pub service: ServiceKey,
+    /// Where that service is while the dest is available.
+    slot: ServiceId,
     /// How packets reach it.
     pub method: Method,
     /// Conns that refer to it; the slot is kept while there are any.
@@ -62,7 +64,7 @@ pub struct Dest {
 /// All services and dests.
 pub struct Services {
     services: Vec<Option<Service>>,
-    by_key: HashMap<ServiceKey, ServiceId>,
+    by_key: HashMap<ServiceKey, ServiceId, Mixing>,
     dests: Vec<Dest>,
     servers: Vec<Server>,
     /// Which packets carry which mark.
@@ -72,7 +74,7 @@ pub struct Services {
     rng: Rng,
     /// Counters of all services together.
     pub total: Stats,
-    vips: HashMap<IpAddr, u32>,
+    vips: HashMap<IpAddr, u32, Mixing>,
     ftp: u32,
     any_port: u32,
     families: [u32; 2],
@@ -83,14 +85,14 @@ impl Services {
     pub fn new(settings: sched::Settings, seed: u64) -> Services {
         Services {
             services: Vec::new(),
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
             dests: Vec::new(),
             servers: Vec::new(),
             marks: Marks::default(),
             settings,
             rng: Rng::seeded(seed),
             total: Stats::default(),
-            vips: HashMap::new(),
+            vips: HashMap::default(),
             ftp: 0,
             any_port: 0,
             families: [0; 2],
@@ -242,8 +244,7 @@ impl Services {
         let dest = &mut self.dests[dest.index()];
         add(&mut dest.stats);
         add(&mut self.total);
-        let service = self.by_key.get(&dest.service);
-        if let Some(service) = service.and_then(|id| self.services[id.index()].as_mut()) {
+        if let Some(service) = self.services[dest.slot.index()].as_mut() {
             add(&mut service.stats);
         }
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use crate::base::Proto;
 
 /// The folded, non-inverted sum of `bytes`, an odd last byte padded with zero.
+#[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
     let mut total = 0u64;
     let mut chunks = bytes.chunks_exact(8);
@@ -34,11 +35,13 @@ pub fn add(a: u16, b: u16) -> u16 {
 /// The checksum after `old` became `new` under it (RFC 1624, eqn 3); both of the same even length.
 ///
 /// A checksum that was wrong stays wrong by the same difference.
+#[inline]
 pub fn update(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
     !shift(!checksum, old, new)
 }
 
 /// The folded, non-inverted sum after `old` became `new` under it.
+#[inline]
 pub fn shift(folded: u16, old: &[u8], new: &[u8]) -> u16 {
     let mut total = u64::from(folded);
     for pair in old.chunks_exact(2) {
@@ -68,6 +71,7 @@ pub fn pseudo(src: IpAddr, dst: IpAddr, proto: Proto, len: usize) -> u16 {
     add(addresses, fold(u64::from(proto.0) + len as u64))
 }
 
+#[inline]
 fn fold(mut total: u64) -> u16 {
     while total > 0xffff {
         total = (total & 0xffff) + (total >> 16);

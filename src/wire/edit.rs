@@ -23,6 +23,7 @@ pub enum End {
 }
 
 /// Sets the MACs of a frame; the ethertype follows the IP version.
+#[inline]
 pub fn set_macs(buf: &mut PacketBuf, dst: Mac, src: Mac) {
     let frame = buf.frame_mut();
     frame[..6].copy_from_slice(&dst.0);
@@ -32,6 +33,7 @@ pub fn set_macs(buf: &mut PacketBuf, dst: Mac, src: Mac) {
 }
 
 /// Takes one from the TTL or hop limit, which must be above 0.
+#[inline]
 pub fn decrement_ttl(buf: &mut PacketBuf, ip: &mut Ip) {
     let frame = buf.frame_mut();
     ip.ttl -= 1;
@@ -49,6 +51,7 @@ pub fn decrement_ttl(buf: &mut PacketBuf, ip: &mut Ip) {
 /// Points one end of a packet (TCP, UDP, SCTP) at another endpoint of the same family.
 ///
 /// `ip` is the packet as it stands and is kept true.
+#[inline]
 pub fn set_endpoint(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: Endpoint) {
     fill_udp_checksum(buf, ip);
     set_address(buf, ip, end, to.addr);
@@ -56,6 +59,7 @@ pub fn set_endpoint(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: Endpoint) {
 }
 
 /// Sets one address, the IPv4 header checksum and the L4 checksum that covers it.
+#[inline]
 pub fn set_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) {
     let partial = buf.vnet.needs_csum;
     let frame = buf.frame_mut();
@@ -80,6 +84,7 @@ pub fn set_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) {
     }
 }
 
+#[inline]
 fn set_port(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: u16) {
     let partial = buf.vnet.needs_csum;
     let port = match &mut ip.l4 {
@@ -146,7 +151,8 @@ pub fn finish_checksum(buf: &mut PacketBuf, ip: &Ip) {
     buf.vnet = Default::default();
 }
 
-fn update_l4(frame: &mut [u8], ip: &Ip, partial: bool, old: &[u8], new: &[u8]) {
+#[inline]
+fn update_l4<const N: usize>(frame: &mut [u8], ip: &Ip, partial: bool, old: &[u8; N], new: &[u8; N]) {
     let at = match ip.l4 {
         L4::Tcp { .. } => ip.l4_at + 16,
         L4::Udp { .. } => ip.l4_at + 6,
@@ -165,7 +171,8 @@ fn update_l4(frame: &mut [u8], ip: &Ip, partial: bool, old: &[u8], new: &[u8]) {
     }
 }
 
-fn update_field(frame: &mut [u8], at: usize, old: &[u8], new: &[u8]) {
+#[inline]
+fn update_field<const N: usize>(frame: &mut [u8], at: usize, old: &[u8; N], new: &[u8; N]) {
     let field = u16::from_be_bytes(take(frame, at));
     frame[at..at + 2].copy_from_slice(&checksum::update(field, old, new).to_be_bytes());
 }
@@ -177,6 +184,7 @@ fn set_crc32c(packet: &mut [u8]) {
     packet[8..12].copy_from_slice(&crc.to_le_bytes());
 }
 
+#[inline]
 fn take<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(&frame[at..at + N]);

@@ -180,6 +180,7 @@ pub fn macs(frame: &[u8]) -> Result<(Mac, Mac), DropReason> {
 }
 
 /// Parses a frame whose virtio header says how its checksums stand.
+#[inline(always)]
 pub fn parse(buf: &PacketBuf) -> Result<Parsed, DropReason> {
     let frame = buf.frame();
     let ethertype = frame.get(12..14).ok_or(DropReason::Malformed)?;
@@ -204,6 +205,7 @@ pub fn ip_packet(frame: &[u8]) -> Result<Ip, DropReason> {
     }
 }
 
+#[inline(always)]
 fn ipv4(frame: &[u8]) -> Result<Ip, DropReason> {
     let packet = frame.get(ETH_LEN..).ok_or(DropReason::Malformed)?;
     let header = Ipv4HeaderSlice::from_slice(packet).map_err(|_| DropReason::Malformed)?;
@@ -272,6 +274,7 @@ fn fragment6(extensions: Ipv6ExtensionsSlice) -> Fragment {
     Fragment::Whole
 }
 
+#[inline(always)]
 fn layer4(ip: &Ip, frame: &[u8]) -> L4 {
     let bytes = &frame[ip.l4_at..ip.end];
     if ip.fragment == Fragment::Later {
@@ -323,6 +326,7 @@ pub fn l4_header_len(frame: &[u8], ip: &Ip) -> usize {
 }
 
 /// Where the L4 header of a frame ends, as its virtio header wants to know; 0 for a plain frame.
+#[inline]
 pub fn header_end(buf: &PacketBuf) -> usize {
     let vnet = &buf.vnet;
     if !vnet.needs_csum && vnet.gso == Gso::None {
@@ -337,6 +341,7 @@ pub fn header_end(buf: &PacketBuf) -> usize {
 }
 
 /// A virtio header may promise only what the frame holds; the rewriter relies on it.
+#[inline]
 fn check_offload(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> {
     let vnet = &buf.vnet;
     let field = match ip.l4 {
