@@ -17,6 +17,10 @@ use crate::wire::{self, PacketBuf};
 const BUDGET: usize = 256;
 const SIGNALS: Token = Token(usize::MAX);
 
+/// Brings the director in line with its configuration as it is written now. What was changed, a line each; or what is
+/// wrong with the configuration, and then nothing was changed.
+pub type Reload = Box<dyn FnMut(&mut Director, Instant) -> Result<Vec<String>, Vec<String>>>;
+
 /// Links and director, ready to run.
 pub struct Daemon {
     director: Director,
@@ -26,6 +30,7 @@ pub struct Daemon {
     clock: Clock,
     poll: Poll,
     signals: Signals,
+    reload: Reload,
     buf: PacketBuf,
 }
 
@@ -53,7 +58,7 @@ impl Egress for Wires {
 
 impl Daemon {
     /// `links` in the order in which the director knows them.
-    pub fn new(director: Director, mut links: Vec<Link>, mut signals: Signals) -> io::Result<Daemon> {
+    pub fn new(director: Director, mut links: Vec<Link>, mut signals: Signals, reload: Reload) -> io::Result<Daemon> {
         let poll = Poll::new()?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         for (index, link) in links.iter_mut().enumerate() {
@@ -66,6 +71,7 @@ impl Daemon {
             clock: Clock::start(),
             poll,
             signals,
+            reload,
             buf: PacketBuf::new(),
         })
     }
@@ -143,10 +149,26 @@ impl Daemon {
                     return Ok(true);
                 }
                 Signal::Report => self.report(),
-                Signal::Reload => log::warn!("nothing to reload: this instance was configured by flags"),
+                Signal::Reload => _ = self.reload(),
             }
         }
         Ok(false)
+    }
+
+    /// Reads the configuration again and logs what comes of it.
+    fn reload(&mut self) -> Result<Vec<String>, Vec<String>> {
+        let done = (self.reload)(&mut self.director, self.clock.now());
+        match &done {
+            Ok(changes) => {
+                changes.iter().for_each(|change| log::info!("reload: {change}"));
+                log::info!("reload: {} changes", changes.len());
+            }
+            Err(problems) => {
+                problems.iter().for_each(|problem| log::error!("reload: {problem}"));
+                log::error!("reload: nothing was changed");
+            }
+        }
+        done
     }
 
     fn report(&self) {

@@ -4,13 +4,15 @@
 
 mod address;
 mod allowed;
+mod diff;
 mod grammar;
 mod options;
 mod save;
 
+pub use diff::{diff, rules_of};
 pub use grammar::{Invocation, Listing, parse};
 pub use options::Verb;
-pub use save::{dest_line, service_line};
+pub use save::{dest_line, netmask_text, service_line};
 
 use crate::service::command::Command;
 

@@ -38,7 +38,7 @@ pub fn service_line(key: ServiceKey, options: &ServiceOptions) -> String {
 }
 
 /// A netmask other than the whole address.
-pub(super) fn netmask_text(key: ServiceKey, netmask: u32) -> Option<String> {
+pub fn netmask_text(key: ServiceKey, netmask: u32) -> Option<String> {
     let family = match key {
         ServiceKey::Address(_, vip) => Family::of(vip.addr),
         ServiceKey::Mark(family, _) => family,

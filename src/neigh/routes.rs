@@ -18,7 +18,7 @@ pub struct Route {
 }
 
 /// Destination prefixes with the way to each.
-#[derive(Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Routes {
     /// Longest prefix first.
     entries: Vec<(Prefix, Option<IpAddr>, LinkId)>,
@@ -29,6 +29,11 @@ impl Routes {
     pub fn add(&mut self, to: Prefix, via: Option<IpAddr>, link: LinkId) {
         let place = self.entries.partition_point(|(prefix, _, _)| prefix.len >= to.len);
         self.entries.insert(place, (to, via, link));
+    }
+
+    /// The routes by a neighbour, the longest prefix first.
+    pub fn by_neighbour(&self) -> impl Iterator<Item = (Prefix, IpAddr)> {
+        self.entries.iter().filter_map(|(to, via, _)| Some((*to, (*via)?)))
     }
 
     /// Link and next hop for an address.

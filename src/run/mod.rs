@@ -3,11 +3,13 @@
 //! Everything is checked before anything on the host is touched. Never handles a packet.
 
 mod args;
+mod changes;
 mod check;
 mod checks;
 mod config;
 mod draft;
 mod plan;
+mod reload;
 mod services;
 mod spec;
 
@@ -33,7 +35,9 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let opened: Vec<(String, u16)> = links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
     let director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
     introduce(&director, &links);
-    let daemon = Daemon::new(director, links, signals).map_err(|error| format!("cannot start the loop: {error}"))?;
+    let reload = reload::reload(args, plan);
+    let daemon =
+        Daemon::new(director, links, signals, reload).map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
 }
 

@@ -145,6 +145,19 @@ impl FromStr for MarkSpec {
     }
 }
 
+/// A mark rule as `MarkSpec` reads it.
+pub fn mark_text(rule: &MarkRule) -> String {
+    let proto = rule.proto.map_or("any".into(), |proto| proto.to_string().to_lowercase());
+    let dst = match (rule.dst, &rule.ports) {
+        (Some(dst), Some(_)) if Family::of(dst.addr) == Family::V6 => format!("[{dst}]"),
+        (Some(dst), _) => dst.to_string(),
+        (None, _) => "any".into(),
+    };
+    let ports = rule.ports.as_ref().map_or(String::new(), |ports| format!(":{}-{}", ports.start(), ports.end()));
+    let src = rule.src.map_or(String::new(), |src| format!(",src={src}"));
+    format!("{}={proto}/{dst}{ports}{src}", rule.mark)
+}
+
 /// A net, or a single address as the net of itself.
 fn net(text: &str) -> Option<Prefix> {
     text.parse().ok().or_else(|| text.parse().ok().map(Prefix::host))

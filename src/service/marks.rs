@@ -32,7 +32,7 @@ impl MarkRule {
 }
 
 /// The rules in order.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Marks {
     rules: Vec<MarkRule>,
 }
@@ -41,6 +41,11 @@ impl Marks {
     /// Adds a rule behind the others.
     pub fn add(&mut self, rule: MarkRule) {
         self.rules.push(rule);
+    }
+
+    /// The rules, the one that is asked first in front.
+    pub fn rules(&self) -> &[MarkRule] {
+        &self.rules
     }
 
     /// The mark of a packet; 0 if no rule fits.

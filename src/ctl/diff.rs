@@ -1,0 +1,182 @@
+//! What must be done so that one set of rules becomes another.
+//!
+//! Pure: rules in, commands out. The order of dests is no difference: a dest that is added comes first, as ever.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::base::Endpoint;
+use crate::conn::Timeouts;
+use crate::director::Director;
+use crate::service::command::{Command, DestOptions, ServiceKey, ServiceOptions};
+
+/// The rules that would make a director's services and timeouts, in an order in which they can be carried out.
+pub fn rules_of(director: &Director) -> Vec<Command> {
+    let Timeouts { tcp, tcp_fin, udp } = director.timeouts;
+    let mut rules = vec![Command::SetTimeouts { tcp, tcp_fin, udp }];
+    for service in director.services.iter() {
+        rules.push(Command::AddService(service.key, service.options.clone()));
+        rules.extend(service.locals.iter().map(|local| Command::AddLocalAddress(service.key, *local)));
+        // The head of the list was added last.
+        for id in service.dests.iter().rev() {
+            let (server, dest) = (director.services.server(*id), director.services.dest(*id));
+            let (upper, lower) = (server.upper, server.lower);
+            let options = DestOptions { method: dest.method, weight: server.weight, upper, lower };
+            rules.push(Command::AddDest(service.key, server.endpoint, options));
+        }
+    }
+    rules
+}
+
+/// Rules, to look things up in.
+struct Lookup<'a> {
+    services: HashMap<ServiceKey, &'a ServiceOptions>,
+    dests: HashMap<(ServiceKey, Endpoint), &'a DestOptions>,
+    locals: Vec<(ServiceKey, IpAddr)>,
+    timeouts: Option<&'a Command>,
+}
+
+impl<'a> Lookup<'a> {
+    fn new(rules: &'a [Command]) -> Lookup<'a> {
+        let mut lookup = Lookup { services: HashMap::new(), dests: HashMap::new(), locals: Vec::new(), timeouts: None };
+        for rule in rules {
+            match rule {
+                Command::AddService(key, options) => _ = lookup.services.insert(*key, options),
+                Command::AddDest(key, real, options) => _ = lookup.dests.insert((*key, *real), options),
+                Command::AddLocalAddress(key, local) => lookup.locals.push((*key, *local)),
+                Command::SetTimeouts { .. } => lookup.timeouts = Some(rule),
+                other => debug_assert!(false, "no rule: {other:?}"),
+            }
+        }
+        lookup
+    }
+}
+
+/// The commands that turn the rules `old` into `new`: what goes, then what changes and comes, in the order of `new`.
+///
+/// What is the same in both is not touched: conns, counters and schedulers' states stay.
+pub fn diff(old: &[Command], new: &[Command]) -> Vec<Command> {
+    let (before, after) = (Lookup::new(old), Lookup::new(new));
+    let gone = old.iter().filter_map(|rule| match rule {
+        Command::AddService(key, _) if !after.services.contains_key(key) => Some(Command::DeleteService(*key)),
+        Command::AddDest(key, real, _) if !after.dests.contains_key(&(*key, *real)) => {
+            after.services.contains_key(key).then_some(Command::DeleteDest(*key, *real))
+        }
+        Command::AddLocalAddress(key, local) if !after.locals.contains(&(*key, *local)) => {
+            after.services.contains_key(key).then_some(Command::DeleteLocalAddress(*key, *local))
+        }
+        _ => None,
+    });
+    let come = new.iter().filter_map(|rule| match rule {
+        Command::AddService(key, options) => match before.services.get(key) {
+            Some(same) if *same == options => None,
+            Some(_) => Some(Command::EditService(*key, options.clone())),
+            None => Some(rule.clone()),
+        },
+        Command::AddDest(key, real, options) => match before.dests.get(&(*key, *real)) {
+            Some(same) if *same == options => None,
+            Some(_) => Some(Command::EditDest(*key, *real, *options)),
+            None => Some(rule.clone()),
+        },
+        Command::AddLocalAddress(key, local) => (!before.locals.contains(&(*key, *local))).then(|| rule.clone()),
+        other => (before.timeouts != Some(other)).then(|| other.clone()),
+    });
+    gone.chain(come).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+
+    use super::*;
+    use crate::base::{Family, Instant, Proto, Rng};
+    use crate::director::Settings;
+    use crate::sched;
+    use crate::service::command::{Method, Persistence, Tunnel};
+
+    const NOW: Instant = Instant::START;
+
+    fn director(rules: &[Command]) -> Director {
+        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, RandomState::new(), 1);
+        apply(&mut director, rules);
+        director
+    }
+
+    fn apply(director: &mut Director, commands: &[Command]) {
+        commands
+            .iter()
+            .for_each(|command| director.apply(command, NOW).unwrap_or_else(|why| panic!("{command:?}: {why}")));
+    }
+
+    fn one_of<T: Clone>(rng: &mut Rng, choices: &[T]) -> T {
+        choices[rng.below(choices.len() as u64) as usize].clone()
+    }
+
+    fn random_service(rng: &mut Rng) -> ServiceKey {
+        let vip = Endpoint::new(IpAddr::from([10, 0, 0, 100 + rng.below(2) as u8]), 80 + rng.below(2) as u16);
+        match rng.below(4) {
+            0 => ServiceKey::Mark(Family::V4, 1 + rng.below(2) as u32),
+            1 => ServiceKey::Address(Proto::UDP, vip),
+            _ => ServiceKey::Address(Proto::TCP, vip),
+        }
+    }
+
+    /// A few services with a few dests out of small sets, so that two such configurations have much in common.
+    fn random_rules(rng: &mut Rng) -> Vec<Command> {
+        let seconds = 100 + rng.below(2) as u32;
+        let mut rules = vec![Command::SetTimeouts { tcp: seconds, tcp_fin: 7, udp: seconds }];
+        let mut keys: Vec<ServiceKey> = (0..rng.below(6)).map(|_| random_service(rng)).collect();
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            let persistence = one_of(rng, &[None, Some(Persistence { timeout: 60, engine: None })]);
+            let scheduler = one_of(rng, sched::NAMES).to_owned();
+            let defaults = ServiceOptions::defaults(Family::V4);
+            rules.push(Command::AddService(key, ServiceOptions { scheduler, persistence, ..defaults }));
+            for last in (21..24).filter(|_| rng.below(2) == 0).collect::<Vec<u8>>() {
+                rules.push(Command::AddLocalAddress(key, IpAddr::from([10, 0, 0, last + 10])));
+            }
+            for last in (21..25).filter(|_| rng.below(3) > 0).collect::<Vec<u8>>() {
+                let methods = [Method::Nat, Method::Direct, Method::FullNat, Method::Tunnel(Tunnel::Ipip)];
+                let (upper, lower) = one_of(rng, &[(0, 0), (5, 0), (5, 4)]);
+                let options = DestOptions { method: one_of(rng, &methods), weight: rng.below(3) as u32, upper, lower };
+                rules.push(Command::AddDest(key, Endpoint::new(IpAddr::from([10, 0, 0, last]), 80), options));
+            }
+        }
+        rules
+    }
+
+    fn as_text(rules: &[Command]) -> Vec<String> {
+        let mut lines: Vec<String> = rules.iter().map(|rule| format!("{rule:?}")).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn a_director_with_the_difference_applied_is_as_one_made_anew() {
+        let mut rng = Rng::seeded(3);
+        for _ in 0..2000 {
+            let (old, new) = (random_rules(&mut rng), random_rules(&mut rng));
+            let mut director = director(&old);
+            assert_eq!(as_text(&rules_of(&director)), as_text(&old));
+            let changes = diff(&rules_of(&director), &new);
+            apply(&mut director, &changes);
+            assert_eq!(as_text(&rules_of(&director)), as_text(&new), "{old:?}\n{new:?}\n{changes:?}");
+            assert_eq!(diff(&rules_of(&director), &new), []);
+        }
+    }
+
+    #[test]
+    fn what_is_the_same_is_not_touched() {
+        let mut rng = Rng::seeded(4);
+        for _ in 0..200 {
+            let rules = random_rules(&mut rng);
+            let mut other = rules.clone();
+            let Some(place) = rules.iter().rposition(|rule| matches!(rule, Command::AddDest(..))) else { continue };
+            other.remove(place);
+            let Command::AddDest(key, real, _) = &rules[place] else { continue };
+            assert_eq!(diff(&rules, &other), [Command::DeleteDest(*key, *real)]);
+            assert_eq!(diff(&other, &rules), [rules[place].clone()]);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Reload: the configuration is read anew, and only what differs from the running director is done.
+//!
+//! A bad configuration, or one that needs a restart, changes nothing.
+
+use super::args::RunArgs;
+use super::changes;
+use super::draft::Problems;
+use super::plan::Plan;
+use crate::base::Instant;
+use crate::ctl::{diff, rules_of};
+use crate::daemon::Reload;
+use crate::director::{Director, Settings};
+
+/// How the daemon reloads what it was started with.
+pub fn reload(args: RunArgs, running: Plan) -> Reload {
+    Box::new(move |director, now| {
+        if !args.can_be_read_again() {
+            return Err(vec!["there is no file to read again: this instance was configured by flags".into()]);
+        }
+        let plan = Plan::from_args(&args).map_err(|problems| problems.0)?;
+        check_fixed(&running, &plan).map_err(|problems| problems.0)?;
+        bring_in_line(director, &plan, now).map_err(|problems| problems.0)
+    })
+}
+
+/// What devices and memory depend on cannot change while packets flow.
+fn check_fixed(running: &Plan, plan: &Plan) -> Result<(), Problems> {
+    let mut problems = Problems::default();
+    if running.links != plan.links {
+        let names = |plan: &Plan| plan.links.iter().map(changes::link_text).collect::<Vec<_>>();
+        let (before, after) = (names(running), names(plan));
+        before.iter().filter(|link| !after.contains(link)).for_each(|link| problems.0.push(format!("- {link}")));
+        after.iter().filter(|link| !before.contains(link)).for_each(|link| problems.0.push(format!("+ {link}")));
+        problems.0.push("links cannot change while tapvs runs; put them back, or start tapvs again".into());
+    }
+    let (before, after) = (running.settings.max_flows, plan.settings.max_flows);
+    if before != after {
+        let what = format!("max_flows {before} -> {after}: cannot change while tapvs runs; start it again");
+        problems.0.push(what);
+    }
+    problems.none_or(())
+}
+
+/// Does what is different. The plan was tried as a whole, so nothing is refused half-way.
+fn bring_in_line(director: &mut Director, plan: &Plan, now: Instant) -> Result<Vec<String>, Problems> {
+    let wanted = plan.rehearse()?;
+    let mut lines = Vec::new();
+    for name in Settings::NAMES {
+        let (before, after) = (director.settings.get(name), wanted.settings.get(name));
+        if let Some(value) = after.filter(|_| before != after) {
+            lines.push(format!("~ setting {name} {} -> {value}", before.unwrap_or_default()));
+            director.set(name, &value.to_string()).map_err(|what| Problems(vec![what]))?;
+        }
+    }
+    if director.router.routes != wanted.router.routes {
+        let routes = |of: &Director| of.router.routes.by_neighbour().map(changes::route_text).collect::<Vec<_>>();
+        changes::note_moves(&routes(director), &routes(&wanted), &mut lines);
+        director.router.routes = wanted.router.routes.clone();
+    }
+    if director.services.marks != wanted.services.marks {
+        let marks = |of: &Director| of.services.marks.rules().iter().map(changes::mark_text).collect::<Vec<_>>();
+        changes::note_moves(&marks(director), &marks(&wanted), &mut lines);
+        director.services.marks = wanted.services.marks.clone();
+    }
+    let rules = rules_of(director);
+    for command in diff(&rules, &rules_of(&wanted)) {
+        lines.push(changes::describe(&rules, &command));
+        if let Err(refused) = director.apply(&command, now) {
+            lines.push(format!("! refused: {refused}; this is a defect of tapvs, please report it"));
+        }
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use argh::FromArgs;
+
+    use super::*;
+
+    /// A file that goes with the test.
+    struct File(PathBuf);
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    const LINK: &str = "[[link]]\nbridge = \"br0\"\naddress = \"10.0.0.2/24\"\n";
+    const SERVER: &str = "[[service.server]]\nmethod = \"nat\"\n";
+
+    /// What reloads of these texts in turn say, after a start with the first one; each must leave the director as if it
+    /// had been started with the text, or as it was.
+    fn reloads<const N: usize>(name: &str, first: &str, then: [&str; N]) -> [Result<Vec<String>, Vec<String>>; N] {
+        let file = File(std::env::temp_dir().join(format!("tapvs-reload-{}-{name}.toml", std::process::id())));
+        let path = file.0.display().to_string();
+        std::fs::write(&file.0, first).unwrap();
+        let args = RunArgs::from_args(&["run"], &["--config", &path]).unwrap();
+        let plan = Plan::from_args(&args).unwrap();
+        let mut director = plan.rehearse().unwrap();
+        let mut reload = reload(args.clone(), plan);
+        then.map(|text| {
+            std::fs::write(&file.0, text).unwrap();
+            let before = rules_of(&director);
+            let said = reload(&mut director, Instant::START);
+            let wanted =
+                if said.is_ok() { rules_of(&Plan::from_args(&args).unwrap().rehearse().unwrap()) } else { before };
+            assert_eq!(diff(&rules_of(&director), &wanted), []);
+            said.map_err(|problems| problems.into_iter().map(|problem| problem.replace(&path, "FILE")).collect())
+        })
+    }
+
+    #[test]
+    fn a_reload_tells_each_change_and_a_second_one_none() {
+        let first = format!(
+            "{LINK}[[service]]\ntcp = \"10.0.0.100:80\"\n{SERVER}address = \"10.0.0.21\"\n{SERVER}address = \"10.0.0.22\"\n\
+             [[service]]\nudp = \"10.0.0.100:53\"\n[[mark]]\nmark = 7\ndestination = \"10.0.0.101\"\n"
+        );
+        let second = format!(
+            "{LINK}[[service]]\ntcp = \"10.0.0.100:80\"\nscheduler = \"rr\"\nlocal_address = \"10.0.0.30\"\n\
+             {SERVER}address = \"10.0.0.21\"\nweight = 3\n{SERVER}address = \"10.0.0.23:8080\"\nupper = 9\n\
+             [[service]]\nmark = 7\npersistent = 60\n[[mark]]\nmark = 8\nprotocol = \"tcp\"\nports = 80\n\
+             [[route]]\nto = \"10.1.0.0/16\"\nvia = \"10.0.0.1\"\n[settings]\ndrop_entry = 1\n[timeouts]\nudp = 30\n"
+        );
+        let [changes, none, back] = reloads("changes", &first, [&second, &second, &first]);
+        let wanted = [
+            "~ setting drop_entry 0 -> 1",
+            "+ route 10.1.0.0/16 via 10.0.0.1",
+            "- mark 7=any/10.0.0.101/32",
+            "+ mark 8=tcp/any:80-80",
+            "- server 10.0.0.22:80 of tcp/10.0.0.100:80",
+            "- service udp/10.0.0.100:53",
+            "~ timeouts udp 300 -> 30",
+            "~ service tcp/10.0.0.100:80 scheduler wlc -> rr",
+            "+ local address 10.0.0.30 of tcp/10.0.0.100:80",
+            "~ server 10.0.0.21:80 of tcp/10.0.0.100:80 weight 1 -> 3",
+            "+ server 10.0.0.23:8080 of tcp/10.0.0.100:80 method nat weight 1 upper 9",
+            "+ service fwmark/7 scheduler wlc persistent 60",
+        ];
+        assert_eq!(changes.unwrap(), wanted);
+        assert_eq!(none.unwrap(), [""; 0]);
+        assert_eq!(back.unwrap().len(), wanted.len());
+    }
+
+    #[test]
+    fn a_bad_file_changes_nothing_and_says_why() {
+        let good = format!("{LINK}[[service]]\ntcp = \"10.0.0.100:80\"\n{SERVER}address = \"10.0.0.21\"\n");
+        let half = format!("{LINK}[[service]]\ntcp = \"10.0.0.101:80\"\n{SERVER}address = \"10.9.0.21\"\n");
+        let [bad] = reloads("bad", &good, [&half]);
+        let why = "FILE:8:11: server \"10.9.0.21\": real server 10.9.0.21 is outside every route; add a gateway, or an address in its net";
+        assert_eq!(bad.unwrap_err(), [why]);
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_refused_as_a_whole() {
+        let good = format!("{LINK}[[service]]\ntcp = \"10.0.0.100:80\"\n");
+        let other = good.replace("br0", "br1").replace(":80", ":81");
+        let [links, flows] = reloads("restart", &good, [&other, &format!("max_flows = 7\n{good}")]);
+        let link = |bridge| format!("link bridge {bridge} address 10.0.0.2/24 mac 02:74:0a:00:00:02 offload true");
+        let wanted = [
+            format!("- {}", link("br0")),
+            format!("+ {}", link("br1")),
+            "links cannot change while tapvs runs; put them back, or start tapvs again".into(),
+        ];
+        assert_eq!(links.unwrap_err(), wanted);
+        let wanted = "max_flows 65536 -> 7: cannot change while tapvs runs; start it again";
+        assert_eq!(flows.unwrap_err(), [wanted]);
+    }
+}
