@@ -15,6 +15,7 @@ mod pmtu;
 mod resets;
 mod schedule;
 mod settings;
+mod sync;
 mod transmit;
 
 use std::hash::RandomState;
@@ -23,7 +24,7 @@ use std::net::IpAddr;
 pub use settings::Settings;
 
 use crate::base::{ConnId, DropReason, Instant, LinkId, Mac, Prefix, Tuple};
-use crate::conn::{ConnTable, Event, Side, Timeouts, next_state};
+use crate::conn::{ConnTable, Due, Event, Side, Timeouts, next_state};
 use schedule::Standing;
 
 use crate::forward::{Ends, LocalPorts};
@@ -54,6 +55,7 @@ pub struct Director {
     ftp: ftp::Ftp,
     calls: persist::Calls,
     defence: defence::Defence,
+    sync: sync::Sync,
     next_id: u16,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
@@ -89,6 +91,7 @@ impl Director {
             ftp: ftp::Ftp::default(),
             calls: persist::Calls::default(),
             defence: defence::Defence::default(),
+            sync: sync::Sync::default(),
             next_id: seed as u16,
             sweep: None,
             scratch: Some(Box::new(PacketBuf::new())),
@@ -194,7 +197,7 @@ impl Director {
         }
     }
 
-    /// Counts a packet of a conn and sends it on to the real server.
+    /// Counts a packet of a conn, sends it on to the real server, and tells other directors of the conn.
     fn follow(
         &mut self,
         id: ConnId,
@@ -208,8 +211,21 @@ impl Director {
         let event = if self.conns.get(id).is_one_way() { Event::InputOnly } else { Event::Input };
         self.advance(id, event, &self.layer4_for_state(buf, ip), now);
         let conn = self.conns.get_mut(id);
-        conn.in_pkts = conn.in_pkts.saturating_add(1);
+        conn.in_pkts = conn.in_pkts.wrapping_add(1);
         self.note_expected(id, Side::Request, buf, ip);
+        let done = self.towards_server(id, buf, ip, now, out);
+        self.sync(id, now, out);
+        done
+    }
+
+    fn towards_server(
+        &mut self,
+        id: ConnId,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
         let conn = self.conns.get(id);
         if conn.is_to_here() {
             return self.deliver_here(id, buf, ip, now, out);
@@ -314,10 +330,16 @@ impl Director {
 
     /// Lets time pass: conns expire, neighbours are asked again, caches are cleaned.
     pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
-        while let Some((id, conn)) = self.conns.expire_one(now) {
-            self.reset_ends(id, &conn, now, out);
-            self.settle(id, &conn);
+        while let Some(due) = self.conns.expire_one(now) {
+            match due {
+                Due::Over(id, conn) => {
+                    self.reset_ends(id, &conn, now, out);
+                    self.settle(id, &conn);
+                }
+                Due::Prolonged(id) => self.sync_as_due(id, now, out),
+            }
         }
+        self.sync_due(now, out);
         self.sweep();
         self.defend(now);
         self.expire_fragments(now, out);
@@ -330,7 +352,8 @@ impl Director {
         let sweep = self.sweep.map(|_| Instant::START);
         let fragments = self.reassembly.next_due();
         let tables = [self.conns.next_deadline(), self.router.next_deadline(), fragments];
-        let deadlines = tables.into_iter().chain([self.announcements.next(), sweep, self.defence_due()]);
+        let deadlines =
+            tables.into_iter().chain([self.announcements.next(), sweep, self.defence_due(), self.sync.due()]);
         deadlines.into_iter().flatten().min()
     }
 

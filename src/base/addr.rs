@@ -16,6 +16,20 @@ impl Mac {
     /// All zeros: "unknown" in ARP.
     pub const ZERO: Mac = Mac([0; 6]);
 
+    /// Where a multicast group is reached (RFC 1112 6.4, RFC 2464 7).
+    pub fn of_group(group: IpAddr) -> Mac {
+        match group {
+            IpAddr::V4(group) => {
+                let [_, b, c, d] = group.octets();
+                Mac([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+            }
+            IpAddr::V6(group) => {
+                let [.., a, b, c, d] = group.octets();
+                Mac([0x33, 0x33, a, b, c, d])
+            }
+        }
+    }
+
     /// Group bit set: broadcast or multicast.
     pub fn is_multicast(self) -> bool {
         self.0[0] & 1 == 1

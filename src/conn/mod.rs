@@ -14,5 +14,5 @@ pub use addresses::AddrId;
 pub use record::{Conn, Forwarding, Kind, NewConn};
 pub use sctp::SctpState;
 pub use state::{Event, State, Timeouts, next as next_state};
-pub use table::{ConnTable, Full, Side};
+pub use table::{ConnTable, Due, Full, Side, Synced};
 pub use tcp::{Tables, TcpState};

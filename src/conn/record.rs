@@ -117,8 +117,8 @@ pub struct Conn {
     pub(super) prev: u32,
     control: u32,
     controlled: u32,
-    /// Packets from the client, saturating.
-    pub in_pkts: u16,
+    /// Packets from the client; of a template: from the clients of its conns.
+    pub in_pkts: u32,
     pub(super) flags: u16,
     proto: u8,
     /// State number of its protocol's machine.
@@ -224,6 +224,12 @@ impl Conn {
             5 => Forwarding::FullNat,
             _ => Forwarding::Nat,
         }
+    }
+
+    /// The flags that other directors are told: those of the kernel that we have too.
+    pub fn kernel_flags(&self) -> u32 {
+        let common = flag::METHOD | flag::ONE_WAY | flag::INACTIVE | flag::NO_CPORT | flag::TEMPLATE;
+        u32::from(self.flags & common)
     }
 
     /// What it counts as at its dest.

@@ -25,6 +25,26 @@ pub enum Side {
     Reply,
 }
 
+/// What other directors were told of a conn last, and when it would end by that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Synced {
+    /// State.
+    pub state: u8,
+    /// Times it was told again although little had changed.
+    pub retries: u8,
+    /// Its end.
+    pub end: Instant,
+}
+
+/// What has happened to a conn whose time was over.
+#[derive(Clone, Copy)]
+pub enum Due {
+    /// It is out of the table; the record is for the caller's bookkeeping.
+    Over(ConnId, Conn),
+    /// It controls others and lives on for a minute.
+    Prolonged(ConnId),
+}
+
 /// The table is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
@@ -44,6 +64,8 @@ pub struct ConnTable {
     without_client_port: usize,
     /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
     expected: Vec<[u32; 2]>,
+    /// What was told of each, by slot. Empty until somebody is told.
+    synced: Vec<Synced>,
 }
 
 impl ConnTable {
@@ -61,6 +83,7 @@ impl ConnTable {
             one_way: 0,
             without_client_port: 0,
             expected: Vec::new(),
+            synced: Vec::new(),
         }
     }
 
@@ -172,6 +195,9 @@ impl ConnTable {
         if let Some(expected) = self.expected.get_mut(id.index()) {
             *expected = [0; 2];
         }
+        if let Some(synced) = self.synced.get_mut(id.index()) {
+            *synced = Synced::default();
+        }
         self.file(id);
         self.wheel.insert(&mut self.records, id);
         self.live += 1;
@@ -248,6 +274,14 @@ impl ConnTable {
     /// The sequence number that an end of a conn expects next; 0 if it has not said, or nobody has asked.
     pub fn expected(&self, id: ConnId, end: Side) -> u32 {
         self.expected.get(id.index()).map_or(0, |numbers| numbers[end as usize])
+    }
+
+    /// What was told of a conn last.
+    pub fn synced(&mut self, id: ConnId) -> &mut Synced {
+        if self.synced.is_empty() {
+            self.synced = vec![Synced::default(); self.max];
+        }
+        &mut self.synced[id.index()]
     }
 
     /// True if there is a conn between these two.
@@ -347,17 +381,16 @@ impl ConnTable {
         moment_of(conn.deadline)
     }
 
-    /// Takes out the next conn whose time is over; the record is returned for the caller's bookkeeping.
-    pub fn expire_one(&mut self, now: Instant) -> Option<(ConnId, Conn)> {
-        loop {
-            let id = self.wheel.pop_due(&mut self.records, now)?;
-            let conn = self.records[id.index()];
-            if conn.controlled() == 0 {
-                self.forget(id);
-                return Some((id, conn));
-            }
-            self.prolong(id, now);
+    /// The next conn whose time is over, taken out unless it controls others.
+    pub fn expire_one(&mut self, now: Instant) -> Option<Due> {
+        let id = self.wheel.pop_due(&mut self.records, now)?;
+        let conn = self.records[id.index()];
+        if conn.controlled() == 0 {
+            self.forget(id);
+            return Some(Due::Over(id, conn));
         }
+        self.prolong(id, now);
+        Some(Due::Prolonged(id))
     }
 
     /// Of at most `budget` records from `cursor` on, the next that `wanted` takes; where to go on, `None` at the end.

@@ -10,7 +10,8 @@ use super::{CliError, address};
 use crate::base::{Endpoint, Family, Proto};
 use crate::sched::{self, Flags};
 use crate::service::command::{
-    Command, DestOptions, Method, Persistence, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum,
+    Command, DestOptions, Method, Persistence, ServiceKey, ServiceOptions, SyncOptions, SyncRole, Tunnel,
+    TunnelChecksum,
 };
 
 /// What is asked for.
@@ -26,8 +27,6 @@ pub enum Invocation {
     Save,
     /// `-R`: rules from standard input.
     Restore,
-    /// `--start-daemon`, `--stop-daemon`.
-    SyncDaemon,
     /// `-h`
     Help,
     /// `-v`
@@ -68,6 +67,8 @@ struct Said {
     weight: Option<u32>,
     upper: u32,
     lower: u32,
+    role: Option<SyncRole>,
+    sync: SyncOptions,
 }
 
 /// Reads a command line (without the program's name).
@@ -80,13 +81,13 @@ pub fn parse(args: &[String]) -> Result<Invocation, CliError> {
         Some(Given { word: Word::Verb(verb), value, .. }) => (verb, value.unwrap_or_default()),
         Some(_) | None => return Err(CliError::hint()),
     };
+    let mut said = Said::default();
     match verb {
         Verb::Help => return Ok(Invocation::Help),
         Verb::Version => return Ok(Invocation::Version),
-        Verb::StartDaemon | Verb::StopDaemon => check_role(verb, &role)?,
+        Verb::StartDaemon | Verb::StopDaemon => said.role = Some(sync_role(verb, &role)?),
         _ => {}
     }
-    let mut said = Said::default();
     for given in words.by_ref() {
         said.take(given?, verb)?;
     }
@@ -216,17 +217,29 @@ impl Said {
                 let port = number(value, 1, 65_535).ok_or_else(|| illegal("tunnel port"))?;
                 self.tunnel_port = port as u16;
             }
-            Opt::SyncId if number(value, 0, 255).is_none() => return Err(illegal("syncid")),
-            Opt::SyncMaxlen if number(value, 1, 65_507).is_none() => return Err(illegal("sync-maxlen")),
-            Opt::McastPort if number(value, 1, 65_535).is_none() => return Err(illegal("mcast-port")),
-            Opt::McastTtl if number(value, 1, 255).is_none() => return Err(illegal("mcast-ttl")),
-            Opt::McastGroup if !value.parse::<IpAddr>().is_ok_and(|addr| addr.is_multicast()) => {
+            Opt::McastInterface => self.sync.interface = value.to_owned(),
+            Opt::McastGroup => {
                 let family = if value.contains(':') { "IPv6" } else { "IPv4" };
-                return Err(CliError::usage(format!("invalid {family} mcast-group `{value}'")));
+                let bad = || CliError::usage(format!("invalid {family} mcast-group `{value}'"));
+                self.sync.group = value.parse().ok().filter(IpAddr::is_multicast).ok_or_else(bad)?;
+            }
+            Opt::SyncId | Opt::SyncMaxlen | Opt::McastPort | Opt::McastTtl => {
+                let set = self.take_sync_value(opt, value);
+                set.ok_or_else(|| illegal(if opt == Opt::SyncId { "syncid" } else { opt.name() }))?;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn take_sync_value(&mut self, opt: Opt, value: &str) -> Option<()> {
+        match opt {
+            Opt::SyncId => self.sync.syncid = number(value, 0, 255)? as u8,
+            Opt::SyncMaxlen => self.sync.maxlen = number(value, 1, 65_507)? as u16,
+            Opt::McastPort => self.sync.port = number(value, 1, 65_535)? as u16,
+            _ => self.sync.ttl = number(value, 1, 255)? as u8,
+        }
+        Some(())
     }
 
     fn netmask_of(&self, value: &str) -> Result<u32, CliError> {
@@ -294,7 +307,8 @@ impl Said {
             Verb::ListLocals => return Ok(Invocation::ListLocals(self.key())),
             Verb::Save => return Ok(Invocation::Save),
             Verb::Restore => return Ok(Invocation::Restore),
-            Verb::StartDaemon | Verb::StopDaemon => return Ok(Invocation::SyncDaemon),
+            Verb::StartDaemon => Command::StartDaemon(self.role.ok_or_else(missing)?, self.sync),
+            Verb::StopDaemon => Command::StopDaemon(self.role.ok_or_else(missing)?),
             // `parse` has answered these.
             Verb::Help | Verb::Version | Verb::Set => return Err(missing()),
         }))
@@ -416,12 +430,10 @@ impl Said {
 const TUNNEL_OPTIONS: [Opt; 5] =
     [Opt::TunnelType, Opt::TunnelPort, Opt::TunnelNoChecksum, Opt::TunnelChecksum, Opt::TunnelRemoteChecksum];
 
-fn check_role(verb: Verb, role: &str) -> Result<(), CliError> {
-    if role == "master" || role == "backup" {
-        return Ok(());
-    }
+fn sync_role(verb: Verb, role: &str) -> Result<SyncRole, CliError> {
     let what = if verb == Verb::StartDaemon { "start-daemon parameter" } else { "start_daemon" };
-    Err(CliError::usage(format!("illegal {what} specified")))
+    let known = [SyncRole::Master, SyncRole::Backup].into_iter().find(|known| known.name() == role);
+    known.ok_or_else(|| CliError::usage(format!("illegal {what} specified")))
 }
 
 fn flags_of(scheduler: &str, text: &str) -> Result<Flags, CliError> {

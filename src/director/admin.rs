@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::Director;
-use crate::base::{Endpoint, Instant, LinkId, Prefix};
+use crate::base::{Endpoint, Family, Instant, LinkId, Prefix};
 use crate::conn::Conn;
 use crate::neigh::Egress;
 use crate::service::command::{Command, Refused};
@@ -74,6 +74,15 @@ impl Warnings {
 impl Director {
     /// Carries out an operator's command, as a whole or not at all; a new VIP is announced.
     pub fn apply(&mut self, command: &Command, now: Instant) -> Result<(), Refused> {
+        match command {
+            Command::StartDaemon(role, options) => return self.start_daemon(*role, options),
+            Command::StopDaemon(role) => return self.stop_daemon(*role),
+            // A server of another family than its service cannot be told of.
+            Command::AddDest(key, real, _) if self.sync.runs() && key.family() != Family::of(real.addr) => {
+                return Err(Refused::Invalid);
+            }
+            _ => {}
+        }
         let before: Vec<IpAddr> = self.own_addresses();
         self.services.apply(command, now)?;
         if let Command::SetTimeouts { tcp, tcp_fin, udp } = command {

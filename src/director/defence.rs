@@ -19,7 +19,7 @@ const SEARCH_BUDGET: usize = 64;
 /// `drop_entry` looks at this part of the table in a second.
 const PART: usize = 32;
 const IDLE_AT_LEAST: Duration = Duration::from_secs(60);
-const MOST_PACKETS: u16 = 8;
+const MOST_PACKETS: u32 = 8;
 
 #[derive(Default)]
 pub(super) struct Defence {
@@ -150,7 +150,7 @@ impl Director {
         if silent < IDLE_AT_LEAST || conn.in_pkts == 0 || conn.in_pkts > MOST_PACKETS {
             return false;
         }
-        let seen = &mut self.defence.seen[usize::from(conn.in_pkts)];
+        let seen = &mut self.defence.seen[conn.in_pkts as usize];
         *seen += 1;
         seen.is_multiple_of(u64::from(conn.in_pkts))
     }

@@ -96,6 +96,7 @@ impl Director {
         let done = self.serve(&ends, buf, ip, now, out);
         self.services.unbind(dest, Counted::Inactive);
         if let Some(template) = template {
+            self.sync_template(template, now, out);
             self.renew_template(template, now);
         }
         done

@@ -39,6 +39,15 @@ pub struct Settings {
     /// `kernel_faults`: on, what kernel 6.1 gets wrong is got wrong in the same way, so that recordings of it can be
     /// compared. Nobody wants it on otherwise: see `faults.rs` for the list.
     pub kernel_faults: bool,
+    /// `sync_threshold`: which of a conn's packets from the client tell other directors of it: the first number's, and
+    /// again after as many as the second says.
+    pub sync_threshold: (u32, u32),
+    /// `sync_refresh_period`: seconds after which a conn is told of again although little has changed; 0: by packets alone.
+    pub sync_refresh_period: u32,
+    /// `sync_retries`: how often it is told of within that period, an eighth of it apart.
+    pub sync_retries: u8,
+    /// `sync_persist_mode`: conns that a template made are not told of, only the template is.
+    pub sync_persist_mode: bool,
     /// ICMP errors per second that the director sends (`icmp_msgs_per_sec`); 0: no limit.
     pub icmp_rate: u32,
 }
@@ -92,6 +101,9 @@ impl Settings {
 
     /// Sets one by its name (the kernel's, below `net.ipv4.vs`); the error says what is wrong.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        if name == "sync_threshold" {
+            return self.set_sync_threshold(value);
+        }
         let number: u64 = value.parse().map_err(|_| format!("{name}: '{value}' is not a number"))?;
         match name {
             "pmtu_disc" => self.pmtu_disc = number != 0,
@@ -107,6 +119,9 @@ impl Settings {
             "expire_reset" => self.expire_reset = number as u8,
             "amemthresh" => self.amemthresh = number as u32,
             "am_droprate" => self.am_droprate = number as u32,
+            "sync_refresh_period" => self.sync_refresh_period = number as u32,
+            "sync_retries" => self.sync_retries = number.min(3) as u8,
+            "sync_persist_mode" => self.sync_persist_mode = number != 0,
             "kernel_faults" => self.kernel_faults = number != 0,
             "conn_reuse_mode" => self.conn_reuse_mode = number as u32,
             "expire_nodest_conn" => self.expire_nodest_conn = number != 0,
@@ -130,6 +145,20 @@ impl Settings {
         }
         Ok(())
     }
+
+    /// "3 50", or the first number alone.
+    fn set_sync_threshold(&mut self, value: &str) -> Result<(), String> {
+        let bad =
+            || format!("sync_threshold: '{value}' is not THRESHOLD PERIOD with the first below the second, like 3 50");
+        let mut numbers = value.split_whitespace().map(|word| word.parse::<u32>().map_err(|_| bad()));
+        let threshold = numbers.next().ok_or_else(bad)??;
+        let period = numbers.next().unwrap_or(Ok(self.sync_threshold.1))?;
+        if numbers.next().is_some() || (threshold >= period && period != 0) {
+            return Err(bad());
+        }
+        self.sync_threshold = (threshold, period);
+        Ok(())
+    }
 }
 
 impl Default for Settings {
@@ -150,6 +179,10 @@ impl Default for Settings {
             amemthresh: 1024,
             am_droprate: 10,
             kernel_faults: false,
+            sync_threshold: (3, 50),
+            sync_refresh_period: 0,
+            sync_retries: 0,
+            sync_persist_mode: false,
             icmp_rate: 1000,
         }
     }

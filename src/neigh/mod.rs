@@ -130,6 +130,14 @@ impl Router {
         }
     }
 
+    /// Sends a packet that the director made itself to a multicast group on a link; a failure is counted here.
+    pub fn send_to_group(&mut self, buf: &mut PacketBuf, link: LinkId, group: IpAddr, out: &mut impl Egress) {
+        self.ledger.generated += 1;
+        if let Err(reason) = self.write(buf, link, Mac::of_group(group), out) {
+            self.ledger.drop(reason);
+        }
+    }
+
     fn write(&mut self, buf: &mut PacketBuf, link: LinkId, to: Mac, out: &mut impl Egress) -> Result<(), DropReason> {
         set_macs(buf, to, self.links[link.index()].mac);
         out.transmit(link, buf)?;

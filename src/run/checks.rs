@@ -63,7 +63,7 @@ pub fn service_of(command: &Command) -> Option<ServiceKey> {
         | Command::AddLocalAddress(key, _)
         | Command::DeleteLocalAddress(key, _) => Some(*key),
         Command::Zero(key) => *key,
-        Command::Clear | Command::SetTimeouts { .. } => None,
+        Command::Clear | Command::SetTimeouts { .. } | Command::StartDaemon(..) | Command::StopDaemon(_) => None,
     }
 }
 
@@ -81,6 +81,8 @@ pub fn command(director: &Director, command: &Command) -> Result<(), Problem> {
         | Command::DeleteDest(..)
         | Command::Zero(_)
         | Command::SetTimeouts { .. }
+        | Command::StartDaemon(..)
+        | Command::StopDaemon(_)
         | Command::AddLocalAddress(..)
         | Command::DeleteLocalAddress(..) => Ok(()),
     }

@@ -10,7 +10,7 @@ use crate::base::{DestId, Endpoint, Family, Instant, ServiceId};
 use crate::sched::{self, Change, Server, Servers};
 
 impl Services {
-    /// Carries out one command; `SetTimeouts` is the director's and does nothing here.
+    /// Carries out one command; timeouts and synchronisation are the director's and do nothing here.
     pub fn apply(&mut self, command: &Command, now: Instant) -> Result<(), Refused> {
         match command {
             Command::AddService(key, options) => self.add_service(*key, options),
@@ -24,7 +24,7 @@ impl Services {
             Command::EditDest(key, endpoint, options) => self.edit_dest(*key, *endpoint, options),
             Command::DeleteDest(key, endpoint) => self.delete_dest(*key, *endpoint, now),
             Command::Zero(key) => self.zero(*key),
-            Command::SetTimeouts { .. } => Ok(()),
+            Command::SetTimeouts { .. } | Command::StartDaemon(..) | Command::StopDaemon(_) => Ok(()),
             Command::AddLocalAddress(key, addr) => self.add_local(*key, *addr),
             Command::DeleteLocalAddress(key, addr) => self.delete_local(*key, *addr),
         }
@@ -239,16 +239,9 @@ impl Services {
     }
 }
 
-fn family_of(key: ServiceKey) -> Family {
-    match key {
-        ServiceKey::Address(_, vip) => Family::of(vip.addr),
-        ServiceKey::Mark(family, _) => family,
-    }
-}
-
 fn check_service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Refused> {
     let prefix_len_is_right = (1..=128).contains(&options.netmask);
-    if family_of(key) == Family::V6 && !prefix_len_is_right {
+    if key.family() == Family::V6 && !prefix_len_is_right {
         return Err(Refused::Invalid);
     }
     Ok(())
@@ -261,7 +254,7 @@ fn check_dest(key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Res
         IpAddr::V6(addr) => !addr.is_multicast() && !addr.is_unspecified() && !addr.is_unicast_link_local(),
     };
     let tunnelled = matches!(options.method, Method::Tunnel(_));
-    if !unicast || (Family::of(endpoint.addr) != family_of(key) && !tunnelled) {
+    if !unicast || (Family::of(endpoint.addr) != key.family() && !tunnelled) {
         return Err(Refused::Invalid);
     }
     if options.lower > options.upper {

@@ -17,6 +17,16 @@ pub enum ServiceKey {
     Mark(Family, u32),
 }
 
+impl ServiceKey {
+    /// The family of its packets.
+    pub fn family(self) -> Family {
+        match self {
+            ServiceKey::Address(_, vip) => Family::of(vip.addr),
+            ServiceKey::Mark(family, _) => family,
+        }
+    }
+}
+
 /// How packets reach a dest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
@@ -85,6 +95,49 @@ impl Default for DestOptions {
     }
 }
 
+/// What a synchronisation daemon does with conns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SyncRole {
+    /// Tells others of them.
+    Master,
+    /// Takes them over from a master.
+    Backup,
+}
+
+impl SyncRole {
+    /// As the command line names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            SyncRole::Master => "master",
+            SyncRole::Backup => "backup",
+        }
+    }
+}
+
+/// How a synchronisation daemon speaks: `--start-daemon` with its options.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyncOptions {
+    /// `--mcast-interface`: name of a link.
+    pub interface: String,
+    /// `--syncid`; a backup with 0 listens to all.
+    pub syncid: u8,
+    /// `--sync-maxlen`: largest message; 0: what fits into a packet of 1500 bytes.
+    pub maxlen: u16,
+    /// `--mcast-group`
+    pub group: IpAddr,
+    /// `--mcast-port`
+    pub port: u16,
+    /// `--mcast-ttl`
+    pub ttl: u8,
+}
+
+impl Default for SyncOptions {
+    fn default() -> SyncOptions {
+        let group = IpAddr::from([224, 0, 0, 81]);
+        SyncOptions { interface: String::new(), syncid: 0, maxlen: 0, group, port: 8848, ttl: 1 }
+    }
+}
+
 /// One change, all or nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -113,6 +166,10 @@ pub enum Command {
         /// UDP.
         udp: u32,
     },
+    /// `--start-daemon`
+    StartDaemon(SyncRole, SyncOptions),
+    /// `--stop-daemon`
+    StopDaemon(SyncRole),
     /// `-P`: a local address for FULL-NAT.
     AddLocalAddress(ServiceKey, IpAddr),
     /// `-Q`
@@ -140,6 +197,12 @@ pub enum Refused {
     Invalid,
     /// No room for another service or dest.
     NoMemory,
+    /// No link of this name, or none with an address of the family.
+    NoDevice,
+    /// The daemon runs already.
+    DaemonRuns,
+    /// The daemon does not run.
+    NoDaemon,
 }
 
 impl std::fmt::Display for Refused {
@@ -154,6 +217,9 @@ impl std::fmt::Display for Refused {
             Refused::Range => "Numerical result out of range",
             Refused::Invalid => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
             Refused::NoMemory => "Memory allocation problem",
+            Refused::NoDevice => "No such device",
+            Refused::DaemonRuns => "Daemon has already run",
+            Refused::NoDaemon => "No daemon is running",
         })
     }
 }

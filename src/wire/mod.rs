@@ -13,7 +13,9 @@ pub mod options;
 mod parse;
 mod reassembly;
 mod segment;
+pub mod sync;
 pub mod tcp;
+pub mod udp;
 mod vnet;
 
 pub use buf::{HEADROOM, PacketBuf};

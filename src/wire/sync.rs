@@ -1,0 +1,339 @@
+//! Messages by which directors tell each other of their conns (IPVS connection synchronisation, version 1).
+//!
+//! ```text
+//! message   0 | syncid | length(2) | records | 1 | 0(2)                               8 bytes, then records
+//! record    type | protocol | length(2) | flags(4) | state(2) | cport vport dport(6)
+//!           | mark(4) | timeout(4) | client virtual real | options: type, length, value
+//! ```
+//! Records start at multiples of 4; all numbers in network order. Bytes only: what is worth telling is decided above.
+
+use std::net::IpAddr;
+
+use crate::base::{Endpoint, Family, Proto};
+
+const HEADER: usize = 8;
+/// Byte of the header that counts the records.
+const COUNT: usize = 4;
+const VERSION: u8 = 1;
+/// Bytes of a record before its addresses.
+const FIXED: usize = 24;
+const TYPE_V6: u8 = 1;
+const ENGINE_DATA: u8 = 2;
+const ENGINE_NAME: u8 = 3;
+
+/// One conn or template.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record<'a> {
+    /// Protocol; 0 for templates of mark services.
+    pub proto: Proto,
+    /// The kernel's conn flags.
+    pub flags: u32,
+    /// State number of its protocol.
+    pub state: u16,
+    /// Client.
+    pub client: Endpoint,
+    /// What the client addresses.
+    pub virt: Endpoint,
+    /// Real server, of the same family.
+    pub real: Endpoint,
+    /// Mark of its packets.
+    pub mark: u32,
+    /// Seconds that the conn lives after a packet.
+    pub timeout: u32,
+    /// Persistence engine and its data.
+    pub engine: Option<(&'a str, &'a [u8])>,
+}
+
+impl Record<'_> {
+    fn len(&self) -> usize {
+        let addresses = 3 * usize::from(Family::of(self.client.addr).bits()) / 8;
+        let options = self.engine.map_or(0, |(name, data)| 2 + data.len() + 2 + name.len());
+        FIXED + addresses + options
+    }
+}
+
+/// A message that fills up.
+pub struct Message {
+    bytes: Vec<u8>,
+    limit: usize,
+    syncid: u8,
+}
+
+impl Message {
+    /// An empty message of at most `limit` bytes.
+    pub fn new(limit: usize, syncid: u8) -> Message {
+        Message { bytes: Vec::with_capacity(limit), limit, syncid }
+    }
+
+    /// True without records.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Forgets all records.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// The message as it is sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// True if a record goes into this message; into an empty one every record goes.
+    pub fn has_room_for(&self, record: &Record) -> bool {
+        let full = self.bytes.get(COUNT) == Some(&u8::MAX);
+        self.is_empty() || (!full && self.bytes.len().next_multiple_of(4) + record.len() <= self.limit)
+    }
+
+    /// Adds a record, for which there is room. Its three ends are of one family.
+    pub fn push(&mut self, record: &Record) {
+        if self.is_empty() {
+            self.bytes.extend_from_slice(&[0, self.syncid, 0, 0, 0, VERSION, 0, 0]);
+        }
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self.write(record);
+        self.bytes[COUNT] += 1;
+        let len = self.bytes.len() as u16;
+        self.bytes[2..4].copy_from_slice(&len.to_be_bytes());
+    }
+
+    fn write(&mut self, record: &Record) {
+        let out = &mut self.bytes;
+        let kind = if Family::of(record.client.addr) == Family::V6 { TYPE_V6 } else { 0 };
+        out.extend_from_slice(&[kind, record.proto.0]);
+        // The upper four bits are the record's version, 0.
+        out.extend_from_slice(&(record.len() as u16 & 0xfff).to_be_bytes());
+        out.extend_from_slice(&record.flags.to_be_bytes());
+        out.extend_from_slice(&record.state.to_be_bytes());
+        for end in [record.client, record.virt, record.real] {
+            out.extend_from_slice(&end.port.to_be_bytes());
+        }
+        out.extend_from_slice(&record.mark.to_be_bytes());
+        out.extend_from_slice(&record.timeout.to_be_bytes());
+        for end in [record.client, record.virt, record.real] {
+            match end.addr {
+                IpAddr::V4(addr) => out.extend_from_slice(&addr.octets()),
+                IpAddr::V6(addr) => out.extend_from_slice(&addr.octets()),
+            }
+        }
+        if let Some((name, data)) = record.engine {
+            out.extend_from_slice(&[ENGINE_DATA, data.len() as u8]);
+            out.extend_from_slice(data);
+            out.extend_from_slice(&[ENGINE_NAME, name.len() as u8]);
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+}
+
+/// Why a message, or what is left of it, is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadMessage;
+
+/// Reads a message; each record, or the end of what could be read. Records that cannot be understood are skipped.
+pub fn read(bytes: &[u8], syncid: u8) -> Result<Records<'_>, BadMessage> {
+    let header = bytes.first_chunk::<HEADER>().ok_or(BadMessage)?;
+    let [first, id, high, low, count, version, spare @ ..] = *header;
+    let version_one = first == 0 && version == VERSION && spare == [0, 0];
+    let whole = usize::from(u16::from_be_bytes([high, low])) == bytes.len();
+    let meant = syncid == 0 || id == syncid;
+    if !version_one || !whole || !meant {
+        return Err(BadMessage);
+    }
+    Ok(Records { bytes, at: HEADER, left: count })
+}
+
+/// The records of a message.
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    left: u8,
+}
+
+impl<'a> Iterator for Records<'a> {
+    /// An error says that the rest of the message cannot be read.
+    type Item = Result<Record<'a>, BadMessage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        let record = self.bytes.get(self.at..).and_then(record);
+        match &record {
+            Some((_, len)) => self.at = (self.at + len).next_multiple_of(4),
+            None => self.left = 0,
+        }
+        Some(record.map(|(record, _)| record).ok_or(BadMessage))
+    }
+}
+
+/// A record at the start of `bytes`, and its length.
+fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+    let fixed = bytes.first_chunk::<FIXED>()?;
+    let half = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+    let word = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let (version, len) = (half(2) >> 12, usize::from(half(2) & 0xfff));
+    let family = if fixed[0] & TYPE_V6 != 0 { Family::V6 } else { Family::V4 };
+    let size = usize::from(family.bits()) / 8;
+    let body = bytes.get(..len)?;
+    let options = body.get(FIXED + 3 * size..)?;
+    if version != 0 {
+        return None;
+    }
+    let addr = |which: usize| address(&body[FIXED + which * size..FIXED + (which + 1) * size]);
+    let record = Record {
+        proto: Proto(fixed[1]),
+        flags: word(4),
+        state: half(8),
+        client: Endpoint::new(addr(0)?, half(10)),
+        virt: Endpoint::new(addr(1)?, half(12)),
+        real: Endpoint::new(addr(2)?, half(14)),
+        mark: word(16),
+        timeout: word(20),
+        engine: engine(options)?,
+    };
+    Some((record, len))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+/// The persistence engine among the options of a record. Sequence numbers of helpers are not kept, optional options
+/// that nobody knows are passed over, others spoil the record.
+fn engine(mut options: &[u8]) -> Option<Option<(&str, &[u8])>> {
+    const SEQUENCES: u8 = 1;
+    const OPTIONAL: u8 = 0x40;
+    let (mut name, mut data) = (None, None);
+    while let [kind, len, rest @ ..] = options {
+        let (value, after) = rest.split_at_checked(usize::from(*len))?;
+        match kind & !OPTIONAL {
+            SEQUENCES if value.len() == 24 => {}
+            ENGINE_DATA if !value.is_empty() => data = Some(value),
+            ENGINE_NAME if (1..=16).contains(&value.len()) => name = std::str::from_utf8(value).ok(),
+            _ if kind & OPTIONAL != 0 => {}
+            _ => return None,
+        }
+        options = after;
+    }
+    options.is_empty().then_some(name.zip(data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(addr: &str, port: u16) -> Endpoint {
+        Endpoint::new(addr.parse().unwrap(), port)
+    }
+
+    fn established(port: u16) -> Record<'static> {
+        Record {
+            proto: Proto::TCP,
+            flags: 0,
+            state: 1,
+            client: end("100.76.37.54", port),
+            virt: end("198.51.100.85", 443),
+            real: end("172.20.103.2", 81),
+            mark: 0,
+            timeout: 900,
+            engine: None,
+        }
+    }
+
+    /// What a kernel master sent.
+    const TWO: &str = "00070050020100000006002400000000\
+        0001526801bb00510000000000000384644c2536c6336455ac146702\
+        00060024000000000001526901bb00510000000000000384644c2536c6336455ac146702";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: String = hex.split_whitespace().collect();
+        let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    }
+
+    fn collected(bytes: &[u8], syncid: u8) -> Vec<Result<Record<'_>, BadMessage>> {
+        read(bytes, syncid).map(Iterator::collect).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_message_is_as_a_kernel_master_sends_it() {
+        let mut message = Message::new(1472, 7);
+        message.push(&established(21096));
+        message.push(&established(21097));
+        assert_eq!(message.bytes(), bytes(TWO));
+        assert_eq!(collected(message.bytes(), 7), [Ok(established(21096)), Ok(established(21097))]);
+        assert_eq!(collected(message.bytes(), 0).len(), 2, "syncid 0 takes all");
+        assert!(read(message.bytes(), 8).is_err());
+    }
+
+    #[test]
+    fn options_make_a_record_longer_and_the_next_one_aligned() {
+        let call = Record { flags: 0x1100, proto: Proto::UDP, engine: Some(("sip", b"abc@x")), ..established(0) };
+        let v6 = Record {
+            client: end("2001:db8::1", 9),
+            virt: end("2001:db8::2", 80),
+            real: end("2001:db8::3", 81),
+            ..established(9)
+        };
+        let mut message = Message::new(1472, 0);
+        message.push(&call);
+        message.push(&v6);
+        let (length, padded) = (36 + 7 + 5, 8 + 48);
+        assert_eq!(message.bytes()[10..12], [0, length]);
+        assert_eq!(message.bytes()[8 + 36..8 + 48], *b"\x02\x05abc@x\x03\x03sip");
+        assert_eq!(message.bytes()[padded..padded + 4], [1, 6, 0, 72]);
+        assert_eq!(collected(message.bytes(), 0), [Ok(call), Ok(v6)]);
+    }
+
+    #[test]
+    fn a_message_is_full_at_its_limit() {
+        let mut message = Message::new(8 + 2 * 36, 1);
+        for port in 1..=2 {
+            assert!(message.has_room_for(&established(port)));
+            message.push(&established(port));
+        }
+        assert!(!message.has_room_for(&established(3)));
+        message.clear();
+        assert!(message.is_empty() && message.has_room_for(&established(3)));
+        let mut large = Message::new(65_000, 1);
+        (0..255).for_each(|port| large.push(&established(port)));
+        assert!(!large.has_room_for(&established(256)), "the count has one byte");
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_a_message_and_what_is_optional_does_not() {
+        let mut message = Message::new(1472, 0);
+        message.push(&Record { engine: Some(("sip", b"abcd")), ..established(1) });
+        let good = message.bytes().to_vec();
+        let with = |at: usize, value: u8| {
+            let mut changed = good.clone();
+            changed[at] = value;
+            collected(&changed, 0).into_iter().map(|record| record.is_ok()).collect::<Vec<_>>()
+        };
+        assert_eq!(with(8 + 36, 0x7f), [true], "an unknown optional option");
+        assert_eq!(with(8 + 36, 0x3f), [false], "an unknown option");
+        assert_eq!(with(8 + 37, 200), [false], "an option longer than its record");
+        assert_eq!(with(8 + 2, 0x10), [false], "another version");
+        assert_eq!(with(8 + 3, 20), [false], "too short");
+        assert_eq!(with(5, 2), [] as [bool; 0], "another protocol");
+        assert_eq!(with(3, 200), [] as [bool; 0], "another length");
+        assert_eq!(with(4, 3), [true, false], "fewer records than promised");
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic() {
+        let mut rng = crate::base::Rng::seeded(5);
+        let good = bytes(TWO);
+        for _ in 0..100_000 {
+            let mut changed = good.clone();
+            for _ in 0..1 + rng.below(4) {
+                let at = rng.below(changed.len() as u64) as usize;
+                changed[at] = rng.next_u64() as u8;
+            }
+            collected(&changed, 0);
+        }
+    }
+}
