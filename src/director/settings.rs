@@ -39,9 +39,10 @@ pub struct Settings {
     /// `kernel_faults`: on, what kernel 6.1 gets wrong is got wrong in the same way, so that recordings of it can be
     /// compared. Nobody wants it on otherwise: see `faults.rs` for the list.
     pub kernel_faults: bool,
-    /// `sync_threshold`: which of a conn's packets from the client tell other directors of it: the first number's, and
-    /// again after as many as the second says.
-    pub sync_threshold: (u32, u32),
+    /// `sync_threshold`: which of a conn's packets from the client tells other directors of it, in each `sync_period`.
+    pub sync_threshold: u32,
+    /// `sync_period`, the second number of the kernel's `sync_threshold`; 0: the first number's packet alone.
+    pub sync_period: u32,
     /// `sync_refresh_period`: seconds after which a conn is told of again although little has changed; 0: by packets alone.
     pub sync_refresh_period: u32,
     /// `sync_retries`: how often it is told of within that period, an eighth of it apart.
@@ -71,6 +72,11 @@ impl Settings {
         "secure_tcp",
         "sloppy_sctp",
         "sloppy_tcp",
+        "sync_period",
+        "sync_persist_mode",
+        "sync_refresh_period",
+        "sync_retries",
+        "sync_threshold",
     ];
 
     /// The value of a setting, as `set` takes it.
@@ -88,6 +94,13 @@ impl Settings {
             "conn_reuse_mode" => self.conn_reuse_mode.into(),
             "expire_nodest_conn" => self.expire_nodest_conn.into(),
             "expire_quiescent_template" => self.expire_quiescent_template.into(),
+            "sync_threshold" => self.sync_threshold.into(),
+            "sync_period" => self.sync_period.into(),
+            "sync_threshold" => self.sync_threshold = number as u32,
+            "sync_period" => self.sync_period = number as u32,
+            "sync_refresh_period" => self.sync_refresh_period.into(),
+            "sync_retries" => self.sync_retries.into(),
+            "sync_persist_mode" => self.sync_persist_mode.into(),
             "lblc_expiration" => self.sched.lblc_expiration,
             "lblcr_expiration" => self.sched.lblcr_expiration,
             "mh_table_size" => self.sched.mh_table_size.into(),
@@ -101,8 +114,10 @@ impl Settings {
 
     /// Sets one by its name (the kernel's, below `net.ipv4.vs`); the error says what is wrong.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        if name == "sync_threshold" {
-            return self.set_sync_threshold(value);
+        if let ("sync_threshold", Some((threshold, period))) = (name, value.split_once(char::is_whitespace)) {
+            // The kernel's form: both numbers at once.
+            self.set("sync_period", period.trim_start())?;
+            return self.set("sync_threshold", threshold);
         }
         let number: u64 = value.parse().map_err(|_| format!("{name}: '{value}' is not a number"))?;
         match name {
@@ -119,8 +134,11 @@ impl Settings {
             "expire_reset" => self.expire_reset = number as u8,
             "amemthresh" => self.amemthresh = number as u32,
             "am_droprate" => self.am_droprate = number as u32,
+            "sync_threshold" => self.sync_threshold = number as u32,
+            "sync_period" => self.sync_period = number as u32,
             "sync_refresh_period" => self.sync_refresh_period = number as u32,
-            "sync_retries" => self.sync_retries = number.min(3) as u8,
+            "sync_retries" if number > 3 => return Err(format!("{name}: {number} is not 0 to 3")),
+            "sync_retries" => self.sync_retries = number as u8,
             "sync_persist_mode" => self.sync_persist_mode = number != 0,
             "kernel_faults" => self.kernel_faults = number != 0,
             "conn_reuse_mode" => self.conn_reuse_mode = number as u32,
@@ -145,20 +163,6 @@ impl Settings {
         }
         Ok(())
     }
-
-    /// "3 50", or the first number alone.
-    fn set_sync_threshold(&mut self, value: &str) -> Result<(), String> {
-        let bad =
-            || format!("sync_threshold: '{value}' is not THRESHOLD PERIOD with the first below the second, like 3 50");
-        let mut numbers = value.split_whitespace().map(|word| word.parse::<u32>().map_err(|_| bad()));
-        let threshold = numbers.next().ok_or_else(bad)??;
-        let period = numbers.next().unwrap_or(Ok(self.sync_threshold.1))?;
-        if numbers.next().is_some() || (threshold >= period && period != 0) {
-            return Err(bad());
-        }
-        self.sync_threshold = (threshold, period);
-        Ok(())
-    }
 }
 
 impl Default for Settings {
@@ -179,7 +183,8 @@ impl Default for Settings {
             amemthresh: 1024,
             am_droprate: 10,
             kernel_faults: false,
-            sync_threshold: (3, 50),
+            sync_threshold: 3,
+            sync_period: 50,
             sync_refresh_period: 0,
             sync_retries: 0,
             sync_persist_mode: false,
@@ -207,7 +212,17 @@ mod tests {
             let changed = Settings::NAMES.iter().filter(|name| settings.get(name) != Settings::default().get(name));
             assert_eq!(changed.collect::<Vec<_>>(), [name]);
         }
-        for (name, value) in [("x", "1"), ("mh_table_size", "4096"), ("conn_overhead", "255"), ("drop_entry", "4")] {
+        let mut both = Settings::default();
+        both.set("sync_threshold", "5 \t60").unwrap();
+        assert_eq!((both.sync_threshold, both.sync_period), (5, 60));
+        for (name, value) in [
+            ("x", "1"),
+            ("sync_threshold", "3 x"),
+            ("sync_retries", "4"),
+            ("mh_table_size", "4096"),
+            ("conn_overhead", "255"),
+            ("drop_entry", "4"),
+        ] {
             assert!(Settings::default().set(name, value).is_err(), "{name}");
         }
     }

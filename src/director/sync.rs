@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Director;
+use super::{Director, Settings};
 use crate::base::{ConnId, Endpoint, Family, Instant, LinkId, Proto, Tuple};
 use crate::conn::{SctpState, Synced, TcpState};
 use crate::neigh::Egress;
@@ -122,7 +122,7 @@ impl Director {
     /// What the kernel does where it does not count packets: as if the threshold had just been reached.
     pub(super) fn sync_as_due(&mut self, id: ConnId, now: Instant, out: &mut impl Egress) {
         if self.sync.master.is_some() {
-            self.sync_chain(id, self.settings.sync_threshold.0, now, out);
+            self.sync_chain(id, self.settings.sync_threshold, now, out);
         }
     }
 
@@ -141,7 +141,7 @@ impl Director {
     fn packets_of_control(&mut self, control: ConnId) -> u32 {
         let conn = self.conns.get_mut(control);
         if !conn.is_template() {
-            return self.settings.sync_threshold.0;
+            return self.settings.sync_threshold;
         }
         conn.in_pkts = conn.in_pkts.wrapping_add(1);
         conn.in_pkts
@@ -183,7 +183,7 @@ impl Director {
 
     /// How often an unchanged conn was told of by then, if it is to be told of now.
     fn retries_if_due(&self, told: &Synced, end: Instant, packets: u32, template: bool, now: Instant) -> Option<u8> {
-        let (threshold, period) = self.settings.sync_threshold;
+        let Settings { sync_threshold: threshold, sync_period: period, .. } = self.settings;
         let refresh = Duration::from_secs(u64::from(self.settings.sync_refresh_period));
         let mut retries = 0;
         if !refresh.is_zero() {

@@ -57,6 +57,8 @@ pub fn describe(before: &[Command], change: &Command) -> String {
             let was = before.iter().find(|rule| matches!(rule, Command::SetTimeouts { .. })).map(timeout_words);
             format!("~ timeouts{}", moved(&was.unwrap_or_default(), &timeout_words(change)))
         }
+        Command::StartDaemon(role, options) => format!("+ {} sync daemon on {}", role.name(), options.interface),
+        Command::StopDaemon(role) => format!("- {} sync daemon", role.name()),
         Command::Clear | Command::Zero(_) => format!("{change:?}"),
     }
 }
