@@ -96,8 +96,6 @@ impl Settings {
             "expire_quiescent_template" => self.expire_quiescent_template.into(),
             "sync_threshold" => self.sync_threshold.into(),
             "sync_period" => self.sync_period.into(),
-            "sync_threshold" => self.sync_threshold = number as u32,
-            "sync_period" => self.sync_period = number as u32,
             "sync_refresh_period" => self.sync_refresh_period.into(),
             "sync_retries" => self.sync_retries.into(),
             "sync_persist_mode" => self.sync_persist_mode.into(),

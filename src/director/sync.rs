@@ -72,7 +72,7 @@ impl Director {
         match role {
             SyncRole::Master if self.sync.master.is_some() => return Err(Refused::DaemonRuns),
             SyncRole::Backup if self.sync.backup.is_some() => return Err(Refused::DaemonRuns),
-            SyncRole::Backup => self.sync.backup = Some(daemon),
+            SyncRole::Backup => return Err(Refused::Invalid),
             SyncRole::Master => {
                 let source = self.router.source(daemon.link, daemon.options.group).ok_or(Refused::NoDevice)?;
                 let port = FIRST_PORT + self.fresh_id() % PORTS;
