@@ -17,3 +17,6 @@ pub mod run;
 pub mod sched;
 pub mod service;
 pub mod wire;
+
+#[cfg(test)]
+mod scenarios;

@@ -1,0 +1,208 @@
+//! The director on one link, with a clock that is moved by hand.
+//!
+//! ```text
+//! clients 192.0.2.x -- router 10.0.0.1 --+-- director 10.0.0.2 -- servers 10.0.0.21 ...
+//! ```
+//! After every step the ledger must balance. Never a device, never the real time.
+
+use std::collections::BTreeMap;
+use std::hash::RandomState;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::packet::Packet;
+use crate::base::{DropReason, Instant, LinkId, Mac};
+use crate::ctl;
+use crate::director::{Director, Settings};
+use crate::neigh::{Egress, Link};
+use crate::wire::{PacketBuf, Vnet};
+
+/// The director's MAC.
+pub const DIRECTOR: Mac = Mac([2, 0, 0, 0, 0, 1]);
+/// The router's, which all clients' packets come from.
+pub const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 0xfe]);
+/// The only link.
+pub const LINK: LinkId = LinkId(0);
+
+/// A frame that left, with its virtio header.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Frame {
+    pub bytes: Vec<u8>,
+    pub vnet: Vnet,
+}
+
+/// Where frames leave; it can be told to refuse them.
+#[derive(Default)]
+pub struct Wire {
+    sent: Vec<Frame>,
+    pub refuses: Option<DropReason>,
+}
+
+impl Egress for Wire {
+    fn transmit(&mut self, _link: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
+        if let Some(reason) = self.refuses {
+            return Err(reason);
+        }
+        self.sent.push(Frame { bytes: frame.frame().to_vec(), vnet: frame.vnet });
+        Ok(())
+    }
+}
+
+pub struct Lab {
+    pub director: Director,
+    pub now: Instant,
+    pub wire: Wire,
+    before: BTreeMap<String, u64>,
+}
+
+impl Lab {
+    /// A director with rules as `ipvsadm` takes them, one a line; the neighbours are known.
+    pub fn new(rules: &str) -> Lab {
+        Lab::with(Settings { icmp_rate: 0, ..Settings::default() }, rules)
+    }
+
+    /// The same with settings.
+    pub fn with(settings: Settings, rules: &str) -> Lab {
+        let mut lab = Lab::without_neighbours(settings, rules);
+        let neighbours = &mut lab.director.router.neighbours;
+        neighbours.add_permanent(LINK, "10.0.0.1".parse().unwrap(), ROUTER);
+        for last in 21..=29 {
+            let addr = IpAddr::from([10, 0, 0, last]);
+            neighbours.add_permanent(LINK, addr, mac_of(addr));
+        }
+        lab
+    }
+
+    /// The same, where nobody is known yet.
+    pub fn without_neighbours(settings: Settings, rules: &str) -> Lab {
+        let mut director = Director::new(settings, RandomState::new(), 1);
+        let addresses = vec!["10.0.0.2/24".parse().unwrap()];
+        let link = director.router.add_link(Link { addresses, ..link() });
+        director.router.routes.add("0.0.0.0/0".parse().unwrap(), Some("10.0.0.1".parse().unwrap()), link);
+        let mut lab = Lab { director, now: Instant(1_000), wire: Wire::default(), before: BTreeMap::new() };
+        lab.rules(rules);
+        lab.advance(Duration::from_secs(3));
+        lab.take_moved();
+        lab
+    }
+
+    /// Applies rules, which must be accepted.
+    pub fn rules(&mut self, rules: &str) {
+        for (_, command) in ctl::parse_rules(rules).unwrap() {
+            self.director.apply(&command, self.now).unwrap();
+        }
+    }
+
+    /// A packet from a client; the frames that leave.
+    pub fn client(&mut self, packet: &Packet) -> Vec<Frame> {
+        self.frame(&packet.frame(ROUTER, DIRECTOR))
+    }
+
+    /// A packet from a real server.
+    pub fn real(&mut self, packet: &Packet) -> Vec<Frame> {
+        self.frame(&packet.frame(mac_of(packet.src.addr), DIRECTOR))
+    }
+
+    /// Any bytes.
+    pub fn frame(&mut self, bytes: &[u8]) -> Vec<Frame> {
+        self.frame_with(bytes, Vnet::default())
+    }
+
+    /// Any bytes with a virtio header.
+    pub fn frame_with(&mut self, bytes: &[u8], vnet: Vnet) -> Vec<Frame> {
+        let mut buf = PacketBuf::new();
+        buf.set(bytes);
+        buf.vnet = vnet;
+        self.director.ingress(LINK, &mut buf, self.now, &mut self.wire);
+        self.done()
+    }
+
+    /// Lets time pass as the daemon does: from deadline to deadline.
+    pub fn advance(&mut self, time: Duration) -> Vec<Frame> {
+        let until = self.now + time;
+        while let Some(due) = self.director.next_deadline().filter(|due| *due <= until) {
+            // A deadline may be early, never in the past for ever: the wheel's resolution is the least step.
+            self.now = due.max(self.now + Duration::from_millis(1)).min(until);
+            self.director.tick(self.now, &mut self.wire);
+            if self.now == until {
+                break;
+            }
+        }
+        self.now = until;
+        self.director.tick(self.now, &mut self.wire);
+        self.done()
+    }
+
+    fn done(&mut self) -> Vec<Frame> {
+        assert!(self.director.router.ledger.balances(), "{}", self.director.router.ledger);
+        std::mem::take(&mut self.wire.sent)
+    }
+
+    /// The counters that moved since the last time, `name=count`, without rx, tx and generated.
+    pub fn take_moved(&mut self) -> String {
+        let text = self.director.router.ledger.to_string();
+        let words = text.lines().filter_map(|line| line.strip_prefix("ledger: ")?.split_once(' '));
+        let now: BTreeMap<String, u64> = words.map(|(name, count)| (name.to_owned(), count.parse().unwrap())).collect();
+        let moved = now.iter().filter(|(name, _)| !["rx", "tx", "generated"].contains(&name.as_str()));
+        let moved = moved.filter_map(|(name, count)| {
+            let by = *count as i64 - self.before.get(name).copied().unwrap_or_default() as i64;
+            (by != 0).then(|| format!("{name}={by}"))
+        });
+        let moved = moved.collect::<Vec<_>>().join(" ");
+        self.before = now;
+        moved
+    }
+
+    /// The state of the only conn of a flow, as listings name it.
+    pub fn state_of(&self, packet: &Packet) -> &'static str {
+        let id = self.conn_of(packet).expect("a conn");
+        self.director.state_name(self.director.conns.get(id))
+    }
+
+    /// The conn that takes a packet.
+    pub fn conn_of(&self, packet: &Packet) -> Option<crate::base::ConnId> {
+        let proto = match packet.kind {
+            super::packet::Kind::Tcp(_) => crate::base::Proto::TCP,
+            _ => crate::base::Proto::UDP,
+        };
+        self.director.conn_of(&crate::base::Tuple { proto, src: packet.src, dst: packet.dst })
+    }
+
+    /// Active and inactive conns of the dest at this endpoint, in the only service.
+    pub fn counts(&self, real: &str) -> (u32, u32) {
+        let service = self.director.services.iter().next().expect("a service");
+        let mut servers = service.dests.iter().map(|dest| self.director.services.server(*dest));
+        let server = servers.find(|server| server.endpoint == super::packet::endpoint(real)).expect("a dest");
+        (server.active, server.inactive)
+    }
+}
+
+/// The link without addresses.
+pub fn link() -> Link {
+    Link { name: "tap0".into(), mac: DIRECTOR, mtu: 1500, addresses: Vec::new() }
+}
+
+/// The MAC of a real server, made of its address.
+pub fn mac_of(addr: IpAddr) -> Mac {
+    match addr {
+        IpAddr::V4(addr) => {
+            let [a, b, c, d] = addr.octets();
+            Mac([2, 4, a, b, c, d])
+        }
+        IpAddr::V6(addr) => {
+            let bytes = addr.octets();
+            Mac([2, 6, bytes[12], bytes[13], bytes[14], bytes[15]])
+        }
+    }
+}
+
+/// The packets that left are exactly these, each to its station.
+#[track_caller]
+pub fn expect(sent: &[Frame], wanted: &[(Mac, Packet)]) {
+    let wanted: Vec<Vec<u8>> = wanted.iter().map(|(to, packet)| packet.frame(DIRECTOR, *to)).collect();
+    let sent: Vec<&[u8]> = sent.iter().map(|frame| frame.bytes.as_slice()).collect();
+    assert_eq!(sent.len(), wanted.len(), "frames sent: {sent:02x?}");
+    for (sent, wanted) in sent.iter().zip(&wanted) {
+        assert_eq!(sent, wanted, "\n sent   {sent:02x?}\n wanted {wanted:02x?}");
+    }
+}

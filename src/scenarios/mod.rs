@@ -1,0 +1,22 @@
+//! Conversations with the whole director: frames in, exact frames out, exact counters.
+//!
+//! One file per behaviour. The packets are built by another hand than the director's (etherparse), so that both cannot
+//! be wrong in the same way.
+
+mod drops;
+mod lab;
+mod methods;
+mod neighbours;
+mod packet;
+mod rewriting;
+mod rules;
+
+/// A client, behind the router.
+const CLIENT: &str = "192.0.2.7:4000";
+/// The virtual service of most labs.
+const VIP: &str = "198.51.100.1:80";
+/// Its servers.
+const RS1: &str = "10.0.0.21:8080";
+const RS2: &str = "10.0.0.22:8080";
+/// A local address for FULL-NAT.
+const LIP: &str = "10.0.0.30";

@@ -1,0 +1,98 @@
+//! ARP: who is asked, how often, what waits meanwhile, and what the director tells of itself.
+
+use std::time::Duration;
+
+use super::lab::{DIRECTOR, Frame, Lab, ROUTER, expect, mac_of};
+use super::packet::{Packet, endpoint};
+use super::{CLIENT, RS1, VIP};
+use crate::base::Mac;
+use crate::director::Settings;
+
+const RULES: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n";
+
+/// An ARP packet (RFC 826): 1 asks, 2 answers.
+fn arp(op: u8, (from, sender): (Mac, [u8; 4]), (to, target): (Mac, [u8; 4]), frame_to: Mac) -> Vec<u8> {
+    let mut frame = [frame_to.0, from.0].concat();
+    frame.extend([0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, op]);
+    frame.extend(from.0);
+    frame.extend(sender);
+    frame.extend(to.0);
+    frame.extend(target);
+    frame
+}
+
+fn bytes(sent: &[Frame]) -> Vec<Vec<u8>> {
+    sent.iter().map(|frame| frame.bytes.clone()).collect()
+}
+
+fn question() -> Vec<u8> {
+    arp(1, (DIRECTOR, [10, 0, 0, 2]), (Mac::ZERO, [10, 0, 0, 21]), Mac::BROADCAST)
+}
+
+fn answer() -> Vec<u8> {
+    let rs1 = mac_of(endpoint(RS1).addr);
+    arp(2, (rs1, [10, 0, 0, 21]), (DIRECTOR, [10, 0, 0, 2]), DIRECTOR)
+}
+
+fn syn() -> Packet {
+    Packet::tcp(CLIENT, VIP, "S")
+}
+
+#[test]
+fn a_packet_waits_for_the_answer_and_leaves_with_it() {
+    let mut lab = Lab::without_neighbours(Settings::default(), RULES);
+    assert_eq!(bytes(&lab.client(&syn())), [question()]);
+    assert_eq!(lab.take_moved(), "held=1");
+    expect(&lab.frame(&answer()), &[(mac_of(endpoint(RS1).addr), syn().to(RS1).one_hop_on())]);
+    assert_eq!(lab.take_moved(), "consumed.arp-reply=1 held=-1");
+}
+
+#[test]
+fn a_silent_neighbour_is_asked_three_times_and_what_waited_is_dropped() {
+    let mut lab = Lab::without_neighbours(Settings::default(), RULES);
+    let mut asked = bytes(&lab.client(&syn()));
+    asked.extend(bytes(&lab.advance(Duration::from_secs(10))));
+    assert_eq!(asked.iter().filter(|frame| **frame == question()).count(), 3);
+    assert_eq!(lab.take_moved(), "dropped.neighbour-unreachable=1");
+}
+
+#[test]
+fn only_so_many_packets_wait_for_one_neighbour() {
+    let mut lab = Lab::without_neighbours(Settings::default(), RULES);
+    for port in 4000..4020 {
+        lab.client(&syn().from(&format!("192.0.2.7:{port}")));
+    }
+    assert_eq!(lab.take_moved(), "dropped.hold-queue-full=4 held=16");
+    assert_eq!(lab.frame(&answer()).len(), 16);
+    assert_eq!(lab.take_moved(), "consumed.arp-reply=1 held=-16");
+}
+
+#[test]
+fn a_question_for_our_addresses_is_answered_and_no_other() {
+    let mut lab = Lab::new(RULES);
+    for own in [[10, 0, 0, 2], [198, 51, 100, 1]] {
+        let asks = arp(1, (ROUTER, [10, 0, 0, 1]), (Mac::ZERO, own), Mac::BROADCAST);
+        assert_eq!(bytes(&lab.frame(&asks)), [arp(2, (DIRECTOR, own), (ROUTER, [10, 0, 0, 1]), ROUTER)]);
+    }
+    assert_eq!(lab.take_moved(), "consumed.arp-request=2");
+    let asks = arp(1, (ROUTER, [10, 0, 0, 1]), (Mac::ZERO, [10, 0, 0, 77]), Mac::BROADCAST);
+    assert!(lab.frame(&asks).is_empty());
+}
+
+#[test]
+fn a_new_virtual_address_is_announced_twice() {
+    let mut lab = Lab::new(RULES);
+    lab.rules("-A -t 198.51.100.9:80 -s rr");
+    let announcement = arp(1, (DIRECTOR, [198, 51, 100, 9]), (Mac::ZERO, [198, 51, 100, 9]), Mac::BROADCAST);
+    let sent = bytes(&lab.advance(Duration::from_secs(3)));
+    assert_eq!(sent, [announcement.clone(), announcement]);
+}
+
+#[test]
+fn nobody_takes_our_address_from_us() {
+    let mut lab = Lab::new(RULES);
+    let thief = Mac([2, 9, 9, 9, 9, 9]);
+    lab.frame(&arp(2, (thief, [198, 51, 100, 1]), (DIRECTOR, [10, 0, 0, 2]), DIRECTOR));
+    assert_eq!(lab.take_moved(), "dropped.arp-ignored=1");
+    expect(&lab.client(&syn()), &[(mac_of(endpoint(RS1).addr), syn().to(RS1).one_hop_on())]);
+}
