@@ -12,6 +12,13 @@ director() {
     director_start
 }
 
+# director_from_file: `tapvs run` with the configuration file of the lab, ready.
+director_from_file() {
+    bridge_state >"$LAB_DIR/bridge.before"
+    director_args=(run --config "$LAB_DIR/tapvs.toml" "$@")
+    director_start
+}
+
 # director_start: starts what `director` was told; again, after it was killed.
 director_start() {
     : >"$LAB_DIR/tapvs.log"
@@ -66,7 +73,7 @@ bridge_state() {
     in_ns director ip address show | grep -E '^ +inet '
     in_ns director ip route show
     in_ns director bridge fdb show | grep -E 'permanent|static' | sort
-    in_ns director sysctl net.ipv4.conf net.ipv4.ip_forward net.bridge 2>/dev/null | grep -v tap0 | sort
+    in_ns director sysctl net.ipv4.conf net.ipv4.ip_forward net.bridge 2>/dev/null | grep -v 'tap[0-9]' | sort
 }
 
 # ledger_block: the last ledger that tapvs printed, `NAME COUNT` a line.

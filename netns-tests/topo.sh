@@ -56,6 +56,29 @@ topo_router() {
     lab_captures client rs1 rs2 rs3
 }
 
+# Clients on one bridge, real servers on another; tapvs is the only way between them.
+#
+#      client                  director namespace                        rs1 .. rs3
+#   192.0.2.10     br1    tap1 192.0.2.2 tapvs 10.0.0.2 tap0    br0    10.0.0.21 .. 23
+#       |           |      |   VIP 192.0.2.100            |      |         |
+#       +-----------+------+                              +------+---------+
+#
+topo_twoarm() {
+    CLIENT=192.0.2.10 VIP=192.0.2.100
+    CLIENT_SIDE_DIP=192.0.2.2
+    director_host
+    in_ns director ip link add br1 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
+    in_ns director ip link set br1 up
+    on_the_bridge client "$CLIENT" br1
+    real_servers
+    local role
+    for role in rs1 rs2 rs3; do
+        in_ns "$role" ip route add default via "$DIP"
+    done
+    in_ns client ip route add 10.0.0.0/24 via "$CLIENT_SIDE_DIP"
+    lab_captures client rs1 rs2 rs3
+}
+
 # replies_through_director ROLE...: what NAT needs of a real server: its way back to the client leads through tapvs,
 # a client on the same link included.
 replies_through_director() {
@@ -91,12 +114,12 @@ director_host() {
     done
 }
 
-# on_the_bridge ROLE ADDRESS: a namespace with eth0 on the director's bridge.
+# on_the_bridge ROLE ADDRESS [BRIDGE]: a namespace with eth0 on the director's bridge.
 on_the_bridge() {
-    local role=$1 address=$2
+    local role=$1 address=$2 bridge=${3:-br0}
     ns_add "$role"
     ip link add eth0 netns "$(ns "$role")" type veth peer name "to-$role" netns "$(ns director)"
-    in_ns director ip link set "to-$role" master br0 up
+    in_ns director ip link set "to-$role" master "$bridge" up
     in_ns "$role" sysctl -qw net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.eth0.accept_redirects=0
     in_ns "$role" ip address add "$address/24" dev eth0
     in_ns "$role" ip link set eth0 up

@@ -310,7 +310,8 @@ impl Director {
         if mac.is_multicast() || mac == Mac::ZERO || self.owns(addr) {
             return Err(DropReason::Arp);
         }
-        let asked = arp.op == ArpOp::Request && self.owns(IpAddr::V4(arp.target.1));
+        let for_us = arp.op == ArpOp::Request && self.owns(IpAddr::V4(arp.target.1));
+        let asked = for_us && !self.router.is_overheard(link, addr);
         let probe = arp.sender.1.is_unspecified();
         let news = !probe && (self.router.neighbours.knows(link, addr) || asked);
         if news {

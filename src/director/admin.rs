@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::Director;
-use crate::base::{Endpoint, Family, Instant, LinkId, Prefix};
+use crate::base::{Endpoint, Family, Instant, Prefix};
 use crate::conn::Conn;
 use crate::neigh::Egress;
+use crate::service::Marks;
 use crate::service::command::{Command, Refused};
 
 /// An announcement is repeated once, for the first may meet a bridge port that does not forward yet.
@@ -92,10 +93,21 @@ impl Director {
         if removes && self.settings.expire_nodest_conn {
             self.sweep = Some(0);
         }
+        self.announce_news(&before, now);
+        Ok(())
+    }
+
+    /// Replaces the mark rules; a new VIP among them is announced.
+    pub fn set_marks(&mut self, marks: Marks, now: Instant) {
+        let before = self.own_addresses();
+        self.services.marks = marks;
+        self.announce_news(&before, now);
+    }
+
+    fn announce_news(&mut self, before: &[IpAddr], now: Instant) {
         for addr in self.own_addresses().into_iter().filter(|addr| !before.contains(addr)) {
             self.announce(addr, now);
         }
-        Ok(())
     }
 
     /// Changes a setting by its name.
@@ -137,7 +149,8 @@ impl Director {
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
-        self.services.vips().chain(self.services.iter().flat_map(|service| service.locals.clone())).collect()
+        let locals = self.services.iter().flat_map(|service| service.locals.clone());
+        self.services.vips().chain(self.services.marks.hosts()).chain(locals).collect()
     }
 
     fn announce(&mut self, addr: IpAddr, now: Instant) {
@@ -149,8 +162,7 @@ impl Director {
     pub(super) fn announce_due(&mut self, now: Instant, out: &mut impl Egress) {
         while let Some(place) = self.announcements.pending.iter().position(|(due, _)| *due <= now) {
             let (_, addr) = self.announcements.pending.swap_remove(place);
-            let links: Vec<LinkId> = self.router.links().map(|(id, _)| id).collect();
-            links.into_iter().for_each(|link| self.router.announce(link, addr, out));
+            self.router.homes_of(IpAddr::V4(addr)).into_iter().for_each(|link| self.router.announce(link, addr, out));
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Link {
 #[derive(Default)]
 pub struct Router {
     links: Vec<Link>,
+    /// Which links hear each other: those of the same number.
+    wires: Vec<LinkId>,
     /// Destination to next hop.
     pub routes: Routes,
     /// Next hop to MAC.
@@ -60,6 +62,7 @@ impl Router {
             self.routes.add(*prefix, None, id);
         }
         self.links.push(link);
+        self.wires.push(id);
         id
     }
 
@@ -76,6 +79,28 @@ impl Router {
     /// True for an address of a link.
     pub fn owns(&self, addr: IpAddr) -> bool {
         self.links.iter().any(|link| link.addresses.iter().any(|prefix| prefix.addr == addr))
+    }
+
+    /// The links in whose nets an address is; all of them for an address that is in none.
+    pub fn homes_of(&self, addr: IpAddr) -> Vec<LinkId> {
+        let near = |link: &Link| link.addresses.iter().any(|prefix| prefix.contains(addr));
+        let homes: Vec<LinkId> = self.links().filter(|(_, link)| near(link)).map(|(id, _)| id).collect();
+        if homes.is_empty() { self.links().map(|(id, _)| id).collect() } else { homes }
+    }
+
+    /// Says that two links are ports of one bridge: each hears what is broadcast on the other.
+    pub fn share_wire(&mut self, link: LinkId, other: LinkId) {
+        self.wires[link.index()] = self.wires[other.index()];
+    }
+
+    /// True if a question of `sender` was only overheard: its net is that of another link on the same wire, which
+    /// answers it. Two answers would show the sender two MACs in turn.
+    ///
+    /// Any other question for an address of the director is answered on any link (Linux's `arp_ignore` = 0).
+    pub fn is_overheard(&self, link: LinkId, sender: IpAddr) -> bool {
+        let near = |link: &Link| link.addresses.iter().any(|prefix| prefix.contains(sender));
+        let wire = self.wires[link.index()];
+        !near(self.link(link)) && self.links().any(|(id, link)| self.wires[id.index()] == wire && near(link))
     }
 
     /// The way to an address, with the source address and packet size that belong to it.
@@ -221,5 +246,38 @@ impl Router {
     /// When `tick` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.neighbours.next_due()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(nets: &[&str]) -> Router {
+        let mut router = Router::default();
+        for net in nets {
+            let addresses = vec![net.parse().unwrap()];
+            router.add_link(Link { name: (*net).into(), mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 1500, addresses });
+        }
+        router
+    }
+
+    #[test]
+    fn an_address_is_at_home_where_its_net_is() {
+        let router = router(&["10.0.0.2/24", "192.0.2.2/24"]);
+        let homes = |addr: &str| router.homes_of(addr.parse().unwrap());
+        assert_eq!(homes("192.0.2.100"), [LinkId(1)]);
+        assert_eq!(homes("198.51.100.1"), [LinkId(0), LinkId(1)]);
+    }
+
+    #[test]
+    fn a_question_is_overheard_only_on_a_shared_wire() {
+        let mut router = router(&["10.0.0.2/24", "192.0.2.2/24"]);
+        let (servers, client) = (LinkId(0), "192.0.2.10".parse().unwrap());
+        assert!(!router.is_overheard(servers, client));
+        router.share_wire(LinkId(1), servers);
+        assert!(router.is_overheard(servers, client));
+        assert!(!router.is_overheard(LinkId(1), client));
+        assert!(!router.is_overheard(servers, "203.0.113.1".parse().unwrap()));
     }
 }

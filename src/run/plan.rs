@@ -8,13 +8,13 @@ use std::net::IpAddr;
 use super::args::RunArgs;
 use super::draft::{At, Draft, LinkDraft, Place, Planned, Problems};
 use super::{BEFORE, checks, config, services};
-use crate::base::{Family, Mac, Prefix};
+use crate::base::{Family, LinkId, Mac, Prefix};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
 use crate::io::{self, LinkConfig};
 use crate::neigh;
-use crate::service::MarkRule;
 use crate::service::command::{Command, ServiceKey};
+use crate::service::{MarkRule, Marks};
 
 /// One link of the plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,7 +92,12 @@ impl Plan {
         let mut director = Director::new(settings, RandomState::new(), seed);
         for (planned, (name, mtu)) in self.links.iter().zip(opened) {
             let (mac, addresses) = (planned.device.mac, planned.addresses.clone());
-            director.router.add_link(neigh::Link { name: name.clone(), mac, mtu: *mtu, addresses });
+            let id = director.router.add_link(neigh::Link { name: name.clone(), mac, mtu: *mtu, addresses });
+            let bridge = &planned.device.bridge;
+            if let Some(first) = self.links.iter().position(|other| bridge.is_some() && other.device.bridge == *bridge)
+            {
+                director.router.share_wire(id, LinkId(first as u8));
+            }
         }
         for (to, via) in &self.routes {
             // By the link that the neighbour is on, which was checked.
@@ -100,7 +105,9 @@ impl Plan {
                 director.router.routes.add(*to, Some(*via), link);
             }
         }
-        self.marks.iter().for_each(|rule| director.services.marks.add(rule.clone()));
+        let mut marks = Marks::default();
+        self.marks.iter().for_each(|rule| marks.add(rule.clone()));
+        director.set_marks(marks, BEFORE);
         self.apply(&mut director)?;
         Ok(director)
     }

@@ -60,7 +60,7 @@ fn bring_in_line(director: &mut Director, plan: &Plan, now: Instant) -> Result<V
     if director.services.marks != wanted.services.marks {
         let marks = |of: &Director| of.services.marks.rules().iter().map(changes::mark_text).collect::<Vec<_>>();
         changes::note_moves(&marks(director), &marks(&wanted), &mut lines);
-        director.services.marks = wanted.services.marks.clone();
+        director.set_marks(wanted.services.marks.clone(), now);
     }
     let rules = rules_of(director);
     for command in diff(&rules, &rules_of(&wanted)) {

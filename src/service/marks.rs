@@ -53,10 +53,15 @@ impl Marks {
         self.rules.iter().find(|rule| rule.fits(tuple)).map_or(0, |rule| rule.mark)
     }
 
-    /// True if a rule names exactly this destination: then it is a virtual address.
+    /// The destinations that rules name exactly: these are virtual addresses.
+    pub fn hosts(&self) -> impl Iterator<Item = IpAddr> {
+        let hosts = self.rules.iter().filter_map(|rule| rule.dst);
+        hosts.filter(|dst| dst.len == Family::of(dst.addr).bits()).map(|dst| dst.addr)
+    }
+
+    /// True if a rule names exactly this destination.
     pub fn names(&self, addr: IpAddr) -> bool {
-        let host = |prefix: Prefix| prefix.addr == addr && prefix.len == Family::of(addr).bits();
-        self.rules.iter().any(|rule| rule.dst.is_some_and(host))
+        self.hosts().any(|host| host == addr)
     }
 }
 

@@ -1,0 +1,177 @@
+# shellcheck shell=bash
+# The configuration file: all methods at once, two links, reload while traffic flows, what is refused.
+
+# config TEXT...: the file of the director is this text.
+config() { printf '%s\n' "$@" >"$LAB_DIR/tapvs.toml"; }
+
+# one_link: the only link, on br0.
+one_link() { printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/24"\n' "$DIP"; }
+
+# service PROTOCOL ADDRESS:PORT LINE...
+service() {
+    printf '[[service]]\n%s = "%s"\n' "$1" "$2"
+    shift 2
+    printf '%s\n' "$@"
+}
+
+# server ADDRESS[:PORT] METHOD [WEIGHT]
+server() { printf '[[service.server]]\naddress = "%s"\nmethod = "%s"\nweight = %s\n' "$1" "$2" "${3:-1}"; }
+
+# two_links TEXT...: the file has the clients' link, the servers' link, and this.
+two_links() {
+    config "$(printf '[[link]]\nbridge = "%s"\ntap = "tap1"\naddress = "%s/24"\n' "${CLIENT_BRIDGE:-br1}" "$CLIENT_SIDE_DIP")" \
+        "$(printf '[[link]]\nbridge = "%s"\ntap = "tap0"\naddress = "%s/24"\n' "${SERVER_BRIDGE:-br0}" "$DIP")" "$@"
+}
+
+test_config_all_methods_in_one_service() {
+    topo_onearm
+    replies_through_director rs1
+    realserver rs2
+    realserver rs3 --tunnel
+    serve rs1 rs2 rs3
+    name_server rs1
+    config "$(one_link)" "$(service tcp "$VIP:80" 'scheduler = "rr"')" \
+        "$(server "$RS1:8080" nat)" "$(server "$RS2" direct)" "$(server "$RS3" tunnel)" \
+        "$(service tcp "$VIP:81" "local_address = [\"$LIP1\", \"$LIP2\"]")" "$(server "$RS3:8080" fullnat)" \
+        "$(service udp "$VIP:53")" "$(server "$RS1" nat)"
+    director_from_file
+
+    requests 300 "http://$VIP/"
+    expect_shares rs1=100 rs2=100 rs3=100
+    expect_sources "$CLIENT" rs1 rs2 rs3
+    forget_answers
+    requests 100 "http://$VIP:81/"
+    expect_shares rs3=100
+    expect_sources "$LIP1 $LIP2" rs3
+    expect_eq "$(queries 20)" "rs1=20" "answers of the name server"
+}
+
+test_two_links_two_bridges_nat() {
+    topo_twoarm
+    serve client rs1 rs2 rs3
+    two_links "$(service tcp "$VIP:80" 'scheduler = "rr"')" "$(server "$RS1:8080" nat)" "$(server "$RS2:8080" nat)" \
+        "$(server "$RS3:80" fullnat)"
+    director_from_file
+
+    requests 300 "http://$VIP/"
+    expect_shares rs1=100 rs2=100 rs3=100
+    expect_sources "$CLIENT" rs1 rs2
+    expect_sources "$DIP" rs3
+    download 20
+    expect_eq "$(in_ns rs1 curl --silent --max-time 5 "http://$CLIENT:8080/")" client "a server's own request through the director"
+
+    fence client client "$CLIENT_SIDE_DIP"
+    fence rs1 rs1 "$DIP"
+    expect_seen client "arp and src host $VIP and dst host $VIP" "the VIP announced to the clients"
+    expect_none rs1 "arp and src host $VIP and dst host $VIP" "the VIP announced to the servers"
+    expect_none client "src net 10.0.0.0/24 and (arp or src port 80 or src port 8080)" "answers from a server's own address at the client"
+}
+
+# Where both links are ports of one bridge, a question is answered once, by the link whose net it is.
+test_two_links_one_bridge() {
+    topo_onearm
+    CLIENT=192.0.2.10
+    CLIENT_SIDE_DIP=192.0.2.2 VIP=192.0.2.100
+    in_ns client ip address add "$CLIENT/24" dev eth0
+    in_ns client ip address del 10.0.0.9/24 dev eth0
+    serve rs1
+    in_ns rs1 ip route add default via "$DIP"
+    CLIENT_BRIDGE=br0 SERVER_BRIDGE=br0 two_links "$(service tcp "$VIP:80")" "$(server "$RS1:8080" nat)"
+    director_from_file
+
+    requests 100 "http://$VIP/"
+    expect_sources "$CLIENT" rs1
+    in_ns client ip neigh flush all
+    fetch "http://$VIP/" >/dev/null
+    fence client client "$CLIENT_SIDE_DIP"
+    local answers
+    answers=$(tcpdump -n -e -r "$LAB_DIR/client.pcap" "arp[6:2] == 2 and src host $VIP" 2>/dev/null | awk '{ print $2 }' | sort -u | wc -l)
+    expect_eq "$answers" 1 "MACs that answered for the VIP"
+}
+
+test_reload_while_traffic_flows() {
+    topo_onearm
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2 rs3
+    shares_of 1 1 0
+    director_from_file
+    payload 64 >/dev/null
+    fetch --max-time 30 --limit-rate 16M "http://$VIP/files/payload-64" --output "$SCRATCH/got" &
+    local transfer=$! round
+    spawn traffic client bash -c "while [[ ! -e $LAB_DIR/enough ]]; do curl --silent --max-time 5 --output /dev/null --write-out '%{http_code}\n' \
+        --header 'Connection: close' --parallel --parallel-max 8 'http://$VIP/?[1-40]'; done >$LAB_DIR/codes; echo done >>$LAB_DIR/codes"
+
+    for round in 1 2 3 4 5 6 7 8; do
+        shares_of 3 1 1 && reload_done "~ server $RS1:8080 of tcp/$VIP:80 weight 1 -> 3"
+        shares_of 3 0 1 && reload_done "~ server $RS2:8080 of tcp/$VIP:80 weight 1 -> 0"
+        wait_for 5 "rs2 to be idle" is_idle rs2
+        shares_of 3 - 1 && reload_done "- server $RS2:8080 of tcp/$VIP:80"
+        shares_of 1 1 0 && reload_done "+ server $RS2:8080 of tcp/$VIP:80 method nat weight 1"
+    done
+    touch "$LAB_DIR/enough"
+    wait_for 10 "the last requests" grep -q done "$LAB_DIR/codes"
+
+    expect_between 100 "$(grep -c '^200$' "$LAB_DIR/codes")" 1000000 "requests answered"
+    expect_eq "$(grep -cv -e '^200$' -e done "$LAB_DIR/codes")" 0 "requests that failed"
+    wait "$transfer" || die "the transfer broke: curl said $?"
+    cmp "$SCRATCH/got" "$(payload 64)" || die "the transfer that went on through $round reloads differs"
+    expect_between 1 "$(answered rs3)" 1000000 "requests that the added server answered"
+}
+
+# shares_of WEIGHT WEIGHT WEIGHT: the file, with these weights of rs1 to rs3; `-` leaves the server out.
+shares_of() {
+    local place text=()
+    for place in 1 2 3; do
+        local rip=RS$place
+        [[ ${!place} == - ]] || text+=("$(server "${!rip}:8080" nat "${!place}")")
+    done
+    config "$(one_link)" "$(service tcp "$VIP:80" 'scheduler = "wrr"')" "${text[@]}"
+}
+
+# reload_done LINE: the director is told to reload, and logs that change.
+reload_done() {
+    local before
+    before=$(grep -cE 'reload: ([0-9]+ changes|nothing)' "$LAB_DIR/tapvs.log" || true)
+    kill -HUP "$DIRECTOR"
+    wait_for 5 "the end of a reload" reloads_are_more_than "$before"
+    [[ -z ${1:-} ]] || grep -qF "reload: $1" "$LAB_DIR/tapvs.log" || die "no line '$1' in the log"
+}
+
+reloads_are_more_than() { (($(grep -cE 'reload: ([0-9]+ changes|nothing)' "$LAB_DIR/tapvs.log") > $1)); }
+
+# is_idle ROLE: nobody is connected to that server.
+is_idle() { [[ -z $(in_ns "$1" ss -Htn state established state fin-wait-1 state fin-wait-2 state close-wait state last-ack sport = :8080) ]]; }
+
+test_a_bad_file_changes_nothing_on_reload() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    config "$(one_link)" "$(service tcp "$VIP:80" 'scheduler = "rr"')" "$(server "$RS1:8080" nat)"
+    director_from_file
+
+    config "$(one_link)" "$(service tcp "$VIP:80")" "$(server "$RS2:8080" nat)" "$(server 10.9.0.9 nat)"
+    reload_done
+    expect_match "$(grep 'reload:' "$LAB_DIR/tapvs.log")" "tapvs.toml:12:11: server \"10.9.0.9\": real server 10.9.0.9 is outside every route" "why"
+    config "$(one_link | sed s/br0/br1/)" "$(service tcp "$VIP:80")" "$(server "$RS2:8080" nat)"
+    reload_done
+    expect_match "$(grep 'reload:' "$LAB_DIR/tapvs.log")" "links cannot change while tapvs runs" "why a restart is needed"
+    rm "$LAB_DIR/tapvs.toml"
+    reload_done
+
+    requests 50 "http://$VIP/"
+    expect_shares rs1=50 rs2=0
+}
+
+test_check_opens_nothing_and_points_at_what_is_wrong() {
+    topo_onearm
+    local said code=0
+    config "$(one_link)" "$(service tcp "$VIP:80")" "$(server "$RS1:8080" direct)" 'wieght = 3'
+    said=$(in_ns director setpriv --bounding-set=-all --inh-caps=-all "$TAPVS" check "$LAB_DIR/tapvs.toml" 2>&1) || code=$?
+    expect_eq "$code" 1 "exit code for a bad file"
+    expect_match "$said" "tapvs.toml:11:1: 'wieght' is not known in \[\[service.server\]\]; known are address, method, weight" "the unknown key"
+
+    config "$(one_link)" "$(service tcp "$VIP:80")" "$(server "$RS1" direct)"
+    said=$(in_ns director setpriv --bounding-set=-all --inh-caps=-all "$TAPVS" check "$LAB_DIR/tapvs.toml")
+    expect_eq "$said" "$LAB_DIR/tapvs.toml: good: 1 link, 1 service, 1 server" "what is said of a good file"
+    ! in_ns director ip link show tap0 >/dev/null 2>&1 || die "check made a TAP"
+}
