@@ -37,8 +37,10 @@ impl Hasher for Mixer {
 
     #[inline]
     fn write_u64(&mut self, word: u64) {
-        // The golden ratio, odd: every bit of the word reaches the upper half, which the rotation brings down.
-        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+        // The golden ratio. A product's bits move upwards only, so both halves of it count: the end of an IPv6 address
+        // stands in the highest bits of a word.
+        let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
     }
 
     #[inline]
