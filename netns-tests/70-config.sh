@@ -109,10 +109,10 @@ test_reload_while_traffic_flows() {
         shares_of 1 1 0 && reload_done "+ server $RS2:8080 of tcp/$VIP:80 method nat weight 1"
     done
     touch "$LAB_DIR/enough"
-    wait_for 10 "the last requests" grep -q done "$LAB_DIR/codes"
+    wait_for 10 "the last requests" grep -q 'done' "$LAB_DIR/codes"
 
     expect_between 100 "$(grep -c '^200$' "$LAB_DIR/codes")" 1000000 "requests answered"
-    expect_eq "$(grep -cv -e '^200$' -e done "$LAB_DIR/codes")" 0 "requests that failed"
+    expect_eq "$(grep -cv -e '^200$' -e 'done' "$LAB_DIR/codes")" 0 "requests that failed"
     wait "$transfer" || die "the transfer broke: curl said $?"
     cmp "$SCRATCH/got" "$(payload 64)" || die "the transfer that went on through $round reloads differs"
     expect_between 1 "$(answered rs3)" 1000000 "requests that the added server answered"
