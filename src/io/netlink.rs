@@ -36,6 +36,9 @@ const IFLA_TUN_MULTI_QUEUE: u16 = 7;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_CACHEINFO: u16 = 6;
+/// struct ifa_cacheinfo: preferred for 0 seconds, valid for ever, and two times that the kernel fills in.
+const DEPRECATED: [u8; 16] = [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// What kind of device a link is, as far as tapvs cares.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,7 +77,8 @@ pub struct LinkInfo {
 pub enum Scope {
     /// Valid everywhere.
     Global,
-    /// Only within this host: never picked as the source of the host's own traffic to others.
+    /// Never picked as the source of the host's own traffic to others. IPv6 has no such scope for these addresses, so
+    /// they are deprecated from the start (RFC 4862 5.5.4).
     Host,
 }
 
@@ -219,7 +223,11 @@ fn address_request(kind: u16, flags: u16, index: u32, prefix: Prefix, scope: Sco
         IpAddr::V4(addr) => addr.octets().to_vec(),
         IpAddr::V6(addr) => addr.octets().to_vec(),
     };
-    Request::new(kind, flags, &fixed).attr(IFA_LOCAL, &addr).attr(IFA_ADDRESS, &addr)
+    let request = Request::new(kind, flags, &fixed).attr(IFA_LOCAL, &addr).attr(IFA_ADDRESS, &addr);
+    match prefix.addr {
+        IpAddr::V6(_) if scope == libc::RT_SCOPE_HOST => request.attr(IFA_CACHEINFO, &DEPRECATED),
+        IpAddr::V4(_) | IpAddr::V6(_) => request,
+    }
 }
 
 fn error_of(message: &Message) -> io::Result<()> {

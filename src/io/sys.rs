@@ -1,4 +1,4 @@
-//! The system calls that no crate wraps: TUN ioctls, a raw IP socket, the kernel's random source.
+//! The system calls that no crate wraps: TUN ioctls, raw IP sockets, a socket option, the kernel's random source.
 //!
 //! The one file with `unsafe`; every function it offers is safe. Never keeps state, never logs.
 #![allow(unsafe_code)]
@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::base::Proto;
+use crate::base::{Family, Proto};
 
 /// What a device may hand over unfinished or uncut, as the bits of `TUNSETOFFLOAD`.
 pub mod offload {
@@ -48,13 +48,30 @@ fn ioctl_with_int(fd: &impl AsRawFd, request: libc::Ioctl, value: i32) -> io::Re
     checked(result).map(drop)
 }
 
-/// A raw IPv4 socket that receives every packet of `proto` for this host, outer header included; non-blocking.
-pub fn raw_socket(proto: Proto) -> io::Result<OwnedFd> {
+/// A raw socket that receives every packet of `proto` for this host, an outer IPv4 header included; non-blocking.
+pub fn raw_socket(family: Family, proto: Proto) -> io::Result<OwnedFd> {
+    let domain = match family {
+        Family::V4 => libc::AF_INET,
+        Family::V6 => libc::AF_INET6,
+    };
     let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: socket() takes three integers.
-    let fd = checked(unsafe { libc::socket(libc::AF_INET, kind, i32::from(proto.0)) })?;
+    let fd = checked(unsafe { libc::socket(domain, kind, i32::from(proto.0)) })?;
     // SAFETY: the descriptor is new and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets a UDP socket receive IPv6 datagrams without a checksum, as tunnels send them (RFC 6935).
+pub fn accept_unsummed_udp6(socket: &impl AsRawFd) -> io::Result<()> {
+    /// linux/udp.h
+    const UDP_NO_CHECK6_RX: libc::c_int = 102;
+    let on: libc::c_int = 1;
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the option reads one c_int through the pointer, which is valid for the call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_UDP, UDP_NO_CHECK6_RX, (&raw const on).cast(), len)
+    };
+    checked(result).map(drop)
 }
 
 /// Fills `out` from the kernel's random source; waits for it early in boot.

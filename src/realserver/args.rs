@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use argh::FromArgs;
 
-use super::{Error, Method, UpConfig, down, up};
+use super::{Error, Kind, Method, UpConfig, down, up};
 
 /// prepare this host to be a real server (direct routing or tunnel), or undo that
 #[derive(FromArgs, PartialEq, Debug)]
@@ -27,7 +27,7 @@ pub enum RealserverCommand {
     Down(DownArgs),
 }
 
-/// take VIPs without answering ARP for them; may be run again to add VIPs
+/// take VIPs without answering ARP or neighbour solicitations for them; may be run again to add VIPs
 #[derive(FromArgs, PartialEq, Debug)]
 #[argh(subcommand, name = "up")]
 pub struct UpArgs {
@@ -35,10 +35,18 @@ pub struct UpArgs {
     #[argh(option)]
     pub vip: Vec<IpAddr>,
 
-    /// also unpack IP-in-IP from the director (ipvsadm -i); without an ipip module in the kernel tapvs does it
+    /// also unpack tunnel packets from the director (ipvsadm -i); what the kernel has no device for, tapvs unpacks
     /// itself and stays in the foreground
     #[argh(switch)]
     pub tunnel: bool,
+
+    /// with --tunnel: only this kind of ipip, gre, gue; give it once per kind (default: all)
+    #[argh(option)]
+    pub kind: Vec<Kind>,
+
+    /// with --tunnel: the UDP port that GUE packets come to (default: 6080)
+    #[argh(option, default = "6080")]
+    pub gue_port: u16,
 
     /// keep quiet about the VIPs on this interface only; give it once per interface (default: on all)
     #[argh(option)]
@@ -52,7 +60,8 @@ pub struct DownArgs {}
 
 impl UpArgs {
     fn config(self) -> UpConfig {
-        let method = if self.tunnel { Method::Tunnel } else { Method::Direct };
+        let kinds = if self.kind.is_empty() { Kind::ALL.to_vec() } else { self.kind };
+        let method = if self.tunnel { Method::Tunnel { kinds, gue_port: self.gue_port } } else { Method::Direct };
         UpConfig { vips: self.vip, method, interfaces: self.interface }
     }
 }
@@ -78,6 +87,7 @@ mod tests {
         let RealserverCommand::Up(up) = args.command else { panic!("{args:?}") };
         let config = up.config();
         assert_eq!(config.vips, ["198.51.100.1", "198.51.100.2"].map(|vip| vip.parse::<IpAddr>().unwrap()));
-        assert_eq!((config.method, config.interfaces), (Method::Tunnel, vec!["eth0".to_owned()]));
+        let method = Method::Tunnel { kinds: Kind::ALL.to_vec(), gue_port: 6080 };
+        assert_eq!((config.method, config.interfaces), (method, vec!["eth0".to_owned()]));
     }
 }

@@ -1,36 +1,34 @@
-//! IP-in-IP without the kernel's ipip: a raw socket takes the packets, a TUN gives the host what is inside.
+//! Tunnels without the kernel's devices: sockets take the packets, a TUN gives the host what is inside.
 //!
-//! The open socket also keeps the kernel from answering "protocol unreachable". Never sends to the network.
+//! Never sends to the network.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use log::info;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::sys::socket::{setsockopt, sockopt};
 use tun::{Configuration, Layer};
 
 use super::Error;
-use super::host::vips_v4;
+use super::host::vips;
 use super::inner::{Refusal, unpack};
+use super::sockets::Socket;
 use super::state::State;
-use crate::base::Proto;
 use crate::io::netlink::Netlink;
 use crate::io::{Signal, Signals, sys, sysctl};
-use crate::wire::VNET_LEN;
+use crate::wire::{ETH_LEN, VNET_LEN};
 
 const DEVICE: &str = "tapvs-rs0";
-const SOCKET: Token = Token(0);
-const SIGNALS: Token = Token(1);
+/// Sockets have their places in the list as tokens.
+const SIGNALS: Token = Token(usize::MAX - 1);
 /// Packets in a row before signals get a turn.
 const BUDGET: usize = 256;
-/// Room for a burst while we do not run.
-const RECEIVE_BUFFER: usize = 4 << 20;
+/// Free bytes in front of what is read: for a virtio header, or for the parser's Ethernet header.
+const BEFORE: usize = if ETH_LEN > VNET_LEN { ETH_LEN } else { VNET_LEN };
 
 /// What became of the packets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -58,42 +56,39 @@ impl fmt::Display for Counters {
     }
 }
 
-/// The open socket and device.
+/// The open sockets and the device.
 pub struct Decapsulator {
-    socket: File,
+    sockets: Vec<Socket>,
     tun: tun::Device,
     signals: Signals,
-    vips: Vec<Ipv4Addr>,
+    vips: Vec<IpAddr>,
     counters: Counters,
 }
 
 impl Decapsulator {
-    /// Opens both; from here on the kernel keeps packets for us. The device vanishes with us.
-    pub fn open(vips: Vec<Ipv4Addr>) -> Result<Decapsulator, Error> {
+    /// Opens the device, which vanishes with us.
+    pub fn open(vips: Vec<IpAddr>, sockets: Vec<Socket>) -> Result<Decapsulator, Error> {
         let signals = Signals::open().map_err(Error::refused("listen to signals"))?;
-        let socket = sys::raw_socket(Proto::IPIP).map_err(Error::refused("open a raw socket for IP-in-IP"))?;
-        if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-            // Without the privilege up to the system's limit.
-            let _ = setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER);
-        }
         let tun = open_tun().map_err(Error::refused(format!("set up TUN {DEVICE}")))?;
-        Ok(Decapsulator { socket: File::from(socket), tun, signals, vips, counters: Counters::default() })
+        Ok(Decapsulator { sockets, tun, signals, vips, counters: Counters::default() })
     }
 
     /// Decapsulates until SIGTERM or SIGINT; SIGHUP reads the VIPs from the record again.
     pub fn run(&mut self) -> Result<(), Error> {
         let failed = || Error::refused("wait for packets");
         let mut poll = Poll::new().map_err(failed())?;
-        let socket = self.socket.as_raw_fd();
         let registry = poll.registry();
-        registry.register(&mut SourceFd(&socket), SOCKET, Interest::READABLE).map_err(failed())?;
+        for (place, socket) in self.sockets.iter().enumerate() {
+            let fd = socket.file.as_raw_fd();
+            registry.register(&mut SourceFd(&fd), Token(place), Interest::READABLE).map_err(failed())?;
+        }
         registry.register(&mut self.signals, SIGNALS, Interest::READABLE).map_err(failed())?;
-        info!("ready: {DEVICE} takes IP-in-IP for {:?}", self.vips);
-        let mut events = Events::with_capacity(4);
-        let mut buffer = vec![0; 1 << 16];
+        info!("ready: {DEVICE} takes tunnel packets for {:?}", self.vips);
+        let mut events = Events::with_capacity(16);
+        let mut buffer = vec![0; BEFORE + (1 << 16)];
         loop {
-            // Events come on edges: what the budget left in the socket raises no new one.
-            let more = self.drain(&mut buffer)?;
+            // Events come on edges: what the budget left in a socket raises no new one.
+            let more = self.drain_all(&mut buffer)?;
             match poll.poll(&mut events, more.then_some(Duration::ZERO)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(failed()(error)),
                 _ => {}
@@ -112,29 +107,37 @@ impl Decapsulator {
                 Signal::Stop => return Ok(true),
                 Signal::Report => info!("{}", self.counters),
                 Signal::Reload => {
-                    self.vips = vips_v4(&State::peek()?.unwrap_or_default());
-                    info!("takes IP-in-IP for {:?} now", self.vips);
+                    self.vips = vips(&State::peek()?.unwrap_or_default());
+                    info!("takes tunnel packets for {:?} now", self.vips);
                 }
             }
         }
         Ok(false)
     }
 
-    /// Handles what has arrived; true if the budget ended it.
-    fn drain(&mut self, buffer: &mut [u8]) -> Result<bool, Error> {
+    /// Handles what has arrived; true if a budget ended it.
+    fn drain_all(&mut self, buffer: &mut [u8]) -> Result<bool, Error> {
+        let mut more = false;
+        for place in 0..self.sockets.len() {
+            more |= self.drain(place, buffer)?;
+        }
+        Ok(more)
+    }
+
+    fn drain(&mut self, place: usize, buffer: &mut [u8]) -> Result<bool, Error> {
         for _ in 0..BUDGET {
-            match self.socket.read(buffer) {
-                Ok(len) => self.handle(&mut buffer[..len])?,
+            match self.sockets[place].file.read(&mut buffer[BEFORE..]) {
+                Ok(len) => self.handle(place, &mut buffer[..BEFORE + len])?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::refused("receive IP-in-IP")(error)),
+                Err(error) => return Err(Error::refused("receive tunnel packets")(error)),
             }
         }
         Ok(true)
     }
 
-    fn handle(&mut self, packet: &mut [u8]) -> Result<(), Error> {
-        let inner = match unpack(packet, &self.vips) {
+    fn handle(&mut self, place: usize, packet: &mut [u8]) -> Result<(), Error> {
+        let inner = match unpack(packet, BEFORE, self.sockets[place].origin, &self.vips) {
             Ok(inner) => inner,
             Err(refusal) => {
                 *match refusal {
@@ -145,7 +148,7 @@ impl Decapsulator {
                 return Ok(());
             }
         };
-        // The virtio header takes the place of the outer IP header's end, so nothing is copied.
+        // The virtio header takes the place of what stood in front, so nothing is copied.
         let from = inner.at.start - VNET_LEN;
         packet[from..inner.at.start].copy_from_slice(&inner.vnet.encode(0));
         match self.tun.write(&packet[from..inner.at.end]) {
@@ -169,8 +172,12 @@ fn open_tun() -> io::Result<tun::Device> {
     sys::set_offloads(&tun, 0)?;
     // Sources are clients anywhere, and the way back to them leads through another device.
     sysctl::write(&format!("net/ipv4/conf/{DEVICE}/rp_filter"), "0")?;
-    // No IPv6 chatter; a kernel without IPv6 has no such file.
-    let _ = sysctl::write(&format!("net/ipv6/conf/{DEVICE}/disable_ipv6"), "1");
+    // IPv6 without chatter: no address of its own, no router wanted. A kernel without IPv6 has no such files.
+    for (name, value) in
+        [("disable_ipv6", "0"), ("addr_gen_mode", "1"), ("accept_ra", "0"), ("router_solicitations", "0")]
+    {
+        let _ = sysctl::write(&format!("net/ipv6/conf/{DEVICE}/{name}"), value);
+    }
     let mut netlink = Netlink::open()?;
     let link = netlink.link(DEVICE)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
     netlink.set_up(link.index)?;

@@ -66,7 +66,7 @@ impl fmt::Display for Error {
         match self {
             Error::NoVip => f.write_str("realserver up needs at least one --vip; name the virtual service's address"),
             Error::BadVip(vip) => {
-                write!(f, "--vip {vip} is not an IPv4 unicast address; name the virtual service's address")
+                write!(f, "--vip {vip} is not a unicast address; name the virtual service's address")
             }
             Error::NoLoopback => f.write_str("there is no device lo to hold the VIPs; run this on the real server"),
             Error::NoInterface(name) => {

@@ -3,12 +3,12 @@
 //! Never changes what is right already, and never records that: what we did not do, we do not undo.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use log::{debug, warn};
 
 use super::state::{Entry, State};
-use super::{Error, Method, UpConfig};
+use super::{Error, Kind, Method, UpConfig, sockets};
 use crate::base::Prefix;
 use crate::io::netlink::{LinkInfo, Netlink, Scope};
 use crate::io::sysctl;
@@ -47,7 +47,7 @@ impl Host {
             self.set(&format!("net/ipv4/conf/{interface}/arp_ignore"), "1")?;
             self.set(&format!("net/ipv4/conf/{interface}/arp_announce"), "2")?;
         }
-        if config.method == Method::Tunnel {
+        if let Method::Tunnel { .. } = config.method {
             // The larger of `all` and the device's own value counts.
             self.set("net/ipv4/conf/all/rp_filter", "0")?;
         }
@@ -68,26 +68,30 @@ impl Host {
         added.map_err(Error::refused(format!("add {prefix} to lo")))
     }
 
-    /// Lets the kernel decapsulate. False if it cannot, for want of ipip.
-    pub fn use_kernel_tunnel(&mut self) -> Result<bool, Error> {
-        if self.link(KERNEL_TUNNEL)?.is_none() {
-            let before = self.state.entries().len();
-            self.state.record(Entry::Created(KERNEL_TUNNEL.to_owned()))?;
-            // Asking for one loads the module, which may bring a tunl0 of its own: then ours is "there already".
-            match self.netlink.add_link(KERNEL_TUNNEL, "ipip") {
-                Ok(()) => {}
-                Err(error) => {
-                    self.state.truncate(before)?;
-                    debug!("the kernel makes no ipip device: {error}");
-                }
+    /// Lets the kernel unpack what it has devices for; their names. IPv4 in IPv4 is worth loading a module for.
+    pub fn use_kernel_tunnels(&mut self, kinds: &[Kind]) -> Result<Vec<&'static str>, Error> {
+        let mut used = Vec::new();
+        for device in sockets::arrivals(kinds).map(|arrival| arrival.device) {
+            if device == KERNEL_TUNNEL && self.link(device)?.is_none() {
+                self.make_kernel_tunnel()?;
             }
+            let Some(link) = self.link(device)? else { continue };
+            self.set(&format!("net/ipv4/conf/{device}/rp_filter"), "0")?;
+            self.take_up(&link)?;
+            used.push(device);
         }
-        let Some(tunnel) = self.link(KERNEL_TUNNEL)? else {
-            return Ok(false);
-        };
-        self.set(&format!("net/ipv4/conf/{KERNEL_TUNNEL}/rp_filter"), "0")?;
-        self.take_up(&tunnel)?;
-        Ok(true)
+        Ok(used)
+    }
+
+    fn make_kernel_tunnel(&mut self) -> Result<(), Error> {
+        let before = self.state.entries().len();
+        self.state.record(Entry::Created(KERNEL_TUNNEL.to_owned()))?;
+        // Asking for one loads the module, which may bring a tunl0 of its own: then ours is "there already".
+        if let Err(error) = self.netlink.add_link(KERNEL_TUNNEL, "ipip") {
+            self.state.truncate(before)?;
+            debug!("the kernel makes no ipip device: {error}");
+        }
+        Ok(())
     }
 
     fn take_up(&mut self, link: &LinkInfo) -> Result<(), Error> {
@@ -172,11 +176,8 @@ fn on_link(
     }
 }
 
-/// The IPv4 addresses among the VIPs on record.
-pub fn vips_v4(entries: &[Entry]) -> Vec<Ipv4Addr> {
-    let v4 = |entry: &Entry| match entry {
-        Entry::Vip(IpAddr::V4(vip)) => Some(*vip),
-        _ => None,
-    };
-    entries.iter().filter_map(v4).collect()
+/// The VIPs on record.
+pub fn vips(entries: &[Entry]) -> Vec<IpAddr> {
+    let vip = |entry: &Entry| if let Entry::Vip(vip) = entry { Some(*vip) } else { None };
+    entries.iter().filter_map(vip).collect()
 }

@@ -8,9 +8,10 @@ mod error;
 mod host;
 mod inner;
 mod process;
+mod sockets;
 mod state;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use log::{info, warn};
 
@@ -18,17 +19,51 @@ pub use args::{DownArgs, RealserverArgs, RealserverCommand, UpArgs};
 pub use error::Error;
 
 use decap::Decapsulator;
-use host::{Host, vips_v4};
+use host::{Host, vips};
 use process::Process;
 use state::State;
 
-/// How the director sends packets here.
+/// Kinds of tunnels, either family in either.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// IP in IP.
+    Ipip,
+    /// GRE, with a checksum or without.
+    Gre,
+    /// GUE, with the checksum that UDP has, with the remote one, or without.
+    Gue,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 3] = [Kind::Ipip, Kind::Gre, Kind::Gue];
+}
+
+impl std::str::FromStr for Kind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Kind, String> {
+        match word {
+            "ipip" => Ok(Kind::Ipip),
+            "gre" => Ok(Kind::Gre),
+            "gue" => Ok(Kind::Gue),
+            _ => Err(format!("'{word}' is not a kind of tunnel; use ipip, gre or gue")),
+        }
+    }
+}
+
+/// How the director sends packets here.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Method {
     /// As frames to our MAC (ipvsadm -g).
     Direct,
-    /// In IP-in-IP (ipvsadm -i); frames to our MAC work too.
-    Tunnel,
+    /// In tunnel packets (ipvsadm -i); frames to our MAC work too.
+    Tunnel {
+        /// Of these kinds.
+        kinds: Vec<Kind>,
+        /// UDP port for GUE.
+        gue_port: u16,
+    },
 }
 
 /// What the operator wants.
@@ -47,7 +82,7 @@ pub struct UpConfig {
 /// ```text
 /// client -> VIP:80      director      real server
 ///                       frame or      VIP on lo, quiet about it on every other wire;
-///                       IP-in-IP  ->  its answer goes straight to the client
+///                       tunnel    ->  its answer goes straight to the client
 /// ```
 ///
 /// Returns at once, unless tapvs itself has to decapsulate: then at SIGTERM, SIGINT or `down`, and as `down`
@@ -86,11 +121,18 @@ fn check(config: &UpConfig) -> Result<(), Error> {
     if config.vips.is_empty() {
         return Err(Error::NoVip);
     }
-    let unicast =
-        |vip: Ipv4Addr| !vip.is_loopback() && !vip.is_multicast() && vip.octets()[0] != 0 && vip.octets()[0] < 240;
-    match config.vips.iter().find(|vip| !matches!(vip, IpAddr::V4(vip) if unicast(*vip))) {
+    match config.vips.iter().find(|vip| !can_be_a_vip(**vip)) {
         Some(bad) => Err(Error::BadVip(*bad)),
         None => Ok(()),
+    }
+}
+
+/// A unicast address that means the same on every link.
+fn can_be_a_vip(addr: IpAddr) -> bool {
+    let special = addr.is_loopback() || addr.is_multicast() || addr.is_unspecified();
+    match addr {
+        IpAddr::V4(addr) => !special && addr.octets()[0] != 0 && addr.octets()[0] < 240,
+        IpAddr::V6(addr) => !special && !addr.is_unicast_link_local() && addr.to_ipv4_mapped().is_none(),
     }
 }
 
@@ -103,10 +145,13 @@ fn prepare(host: &mut Host, config: &UpConfig) -> Result<Option<Decapsulator>, E
         info!("the decapsulator that runs already takes them too");
         return process.reload().map(|()| None);
     }
-    if config.method == Method::Direct || host.use_kernel_tunnel()? {
+    let Method::Tunnel { kinds, gue_port } = &config.method else { return Ok(None) };
+    let by_kernel = host.use_kernel_tunnels(kinds)?;
+    let sockets = sockets::open(kinds, *gue_port, &by_kernel)?;
+    if sockets.is_empty() {
         return Ok(None);
     }
-    let decapsulator = Decapsulator::open(vips_v4(host.state.entries()))?;
+    let decapsulator = Decapsulator::open(vips(host.state.entries()), sockets)?;
     host.state.record(Process::this()?.entry())?;
     Ok(Some(decapsulator))
 }
@@ -127,13 +172,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_ipv4_unicast_can_be_a_vip_yet() {
+    fn only_unicast_can_be_a_vip() {
         let config =
             |vip: &str| UpConfig { vips: vec![vip.parse().unwrap()], method: Method::Direct, interfaces: vec![] };
-        for bad in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "2001:db8::1"] {
+        for bad in
+            ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::1", "ff02::1", "fe80::1", "::"]
+        {
             assert!(matches!(check(&config(bad)), Err(Error::BadVip(_))), "{bad}");
         }
         assert!(check(&config("198.51.100.1")).is_ok());
+        assert!(check(&config("2001:db8::1")).is_ok());
         assert!(matches!(check(&UpConfig { vips: vec![], ..config("10.0.0.1") }), Err(Error::NoVip)));
     }
 }
