@@ -1,0 +1,128 @@
+//! The null reflector: reads a frame from a TAP, rewrites it with constants, writes it. The limit of what a TAP can do.
+//!
+//! ```text
+//! reflector BRIDGE TAP DIP VIP CLIENT CLIENT_MAC SERVER SERVER_MAC
+//!      client -> VIP     becomes   client -> SERVER    to SERVER_MAC
+//!      SERVER -> client  becomes   VIP -> client       to CLIENT_MAC
+//! ```
+//! The same link, loop and budget as tapvs. No table, no state, no check of anything: ARP for DIP and VIP is answered,
+//! IPv4 is taken for TCP or UDP without options.
+
+use std::error::Error;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use mio::{Events, Interest, Poll, Token};
+use tapvs::base::Mac;
+use tapvs::io::{Link, LinkConfig, ReadOutcome};
+use tapvs::wire::arp::{self, Arp, ArpOp};
+use tapvs::wire::{self, ETH_LEN, PacketBuf, checksum};
+
+const OWN_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+const BUDGET: usize = 256;
+const SOURCE: usize = ETH_LEN + 12;
+const DESTINATION: usize = ETH_LEN + 16;
+
+/// What a frame of one direction becomes.
+struct Rewrite {
+    /// Where the address stands that is replaced.
+    at: usize,
+    old: [u8; 4],
+    new: [u8; 4],
+    to: Mac,
+}
+
+struct Reflector {
+    link: Link,
+    own: [Ipv4Addr; 2],
+    client: [u8; 4],
+    inbound: Rewrite,
+    outbound: Rewrite,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [bridge, tap, dip, vip, client, client_mac, server, server_mac] = &words[..] else {
+        return Err("usage: reflector BRIDGE TAP DIP VIP CLIENT CLIENT_MAC SERVER SERVER_MAC".into());
+    };
+    let config =
+        LinkConfig { tap: Some(tap.clone()), bridge: Some(bridge.clone()), mtu: None, offload: true, mac: OWN_MAC };
+    let (dip, vip) = (Ipv4Addr::from_str(dip)?, Ipv4Addr::from_str(vip)?);
+    let server = Ipv4Addr::from_str(server)?.octets();
+    let reflector = Reflector {
+        link: Link::open(&config)?,
+        own: [dip, vip],
+        client: Ipv4Addr::from_str(client)?.octets(),
+        inbound: Rewrite { at: DESTINATION, old: vip.octets(), new: server, to: Mac::from_str(server_mac)? },
+        outbound: Rewrite { at: SOURCE, old: server, new: vip.octets(), to: Mac::from_str(client_mac)? },
+    };
+    println!("ready");
+    reflector.run()
+}
+
+impl Reflector {
+    /// As the daemon's loop, until it is killed.
+    fn run(mut self) -> Result<(), Box<dyn Error>> {
+        let (mut poll, mut events, mut buf) = (Poll::new()?, Events::with_capacity(64), PacketBuf::new());
+        poll.registry().register(&mut self.link, Token(0), Interest::READABLE)?;
+        loop {
+            poll.poll(&mut events, None)?;
+            while self.drain(&mut buf)? {}
+        }
+    }
+
+    fn drain(&mut self, buf: &mut PacketBuf) -> Result<bool, Box<dyn Error>> {
+        for _ in 0..BUDGET {
+            match self.link.read(buf)? {
+                ReadOutcome::Frame => self.reflect(buf),
+                ReadOutcome::Empty => return Ok(false),
+                ReadOutcome::Gone => return Err("the TAP was deleted".into()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn reflect(&mut self, buf: &mut PacketBuf) {
+        let frame = buf.frame();
+        if frame.len() < ETH_LEN + 28 || frame[12..14] != [8, 0] {
+            return self.answer(buf);
+        }
+        let rewrite = if frame[SOURCE..SOURCE + 4] == self.client { &self.inbound } else { &self.outbound };
+        if frame[rewrite.at..rewrite.at + 4] == rewrite.old {
+            apply(rewrite, buf);
+            let header_end = wire::header_end(buf);
+            // A full queue is the kernel's to count.
+            let _ = self.link.write(buf, header_end);
+        }
+    }
+
+    fn answer(&mut self, buf: &mut PacketBuf) {
+        let Some(Ok(Arp { op: ArpOp::Request, sender, target })) = buf.frame().get(ETH_LEN..).map(arp::parse) else {
+            return;
+        };
+        if self.own.contains(&target.1) {
+            arp::build(buf, sender.0, &Arp { op: ArpOp::Reply, sender: (OWN_MAC, target.1), target: sender });
+            let _ = self.link.write(buf, 0);
+        }
+    }
+}
+
+fn apply(rewrite: &Rewrite, buf: &mut PacketBuf) {
+    let partial = buf.vnet.needs_csum;
+    let frame = buf.frame_mut();
+    frame[..6].copy_from_slice(&rewrite.to.0);
+    frame[6..12].copy_from_slice(&OWN_MAC.0);
+    frame[rewrite.at..rewrite.at + 4].copy_from_slice(&rewrite.new);
+    frame[ETH_LEN + 8] -= 1;
+    let update = |frame: &mut [u8], at: usize, partial: bool, old: &[u8], new: &[u8]| {
+        let field = u16::from_be_bytes([frame[at], frame[at + 1]]);
+        let made = if partial { checksum::shift(field, old, new) } else { checksum::update(field, old, new) };
+        frame[at..at + 2].copy_from_slice(&made.to_be_bytes());
+    };
+    update(frame, ETH_LEN + 10, false, &rewrite.old, &rewrite.new);
+    update(frame, ETH_LEN + 10, false, &[1, 0], &[0, 0]);
+    let field = if frame[ETH_LEN + 9] == 6 { ETH_LEN + 36 } else { ETH_LEN + 26 };
+    if field + 2 <= frame.len() {
+        update(frame, field, partial, &rewrite.old, &rewrite.new);
+    }
+}

@@ -1,0 +1,122 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # what scripts/bench reads
+# The works of scripts/bench: each loads the contender at $TARGET and prints lines of `METRIC VALUE`.
+
+WORKS=(down1 up1 down4 up4 keepalive close udp64 udp1400 latency mixed)
+BULK_PORT=5201 UDP_PORT=5202
+
+describe_work() {
+    case $1 in
+        down1) echo "iperf3, one TCP stream from the server" ;;
+        up1) echo "iperf3, one TCP stream to the server" ;;
+        down4) echo "iperf3, four TCP streams from the server" ;;
+        up4) echo "iperf3, four TCP streams to the server" ;;
+        keepalive) echo "wrk, 32 connections, requests of a few bytes" ;;
+        close) echo "wrk, 32 at a time, each request on a connection of its own" ;;
+        udp64) echo "iperf3, datagrams of 64 bytes as fast as they are sent, counted at the receiver" ;;
+        udp1400) echo "iperf3, the same with 1400 bytes" ;;
+        latency) echo "wrk, one connection, one request at a time" ;;
+        mixed) echo "the same while four TCP streams run from the server" ;;
+    esac
+}
+
+# ---- the real server -------------------------------------------------------------------------------------------
+
+web_server() {
+    cat >"$LAB_DIR/web.conf" <<-CONF
+	daemon off; user root; worker_processes 2; worker_rlimit_nofile 65536; pid $LAB_DIR/web.pid; error_log $LAB_DIR/web.log error;
+	events { worker_connections 20000; multi_accept on; }
+	http {
+	    access_log off; keepalive_requests 100000000; keepalive_timeout 300s; tcp_nodelay on; server_tokens off;
+	    client_body_temp_path $LAB_DIR/t; proxy_temp_path $LAB_DIR/t; fastcgi_temp_path $LAB_DIR/t;
+	    uwsgi_temp_path $LAB_DIR/t; scgi_temp_path $LAB_DIR/t;
+	    server { listen 80 backlog=4096 reuseport; location / { return 200 "ok\n"; } }
+	}
+	CONF
+    spawn web rs1 nginx -c "$LAB_DIR/web.conf"
+    spawn iperf-bulk rs1 iperf3 --server --port "$BULK_PORT"
+    spawn iperf-udp rs1 iperf3 --server --port "$UDP_PORT" --bind "$RS1"
+    wait_for 10 "the web server" listens rs1 tcp 80
+    wait_for 10 "iperf3" listens rs1 tcp "$BULK_PORT"
+    wait_for 10 "iperf3 for datagrams" listens rs1 tcp "$UDP_PORT"
+}
+
+# udp_server ADDRESS: where the VIP is the server's own, datagrams must be answered from it.
+udp_server() {
+    ip netns exec "$(ns rs1)" iperf3 --server --port "$UDP_PORT" --bind "$1" </dev/null >>"$LAB_DIR/iperf-vip.log" 2>&1 &
+    undo end_process $! "$(start_time $!)"
+    wait_for 10 "iperf3 on the VIP" listens_at rs1 "$1:$UDP_PORT"
+}
+
+listens_at() { in_ns "$1" ss -ltn | grep -qF " $2 "; }
+
+# ---- works -----------------------------------------------------------------------------------------------------
+
+# iperf SECONDS ARGS...: the client's report as JSON.
+iperf() {
+    local seconds=$1
+    shift
+    in_ns client timeout $((seconds + 8)) iperf3 --client "$TARGET" --time "$seconds" --json "$@"
+}
+
+# bulk_report, udp_report: from iperf3's report on stdin.
+bulk_report() {
+    python3 -c 'import json, sys; print("Gbit/s", json.load(sys.stdin)["end"]["sum_received"]["bits_per_second"] / 1e9)'
+}
+
+udp_report() {
+    python3 -c '
+import json, sys
+end = json.load(sys.stdin)["end"]["sum"]
+received = end["packets"] - end["lost_packets"]
+print("kpps", received / end["seconds"] / 1e3)
+print("loss%", end["lost_percent"])'
+}
+
+# wrk_report: requests per second and latencies in microseconds, from wrk's report on stdin.
+wrk_report() {
+    awk '
+        function microseconds(text) {
+            if (text ~ /us$/) return text + 0
+            if (text ~ /ms$/) return text * 1000
+            return text * 1000000
+        }
+        $1 == "50%" { print "p50us", microseconds($2) }
+        $1 == "99%" { print "p99us", microseconds($2) }
+        $1 == "Requests/sec:" { print "req/s", $2 }
+        /Socket errors/ { print "errors", $4 + $6 + $8 + $10 }'
+}
+
+request() {
+    local seconds=$1
+    shift
+    in_ns client timeout $((seconds + 8)) wrk --threads 1 --duration "${seconds}s" --latency "$@" "http://$TARGET/" | wrk_report
+}
+
+work_down1() { iperf "$BULK_SECONDS" --port "$BULK_PORT" --reverse | bulk_report; }
+work_up1() { iperf "$BULK_SECONDS" --port "$BULK_PORT" | bulk_report; }
+work_down4() { iperf "$BULK_SECONDS" --port "$BULK_PORT" --reverse --parallel 4 | bulk_report; }
+work_up4() { iperf "$BULK_SECONDS" --port "$BULK_PORT" --parallel 4 | bulk_report; }
+work_keepalive() { request "$BULK_SECONDS" --connections 32; }
+work_close() { request "$BULK_SECONDS" --connections 32 --header 'Connection: close'; }
+work_udp64() { iperf 1 --port "$UDP_PORT" --udp --bitrate 0 --length 64 | udp_report; }
+work_udp1400() { iperf 1 --port "$UDP_PORT" --udp --bitrate 0 --length 1400 | udp_report; }
+work_latency() { request 1 --connections 1; }
+
+work_mixed() {
+    iperf $((BULK_SECONDS + 1)) --port "$BULK_PORT" --reverse --parallel 4 >"$LAB_DIR/mixed.json" &
+    local bulk=$!
+    sleep 0.5
+    request "$BULK_SECONDS" --connections 1
+    wait "$bulk"
+    bulk_report <"$LAB_DIR/mixed.json"
+}
+
+# applies CONTENDER WORK: whether that can be measured and says something.
+applies() {
+    case $1-$2 in
+        haproxy-udp*) return 1 ;;
+        reflector-mixed | tapvs-nat-mixed | haproxy-mixed | nginx-mixed | nftables-mixed) return 0 ;;
+        *-mixed) return 1 ;;
+    esac
+}
