@@ -4,9 +4,11 @@
 //! be wrong in the same way.
 
 mod drops;
+mod flows;
 mod lab;
 mod methods;
 mod neighbours;
+mod noise;
 mod packet;
 mod rewriting;
 mod rules;

@@ -1,0 +1,139 @@
+//! The flow table against a plain list, over many random operations.
+
+use std::hash::RandomState;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use crate::base::{ConnId, DestId, Endpoint, Instant, Proto, Rng, Tuple};
+use crate::conn::{ConnTable, Due, Forwarding, Kind, NewConn, Side};
+
+const ROOM: usize = 200;
+
+/// A conn as the model knows it.
+#[derive(Clone, Debug)]
+struct Known {
+    id: ConnId,
+    request: Tuple,
+    reply: Option<Tuple>,
+    ends: Instant,
+}
+
+fn endpoint(net: u8, rng: &mut Rng, few: u64) -> Endpoint {
+    let addr = IpAddr::V4(Ipv4Addr::new(10, net, 0, rng.below(few) as u8));
+    Endpoint::new(addr, 1 + rng.below(40) as u16)
+}
+
+struct Model {
+    table: ConnTable,
+    known: Vec<Known>,
+    rng: Rng,
+    now: Instant,
+}
+
+impl Model {
+    fn insert(&mut self) {
+        let rng = &mut self.rng;
+        let (client, virt, real) = (endpoint(1, rng, 6), endpoint(2, rng, 2), endpoint(3, rng, 3));
+        let proto = if rng.below(2) == 0 { Proto::TCP } else { Proto::UDP };
+        let forwarding = [Forwarding::Nat, Forwarding::Direct, Forwarding::FullNat][rng.below(3) as usize];
+        let local = Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 4, 0, 1)), 1 + rng.below(4000) as u16);
+        let request = Tuple { proto, src: client, dst: virt };
+        let reply = match forwarding {
+            Forwarding::Nat => Some(Tuple { proto, src: real, dst: client }),
+            Forwarding::FullNat => Some(Tuple { proto, src: real, dst: local }),
+            Forwarding::Direct | Forwarding::Tunnel => None,
+        };
+        // The director never makes a conn that a packet would already find, from either side.
+        let taken =
+            |tuple: &Tuple| self.known.iter().any(|known| known.request == *tuple || known.reply == Some(*tuple));
+        if taken(&request) || reply.is_some_and(|reply| taken(&reply)) {
+            return;
+        }
+        let real_id = self.table.intern(real.addr).unwrap();
+        let local_id = self.table.intern(local.addr).unwrap();
+        let new = NewConn {
+            proto,
+            client,
+            virt,
+            real: real_id,
+            dport: real.port,
+            local: (forwarding == Forwarding::FullNat).then_some((local_id, local.port)),
+            dest: DestId(0),
+            forwarding,
+            kind: Kind::Flow,
+        };
+        let timeout = Duration::from_secs(1 + self.rng.below(5000));
+        match self.table.insert(&new, self.now, timeout) {
+            Ok(id) => self.known.push(Known { id, request, reply, ends: self.now + timeout }),
+            Err(_) => assert_eq!(self.known.len(), ROOM, "refused while there is room"),
+        }
+    }
+
+    fn any(&mut self) -> Option<usize> {
+        let count = self.known.len() as u64;
+        (count > 0).then(|| self.rng.below(count) as usize)
+    }
+
+    fn step(&mut self) {
+        match self.rng.below(10) {
+            0..=4 => self.insert(),
+            5 => {
+                if let Some(index) = self.any() {
+                    let known = self.known.swap_remove(index);
+                    self.table.remove(known.id);
+                }
+            }
+            6 | 7 => {
+                if let Some(index) = self.any() {
+                    let timeout = Duration::from_secs(1 + self.rng.below(9000));
+                    self.known[index].ends = self.now + timeout;
+                    self.table.rearm(self.known[index].id, self.now, timeout);
+                }
+            }
+            _ => self.let_time_pass(),
+        }
+    }
+
+    /// A conn ends within the wheel's resolution of its time: never before, and not a quarter of a second after.
+    fn let_time_pass(&mut self) {
+        self.now = self.now + Duration::from_secs(self.rng.below(300));
+        while let Some(due) = self.table.expire_one(self.now) {
+            let Due::Over(id, _) = due else { panic!("no conn controls another here") };
+            let index = self.known.iter().position(|known| known.id == id).expect("the end of a conn we know");
+            let known = self.known.swap_remove(index);
+            assert!(known.ends <= self.now, "ended early: {known:?} at {:?}", self.now);
+        }
+        for known in &self.known {
+            assert!(known.ends + Duration::from_millis(300) > self.now, "still there: {known:?} at {:?}", self.now);
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(self.table.len(), self.known.len());
+        for known in &self.known {
+            assert_eq!(self.table.lookup(&known.request), Some((known.id, Side::Request)), "{known:?}");
+            if let Some(reply) = &known.reply {
+                assert_eq!(self.table.lookup(reply), Some((known.id, Side::Reply)), "{known:?}");
+            }
+        }
+        let stranger = Tuple { proto: Proto::SCTP, ..Tuple { src: Endpoint::UNSPECIFIED, ..self.known_or_nobody() } };
+        assert_eq!(self.table.lookup(&stranger), None);
+    }
+
+    fn known_or_nobody(&self) -> Tuple {
+        let nobody = Tuple { proto: Proto::TCP, src: Endpoint::UNSPECIFIED, dst: Endpoint::UNSPECIFIED };
+        self.known.first().map_or(nobody, |known| known.request)
+    }
+}
+
+#[test]
+fn the_table_finds_and_forgets_what_a_plain_list_does() {
+    let table = ConnTable::new(ROOM, RandomState::new());
+    let mut model = Model { table, known: Vec::new(), rng: Rng::seeded(3), now: Instant(5) };
+    for step in 0..40_000 {
+        model.step();
+        if step % 20 == 0 {
+            model.check();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! No packet of an established flow asks for memory, and neither does a flow's first one.
+
+#[path = "../benches/counting.rs"]
+#[allow(dead_code)]
+mod counting;
+#[path = "../benches/packets/lab.rs"]
+#[allow(dead_code)]
+mod lab;
+
+use lab::{ACK, LINK, PLAIN, SUPER, SYN, Sink};
+use tapvs::base::Instant;
+use tapvs::director::Director;
+use tapvs::service::command::{Method, Tunnel};
+use tapvs::wire::PacketBuf;
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+const BEFORE: Instant = Instant(1_000);
+/// A minute and a half later.
+const NOW: Instant = Instant(100_000);
+const METHODS: [Method; 4] = [Method::Nat, Method::Direct, Method::Tunnel(Tunnel::Ipip), Method::FullNat];
+
+fn send(director: &mut Director, buf: &mut PacketBuf, head: &lab::Head, sink: &mut Sink) {
+    lab::load(buf, head);
+    director.ingress(LINK, buf, NOW, sink);
+}
+
+#[test]
+fn packets_ask_for_no_memory() {
+    for method in METHODS {
+        let mut director = lab::director(method, 10_000);
+        let (mut buf, mut sink) = (PacketBuf::new(), Sink::default());
+        // Announcements are made before there is traffic.
+        director.tick(BEFORE, &mut sink);
+        director.tick(NOW, &mut sink);
+        let syn = |number| lab::segment(lab::client(number), lab::vip(), SYN, 0);
+        // The first ones may: addresses are stored once, pools of local ports are made.
+        (0..100).for_each(|number| send(&mut director, &mut buf, &syn(number), &mut sink));
+        (0..100).for_each(|n| {
+            send(&mut director, &mut buf, &lab::segment(lab::client(n), lab::vip(), ACK, SUPER), &mut sink)
+        });
+
+        let before = counting::calls();
+        for number in 100..5_000 {
+            send(&mut director, &mut buf, &syn(number), &mut sink);
+            send(&mut director, &mut buf, &lab::segment(lab::client(number), lab::vip(), ACK, PLAIN), &mut sink);
+            send(&mut director, &mut buf, &lab::segment(lab::client(number), lab::vip(), ACK, SUPER), &mut sink);
+            if !matches!(method, Method::Direct | Method::Tunnel(_)) {
+                let (real, peer) = lab::reply_ends(&director, lab::client(number));
+                send(&mut director, &mut buf, &lab::segment(real, peer, ACK, SUPER), &mut sink);
+            }
+            director.tick(NOW, &mut sink);
+        }
+        let asked = counting::calls() - before;
+
+        assert_eq!(asked, 0, "{method:?}: allocations over 4,900 flows");
+        assert_eq!(director.conns.len(), 5_000);
+    }
+}
