@@ -9,6 +9,7 @@ mod faults;
 mod fragments;
 mod ftp;
 mod icmp;
+mod neighbours;
 mod options;
 mod persist;
 mod pmtu;
@@ -23,14 +24,13 @@ use std::net::IpAddr;
 
 pub use settings::Settings;
 
-use crate::base::{ConnId, DropReason, Instant, LinkId, Mac, Prefix, Tuple};
+use crate::base::{ConnId, DropReason, Instant, LinkId, Prefix, Tuple};
 use crate::conn::{ConnTable, Due, Event, Side, Timeouts, next_state};
 use schedule::Standing;
 
 use crate::forward::{Ends, LocalPorts};
-use crate::neigh::{Consumed, Egress, Router};
+use crate::neigh::{Egress, Router};
 use crate::service::Services;
-use crate::wire::arp::{Arp, ArpOp};
 use crate::wire::{self, Ip, L4, PacketBuf, Parsed, Reassembly};
 
 /// Everything between the links.
@@ -120,6 +120,7 @@ impl Director {
         let to_us = self.is_for_us(link, buf)?;
         let mut ip = match wire::parse(buf)? {
             Parsed::Arp(arp) => return self.arp(link, &arp, now, out),
+            Parsed::Ndp(ndp) => return self.ndp(link, &ndp, now, out),
             Parsed::Ip(ip) if to_us => ip,
             Parsed::Ip(_) => return Err(DropReason::NotForUs),
         };
@@ -305,30 +306,6 @@ impl Director {
         self.settle(id, &conn);
     }
 
-    fn arp(&mut self, link: LinkId, arp: &Arp, now: Instant, out: &mut impl Egress) -> Result<(), DropReason> {
-        let (mac, addr) = (arp.sender.0, IpAddr::V4(arp.sender.1));
-        if mac.is_multicast() || mac == Mac::ZERO || self.owns(addr) {
-            return Err(DropReason::Arp);
-        }
-        let for_us = arp.op == ArpOp::Request && self.owns(IpAddr::V4(arp.target.1));
-        let asked = for_us && !self.router.is_overheard(link, addr);
-        let probe = arp.sender.1.is_unspecified();
-        let news = !probe && (self.router.neighbours.knows(link, addr) || asked);
-        if news {
-            self.router.learned(link, addr, mac, now, out);
-        }
-        if asked {
-            self.router.arp_reply(link, arp, out);
-            self.router.ledger.consume(Consumed::ArpRequest);
-            return Ok(());
-        }
-        if !news {
-            return Err(DropReason::Arp);
-        }
-        self.router.ledger.consume(Consumed::ArpReply);
-        Ok(())
-    }
-
     /// Lets time pass: conns expire, neighbours are asked again, caches are cleaned.
     pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
         while let Some(due) = self.conns.expire_one(now) {
@@ -372,7 +349,12 @@ fn check_addresses(ip: &Ip) -> Result<(), DropReason> {
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             let mapped = |addr: std::net::Ipv6Addr| addr.to_ipv4_mapped().is_some();
-            src.is_multicast() || src.is_loopback() || dst.is_loopback() || mapped(src) || mapped(dst)
+            src.is_multicast()
+                || src.is_loopback()
+                || src.is_unspecified()
+                || dst.is_loopback()
+                || mapped(src)
+                || mapped(dst)
         }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => true,
     };

@@ -41,15 +41,21 @@ reasons! {
     Offload => "offload",
     /// ARP that is no Ethernet/IPv4 ARP or is not for us.
     Arp => "arp-ignored",
+    /// Neighbour discovery that breaks a rule of RFC 4861: hop limit not 255, checksum, option lengths, ...
+    NdpInvalid => "ndp-invalid",
+    /// Neighbour discovery that is not for us: routers' messages, other stations' questions.
+    Ndp => "ndp-ignored",
     /// TTL or hop limit used up; the sender was told where that is due.
     TtlExceeded => "ttl-exceeded",
     /// Larger than the next link takes and may not be cut; the sender was told.
     TooBig => "too-big",
     /// No route to the destination; the sender was told.
     NoRoute => "no-route",
-    /// The next hop does not answer ARP.
+    /// A link-local source wants to leave its link; the sender was told.
+    BeyondScope => "beyond-scope",
+    /// The next hop does not answer ARP or neighbour discovery.
     NeighbourUnreachable => "neighbour-unreachable",
-    /// Too many packets wait for ARP already.
+    /// Too many packets wait for a neighbour already.
     HoldQueueFull => "hold-queue-full",
     /// No server is available for a new conn; the client was told.
     NoServer => "no-server",
@@ -85,7 +91,7 @@ reasons! {
     DeviceDown => "device-down",
     /// The device refused the frame as invalid: a defect of this program.
     DeviceRefused => "device-refused",
-    /// Waiting for ARP when the program ended.
+    /// Waiting for a neighbour when the program ended.
     Shutdown => "shutdown",
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Never touches a packet of a client.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Director;
@@ -19,15 +19,19 @@ const SWEEP_BUDGET: usize = 4096;
 /// Between two warnings of one kind.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// Gratuitous ARP that is due.
+/// Gratuitous ARP and unsolicited advertisements that are due.
 #[derive(Default)]
 pub(super) struct Announcements {
-    pending: Vec<(Instant, Ipv4Addr)>,
+    pending: Vec<(Instant, IpAddr)>,
 }
 
 impl Announcements {
     pub(super) fn next(&self) -> Option<Instant> {
         self.pending.iter().map(|(due, _)| *due).min()
+    }
+
+    fn add(&mut self, addr: IpAddr, now: Instant) {
+        self.pending.extend([(now, addr), (now + REPEAT_AFTER, addr)]);
     }
 }
 
@@ -106,7 +110,7 @@ impl Director {
 
     fn announce_news(&mut self, before: &[IpAddr], now: Instant) {
         for addr in self.own_addresses().into_iter().filter(|addr| !before.contains(addr)) {
-            self.announce(addr, now);
+            self.announcements.add(addr, now);
         }
     }
 
@@ -144,8 +148,7 @@ impl Director {
 
     /// Announces the addresses of the links; virtual addresses are announced as they come.
     pub fn announce_links(&mut self, now: Instant) {
-        let own: Vec<IpAddr> = self.router.links().flat_map(|(_, link)| &link.addresses).map(|p| p.addr).collect();
-        own.into_iter().for_each(|addr| self.announce(addr, now));
+        self.router.own_addresses().for_each(|addr| self.announcements.add(addr, now));
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {
@@ -153,16 +156,15 @@ impl Director {
         self.services.vips().chain(self.services.marks.hosts()).chain(locals).collect()
     }
 
-    fn announce(&mut self, addr: IpAddr, now: Instant) {
-        if let IpAddr::V4(addr) = addr {
-            self.announcements.pending.extend([(now, addr), (now + REPEAT_AFTER, addr)]);
-        }
+    /// Every address that the neighbours are to know.
+    pub(super) fn announced(&self) -> Vec<IpAddr> {
+        self.router.own_addresses().chain(self.own_addresses()).collect()
     }
 
     pub(super) fn announce_due(&mut self, now: Instant, out: &mut impl Egress) {
         while let Some(place) = self.announcements.pending.iter().position(|(due, _)| *due <= now) {
             let (_, addr) = self.announcements.pending.swap_remove(place);
-            self.router.homes_of(IpAddr::V4(addr)).into_iter().for_each(|link| self.router.announce(link, addr, out));
+            self.router.homes_of(addr).into_iter().for_each(|link| self.router.announce(link, addr, out));
         }
     }
 }

@@ -138,7 +138,7 @@ impl Director {
     ) {
         let limited = !matches!(complaint, Complaint::TooBig(_) | Complaint::Raw(3, 4, _));
         let Ok(route) = self.router.route(to) else { return };
-        let own = self.router.source(route.link, route.next_hop);
+        let own = self.router.source(route.link, route.next_hop, to);
         let Some(source) = Some(about_dst).filter(|addr| self.may_speak_as(*addr)).or(own) else { return };
         if limited && !self.icmp_limit.allows(now) {
             return;

@@ -39,7 +39,7 @@ impl Director {
     /// What passes records the address it leaves from: the virtual one if that is its source now, else the link's.
     pub(super) fn record_passage(&self, buf: &mut PacketBuf, ip: &Ip, route: &Route) {
         let Wish::Record(option) = wish(buf.frame(), ip) else { return };
-        let own = if self.owns(ip.src) { Some(ip.src) } else { self.router.source(route.link, route.next_hop) };
+        let own = if self.owns(ip.src) { Some(ip.src) } else { self.router.source(route.link, route.next_hop, ip.dst) };
         if let Some(IpAddr::V4(addr)) = own {
             record(buf, option, addr);
         }

@@ -236,7 +236,7 @@ impl Director {
 
     fn own_address(&self, towards: IpAddr) -> Option<IpAddr> {
         let route = self.router.route(towards).ok()?;
-        self.router.source(route.link, route.next_hop)
+        self.router.source(route.link, route.next_hop, towards)
     }
 
     /// What a conn held besides its record goes back where it came from.

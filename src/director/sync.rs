@@ -74,7 +74,10 @@ impl Director {
             SyncRole::Backup if self.sync.backup.is_some() => return Err(Refused::DaemonRuns),
             SyncRole::Backup => return Err(Refused::Invalid),
             SyncRole::Master => {
-                let source = self.router.source(daemon.link, daemon.options.group).ok_or(Refused::NoDevice)?;
+                let source = self
+                    .router
+                    .source(daemon.link, daemon.options.group, daemon.options.group)
+                    .ok_or(Refused::NoDevice)?;
                 let port = FIRST_PORT + self.fresh_id() % PORTS;
                 let message = Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
                 self.sync.master = Some(Master { daemon, source, port, message, since: Instant::START });

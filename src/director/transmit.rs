@@ -8,7 +8,7 @@ use super::Director;
 use crate::base::{DropReason, Family, Instant};
 use crate::conn::Forwarding;
 use crate::forward::{self, Ends};
-use crate::neigh::{Consumed, Egress, Route};
+use crate::neigh::{Consumed, Egress, Route, is_link_local};
 use crate::wire::icmp::Complaint;
 use crate::wire::{Fragments, Gso, Ip, L4, PacketBuf, Segments, decrement_ttl, encap, finish_checksum};
 
@@ -133,6 +133,10 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
+        if is_link_local(ip.src) {
+            self.complain(Complaint::BeyondScope, buf, ip, now, out);
+            return Err(DropReason::BeyondScope);
+        }
         let route = self.route_onward(buf, ip, ip.dst, now, out)?;
         self.record_passage(buf, ip, &route);
         self.transmit(buf, ip, &route, now, out)
@@ -230,7 +234,7 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
-        let src = self.router.source(route.link, route.next_hop).ok_or(DropReason::NoRoute)?;
+        let src = self.router.source(route.link, route.next_hop, ends.real.addr).ok_or(DropReason::NoRoute)?;
         let outer = encap::Outer { src, dst: ends.real.addr, id: self.fresh_id() };
         let inner = Ip { dont_fragment: inner.dont_fragment && self.settings.pmtu_disc, ..*inner };
         encap::wrap(buf, &inner, ends.tunnel, outer)?;

@@ -87,6 +87,12 @@ impl Neighbours {
         self.entries.contains_key(&(link, addr))
     }
 
+    /// The MAC of a neighbour that has shown one.
+    pub fn mac_of(&self, link: LinkId, addr: IpAddr) -> Option<Mac> {
+        let entry = self.entries.get(&(link, addr))?;
+        Some(entry.mac).filter(|mac| *mac != Mac::ZERO)
+    }
+
     #[inline]
     pub(super) fn resolve(&mut self, link: LinkId, addr: IpAddr, now: Instant) -> Resolved {
         let Some(entry) = self.entries.get_mut(&(link, addr)) else { return self.first_question(link, addr, now) };

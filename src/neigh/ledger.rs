@@ -13,6 +13,12 @@ pub enum Consumed {
     ArpRequest,
     /// An ARP answer or announcement that told us something.
     ArpReply,
+    /// A neighbour solicitation for an address of ours; answered.
+    NdpQuestion,
+    /// A neighbour advertisement that told us something.
+    NdpAnswer,
+    /// A query for listeners; answered by a report.
+    NdpQuery,
     /// An echo request to us; answered.
     Echo,
     /// A superframe, cut into segments that are counted as generated.
@@ -27,9 +33,12 @@ pub enum Consumed {
 
 impl Consumed {
     /// Every kind, in the order of the ledger.
-    pub const ALL: [Consumed; 7] = [
+    pub const ALL: [Consumed; 10] = [
         Consumed::ArpRequest,
         Consumed::ArpReply,
+        Consumed::NdpQuestion,
+        Consumed::NdpAnswer,
+        Consumed::NdpQuery,
         Consumed::Echo,
         Consumed::Segmented,
         Consumed::Fragmented,
@@ -42,6 +51,9 @@ impl Consumed {
         match self {
             Consumed::ArpRequest => "arp-request",
             Consumed::ArpReply => "arp-reply",
+            Consumed::NdpQuestion => "neighbour-solicitation",
+            Consumed::NdpAnswer => "neighbour-advertisement",
+            Consumed::NdpQuery => "listener-query",
             Consumed::Echo => "echo-request",
             Consumed::Segmented => "segmented",
             Consumed::Fragmented => "fragmented",
@@ -56,11 +68,11 @@ impl Consumed {
 pub struct Ledger {
     /// Frames read.
     pub rx: u64,
-    /// Frames made here: ARP, ICMP errors, answers, segments, fragments.
+    /// Frames made here: ARP, neighbour discovery, ICMP errors, answers, segments, fragments.
     pub generated: u64,
     /// Frames written.
     pub tx: u64,
-    /// Frames that wait for ARP now.
+    /// Frames that wait for a neighbour now.
     pub held: u64,
     consumed: [u64; Consumed::ALL.len()],
     dropped: [u64; DropReason::ALL.len()],

@@ -6,17 +6,17 @@ mod cache;
 mod hold;
 mod ledger;
 mod routes;
+mod talk;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 pub use cache::{MAX_NEIGHBOURS, Neighbours};
 pub use ledger::{Consumed, Ledger};
 pub use routes::{Route, Routes};
 
 use crate::base::{DropReason, Family, Instant, LinkId, Mac, Prefix};
-use crate::wire::arp::{self, Arp, ArpOp};
-use crate::wire::{PacketBuf, set_macs};
-use cache::{Ask, Resolved};
+use crate::wire::{PacketBuf, ndp, set_macs};
+use cache::Resolved;
 use hold::Hold;
 
 /// Where frames leave the core.
@@ -55,9 +55,12 @@ pub struct Router {
 }
 
 impl Router {
-    /// Adds a link; its prefixes become on-link routes.
-    pub fn add_link(&mut self, link: Link) -> LinkId {
+    /// Adds a link; its prefixes become on-link routes. A link with an IPv6 address has a link-local one as well.
+    pub fn add_link(&mut self, mut link: Link) -> LinkId {
         let id = LinkId(self.links.len() as u8);
+        if link.addresses.iter().any(|prefix| prefix.addr.is_ipv6()) {
+            link.addresses.push(Prefix { addr: IpAddr::V6(ndp::link_local(link.mac)), len: 64 });
+        }
         for prefix in &link.addresses {
             self.routes.add(*prefix, None, id);
         }
@@ -83,7 +86,10 @@ impl Router {
 
     /// The links in whose nets an address is; all of them for an address that is in none.
     pub fn homes_of(&self, addr: IpAddr) -> Vec<LinkId> {
-        let near = |link: &Link| link.addresses.iter().any(|prefix| prefix.contains(addr));
+        let near = |link: &Link| match is_link_local(addr) {
+            true => link.addresses.iter().any(|prefix| prefix.addr == addr),
+            false => link.addresses.iter().any(|prefix| prefix.contains(addr)),
+        };
         let homes: Vec<LinkId> = self.links().filter(|(_, link)| near(link)).map(|(id, _)| id).collect();
         if homes.is_empty() { self.links().map(|(id, _)| id).collect() } else { homes }
     }
@@ -103,6 +109,11 @@ impl Router {
         !near(self.link(link)) && self.links().any(|(id, link)| self.wires[id.index()] == wire && near(link))
     }
 
+    /// The addresses of all links.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.links.iter().flat_map(|link| &link.addresses).map(|prefix| prefix.addr)
+    }
+
     /// The way to an address, with the source address and packet size that belong to it.
     #[inline(always)]
     pub fn route(&self, to: IpAddr) -> Result<Route, DropReason> {
@@ -110,12 +121,13 @@ impl Router {
         Ok(Route { link, next_hop, mtu: self.link(link).mtu })
     }
 
-    /// The own address that packets to `next_hop` on a link come from.
-    pub fn source(&self, link: LinkId, next_hop: IpAddr) -> Option<IpAddr> {
-        let family = Family::of(next_hop);
-        let addresses = &self.link(link).addresses;
-        let near = addresses.iter().find(|prefix| prefix.contains(next_hop));
-        near.or_else(|| addresses.iter().find(|prefix| Family::of(prefix.addr) == family)).map(|prefix| prefix.addr)
+    /// The own address that packets to `to` come from: in the prefix of the next hop, else the link's first. A link-local
+    /// address speaks to its like only.
+    pub fn source(&self, link: LinkId, next_hop: IpAddr, to: IpAddr) -> Option<IpAddr> {
+        let local = is_link_local(to);
+        let fit = |prefix: &&Prefix| Family::of(prefix.addr) == Family::of(to) && is_link_local(prefix.addr) == local;
+        let addresses = || self.link(link).addresses.iter().filter(fit);
+        addresses().find(|prefix| prefix.contains(next_hop)).or_else(|| addresses().next()).map(|prefix| prefix.addr)
     }
 
     /// Frames a finished packet and writes it, or keeps it until its next hop has answered.
@@ -184,44 +196,13 @@ impl Router {
         }
     }
 
-    /// Answers an ARP request for an own address.
-    pub fn arp_reply(&mut self, link: LinkId, request: &Arp, out: &mut impl Egress) {
-        let mac = self.links[link.index()].mac;
-        let reply = Arp { op: ArpOp::Reply, sender: (mac, request.target.1), target: request.sender };
-        self.send_arp(link, request.sender.0, &reply, out);
-    }
-
-    /// Tells everybody on a link that an address is here (gratuitous ARP, RFC 5227 section 3).
-    pub fn announce(&mut self, link: LinkId, addr: Ipv4Addr, out: &mut impl Egress) {
-        let mac = self.links[link.index()].mac;
-        let arp = Arp { op: ArpOp::Request, sender: (mac, addr), target: (Mac::ZERO, addr) };
-        self.send_arp(link, Mac::BROADCAST, &arp, out);
-    }
-
-    fn ask(&mut self, ask: Ask, out: &mut impl Egress) {
-        let IpAddr::V4(target) = ask.addr else { return };
-        let Some(IpAddr::V4(source)) = self.source(ask.link, ask.addr) else { return };
-        let mac = self.links[ask.link.index()].mac;
-        let arp = Arp { op: ArpOp::Request, sender: (mac, source), target: (Mac::ZERO, target) };
-        self.send_arp(ask.link, ask.to, &arp, out);
-    }
-
-    fn send_arp(&mut self, link: LinkId, to: Mac, arp: &Arp, out: &mut impl Egress) {
-        arp::build(&mut self.scratch, to, arp);
-        self.ledger.generated += 1;
-        match out.transmit(link, &mut self.scratch) {
-            Ok(()) => self.ledger.tx += 1,
-            Err(reason) => self.ledger.drop(reason),
-        }
-    }
-
     /// Repeats questions that were not answered, gives up on neighbours that stay silent.
     pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
         while let Some(due) = self.neighbours.due(now) {
             match due {
                 cache::Due::Ask(ask) => self.ask(ask, out),
                 cache::Due::GaveUp(link, addr) => {
-                    log::warn!("{}: {addr} does not answer ARP", self.link(link).name);
+                    log::warn!("{}: {addr} does not answer {}", self.link(link).name, question_to(addr));
                     self.drop_held(link, addr, DropReason::NeighbourUnreachable);
                 }
             }
@@ -246,6 +227,18 @@ impl Router {
     /// When `tick` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.neighbours.next_due()
+    }
+}
+
+/// True for an IPv6 address that no router sends on.
+pub fn is_link_local(addr: IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
+}
+
+fn question_to(addr: IpAddr) -> &'static str {
+    match Family::of(addr) {
+        Family::V4 => "ARP",
+        Family::V6 => "neighbour solicitations",
     }
 }
 

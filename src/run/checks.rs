@@ -27,6 +27,16 @@ pub fn own_address(address: &At<Prefix>, problems: &mut Problems) {
     }
 }
 
+/// An MTU must carry the smallest packets that may not be cut (RFC 791, RFC 8200 5).
+pub fn mtu(link: &LinkDraft, problems: &mut Problems) {
+    let six = link.addresses.iter().any(|address| address.value.addr.is_ipv6());
+    let (least, family) = if six { (1280, "IPv6") } else { (68, "IPv4") };
+    if let Some(mtu) = link.mtu.as_ref().filter(|mtu| mtu.value < least) {
+        let what = format!("too small for {family}; use {least} to 65521, or leave it out to take the bridge's");
+        problems.add(&mtu.place, what);
+    }
+}
+
 /// Links may share a bridge, but no TAP, no address, and no MAC on one bridge.
 pub fn links_differ(said: &[LinkDraft], links: &[PlannedLink], problems: &mut Problems) {
     if said.len() != links.len() {
@@ -90,8 +100,7 @@ pub fn command(director: &Director, command: &Command) -> Result<(), Problem> {
 
 fn service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Problem> {
     match key {
-        ServiceKey::Mark(Family::V6, _) => Err((None, "IPv6 services are not supported yet".into())),
-        ServiceKey::Mark(Family::V4, _) => Ok(()),
+        ServiceKey::Mark(..) => Ok(()),
         ServiceKey::Address(_, vip) if vip.port == 0 && options.persistence.is_none() => {
             let what = "port 0 (any port) needs a persistent service; add --persistent (-p in rules, persistent in a file), or name a port";
             Err((None, what.into()))
@@ -104,9 +113,6 @@ fn service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Problem> {
 }
 
 fn vip_address(vip: IpAddr) -> Result<(), String> {
-    if Family::of(vip) == Family::V6 {
-        return Err("IPv6 services are not supported yet".into());
-    }
     if !is_host(vip) {
         return Err(format!("{vip} is not an address that a service can have; use a unicast address"));
     }

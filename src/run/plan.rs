@@ -152,9 +152,7 @@ fn planned_link(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink
             problems.add(&name.place, error);
         }
     }
-    if let Some(mtu) = link.mtu.as_ref().filter(|mtu| mtu.value < 68) {
-        problems.add(&mtu.place, "no IPv4 packet fits; use 68 to 65521, or leave it out to take the bridge's");
-    }
+    checks::mtu(link, problems);
     let device = LinkConfig {
         tap: link.tap.as_ref().map(|name| name.value.clone()),
         bridge: link.bridge.as_ref().map(|name| name.value.clone()),
@@ -174,7 +172,7 @@ fn routes(draft: &Draft, links: &[PlannedLink], problems: &mut Problems) -> Vec<
     for (to, via) in routes {
         if Family::of(to.addr) != Family::of(via.value) {
             problems.add(&via.place, format!("not of the family of {to}; name a neighbour of the same"));
-        } else if !links.iter().flat_map(|link| &link.addresses).any(|prefix| prefix.contains(via.value)) {
+        } else if !links.iter().any(|link| is_neighbour(link, via.value)) {
             problems.add(&via.place, "not in the net of any address of the director; name a neighbour");
         } else if links.iter().flat_map(|link| &link.addresses).any(|prefix| prefix.addr == via.value) {
             problems.add(&via.place, "the director itself; name another neighbour");
@@ -184,6 +182,12 @@ fn routes(draft: &Draft, links: &[PlannedLink], problems: &mut Problems) -> Vec<
         known.push((to, via.value));
     }
     known
+}
+
+/// A link-local gateway is a neighbour on every link that speaks IPv6.
+fn is_neighbour(link: &PlannedLink, via: IpAddr) -> bool {
+    let near = |prefix: &Prefix| prefix.contains(via) || (neigh::is_link_local(via) && prefix.addr.is_ipv6());
+    link.addresses.iter().any(near)
 }
 
 fn settings(said: &[At<(String, String)>], max_flows: Option<At<u64>>, problems: &mut Problems) -> Settings {

@@ -24,6 +24,8 @@ pub enum Complaint {
     TimeExceeded,
     /// No route.
     NetUnreachable,
+    /// A link-local source, whose packets no router sends on.
+    BeyondScope,
     /// No answer from the next hop.
     HostUnreachable,
     /// Nothing takes this protocol.
@@ -44,7 +46,7 @@ impl Complaint {
         match (family, self) {
             (_, Complaint::Raw(kind, code, word)) => (kind, code, word),
             (Family::V4, Complaint::TimeExceeded) => (11, 0, 0),
-            (Family::V4, Complaint::NetUnreachable) => (3, 0, 0),
+            (Family::V4, Complaint::NetUnreachable | Complaint::BeyondScope) => (3, 0, 0),
             (Family::V4, Complaint::HostUnreachable) => (3, 1, 0),
             (Family::V4, Complaint::ProtocolUnreachable) => (3, 2, 0),
             (Family::V4, Complaint::PortUnreachable) => (3, 3, 0),
@@ -52,6 +54,7 @@ impl Complaint {
             (Family::V4, Complaint::BadOption(at)) => (12, 0, u32::from(at) << 24),
             (Family::V6, Complaint::TimeExceeded) => (3, 0, 0),
             (Family::V6, Complaint::NetUnreachable) => (1, 0, 0),
+            (Family::V6, Complaint::BeyondScope) => (1, 2, 0),
             (Family::V6, Complaint::HostUnreachable) => (1, 3, 0),
             // Parameter problem, unrecognized next header, pointing at the first header's field.
             (Family::V6, Complaint::ProtocolUnreachable) => (4, 1, 6),
@@ -86,7 +89,7 @@ pub fn error(out: &mut PacketBuf, complaint: Complaint, about: &[u8], src: IpAdd
     body[8..].copy_from_slice(quote);
     let sum = match family {
         Family::V4 => checksum::sum(body),
-        Family::V6 => checksum::add(checksum::pseudo(src, dst, Proto::ICMP6, body.len()), checksum::sum(body)),
+        Family::V6 => sum6(src, dst, body),
     };
     body[2..4].copy_from_slice(&(!sum).to_be_bytes());
     let proto = if family == Family::V4 { Proto::ICMP } else { Proto::ICMP6 };
@@ -206,9 +209,14 @@ pub fn checksum_is_right(frame: &[u8], ip: &Ip) -> bool {
     let body = &frame[ip.l4_at..ip.end];
     let sum = match ip.family() {
         Family::V4 => checksum::sum(body),
-        Family::V6 => checksum::add(checksum::pseudo(ip.src, ip.dst, ip.proto, body.len()), checksum::sum(body)),
+        Family::V6 => sum6(ip.src, ip.dst, body),
     };
     sum == 0xffff
+}
+
+/// The folded sum of an ICMPv6 message with its pseudo-header (RFC 4443 2.3).
+pub(super) fn sum6(src: IpAddr, dst: IpAddr, message: &[u8]) -> u16 {
+    checksum::add(checksum::pseudo(src, dst, Proto::ICMP6, message.len()), checksum::sum(message))
 }
 
 /// Makes the ICMP checksum anew after the message was edited.
@@ -218,7 +226,7 @@ pub fn set_checksum(buf: &mut PacketBuf, ip: &Ip) {
     let body = &frame[ip.l4_at..ip.end];
     let sum = match ip.family() {
         Family::V4 => checksum::sum(body),
-        Family::V6 => checksum::add(checksum::pseudo(ip.src, ip.dst, ip.proto, body.len()), checksum::sum(body)),
+        Family::V6 => sum6(ip.src, ip.dst, body),
     };
     frame[ip.l4_at + 2..ip.l4_at + 4].copy_from_slice(&(!sum).to_be_bytes());
 }

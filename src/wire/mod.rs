@@ -9,6 +9,7 @@ mod edit;
 pub mod encap;
 mod fragment;
 pub mod icmp;
+pub mod ndp;
 pub mod options;
 mod parse;
 mod reassembly;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice};
 
 use super::arp::{self, Arp};
+use super::ndp::{self, Ndp};
 use super::{Gso, PacketBuf, checksum};
 use crate::base::{DropReason, Endpoint, Family, Mac, Proto, Tuple};
 
@@ -22,6 +23,8 @@ const ETHERTYPE_IPV6: u16 = 0x86dd;
 pub enum Parsed {
     /// ARP for IPv4 over Ethernet.
     Arp(Arp),
+    /// Neighbour discovery of IPv6.
+    Ndp(Ndp),
     /// An IP packet.
     Ip(Ip),
 }
@@ -192,6 +195,9 @@ pub fn parse(buf: &PacketBuf) -> Result<Parsed, DropReason> {
     };
     if let Parsed::Ip(ip) = &parsed {
         check_offload(buf, ip)?;
+        if ndp::concerns(ip) {
+            return ndp::parse(frame, ip).map(Parsed::Ndp);
+        }
     }
     Ok(parsed)
 }

@@ -1,0 +1,340 @@
+//! Neighbour discovery for IPv6 over Ethernet (RFC 4861), and the listener reports that snooping bridges want (RFC 3810).
+//!
+//! Never answers by itself; builds and reads. What a router has sent on is never believed: the hop limit must be 255.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::PacketBuf;
+use super::icmp::{self, Header, ip_header};
+use super::parse::{ETH_LEN, Fragment, Ip, L4};
+use crate::base::{DropReason, Mac, Proto};
+
+const QUERY: u8 = 130;
+const ROUTER_SOLICITATION: u8 = 133;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+const REDIRECT: u8 = 137;
+const REPORT: u8 = 143;
+
+const SOURCE_MAC: u8 = 1;
+const TARGET_MAC: u8 = 2;
+/// Type, code, checksum, flags, target.
+const FIXED_LEN: usize = 24;
+const OPTION_LEN: usize = 8;
+const IP_LEN: usize = 40;
+/// Hop-by-hop header with the router alert of MLD (RFC 2711).
+const ROUTER_ALERT: [u8; 8] = [Proto::ICMP6.0, 0, 5, 2, 0, 0, 1, 0];
+const RECORD_LEN: usize = 20;
+/// Groups of one report: they fit into the smallest MTU.
+pub const GROUPS_PER_REPORT: usize = 48;
+
+const ROUTER: u8 = 0x80;
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
+
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_REPORTS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
+
+/// A message about neighbours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ndp {
+    /// "Who has target?"
+    Solicitation {
+        /// Who asks; unspecified if it wants to have the address itself (RFC 4862).
+        sender: Ipv6Addr,
+        /// The sender's MAC, as it says or as the frame does.
+        mac: Mac,
+        /// Whom it is about.
+        target: Ipv6Addr,
+    },
+    /// "Target is at."
+    Advertisement {
+        /// Whom it is about.
+        target: Ipv6Addr,
+        /// Its MAC, if it says so; an answer to a unicast question need not.
+        mac: Option<Mac>,
+        /// It replaces a MAC known before.
+        overrides: bool,
+    },
+    /// "Who listens to which groups?"
+    Query,
+}
+
+/// Why a report is sent: the record type of RFC 3810 5.2.12.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Report {
+    /// A query asked.
+    Current = 2,
+    /// The groups are new.
+    Joined = 4,
+}
+
+/// True for messages that this file reads.
+pub(super) fn concerns(ip: &Ip) -> bool {
+    let kind = match ip.l4 {
+        L4::Icmp { kind, .. } if ip.proto == Proto::ICMP6 => kind,
+        _ => return false,
+    };
+    kind == QUERY || (ROUTER_SOLICITATION..=REDIRECT).contains(&kind)
+}
+
+/// Reads the message of a packet, with all checks of RFC 4861 7.1 (of RFC 3810 6.2 for a query).
+pub(super) fn parse(frame: &[u8], ip: &Ip) -> Result<Ndp, DropReason> {
+    let (IpAddr::V6(src), IpAddr::V6(dst)) = (ip.src, ip.dst) else { return Err(DropReason::NdpInvalid) };
+    let message = &frame[ip.l4_at..ip.end];
+    // Fragments would let a stranger hide what is said (RFC 6980).
+    if ip.fragment != Fragment::Whole || message[1] != 0 || !icmp::checksum_is_right(frame, ip) {
+        return Err(DropReason::NdpInvalid);
+    }
+    if message[0] == QUERY {
+        let valid = ip.ttl == 1 && src.is_unicast_link_local() && message.len() >= FIXED_LEN;
+        return if valid { Ok(Ndp::Query) } else { Err(DropReason::NdpInvalid) };
+    }
+    if ip.ttl != 255 {
+        return Err(DropReason::NdpInvalid);
+    }
+    if !matches!(message[0], SOLICITATION | ADVERTISEMENT) {
+        return Err(DropReason::Ndp);
+    }
+    let (fixed, options) = message.split_first_chunk::<FIXED_LEN>().ok_or(DropReason::NdpInvalid)?;
+    let mut target = [0; 16];
+    target.copy_from_slice(&fixed[8..24]);
+    let target = Ipv6Addr::from(target);
+    if target.is_multicast() {
+        return Err(DropReason::NdpInvalid);
+    }
+    if message[0] == SOLICITATION {
+        let said = mac_option(options, SOURCE_MAC)?;
+        let probe = src.is_unspecified();
+        if probe && (said.is_some() || dst != solicited_node(target)) {
+            return Err(DropReason::NdpInvalid);
+        }
+        let mac = said.unwrap_or_else(|| super::macs(frame).map_or(Mac::ZERO, |(_, from)| from));
+        return Ok(Ndp::Solicitation { sender: src, mac, target });
+    }
+    let mac = mac_option(options, TARGET_MAC)?;
+    if dst.is_multicast() && fixed[4] & SOLICITED != 0 {
+        return Err(DropReason::NdpInvalid);
+    }
+    Ok(Ndp::Advertisement { target, mac, overrides: fixed[4] & OVERRIDE != 0 })
+}
+
+/// The first option of that type; every option must have a length (RFC 4861 4.6).
+fn mac_option(mut options: &[u8], wanted: u8) -> Result<Option<Mac>, DropReason> {
+    let mut found = None;
+    while !options.is_empty() {
+        let len = options.get(1).map_or(0, |units| usize::from(*units) * 8);
+        let option = options.get(..len).filter(|option| !option.is_empty()).ok_or(DropReason::NdpInvalid)?;
+        if option[0] == wanted && len == OPTION_LEN && found.is_none() {
+            let mut mac = [0; 6];
+            mac.copy_from_slice(&option[2..8]);
+            found = Some(Mac(mac));
+        }
+        options = &options[len..];
+    }
+    Ok(found)
+}
+
+/// The group that hears questions about an address (RFC 4291 2.7.1).
+pub fn solicited_node(addr: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = addr.octets();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]))
+}
+
+/// The MAC of a group (RFC 2464 7).
+fn group_mac(group: Ipv6Addr) -> Mac {
+    let [.., a, b, c, d] = group.octets();
+    Mac([0x33, 0x33, a, b, c, d])
+}
+
+/// The address that a station has on every link without being given one (RFC 4291, appendix A).
+pub fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0.map(u16::from);
+    Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaker {
+    /// MAC.
+    pub mac: Mac,
+    /// Source address.
+    pub addr: Ipv6Addr,
+}
+
+/// Asks for a target: everybody who may have it, or the one station that had it.
+pub fn solicitation(buf: &mut PacketBuf, from: Speaker, target: Ipv6Addr, known: Option<Mac>) {
+    let to = match known {
+        Some(mac) => (mac, target),
+        None => (group_mac(solicited_node(target)), solicited_node(target)),
+    };
+    let body = message(buf, from, to, FIXED_LEN + OPTION_LEN);
+    body[0] = SOLICITATION;
+    body[8..24].copy_from_slice(&target.octets());
+    put_mac(&mut body[FIXED_LEN..], SOURCE_MAC, from.mac);
+    finish(buf, from.addr, to.1);
+}
+
+/// Says that the speaker's address is at its MAC: to one who asked, or to all.
+pub fn advertisement(buf: &mut PacketBuf, from: Speaker, asked_by: Option<(Mac, Ipv6Addr)>) {
+    let to = asked_by.unwrap_or((group_mac(ALL_NODES), ALL_NODES));
+    let body = message(buf, from, to, FIXED_LEN + OPTION_LEN);
+    body[0] = ADVERTISEMENT;
+    body[4] = ROUTER | OVERRIDE | if asked_by.is_some() { SOLICITED } else { 0 };
+    body[8..24].copy_from_slice(&from.addr.octets());
+    put_mac(&mut body[FIXED_LEN..], TARGET_MAC, from.mac);
+    finish(buf, from.addr, to.1);
+}
+
+/// Says that the speaker listens to the groups of these addresses, `GROUPS_PER_REPORT` at most.
+pub fn report(buf: &mut PacketBuf, from: Speaker, why: Report, addresses: &[Ipv6Addr]) {
+    let count = addresses.len().min(GROUPS_PER_REPORT);
+    let len = ROUTER_ALERT.len() + 8 + count * RECORD_LEN;
+    let frame = message(buf, from, (group_mac(ALL_REPORTS), ALL_REPORTS), len);
+    frame[..8].copy_from_slice(&ROUTER_ALERT);
+    let body = &mut frame[8..];
+    body[0] = REPORT;
+    body[7] = count as u8;
+    for (record, addr) in body[8..].chunks_exact_mut(RECORD_LEN).zip(addresses) {
+        record[0] = why as u8;
+        record[4..].copy_from_slice(&solicited_node(*addr).octets());
+    }
+    let at = ETH_LEN + IP_LEN + ROUTER_ALERT.len();
+    let sum = icmp::sum6(IpAddr::V6(from.addr), IpAddr::V6(ALL_REPORTS), &buf.frame()[at..]);
+    let frame = buf.frame_mut();
+    frame[at + 2..at + 4].copy_from_slice(&(!sum).to_be_bytes());
+    frame[ETH_LEN + 6] = Proto::IP.0;
+    frame[ETH_LEN + 7] = 1;
+}
+
+/// Headers of a message of `len` bytes, and the bytes themselves.
+fn message(buf: &mut PacketBuf, from: Speaker, to: (Mac, Ipv6Addr), len: usize) -> &mut [u8] {
+    let frame = buf.reset(ETH_LEN + IP_LEN + len);
+    let (src, dst) = (IpAddr::V6(from.addr), IpAddr::V6(to.1));
+    ip_header(frame, &Header { src, dst, proto: Proto::ICMP6, ttl: 255, tos: 0, id: 0, dont_fragment: false });
+    super::set_macs(buf, to.0, from.mac);
+    &mut buf.frame_mut()[ETH_LEN + IP_LEN..]
+}
+
+fn put_mac(option: &mut [u8], kind: u8, mac: Mac) {
+    option[..2].copy_from_slice(&[kind, 1]);
+    option[2..8].copy_from_slice(&mac.0);
+}
+
+fn finish(buf: &mut PacketBuf, src: Ipv6Addr, dst: Ipv6Addr) {
+    let at = ETH_LEN + IP_LEN;
+    let sum = icmp::sum6(IpAddr::V6(src), IpAddr::V6(dst), &buf.frame()[at..]);
+    buf.frame_mut()[at + 2..at + 4].copy_from_slice(&(!sum).to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Parsed, ip_packet, parse as parse_frame};
+
+    const OURS: Mac = Mac([2, 0x74, 0, 0, 0, 2]);
+    const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+    fn addr(text: &str) -> Ipv6Addr {
+        text.parse().unwrap()
+    }
+
+    fn read(buf: &PacketBuf) -> Result<Ndp, DropReason> {
+        match parse_frame(buf)? {
+            Parsed::Ndp(ndp) => Ok(ndp),
+            other => panic!("not about neighbours: {other:?}"),
+        }
+    }
+
+    fn question(known: Option<Mac>) -> PacketBuf {
+        let mut buf = PacketBuf::new();
+        solicitation(&mut buf, Speaker { mac: OURS, addr: addr("2001:db8::2") }, addr("2001:db8::9"), known);
+        buf
+    }
+
+    /// After an edit, with the checksum made right again.
+    fn edited(mut buf: PacketBuf, edit: impl FnOnce(&mut [u8])) -> PacketBuf {
+        edit(buf.frame_mut());
+        let ip = ip_packet(buf.frame()).unwrap();
+        icmp::set_checksum(&mut buf, &ip);
+        buf
+    }
+
+    #[test]
+    fn a_question_goes_to_the_group_or_to_who_had_the_address() {
+        let all = question(None);
+        assert_eq!(all.frame()[..6], [0x33, 0x33, 0xff, 0, 0, 9]);
+        let one = question(Some(THEIRS));
+        assert_eq!(one.frame()[..6], THEIRS.0);
+        let expected = Ndp::Solicitation { sender: addr("2001:db8::2"), mac: OURS, target: addr("2001:db8::9") };
+        assert_eq!((read(&all), read(&one)), (Ok(expected), Ok(expected)));
+        assert_eq!(ip_packet(all.frame()).unwrap().dst, IpAddr::V6(addr("ff02::1:ff00:9")));
+    }
+
+    #[test]
+    fn an_answer_is_solicited_only_towards_who_asked() {
+        let from = Speaker { mac: OURS, addr: addr("2001:db8::100") };
+        let expected = Ndp::Advertisement { target: from.addr, mac: Some(OURS), overrides: true };
+        let mut buf = PacketBuf::new();
+        advertisement(&mut buf, from, Some((THEIRS, addr("2001:db8::9"))));
+        assert_eq!((read(&buf), buf.frame()[58]), (Ok(expected), 0xe0));
+        advertisement(&mut buf, from, None);
+        assert_eq!((read(&buf), buf.frame()[58]), (Ok(expected), 0xa0));
+        let lie = edited(buf, |frame| frame[58] |= SOLICITED);
+        assert_eq!(read(&lie), Err(DropReason::NdpInvalid), "solicited by everybody");
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_dropped_by_name() {
+        let broken: [(&str, fn(&mut [u8])); 5] = [
+            ("hop limit", |frame| frame[21] = 254),
+            ("code", |frame| frame[55] = 1),
+            ("multicast target", |frame| frame[62] = 0xff),
+            ("option of no length", |frame| frame[79] = 0),
+            ("option longer than the packet", |frame| frame[79] = 2),
+        ];
+        for (what, edit) in broken {
+            assert_eq!(read(&edited(question(None), edit)), Err(DropReason::NdpInvalid), "{what}");
+        }
+        let mut corrupt = question(None);
+        corrupt.frame_mut()[56] ^= 1;
+        assert_eq!(read(&corrupt), Err(DropReason::NdpInvalid), "checksum");
+        assert_eq!(
+            read(&edited(question(None), |frame| frame[54] = 134)),
+            Err(DropReason::Ndp),
+            "router advertisement"
+        );
+    }
+
+    #[test]
+    fn a_probe_for_an_address_names_no_mac() {
+        let probe = edited(question(None), |frame| frame[22..38].fill(0));
+        assert_eq!(read(&probe), Err(DropReason::NdpInvalid), "with a MAC");
+        let probe = edited(question(None), |frame| {
+            frame[22..38].fill(0);
+            // A nonce (RFC 7527) in its place.
+            frame[78] = 14;
+        });
+        let expected = Ndp::Solicitation { sender: Ipv6Addr::UNSPECIFIED, mac: OURS, target: addr("2001:db8::9") };
+        assert_eq!(read(&probe), Ok(expected));
+        let astray = edited(probe, |frame| frame[53] = 8);
+        assert_eq!(read(&astray), Err(DropReason::NdpInvalid), "to another group");
+    }
+
+    #[test]
+    fn a_report_names_the_groups() {
+        let mut buf = PacketBuf::new();
+        let from = Speaker { mac: OURS, addr: link_local(OURS) };
+        report(&mut buf, from, Report::Joined, &[addr("2001:db8::100"), addr("2001:db8::2")]);
+        let ip = ip_packet(buf.frame()).unwrap();
+        assert_eq!((ip.ttl, ip.dst, ip.proto), (1, IpAddr::V6(ALL_REPORTS), Proto::ICMP6));
+        assert!(icmp::checksum_is_right(buf.frame(), &ip));
+        assert_eq!(buf.frame()[ip.l4_at + 12..ip.l4_at + 28], addr("ff02::1:ff00:100").octets());
+        assert_eq!(buf.frame()[ip.l4_at + 32..ip.l4_at + 48], addr("ff02::1:ff00:2").octets());
+    }
+
+    #[test]
+    fn the_link_local_address_follows_from_the_mac() {
+        assert_eq!(link_local(Mac([0x02, 0x74, 10, 0, 0, 2])), addr("fe80::74:aff:fe00:2"));
+    }
+}
