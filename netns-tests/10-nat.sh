@@ -1,99 +1,107 @@
 # shellcheck shell=bash
 # NAT (-m): the director rewrites destination and, on the way back, source; replies pass it.
 
+# families: 4 6
 test_nat_thousands_of_requests_shared_by_rr() {
     topo_onearm
     replies_through_director rs1 rs2 rs3
     serve rs1 rs2 rs3
-    serving "$RS1:8080,nat" "$RS2:8080,nat" "$RS3:80,nat"
+    serving "$AT_RS1:8080,nat" "$AT_RS2:8080,nat" "$AT_RS3:80,nat"
 
-    requests 3000 "http://$VIP/"
+    requests 3000 "http://$AT_VIP/"
 
     expect_shares rs1=1000 rs2=1000 rs3=1000
     expect_sources "$CLIENT" rs1 rs2 rs3
 }
 
+# families: 4 6
 test_nat_shares_follow_weights_by_wrr() {
     topo_onearm
     replies_through_director rs1 rs2 rs3
     serve rs1 rs2 rs3
-    SCHEDULER=wrr serving "$RS1:8080,nat,weight=3" "$RS2:8080,nat,weight=1" "$RS3:8080,nat,weight=0"
+    SCHEDULER=wrr serving "$AT_RS1:8080,nat,weight=3" "$AT_RS2:8080,nat,weight=1" "$AT_RS3:8080,nat,weight=0"
 
-    requests 2000 "http://$VIP/"
+    requests 2000 "http://$AT_VIP/"
 
     expect_shares rs1=1500 rs2=500 rs3=0
 }
 
+# families: 4 6
 test_nat_hides_the_real_servers() {
     topo_onearm
     replies_through_director rs1
     serve rs1
-    serving "$RS1:8080,nat"
+    serving "$AT_RS1:8080,nat"
 
-    expect_eq "$(fetch "http://$VIP/")" rs1 "the answer"
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "the answer"
     fence client client "$VIP"
-    expect_none client "src host $RS1 and ip" "packets from the real server's own address"
+    expect_none client "src host $RS1 and tcp" "packets from the real server's own address"
     expect_seen client "src host $VIP and tcp port 80" "the reply from the VIP"
 }
 
 # limit: 120
+# families: 4 6
 test_nat_gigabyte_each_way() {
     topo_onearm
     replies_through_director rs1
     serve rs1
-    serving "$RS1:80,nat"
+    serving "$AT_RS1:80,nat"
 
     download 1024
     upload 1024 rs1
 }
 
 # limit: 180
+# families: 4 6
 test_nat_gigabyte_each_way_without_offloads() {
     topo_onearm
     replies_through_director rs1
     serve rs1
     director_options --no-offload
-    serving "$RS1:80,nat"
+    serving "$AT_RS1:80,nat"
 
-    TRANSFER_SECONDS=80 download 1024
-    TRANSFER_SECONDS=80 upload 1024 rs1
+    TRANSFER_SECONDS=80 download "$SLOW_MIB"
+    TRANSFER_SECONDS=80 upload "$SLOW_MIB" rs1
 }
 
+# families: 4 6
 test_nat_udp() {
     topo_onearm
     replies_through_director rs1 rs2
     name_server rs1 rs2
-    director --service "udp/$VIP:53" --scheduler rr --server "$RS1:53,nat" --server "$RS2:53,nat"
+    director --service "udp/$AT_VIP:53" --scheduler rr --server "$AT_RS1:53,nat" --server "$AT_RS2:53,nat"
 
     expect_eq "$(queries 400)" "rs1=200 rs2=200" "answers of the name servers"
 }
 
+# families: 4 6
 test_nat_client_behind_a_router() {
     topo_router
     replies_through_director rs1 rs2
     serve rs1 rs2
-    serving "$RS1:8080,nat" "$RS2:80,nat"
+    serving "$AT_RS1:8080,nat" "$AT_RS2:80,nat"
 
-    requests 2000 "http://$VIP/"
+    requests 2000 "http://$AT_VIP/"
 
     expect_shares rs1=1000 rs2=1000
     expect_sources "$CLIENT" rs1 rs2
 }
 
+# families: 4 6
 test_nat_port_unreachable_reaches_the_client() {
     topo_onearm
     replies_through_director rs1
-    director --service "udp/$VIP:53" --scheduler rr --server "$RS1:5353,nat"
+    director --service "udp/$AT_VIP:53" --scheduler rr --server "$AT_RS1:5353,nat"
 
     expect_eq "$(udp_probe "$VIP" 53)" "refused" "the closed port, as the client's socket sees it"
-    expect_seen client "icmp[icmptype] == icmp-unreach and src host $VIP" "the error, from the VIP"
+    expect_seen client "$IS_UNREACHABLE and src host $VIP" "the error, from the VIP"
 }
 
 # udp_probe ADDRESS PORT: what a connected UDP socket of the client hears: answer, refused or silence.
 udp_probe() {
     in_ns client python3 - "$@" <<'PYTHON'
 import socket, sys
-probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+probe = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
 probe.settimeout(2)
 probe.connect((sys.argv[1], int(sys.argv[2])))
 probe.send(b"anyone?")
@@ -107,16 +115,17 @@ except TimeoutError:
 PYTHON
 }
 
+# families: 4 6
 test_nat_narrow_path_to_the_client_is_found() {
     topo_router
     replies_through_director rs1
     serve rs1
     narrow_link_to_client
-    serving "$RS1:80,nat"
+    serving "$AT_RS1:80,nat"
 
     download 8
 
-    expect_seen director "icmp[icmptype] == icmp-unreach and dst host $RS1" "the router's frag-needed, brought to the real server"
+    expect_seen director "$IS_TOO_BIG and dst host $RS1" "the router's frag-needed, brought to the real server"
 }
 
 # narrow_link_to_client: the router can send the client 1300 bytes at most, which nobody but the router knows.
@@ -125,13 +134,14 @@ narrow_link_to_client() {
     # The client's own MTU stays 1500: its MSS promises more than the path takes.
 }
 
+# families: 4 6
 test_nat_real_server_reaches_the_world_through_the_director() {
     topo_router
     replies_through_director rs1
     serve rs1
-    in_ns director sysctl -qw net.ipv4.ip_forward=0
-    serving "$RS1:80,nat"
+    in_ns director sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
+    serving "$AT_RS1:80,nat"
 
     in_ns rs1 ping -q -c 3 -i 0.05 -W 2 "$CLIENT" >/dev/null || die "the real server's own pings through tapvs"
-    expect_match "$(in_ns rs1 ping -c 1 -W 2 -t 1 "$CLIENT" || true)" "From $DIP.*Time to live exceeded" "a packet that lives one hop"
+    expect_match "$(in_ns rs1 ping -c 1 -W 2 -t 1 "$CLIENT" || true)" "From $DIP.*(Time to live exceeded|Hop limit)" "a packet that lives one hop"
 }

@@ -12,31 +12,34 @@ direct_lab() {
     serve "$@"
 }
 
+# families: 4 6
 test_direct_thousands_of_requests_shared_by_rr() {
     direct_lab topo_onearm rs1 rs2 rs3
-    serving "$RS1,direct" "$RS2,direct" "$RS3,direct"
+    serving "$AT_RS1,direct" "$AT_RS2,direct" "$AT_RS3,direct"
 
-    requests 3000 "http://$VIP/"
+    requests 3000 "http://$AT_VIP/"
 
     expect_shares rs1=1000 rs2=1000 rs3=1000
     expect_sources "$CLIENT" rs1 rs2 rs3
 }
 
+# families: 4 6
 test_direct_shares_follow_weights_by_wrr() {
     direct_lab topo_onearm rs1 rs2
-    SCHEDULER=wrr serving "$RS1,direct,weight=1" "$RS2,direct,weight=4"
+    SCHEDULER=wrr serving "$AT_RS1,direct,weight=1" "$AT_RS2,direct,weight=4"
 
-    requests 2000 "http://$VIP/"
+    requests 2000 "http://$AT_VIP/"
 
     expect_shares rs1=400 rs2=1600
 }
 
+# families: 4 6
 test_direct_replies_never_cross_the_director() {
     direct_lab topo_onearm rs1 rs2
-    serving "$RS1,direct" "$RS2,direct"
+    serving "$AT_RS1,direct" "$AT_RS2,direct"
     capture_now tap director tap0
 
-    requests 100 "http://$VIP/"
+    requests 100 "http://$AT_VIP/"
 
     fence tap client "$VIP"
     expect_seen tap "dst host $VIP and tcp dst port 80" "the requests"
@@ -45,40 +48,44 @@ test_direct_replies_never_cross_the_director() {
 }
 
 # limit: 120
+# families: 4 6
 test_direct_gigabyte_each_way() {
     direct_lab topo_onearm rs1
-    serving "$RS1,direct"
+    serving "$AT_RS1,direct"
 
     download 1024
     upload 1024 rs1
 }
 
 # limit: 180
+# families: 4 6
 test_direct_gigabyte_up_without_offloads() {
     direct_lab topo_onearm rs1
     director_options --no-offload
-    serving "$RS1,direct"
+    serving "$AT_RS1,direct"
 
     download 64
-    TRANSFER_SECONDS=80 upload 1024 rs1
+    TRANSFER_SECONDS=80 upload "$SLOW_MIB" rs1
 }
 
+# families: 4 6
 test_direct_udp() {
     topo_onearm
     realserver rs1
     realserver rs2
     name_server rs1 rs2
-    director --service "udp/$VIP:53" --scheduler rr --server "$RS1,direct" --server "$RS2,direct"
+    director --service "udp/$AT_VIP:53" --scheduler rr --server "$AT_RS1,direct" --server "$AT_RS2,direct"
 
     expect_eq "$(queries 400)" "rs1=200 rs2=200" "answers of the name servers"
 }
 
+# families: 4 6
 test_direct_client_behind_a_router() {
     direct_lab topo_router rs1 rs2
-    serving "$RS1,direct" "$RS2,direct"
+    serving "$AT_RS1,direct" "$AT_RS2,direct"
     CAPTURE_LIMIT=200000 capture_now tap director tap0
 
-    requests 2000 "http://$VIP/"
+    requests 2000 "http://$AT_VIP/"
 
     expect_shares rs1=1000 rs2=1000
     expect_sources "$CLIENT" rs1 rs2
@@ -86,21 +93,23 @@ test_direct_client_behind_a_router() {
     expect_none tap "src host $VIP and tcp" "replies on the director's TAP"
 }
 
+# families: 4 6
 test_direct_narrow_path_to_the_client_is_found() {
     direct_lab topo_router rs1
     in_ns router ip link set eth1 mtu 1300
-    serving "$RS1,direct"
+    serving "$AT_RS1,direct"
 
     download 8
 
-    expect_seen rs1 "icmp[icmptype] == icmp-unreach and dst host $VIP" "the router's frag-needed, brought to the real server"
+    expect_seen rs1 "$IS_TOO_BIG and dst host $VIP" "the router's frag-needed, brought to the real server"
 }
 
+# families: 4 6
 test_direct_director_host_is_a_real_server_too() {
     direct_lab topo_onearm director rs1
-    serving "$HOST_IP,direct" "$RS1,direct"
+    serving "$AT_HOST_IP,direct" "$AT_RS1,direct"
 
-    requests 2000 "http://$VIP/"
+    requests 2000 "http://$AT_VIP/"
 
     expect_shares director=1000 rs1=1000
     expect_sources "$CLIENT" director rs1

@@ -71,9 +71,18 @@ ns_add() {
     ip netns add "$(ns "$role")"
     defer ip netns delete "$(ns "$role")"
     echo "$role" >>"$LAB_DIR/roles"
-    # IPv6 off: no stray router solicitations among the packets that are counted.
-    in_ns "$role" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+    set_up_family "$role"
     ip -n "$(ns "$role")" link set lo up
+}
+
+# set_up_family ROLE: IPv6 only where it is tested, and quiet: no router solicitations among the packets that are
+# counted, no waiting for duplicates.
+set_up_family() {
+    if [[ ${FAMILY:-4} == 4 ]]; then
+        in_ns "$1" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+        return
+    fi
+    in_ns "$1" sysctl -qw net.ipv6.conf.{all,default}.{accept_dad,accept_ra,router_solicitations}=0
 }
 
 # start_time PID: when the process started, in clock ticks; tells it from a later one of the same number.
@@ -171,7 +180,7 @@ expect_none() {
 # fence NAME ROLE ADDRESS: an echo request of an odd size from ROLE to ADDRESS is in the capture: all earlier packets are.
 fence() {
     in_ns "$2" ping -q -c 1 -W 2 -s 37 "$3" >/dev/null || die "no echo reply from $3 to close capture $1"
-    wait_for 5 "the mark in capture $1" has_captured "$1" "icmp[icmptype] == icmp-echo and ip[2:2] == 65"
+    wait_for 5 "the mark in capture $1" has_captured "$1" "$IS_FENCE"
 }
 
 # ---- evidence --------------------------------------------------------------------------------------------------

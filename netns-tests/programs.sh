@@ -3,12 +3,12 @@
 
 # ---- tapvs -----------------------------------------------------------------------------------------------------
 
-# director ARGS...: `tapvs run` on br0 as 10.0.0.2, ready. The bridge is compared with now when it stops.
+# director ARGS...: `tapvs run` on br0 as $DIP, ready. The bridge is compared with now when it stops.
 director() {
     bridge_state >"$LAB_DIR/bridge.before"
     local gateway=()
-    [[ $CLIENT == 10.0.0.* ]] || gateway=(--gateway "$ROUTER_IP")
-    director_args=(run --bridge br0 --address "$DIP/24" --tap tap0 "${gateway[@]}" "$@")
+    [[ $CLIENT == "$LINK"* ]] || gateway=(--gateway "$ROUTER_IP")
+    director_args=(run --bridge br0 --address "$DIP/$NET_BITS" --tap tap0 "${gateway[@]}" "$@")
     director_start
 }
 
@@ -37,7 +37,7 @@ serving() {
     for server; do
         args+=(--server "$server")
     done
-    director --service "tcp/$VIP:80" --scheduler "${SCHEDULER:-rr}" "${args[@]}" "${DIRECTOR_OPTIONS[@]}"
+    director --service "tcp/$AT_VIP:80" --scheduler "${SCHEDULER:-rr}" "${args[@]}" "${DIRECTOR_OPTIONS[@]}"
 }
 DIRECTOR_OPTIONS=()
 
@@ -70,8 +70,9 @@ director_stop() {
 bridge_state() {
     in_ns director ip -d link show |
         sed -E 's/ [a-z_]+_timer +[0-9.]+//g; s/(NO-CARRIER,|,LOWER_UP)//; s/ (qdisc|state|vnet_hdr) [a-z_A-Z]+//g'
-    in_ns director ip address show | grep -E '^ +inet '
+    in_ns director ip address show | sed -nE '/scope link/d; /^ +inet6? /p'
     in_ns director ip route show
+    in_ns director ip -6 route show | sed '/fe80/d'
     in_ns director bridge fdb show | grep -E 'permanent|static' | sort
     in_ns director sysctl net.ipv4.conf net.ipv4.ip_forward net.bridge 2>/dev/null | grep -v 'tap[0-9]' | sort
 }
@@ -108,6 +109,11 @@ realserver() {
     if [[ ${1:-} == [0-9]* ]]; then
         address=$1
         shift
+    fi
+    if [[ ${1:-} != --tunnel && $FAMILY == 6 ]]; then
+        # On lo an IPv6 address is announced and answered for by nobody.
+        in_ns "$role" ip address add "$address/128" dev lo
+        return
     fi
     if [[ ${1:-} != --tunnel ]]; then
         in_ns "$role" "$TAPVS" realserver up --vip "$address" >>"$LAB_DIR/realserver-$role.log" 2>&1 ||
@@ -165,8 +171,8 @@ nginx_config() {
 	    uwsgi_temp_path $dir/tmp; scgi_temp_path $dir/tmp;
 	    client_max_body_size 0; client_body_buffer_size 1m; sendfile on; default_type application/octet-stream; server_tokens off;
 	    server {
-	        listen 80 backlog=4096;
-	        listen 8080 backlog=4096;
+	        listen $(bracketed "$ANYWHERE"):80 backlog=4096;
+	        listen $(bracketed "$ANYWHERE"):8080 backlog=4096;
 	        location / { return 200 "$role\n"; }
 	        location /files/ { alias ${PAYLOADS:-$SCRATCH}/; }
 	        location /put/ { root $dir; dav_methods PUT; }
@@ -246,14 +252,14 @@ payload() {
 download() {
     local file
     file=$(payload "$1")
-    fetch --max-time "${TRANSFER_SECONDS:-60}" "http://$VIP/files/${file##*/}" | cmp - "$file" || die "download of $1 MiB differs"
+    fetch --max-time "${TRANSFER_SECONDS:-60}" "http://$AT_VIP/files/${file##*/}" | cmp - "$file" || die "download of $1 MiB differs"
 }
 
 # upload MIB ROLE: to the service, compared with what that real server stored.
 upload() {
     local file stored=$SCRATCH/nginx-$2/put/upload
     file=$(payload "$1")
-    fetch --max-time "${TRANSFER_SECONDS:-60}" --upload-file "$file" "http://$VIP/put/upload" || die "upload of $1 MiB failed"
+    fetch --max-time "${TRANSFER_SECONDS:-60}" --upload-file "$file" "http://$AT_VIP/put/upload" || die "upload of $1 MiB failed"
     cmp "$stored" "$file" || die "upload of $1 MiB differs"
     rm "$stored"
 }
@@ -263,7 +269,7 @@ queries() {
     local count=$1 number
     for ((number = 0; number < count; number++)); do
         # A source port of its own, or the query would belong to the conn of an earlier one.
-        echo "who.test TXT -b 0.0.0.0#$((20000 + number)) +short +time=2 +tries=1"
+        echo "who.test TXT -b $ANYWHERE#$((20000 + number)) +short +time=2 +tries=1"
     done >"$LAB_DIR/questions"
     in_ns client dig @"${2:-$VIP}" -f "$LAB_DIR/questions" | sort | uniq -c | awk '{ print $2 "=" $1 }' | tr -d '"' | xargs
 }

@@ -3,14 +3,49 @@
 # The topologies: one picture and one function each. Addresses mean roles: clients 192.0.2.x (or .9 on the link),
 # virtual services 10.0.0.100+ on the link and 198.51.100.x off it, real servers 10.0.0.21+, local addresses 10.0.0.30+.
 
-VIP=10.0.0.100        # on the director's own prefix
-FAR_VIP=198.51.100.1  # off it: a router sends it to the director
-DIP=10.0.0.2          # the director's address: tapvs, the far end of the TAP
-HOST_IP=10.0.0.3      # the director's host, on the bridge itself
-ROUTER_IP=10.0.0.1
-RS1=10.0.0.21 RS2=10.0.0.22 RS3=10.0.0.23
-LIP1=10.0.0.30 LIP2=10.0.0.31
-NOBODY=10.0.0.29      # an address of the link that nobody answers for
+# Of IPv6 the same roles: 2001:db8::/64 is the link, 2001:db8:c::/64 the client behind a router, 2001:db8:51::/64 far VIPs.
+# AT_X is X as it stands before a port.
+
+# addresses_of FAMILY: sets every role's address.
+addresses_of() {
+    if [[ $1 == 6 ]]; then
+        LINK=2001:db8:: BEYOND=2001:db8:c:: ANYWHERE=::
+        FAR_VIP=2001:db8:51::1 FAR_NET=2001:db8:51::/64 NET_BITS=64 HOST_BITS=128
+    else
+        LINK=10.0.0. BEYOND=192.0.2. ANYWHERE=0.0.0.0
+        FAR_VIP=198.51.100.1 FAR_NET=198.51.100.0/24 NET_BITS=24 HOST_BITS=32
+    fi
+    VIP=${LINK}100       # on the director's own prefix
+    DIP=${LINK}2         # the director's address: tapvs, the far end of the TAP
+    HOST_IP=${LINK}3     # the director's host, on the bridge itself
+    ROUTER_IP=${LINK}1
+    RS1=${LINK}21 RS2=${LINK}22 RS3=${LINK}23
+    LIP1=${LINK}30 LIP2=${LINK}31
+    NOBODY=${LINK}29     # an address of the link that nobody answers for
+    local name
+    for name in VIP FAR_VIP RS1 RS2 RS3 HOST_IP LIP1 NOBODY; do
+        printf -v "AT_$name" %s "$(bracketed "${!name}")"
+    done
+}
+
+bracketed() { if [[ $1 == *:* ]]; then echo "[$1]"; else echo "$1"; fi; }
+
+# family_words: what packet filters call the errors, and where sysctl has the family.
+family_words() {
+    if [[ $FAMILY == 6 ]]; then
+        IS_UNREACHABLE="icmp6 and ip6[40] == 1" IS_TOO_BIG="icmp6 and ip6[40] == 2" SYS=ipv6
+        SLOW_MIB=128
+        IS_FENCE="icmp6 and ip6[40] == 128 and ip6[4:2] == 45"
+        return
+    fi
+    IS_UNREACHABLE="icmp[icmptype] == icmp-unreach" IS_TOO_BIG="icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 4" SYS=ipv4
+    SLOW_MIB=1024
+    IS_FENCE="icmp[icmptype] == icmp-echo and ip[2:2] == 65"
+}
+
+FAMILY=${FAMILY:-4}
+addresses_of "$FAMILY"
+family_words
 
 # Everything on one link, the client too.
 #
@@ -20,7 +55,7 @@ NOBODY=10.0.0.29      # an address of the link that nobody answers for
 #       +-------------+------ br0 -----+-------------------------+-----------+-----------+      10.0.0.0/24
 #
 topo_onearm() {
-    CLIENT=10.0.0.9
+    CLIENT=${LINK}9
     director_host
     on_the_bridge client "$CLIENT"
     real_servers
@@ -36,18 +71,18 @@ topo_onearm() {
 #      192.0.2.0/24        198.51.100.0/24 via 10.0.0.2 (tapvs)
 #
 topo_router() {
-    CLIENT=192.0.2.10
+    CLIENT=${BEYOND}10
     director_host
     on_the_bridge router "$ROUTER_IP"
     ns_add client
     ip link add eth0 netns "$(ns client)" type veth peer name eth1 netns "$(ns router)"
-    in_ns client ip address add "$CLIENT/24" dev eth0
+    in_ns client ip address add "$CLIENT/$NET_BITS" dev eth0
     in_ns client ip link set eth0 up
-    in_ns router ip address add 192.0.2.1/24 dev eth1
+    in_ns router ip address add "${BEYOND}1/$NET_BITS" dev eth1
     in_ns router ip link set eth1 up
-    in_ns client ip route add default via 192.0.2.1
-    in_ns router sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0
-    in_ns router ip route add 198.51.100.0/24 via "$DIP"
+    in_ns client ip route add default via "${BEYOND}1"
+    forwards router
+    in_ns router ip route add "$FAR_NET" via "$DIP"
     real_servers
     local role
     for role in rs1 rs2 rs3 director; do
@@ -84,8 +119,8 @@ topo_twoarm() {
 replies_through_director() {
     local role
     for role; do
-        if [[ $CLIENT == 10.0.0.* ]]; then
-            in_ns "$role" ip route replace "$CLIENT/32" via "$DIP"
+        if [[ $CLIENT == "$LINK"* ]]; then
+            in_ns "$role" ip route replace "$CLIENT/$HOST_BITS" via "$DIP"
             continue
         fi
         in_ns "$role" ip route replace default via "$DIP"
@@ -96,8 +131,17 @@ replies_through_director() {
 replies_directly() {
     local role
     for role; do
-        in_ns "$role" ip route flush "$CLIENT/32"
+        in_ns "$role" ip route flush "$CLIENT/$HOST_BITS"
     done
+}
+
+# forwards ROLE: makes a router of it, one that does not redirect.
+forwards() {
+    if [[ $FAMILY == 6 ]]; then
+        in_ns "$1" sysctl -qw net.ipv6.conf.all.forwarding=1
+        return
+    fi
+    in_ns "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0
 }
 
 # ---- parts -----------------------------------------------------------------------------------------------------
@@ -105,7 +149,7 @@ replies_directly() {
 director_host() {
     ns_add director
     in_ns director ip link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
-    in_ns director ip address add "$HOST_IP/24" dev br0
+    in_ns director ip address add "$HOST_IP/$NET_BITS" dev br0
     in_ns director ip link set br0 up
     local knob
     for knob in iptables ip6tables arptables; do
@@ -120,8 +164,8 @@ on_the_bridge() {
     ns_add "$role"
     ip link add eth0 netns "$(ns "$role")" type veth peer name "to-$role" netns "$(ns director)"
     in_ns director ip link set "to-$role" master "$bridge" up
-    in_ns "$role" sysctl -qw net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.eth0.accept_redirects=0
-    in_ns "$role" ip address add "$address/24" dev eth0
+    in_ns "$role" sysctl -qw "net.$SYS.conf.all.accept_redirects=0" "net.$SYS.conf.eth0.accept_redirects=0"
+    in_ns "$role" ip address add "$address/$NET_BITS" dev eth0
     in_ns "$role" ip link set eth0 up
 }
 

@@ -196,9 +196,10 @@ pub fn endpoint(text: &str) -> Option<Endpoint> {
     Some(Endpoint::new(socket.ip(), socket.port()))
 }
 
-/// An address, with or without a port.
+/// An address, with or without a port; an IPv6 address may stand in brackets without one.
 pub fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
-    let alone = text.parse().ok().map(|addr| (addr, None));
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).filter(|bare| bare.contains(':'));
+    let alone = bare.unwrap_or(text).parse().ok().map(|addr| (addr, None));
     alone.or_else(|| endpoint(text).map(|end| (end.addr, Some(end.port))))
 }
 
@@ -271,6 +272,8 @@ mod tests {
         assert_eq!((spec.options.method, spec.options.weight, spec.options.upper), (Method::Nat, 2, 9));
         let spec: ServerSpec = "2001:db8::21,tunnel".parse().unwrap();
         assert_eq!((spec.port, spec.options.method), (None, Method::Tunnel(Tunnel::Ipip)));
+        let spec: ServerSpec = "[2001:db8::21],direct".parse().unwrap();
+        assert_eq!((spec.addr.to_string(), spec.port), ("2001:db8::21".into(), None));
         for (text, tunnel) in [
             ("10.0.0.1,gre", Tunnel::Gre { checksum: TunnelChecksum::None }),
             ("10.0.0.1,csum,gre", Tunnel::Gre { checksum: TunnelChecksum::Full }),
@@ -284,6 +287,7 @@ mod tests {
             "",
             "x,nat",
             "10.0.0.1",
+            "[10.0.0.1],nat",
             "10.0.0.1,foo",
             "10.0.0.1,nat,weight=x",
             "10.0.0.1,nat,weight=65536",

@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# What only IPv6 has: neighbour discovery, link-local next hops, duplicate addresses, bridges that snoop on groups.
+
+# families: 6
+test_ipv6_duplicate_of_the_vip_is_refused() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    serving "$AT_RS1:80,nat"
+    in_ns rs2 sysctl -qw net.ipv6.conf.eth0.accept_dad=1
+
+    in_ns rs2 ip address add "$VIP/64" dev eth0
+
+    wait_for 4 "the duplicate to be found" has_duplicate rs2
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "the answer, from the one that had it first"
+}
+
+has_duplicate() { in_ns "$1" ip -6 address show dev eth0 dadfailed | grep -q inet6; }
+
+# families: 6
+test_ipv6_a_vip_that_moves_here_is_announced() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    # As if another director had had it: the client would not ask for a while.
+    in_ns client ip neigh replace "$VIP" lladdr 02:00:00:00:00:77 dev eth0 nud reachable
+
+    serving "$AT_RS1:80,nat"
+
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "the answer"
+    expect_seen client "icmp6 and ip6[40] == 136 and src host $VIP and dst host ff02::1" "the unsolicited advertisement"
+}
+
+# families: 6
+test_ipv6_gateway_by_its_link_local_address() {
+    topo_router
+    replies_through_director rs1
+    serve rs1
+    in_ns router ip address add fe80::1/64 dev eth0
+    ROUTER_IP=fe80::1 serving "$AT_RS1:80,nat"
+
+    requests 200 "http://$AT_VIP/"
+
+    expect_shares rs1=200
+    expect_seen director "icmp6 and ip6[40] == 135 and dst host ff02::1:ff00:1 and src net fe80::/10" "the question, from our link-local address"
+    expect_match "$(in_ns client ping -c 1 -W 2 -t 2 2001:db8:51::9 || true)" "From $DIP.*Hop limit" "a hop told by its address of the world"
+}
+
+# families: 6
+test_ipv6_bridge_that_snoops_passes_what_is_for_us() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    in_ns director ip link set br0 type bridge mcast_snooping 1 mcast_querier 1 mcast_startup_query_interval 100
+    serving "$AT_RS1:80,nat" "$AT_RS2:80,nat"
+    wait_for 5 "the group of the VIP among those of tap0" listens_to_group ff02::1:ff00:100
+
+    in_ns client ip neigh flush all
+    requests 200 "http://$AT_VIP/"
+
+    expect_shares rs1=100 rs2=100
+}
+
+listens_to_group() { in_ns director bridge mdb show dev br0 | grep -q "port tap0 grp $1"; }
+
+# families: 6
+test_ipv6_two_families_beside_each_other() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    in_ns client ip address add 10.0.0.9/24 dev eth0
+    director_options --address 10.0.0.2/24
+    serving "$AT_RS1:80,nat"
+
+    in_ns client ping -q -c 2 -i 0.1 -W 2 10.0.0.2 >/dev/null || die "no echo from the IPv4 address"
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "the answer"
+    pings 10 "$VIP"
+    pings 10 "$DIP"
+}
