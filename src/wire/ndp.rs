@@ -286,15 +286,15 @@ mod tests {
 
     #[test]
     fn what_breaks_a_rule_is_dropped_by_name() {
-        let broken: [(&str, fn(&mut [u8])); 5] = [
-            ("hop limit", |frame| frame[21] = 254),
-            ("code", |frame| frame[55] = 1),
-            ("multicast target", |frame| frame[62] = 0xff),
-            ("option of no length", |frame| frame[79] = 0),
-            ("option longer than the packet", |frame| frame[79] = 2),
-        ];
-        for (what, edit) in broken {
-            assert_eq!(read(&edited(question(None), edit)), Err(DropReason::NdpInvalid), "{what}");
+        for (what, at, value) in [
+            ("hop limit", 21, 254),
+            ("code", 55, 1),
+            ("multicast target", 62, 0xff),
+            ("option of no length", 79, 0),
+            ("option longer than the packet", 79, 2),
+        ] {
+            let broken = edited(question(None), |frame| frame[at] = value);
+            assert_eq!(read(&broken), Err(DropReason::NdpInvalid), "{what}");
         }
         let mut corrupt = question(None);
         corrupt.frame_mut()[56] ^= 1;
