@@ -7,7 +7,7 @@ use super::packet::{Kind, Packet, endpoint};
 use super::{CLIENT, RS1, VIP};
 use crate::base::DropReason;
 use crate::director::Settings;
-use crate::wire::{Gso, Vnet};
+use crate::wire::{Gso, PacketBuf, Vnet, ndp};
 
 const NAT: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n";
 
@@ -73,6 +73,9 @@ fn send(reason: DropReason, lab: &mut Lab) {
         }
         DropReason::SourceRoute => drop(lab.frame(&source_routed(&frame))),
         DropReason::Arp => drop(lab.frame(&arp_for_somebody())),
+        DropReason::NdpInvalid => drop(lab.frame(&with(&question("2001:db8::9"), 21, 64))),
+        DropReason::Ndp => drop(lab.frame(&question("2001:db8::9"))),
+        DropReason::BeyondScope => drop(lab.frame(&link_local_syn())),
         DropReason::TtlExceeded => drop(lab.client(&Packet { ttl: 1, ..syn() })),
         DropReason::TooBig => drop(lab.client(&syn().carrying(vec![0; 1500]))),
         DropReason::NoRoute => drop(lab.client(&syn())),
@@ -169,6 +172,19 @@ fn arp_for_somebody() -> Vec<u8> {
     frame.extend([0; 6]);
     frame.extend([10, 0, 0, 99]);
     frame
+}
+
+/// A solicitation for somebody else.
+fn question(sender: &str) -> Vec<u8> {
+    let mut buf = PacketBuf::new();
+    let from = ndp::Speaker { mac: ROUTER, addr: sender.parse().unwrap() };
+    ndp::solicitation(&mut buf, from, "2001:db8::77".parse().unwrap(), None);
+    buf.frame().to_vec()
+}
+
+/// A packet of a link-local source for another link.
+fn link_local_syn() -> Vec<u8> {
+    Packet::tcp("[fe80::9]:4000", "[2001:db8:5::1]:80", "S").frame(ROUTER, DIRECTOR)
 }
 
 /// No packet in this program can end so: the headroom holds every header that a method adds.
