@@ -114,6 +114,19 @@ end_process() {
     wait "$pid" 2>/dev/null || true
 }
 
+# end_session PID: ends what is left of the session that PID led: a guest's processes are processes here.
+end_session() {
+    local stat text session
+    for stat in /proc/[0-9]*/stat; do
+        read -r text 2>/dev/null <"$stat" || continue
+        # After the name: state, parent, group, session.
+        read -r _ _ _ session _ <<<"${text##*) }"
+        [[ $session != "$1" ]] || { stat=${stat#/proc/} && kill -KILL "${stat%/stat}" 2>/dev/null; } || true
+    done
+    # Says nothing of its end.
+    wait "$1" 2>/dev/null || true
+}
+
 # ---- waiting and expecting -------------------------------------------------------------------------------------
 
 # wait_for SECONDS WHAT CMD...: polls CMD; if it never succeeds, says what was awaited.
