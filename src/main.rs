@@ -39,7 +39,10 @@ fn main() -> ExitCode {
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     let done = match args.command {
-        Some(Command::Run(args)) => run::run(*args),
+        Some(Command::Run(args)) => match args.missing() {
+            Some(what) => return usage(what),
+            None => run::run(*args),
+        },
         Some(Command::Check(args)) => return check(&args),
         Some(Command::Realserver(args)) => args.run().map_err(|error| error.to_string()),
         None if args.version => {

@@ -110,14 +110,15 @@ impl RunArgs {
         self.config.is_some() || self.rules.is_some()
     }
 
+    /// What must be given and is not: wrong usage, before anything is looked at.
+    pub fn missing(&self) -> Option<&'static str> {
+        let nowhere = self.config.is_none() && self.bridge.is_none();
+        nowhere.then_some("no --bridge; name the bridge that the director is to sit on, or give --config FILE")
+    }
+
     /// The flags as a draft; without a configuration file.
     pub(super) fn draft(&self) -> Result<Draft, Problems> {
         let mut problems = Problems::default();
-        if self.bridge.is_none() {
-            problems
-                .0
-                .push("no --bridge; name the bridge that the director is to sit on, or give --config FILE".into());
-        }
         if self.service.is_none() && !self.server.is_empty() {
             problems.0.push("--server without --service; name the service it belongs to".into());
         }
