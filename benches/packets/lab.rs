@@ -111,6 +111,8 @@ pub fn director(method: Method, max_flows: usize) -> Director {
         let addr = Ipv4Addr::new(10, 0, 0, 21 + number).into();
         director.router.neighbours.add_permanent(LINK, addr, NEIGHBOUR_MAC);
     }
+    // As the daemon does.
+    let _ = tapvs::io::use_large_pages();
     director
 }
 

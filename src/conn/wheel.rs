@@ -9,11 +9,14 @@ use crate::base::{ConnId, Instant};
 /// Milliseconds in a tick, as a shift: 128 ms.
 const TICK_SHIFT: u32 = 7;
 const SLOTS: u32 = 4096;
+const WORDS: usize = SLOTS as usize / 64;
 /// Marks a `prev` that names a slot, not a record.
 const IS_HEAD: u32 = 1 << 31;
 
 pub(super) struct Wheel {
     heads: Box<[u32]>,
+    /// A bit for each slot that is not empty, so that the next one is found in a glance: the loop asks at every turn.
+    filled: [u64; WORDS],
     /// All ticks up to and including this one have been handled.
     done: u32,
     /// Records in the wheel.
@@ -32,7 +35,7 @@ pub(super) fn moment_of(tick: u32) -> Instant {
 
 impl Wheel {
     pub(super) fn new() -> Wheel {
-        Wheel { heads: vec![NIL; SLOTS as usize].into_boxed_slice(), done: 0, count: 0 }
+        Wheel { heads: vec![NIL; SLOTS as usize].into_boxed_slice(), filled: [0; WORDS], done: 0, count: 0 }
     }
 
     /// Files a record under its deadline, or as late as the wheel reaches.
@@ -47,13 +50,18 @@ impl Wheel {
             records[head as usize].prev = id.0;
         }
         self.heads[slot as usize] = id.0;
+        self.filled[slot as usize / 64] |= 1 << (slot % 64);
         self.count += 1;
     }
 
     pub(super) fn remove(&mut self, records: &mut [Conn], id: ConnId) {
         let (next, prev) = (records[id.index()].next, records[id.index()].prev);
         if prev & IS_HEAD != 0 {
-            self.heads[(prev & !IS_HEAD) as usize] = next;
+            let slot = prev & !IS_HEAD;
+            self.heads[slot as usize] = next;
+            if next == NIL {
+                self.filled[slot as usize / 64] &= !(1 << (slot % 64));
+            }
         } else {
             records[prev as usize].next = next;
         }
@@ -95,7 +103,49 @@ impl Wheel {
         if self.count == 0 {
             return None;
         }
-        let ahead = (1..SLOTS).find(|ahead| self.heads[((self.done + ahead) % SLOTS) as usize] != NIL)?;
-        Some(moment_of(self.done + ahead))
+        let first = (self.done + 1) % SLOTS;
+        // The word of the first slot is looked at twice: from that slot on, and, in the end, up to it.
+        let words = (0..=WORDS).map(|step| (first as usize / 64 + step) % WORDS);
+        let masks = std::iter::once(u64::MAX << (first % 64)).chain(std::iter::repeat(u64::MAX));
+        let (word, bits) =
+            words.zip(masks).map(|(word, mask)| (word, self.filled[word] & mask)).find(|(_, bits)| *bits != 0)?;
+        let slot = word as u32 * 64 + bits.trailing_zeros();
+        Some(moment_of(self.done + 1 + (slot + SLOTS - first) % SLOTS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+
+    /// The next filled slot by looking at each.
+    fn searched(wheel: &Wheel) -> Option<Instant> {
+        let ahead = (1..SLOTS).find(|ahead| wheel.heads[((wheel.done + ahead) % SLOTS) as usize] != NIL)?;
+        Some(moment_of(wheel.done + ahead))
+    }
+
+    #[test]
+    fn the_next_due_slot_is_found_as_if_each_were_looked_at() {
+        let mut rng = Rng::seeded(11);
+        let mut wheel = Wheel::new();
+        let mut records = vec![Conn::vacant(NIL); 64];
+        let mut filed = vec![false; records.len()];
+        let mut now = Instant::START;
+        for _ in 0..20_000 {
+            let id = ConnId(rng.below(64) as u32);
+            if std::mem::replace(&mut filed[id.index()], true) {
+                wheel.remove(&mut records, id);
+                filed[id.index()] = false;
+            } else {
+                records[id.index()].deadline = wheel.done + rng.below(6_000) as u32;
+                wheel.insert(&mut records, id);
+            }
+            now = Instant(now.0 + rng.below(2_000));
+            while let Some(due) = wheel.pop_due(&mut records, now) {
+                filed[due.index()] = false;
+            }
+            assert_eq!(wheel.next_due(), searched(&wheel));
+        }
     }
 }

@@ -94,6 +94,12 @@ pub fn fill_random(out: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Asks for large pages in a part of this process's memory (`MADV_HUGEPAGE`); nothing that can be read there changes.
+pub fn advise_large_pages(from: usize, len: usize) -> io::Result<()> {
+    // SAFETY: this advice never changes what memory holds or whether it may be touched, wherever it points.
+    checked(unsafe { libc::madvise(from as *mut libc::c_void, len, libc::MADV_HUGEPAGE) }).map(drop)
+}
+
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -53,6 +53,10 @@ pub struct RunArgs {
     #[argh(option)]
     pub max_flows: Option<u64>,
 
+    /// the processor to run on, counted from 0 (default: where the scheduler puts it); may stand beside --config
+    #[argh(option)]
+    pub cpu: Option<usize>,
+
     /// do not take superframes and unfinished checksums from the kernel
     #[argh(switch)]
     pub no_offload: bool,

@@ -30,10 +30,18 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
     // Before the TAP exists: a signal that comes meanwhile must not leave it behind.
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    if let Some(cpu) = args.cpu {
+        io::run_on(cpu).map_err(|what| format!("--cpu {cpu}: {what}"))?;
+    }
     let links = plan.links.iter().map(|link| Link::open(&link.device)).collect::<Result<Vec<_>, _>>();
     let links = links.map_err(|error| error.to_string())?;
     let opened: Vec<(String, u16)> = links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
     let director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
+    // Without them it is only slower.
+    match io::use_large_pages() {
+        Ok(bytes) => log::debug!("large pages asked for in {} MiB", bytes >> 20),
+        Err(error) => log::debug!("no large pages: {error}"),
+    }
     introduce(&director, &links);
     let reload = reload::reload(args, plan);
     let daemon =

@@ -1,0 +1,89 @@
+//! What the process asks of the kernel for itself: which processor it runs on, large pages for large tables.
+//!
+//! Never changes anything for another process.
+
+use std::io;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use super::sys;
+
+/// Mappings of at least this many bytes get large pages: a table of a million conns does, the usual one stays small.
+const LARGE: usize = 32 << 20;
+
+/// Keeps the calling thread on one processor; an error is a sentence.
+pub fn run_on(cpu: usize) -> Result<(), String> {
+    let me = Pid::from_raw(0);
+    let mut wanted = CpuSet::new();
+    let done = wanted.set(cpu).and_then(|()| sched_setaffinity(me, &wanted));
+    done.map_err(|error| {
+        format!("{}; it may run on {}", error.desc(), list(&sched_getaffinity(me).unwrap_or_default()))
+    })
+}
+
+/// Processors as people write them: `0-3,8`.
+fn list(set: &CpuSet) -> String {
+    let has = |cpu: &usize| set.is_set(*cpu).unwrap_or(false);
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for cpu in (0..CpuSet::count()).filter(has) {
+        match parts.last_mut() {
+            Some((_, last)) if *last + 1 == cpu => *last = cpu,
+            Some(_) | None => parts.push((cpu, cpu)),
+        }
+    }
+    let text =
+        |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    parts.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+/// Asks for large pages where memory is large: a flow that was not seen lately then costs fewer page walks. Bytes asked for.
+pub fn use_large_pages() -> io::Result<usize> {
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let large: Vec<_> = maps.lines().filter_map(anonymous).filter(|(from, to)| to - from >= LARGE).collect();
+    large.iter().try_for_each(|(from, to)| sys::advise_large_pages(*from, to - from))?;
+    Ok(large.iter().map(|(from, to)| to - from).sum())
+}
+
+/// The bounds of a private mapping without a file (proc_pid_maps(5)).
+fn anonymous(line: &str) -> Option<(usize, usize)> {
+    let mut words = line.split_whitespace();
+    let (from, to) = words.next()?.split_once('-')?;
+    if words.next() != Some("rw-p") || words.nth(2) != Some("0") || words.next().is_some() {
+        return None;
+    }
+    Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_listed_as_ranges() {
+        let mut set = CpuSet::new();
+        assert_eq!(list(&set), "");
+        [0, 1, 2, 8, 10, 11].into_iter().for_each(|cpu| set.set(cpu).unwrap());
+        assert_eq!(list(&set), "0-2,8,10-11");
+    }
+
+    #[test]
+    fn a_processor_that_is_not_there_is_refused_with_those_that_are() {
+        let refused = run_on(CpuSet::count() - 1).unwrap_err();
+        assert!(refused.contains("it may run on 0"), "{refused}");
+        assert!(run_on(CpuSet::count()).is_err());
+    }
+
+    #[test]
+    fn a_large_table_is_found_among_the_mappings() {
+        let asked = use_large_pages().unwrap();
+        let table: Vec<u64> = Vec::with_capacity(16 << 20);
+        assert!(use_large_pages().unwrap() >= asked + 8 * table.capacity());
+        assert_eq!(anonymous("7f00-7f10 rw-p 00000000 00:00 0 "), Some((0x7f00, 0x7f10)));
+        for other in
+            ["7f00-7f10 rw-p 00000000 00:00 0 [heap]", "7f00-7f10 r--p 00000000 00:00 0", "7f00-7f10 rw-p 0 08:01 7 /x"]
+        {
+            assert_eq!(anonymous(other), None, "{other}");
+        }
+    }
+}
