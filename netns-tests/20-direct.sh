@@ -140,3 +140,30 @@ test_realserver_settings_of_two_namespaces_are_apart() {
     in_ns rs2 "$TAPVS" realserver down
     ! has_address rs2 "$VIP" || die "the VIP is still in rs2"
 }
+
+# families: 4 6
+test_direct_realserver_is_quiet_about_the_vip() {
+    topo_onearm
+    realserver rs1
+    expect in_ns rs1 ping -q -c 1 -W 2 "$VIP" >"$LAB_DIR/ping.log"
+
+    # Nobody but the director may answer for the VIP, and there is none: not to the question who has it, and not to a
+    # packet that comes by a neighbour entry of old either, where the family lets that be told apart.
+    ! in_ns client ping -q -c 2 -i 0.2 -W 1 "$VIP" >/dev/null || die "somebody answers for $VIP"
+    expect in_ns rs1 ping -q -c 1 -W 2 "$CLIENT" >"$LAB_DIR/ping.log"
+
+    fence client client "$RS1"
+    expect_none client "ether src $(mac_of rs1) and $(names_vip)" "an answer of rs1 about who has the VIP"
+    expect_none client "ether src $(mac_of rs1) and src host $VIP and not arp" "packets of rs1's own that name the VIP as source"
+}
+
+mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
+
+# names_vip: a sender that claims the VIP, in ARP or in neighbour discovery.
+names_vip() {
+    if [[ $FAMILY == 6 ]]; then
+        echo "icmp6 and ip6[40] == 136 and ip6[62:2] == 0x0100"
+    else
+        echo "arp src host $VIP"
+    fi
+}

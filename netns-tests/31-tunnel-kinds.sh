@@ -1,25 +1,13 @@
 # shellcheck shell=bash
 # GRE and GUE (-i --tun-type): as IP in IP, with another header between; `tapvs realserver` unpacks every kind.
 
-# filter_of KIND: what its packets have that others lack.
-filter_of() {
-    case $1 in
-        gre) echo "proto 47 and ip[20:2] = 0" ;;
-        gre,csum) echo "proto 47 and ip[20:2] = 0x8000" ;;
-        gue) echo "udp dst port 6080 and udp[6:2] = 0" ;;
-        gue,csum) echo "udp dst port 6080 and udp[6:2] != 0 and udp[10:2] = 0" ;;
-        # The remote checksum is for packets whose own is unfinished: those that came with offloads.
-        gue,remcsum) echo "udp dst port 6080 and udp[6:2] != 0 and udp[10:2] = 1" ;;
-    esac
-}
-
 # through_kind KIND: 200 requests shared by two servers, and 200 MiB up, through tunnels of that kind.
 through_kind() {
     local kind=$1
     forget_answers
-    serving "$RS1,$kind" "$RS2,$kind"
+    serving "$AT_RS1,$kind" "$AT_RS2,$kind"
 
-    requests 200 "http://$VIP/"
+    requests 200 "http://$AT_VIP/"
 
     expect_shares rs1=100 rs2=100
     expect_sources "$CLIENT" rs1 rs2
@@ -36,6 +24,7 @@ kinds_lab() {
 }
 
 # limit: 90
+# families: 4 6
 test_tunnel_gre_and_gue() {
     kinds_lab
     local kind
@@ -45,6 +34,7 @@ test_tunnel_gre_and_gue() {
 }
 
 # limit: 90
+# families: 4 6
 test_tunnel_gre_and_gue_without_offloads() {
     kinds_lab
     director_options --no-offload
@@ -52,4 +42,26 @@ test_tunnel_gre_and_gue_without_offloads() {
     for kind in gre,csum gue gue,csum; do
         through_kind "$kind"
     done
+}
+
+# Servers of another family than their service, which only tunnels can reach.
+# families: 6
+test_tunnel_between_families() {
+    topo_onearm
+    in_ns client ip address add 10.0.0.9/24 dev eth0
+    in_ns rs1 ip address add 10.0.0.21/24 dev eth0
+    spawn realserver-rs1 rs1 "$TAPVS" realserver up --vip "$VIP" --vip 10.0.0.100 --tunnel
+    wait_for 10 "both VIPs" has_address rs1 "$VIP"
+    wait_for 10 "a tunnel device in rs1" has_tunnel rs1
+    serve rs1
+    local kind
+    for kind in tunnel gre,csum gue gue,csum; do
+        director --address 10.0.0.2/24 --service tcp/10.0.0.100:80 --server "$AT_RS1,$kind"
+        expect_eq "$(fetch http://10.0.0.100/)" rs1 "answer to an IPv4 client through IPv6, $kind"
+        director_stop
+        director --address 10.0.0.2/24 --service "tcp/$AT_VIP:80" --server "10.0.0.21,$kind"
+        expect_eq "$(fetch "http://$AT_VIP/")" rs1 "answer to an IPv6 client through IPv4, $kind"
+        director_stop
+    done
+    expect_sources "10.0.0.9 $CLIENT" rs1
 }

@@ -1,10 +1,12 @@
 # shellcheck shell=bash
-# Tunnels that a real kernel unpacks: the real server is a user-mode-linux guest with ipip, gre and fou (GUE), and nginx.
+# Tunnels that a real kernel unpacks: the real server is a user-mode-linux guest with ipip, ip6_tunnel, gre, fou (GUE) and
+# nginx.
 # shellcheck source-path=SCRIPTDIR source=uml.sh
 source "$(dirname "${BASH_SOURCE[0]}")/uml.sh"
 
 # The guest's addresses: GRE without a checksum goes to one, with to the other, for a device takes only what it expects.
-GUEST=10.0.0.41 GUEST_SUM=10.0.0.42
+GUEST=${LINK}41 GUEST_SUM=${LINK}42
+AT_GUEST=$(bracketed "$GUEST") AT_GUEST_SUM=$(bracketed "$GUEST_SUM")
 
 # kernel_lab: client, director and the guest `uml0`, which serves the VIP.
 #
@@ -16,37 +18,44 @@ GUEST=10.0.0.41 GUEST_SUM=10.0.0.42
 kernel_lab() {
     "$(dirname "${BASH_SOURCE[0]}")/../scripts/need" linux.uml busybox gcc ||
         skip "user-mode-linux cannot be installed: there is no kernel with these tunnels here"
-    CLIENT=10.0.0.9
+    CLIENT=${LINK}9
     director_host
     on_the_bridge client "$CLIENT"
     lab_captures client
     mkdir -p "$LAB_DIR/guest/put" "$LAB_DIR/guest/tmp"
     : >"$LAB_DIR/nginx-guest.access"
     LAB_DIR=/tmp/lab nginx_config guest /tmp/lab/guest >"$LAB_DIR/guest/nginx.conf"
-    uml_guest uml0 "$(guest_script)" ipv6 ipip ip_gre fou
+    if [[ $FAMILY == 6 ]]; then
+        uml_guest uml0 "$(guest_script ip6gre ip6tnl0 -6)" ipv6 ip6_tunnel ip6_gre fou fou6
+    else
+        uml_guest uml0 "$(guest_script gre tunl0)" ipv6 ipip ip_gre fou
+    fi
     CAPTURE_LIMIT=100000 capture_now guest director uml0
-    wait_for 20 "the guest's web server" fetch "http://$GUEST/"
+    wait_for 20 "the guest's web server" fetch "http://$AT_GUEST/"
     GUEST_ANSWERED=1
     expect_shares guest=1
 }
 
+# guest_script GRE DEVICE [-6]: what the guest does; GRE is its kind of GRE device, DEVICE unpacks IP in IP.
 guest_script() {
     cat <<-SCRIPT
 	for knob in all/rp_filter=0 default/rp_filter=0 vec0/rp_filter=0 all/arp_ignore=1 all/arp_announce=2; do
 	    echo "\${knob#*=}" >"/proc/sys/net/ipv4/conf/\${knob%=*}"
 	done
+	echo 0 >/proc/sys/net/ipv6/conf/all/accept_dad
+	echo 0 >/proc/sys/net/ipv6/conf/vec0/accept_dad
 	# busybox has an ip of its own, which knows less.
 	ip=/bin/ip
-	\$ip address add $GUEST/24 dev vec0
-	\$ip address add $GUEST_SUM/24 dev vec0
-	\$ip address add $VIP/32 dev lo
 	\$ip link set vec0 up
-	\$ip link set tunl0 up
-	\$ip link add gre1 type gre local $GUEST remote $DIP
-	\$ip link add gre2 type gre local $GUEST_SUM remote $DIP icsum
+	\$ip address add $GUEST/$NET_BITS dev vec0
+	\$ip address add $GUEST_SUM/$NET_BITS dev vec0
+	\$ip address add $VIP/$HOST_BITS dev lo
+	\$ip link set $2 up
+	\$ip link add gre1 type $1 local $GUEST remote $DIP
+	\$ip link add gre2 type $1 local $GUEST_SUM remote $DIP icsum
 	\$ip link set gre1 up
 	\$ip link set gre2 up
-	\$ip fou add port 6080 gue
+	\$ip fou add port 6080 gue ${3:-}
 	nginx -p /tmp/lab/guest -c /tmp/lab/guest/nginx.conf -e /tmp/lab/nginx-guest.log
 	SCRIPT
 }
@@ -56,24 +65,25 @@ unpacked_by_the_kernel() {
     local server=$1 filter=$2
     serving "$server"
 
-    requests 50 "http://$VIP/"
+    requests 50 "http://$AT_VIP/"
 
     expect_shares guest=$((GUEST_ANSWERED += 50))
     expect_sources "$CLIENT" guest
     expect_seen guest "$filter and src host $DIP" "tunnel packets to the guest"
-    fetch --max-time 20 --upload-file "$(payload 8)" "http://$VIP/put/upload" || die "upload of 8 MiB failed"
+    fetch --max-time 20 --upload-file "$(payload 8)" "http://$AT_VIP/put/upload" || die "upload of 8 MiB failed"
     cmp "$LAB_DIR/guest/put/upload" "$(payload 8)" || die "upload of 8 MiB differs"
     expect_shares guest=$((GUEST_ANSWERED += 1))
     director_stop
 }
 
 # limit: 90
+# families: 4 6
 test_tunnels_unpacked_by_a_real_kernel() {
     kernel_lab
-    unpacked_by_the_kernel "$GUEST,tunnel" "proto 4"
-    unpacked_by_the_kernel "$GUEST,gre" "proto 47 and ip[20:2] = 0"
-    unpacked_by_the_kernel "$GUEST_SUM,gre,csum" "proto 47 and ip[20:2] = 0x8000"
-    unpacked_by_the_kernel "$GUEST,gue" "udp dst port 6080 and udp[6:2] = 0"
-    unpacked_by_the_kernel "$GUEST,gue,csum" "udp dst port 6080 and udp[6:2] != 0 and udp[10:2] = 0"
-    unpacked_by_the_kernel "$GUEST,gue,remcsum" "udp dst port 6080 and udp[10:2] = 1"
+    unpacked_by_the_kernel "$AT_GUEST,tunnel" "$IS_IPIP"
+    unpacked_by_the_kernel "$AT_GUEST,gre" "$(filter_of gre)"
+    unpacked_by_the_kernel "$AT_GUEST_SUM,gre,csum" "$(filter_of gre,csum)"
+    unpacked_by_the_kernel "$AT_GUEST,gue" "$(filter_of gue)"
+    unpacked_by_the_kernel "$AT_GUEST,gue,csum" "$(filter_of gue,csum)"
+    unpacked_by_the_kernel "$AT_GUEST,gue,remcsum" "$(filter_of gue,remcsum)"
 }

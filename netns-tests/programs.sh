@@ -110,11 +110,6 @@ realserver() {
         address=$1
         shift
     fi
-    if [[ ${1:-} != --tunnel && $FAMILY == 6 ]]; then
-        # On lo an IPv6 address is announced and answered for by nobody.
-        in_ns "$role" ip address add "$address/128" dev lo
-        return
-    fi
     if [[ ${1:-} != --tunnel ]]; then
         in_ns "$role" "$TAPVS" realserver up --vip "$address" >>"$LAB_DIR/realserver-$role.log" 2>&1 ||
             die "realserver up in $role: $(tail -n 2 "$LAB_DIR/realserver-$role.log")"
@@ -126,13 +121,13 @@ realserver() {
     wait_for 10 "a tunnel device in $role" has_tunnel "$role"
 }
 
-has_address() { [[ -n $(in_ns "$1" ip -4 -o address show to "$2/32") ]]; }
+has_address() { [[ -n $(in_ns "$1" ip -o address show to "$2/$HOST_BITS") ]]; }
 
 has_tunnel() { in_ns "$1" ip -o link show up | grep -qE 'tunl0|tun|tapvs'; }
 
 # realserver_state ROLE: what `tapvs realserver` may change.
 realserver_state() {
-    in_ns "$1" ip -4 -o address show | sed 's/valid_lft.*//'
+    in_ns "$1" ip -o address show | sed 's/valid_lft.*//'
     in_ns "$1" ip -o link show | cut -d: -f2
     in_ns "$1" ip route show table all
     in_ns "$1" sysctl net.ipv4.conf net.ipv4.ip_forward 2>/dev/null | sort
@@ -172,6 +167,7 @@ nginx_config() {
 	    client_max_body_size 0; client_body_buffer_size 1m; sendfile on; default_type application/octet-stream; server_tokens off;
 	    server {
 	        listen $(bracketed "$ANYWHERE"):80 backlog=4096;
+	        $([[ $FAMILY == 4 ]] || echo "listen 0.0.0.0:80 backlog=4096;")
 	        listen $(bracketed "$ANYWHERE"):8080 backlog=4096;
 	        location / { return 200 "$role\n"; }
 	        location /files/ { alias ${PAYLOADS:-$SCRATCH}/; }
@@ -262,6 +258,20 @@ upload() {
     fetch --max-time "${TRANSFER_SECONDS:-60}" --upload-file "$file" "http://$AT_VIP/put/upload" || die "upload of $1 MiB failed"
     cmp "$stored" "$file" || die "upload of $1 MiB differs"
     rm "$stored"
+}
+
+# filter_of KIND: what its packets have that others lack; bytes are counted from behind the outer IP header.
+filter_of() {
+    local behind="ip6[40" proto="ip6[6]"
+    [[ $FAMILY == 6 ]] || behind="ip[20" proto="ip[9]"
+    case $1 in
+        gre) echo "$proto == 47 and $behind + 0:2] == 0" ;;
+        gre,csum) echo "$proto == 47 and $behind + 0:2] == 0x8000" ;;
+        gue) echo "$proto == 17 and $behind + 2:2] == 6080 and $behind + 6:2] == 0" ;;
+        gue,csum) echo "$proto == 17 and $behind + 2:2] == 6080 and $behind + 6:2] != 0 and $behind + 10:2] == 0" ;;
+        # The remote checksum is for packets whose own is unfinished: those that came with offloads.
+        gue,remcsum) echo "$proto == 17 and $behind + 2:2] == 6080 and $behind + 6:2] != 0 and $behind + 10:2] == 1" ;;
+    esac
 }
 
 # queries COUNT: `dig` asks the service that often, each from a socket of its own; prints the answers counted.
