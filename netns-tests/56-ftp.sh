@@ -1,0 +1,122 @@
+# shellcheck shell=bash
+# FTP: the control conn names addresses and ports of data conns. In NAT the director reads and rewrites it; in direct
+# routing persistence on port 21 brings data conns to the server that the control conn went to.
+
+# ftp_server ROLE...: vsftpd on port 21 of each; anonymous, one file to get (100 MiB), /put to put into.
+ftp_server() {
+    local role dir
+    scripts/need vsftpd
+    for role; do
+        dir=$SCRATCH/ftp-$role
+        mkdir -p "$dir/empty" "$dir/root/put"
+        chmod 755 "$SCRATCH" "$dir" "$dir/root"
+        chmod 777 "$dir/root/put"
+        ln "$(payload 100)" "$dir/root/payload-100" 2>/dev/null || cp "$(payload 100)" "$dir/root/payload-100"
+        chmod 644 "$dir/root/payload-100"
+        echo "$role" >"$dir/root/whoami"
+        cat >"$dir/vsftpd.conf" <<-CONF
+			listen=YES
+			background=NO
+			anonymous_enable=YES
+			local_enable=NO
+			write_enable=YES
+			anon_upload_enable=YES
+			anon_umask=000
+			anon_root=$dir/root
+			connect_from_port_20=YES
+			secure_chroot_dir=$dir/empty
+			seccomp_sandbox=NO
+			xferlog_enable=NO
+		CONF
+        spawn "vsftpd-$role" "$role" vsftpd "$dir/vsftpd.conf"
+    done
+    for role; do
+        wait_for 10 "vsftpd in $role" listens "$role" tcp 21
+    done
+}
+
+# ftp WORDS...: curl as an FTP client; the dialogue is kept.
+ftp() { in_ns client curl --silent --show-error --verbose --max-time 30 "$@" 2>>"$LAB_DIR/ftp-dialogue"; }
+
+# ftp_both_ways ROLE WORDS...: a listing, 100 MiB down, 100 MiB up, all intact, in the mode that WORDS choose.
+ftp_both_ways() {
+    local role=$1 stored=$SCRATCH/ftp-$1/root/put/upload
+    shift
+    expect_match "$(ftp "$@" "ftp://$VIP/")" "payload-100" "the listing by: $*"
+    ftp "$@" "ftp://$VIP/payload-100" | cmp - "$(payload 100)" || die "download by: $*"
+    ftp "$@" --upload-file "$(payload 100)" "ftp://$VIP/put/upload" || die "upload by: $*"
+    wait_for 3 "the upload on the server's disk" cmp "$stored" "$(payload 100)"
+    rm -f "$stored"
+}
+
+said_in_dialogue() { grep -qE "$1" "$LAB_DIR/ftp-dialogue"; }
+
+ftp_by_nat() {
+    topo_onearm
+    replies_through_director rs1
+    ftp_server rs1
+    director --service "tcp/$VIP:21" --scheduler rr --server "$RS1:21,nat"
+}
+
+test_ftp_nat_passive_by_pasv() {
+    ftp_by_nat
+    # The address in the answer is used, as every client but curl does by default.
+    ftp_both_ways rs1 --disable-epsv --no-ftp-skip-pasv-ip
+    expect said_in_dialogue "227 .*10,0,0,100,"
+    ! said_in_dialogue "227 .*10,0,0,21," || die "the client saw the real server's address"
+}
+
+test_ftp_nat_passive_by_epsv() {
+    ftp_by_nat
+    ftp_both_ways rs1
+    expect said_in_dialogue "229 "
+}
+
+test_ftp_nat_active_by_port() {
+    ftp_by_nat
+    ftp_both_ways rs1 --ftp-port - --disable-eprt
+    expect said_in_dialogue "> PORT 10,0,0,9,"
+}
+
+test_ftp_nat_active_by_eprt() {
+    ftp_by_nat
+    ftp_both_ways rs1 --ftp-port -
+    expect said_in_dialogue "> EPRT "
+}
+
+test_ftp_nat_by_a_client_that_keeps_its_control_conn() {
+    scripts/need lftp
+    ftp_by_nat
+    # Ten transfers over one control conn: each 227 is a byte or more off in length, and sequence numbers must keep pace.
+    {
+        echo "set ftp:prefer-epsv no; set ftp:fix-pasv-address no; set net:max-retries 1; open ftp://$VIP"
+        local number
+        for number in 0 1 2 3 4 5 6 7 8 9; do
+            echo "cat whoami"
+            echo "put /etc/services -o put/copy-$number"
+        done
+    } >"$LAB_DIR/lftp.script"
+    in_ns client timeout 30 lftp -f "$LAB_DIR/lftp.script" >"$LAB_DIR/lftp.out" 2>"$LAB_DIR/lftp.err" ||
+        die "lftp: $(tail -n 2 "$LAB_DIR/lftp.err")"
+    expect_eq "$(grep -c rs1 "$LAB_DIR/lftp.out")" 10 "files that came"
+    local copy
+    for copy in "$SCRATCH"/ftp-rs1/root/put/copy-*; do
+        expect cmp "$copy" /etc/services
+    done
+    expect_eq "$(find "$SCRATCH/ftp-rs1/root/put" -name 'copy-*' | wc -l)" 10 "files that went"
+}
+
+test_ftp_direct_by_persistence() {
+    topo_onearm
+    realserver rs1
+    realserver rs2
+    ftp_server rs1 rs2
+    director --service "tcp/$VIP:21" --scheduler rr --persistent 300 --server "$RS1,direct" --server "$RS2,direct"
+
+    local role
+    role=$(ftp "ftp://$VIP/whoami")
+    expect_match "$role" "^rs[12]$" "the server that answered"
+    ftp_both_ways "$role" --disable-epsv --no-ftp-skip-pasv-ip
+    ftp_both_ways "$role" --ftp-port -
+    expect_eq "$(ftp "ftp://$VIP/whoami")" "$role" "the server of the same client later"
+}

@@ -1,0 +1,103 @@
+# shellcheck shell=bash
+# A director under pressure: floods of half-open conns, limits of real servers.
+
+# flood SECONDS RATE: that many SYNs a second to the service, each from another address; ends by itself.
+flood() {
+    cat >"$LAB_DIR/flood.py" <<'PYTHON'
+import socket, struct, sys, time
+vip, seconds, rate = socket.inet_aton(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+
+def ones_sum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+began, sent = time.monotonic(), 0
+while (passed := time.monotonic() - began) < seconds:
+    while sent < passed * rate:
+        src = struct.pack("!I", 0xcb007100 + sent % 254 + 1)  # 203.0.113.x
+        tcp = struct.pack("!HHIIBBHHH", 1024 + sent // 254 % 60000, 80, sent, 0, 0x50, 2, 64240, 0, 0)
+        checksum = ones_sum(src + vip + struct.pack("!BBH", 0, 6, len(tcp)) + tcp)
+        tcp = tcp[:16] + struct.pack("!H", checksum) + tcp[18:]
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0x4000, 64, 6, 0, src, vip)
+        raw.sendto(header + tcp, (sys.argv[1], 0))
+        sent += 1
+    time.sleep(0.002)
+print(sent)
+PYTHON
+    spawn flood client python3 "$LAB_DIR/flood.py" "$VIP" "$1" "$2"
+}
+
+flood_is_over() { grep -qE '^[0-9]+$' "$LAB_DIR/flood.log"; }
+
+# limit: 60
+test_pressure_of_half_open_conns_hurts_no_client() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    director --max-flows 1000 --service "tcp/$VIP:80" --scheduler rr --server "$RS1:80,nat"
+    payload 64 >/dev/null
+    # One long transfer through it all, and one request after another.
+    in_ns client curl --silent --show-error --max-time 25 --limit-rate 12M "http://$VIP/files/payload-64" \
+        >"$SCRATCH/long" 2>"$LAB_DIR/long.errors" &
+    local long=$!
+    flood 5 2000
+    local answered=0
+    until flood_is_over; do
+        fetch --max-time 3 "http://$VIP/" >/dev/null 2>"$LAB_DIR/fetch.error" ||
+            die "request $answered during the flood: $(cat "$LAB_DIR/fetch.error")"
+        answered=$((answered + 1))
+    done
+    wait "$long" || die "the long transfer: $(cat "$LAB_DIR/long.errors")"
+    expect cmp "$SCRATCH/long" "$(payload 64)"
+
+    expect_between 8000 "$(tail -n 1 "$LAB_DIR/flood.log")" 10100 "SYNs of the flood, into a table for 1,000 conns"
+    expect_between 50 "$answered" 100000 "requests answered meanwhile"
+}
+
+# hold COUNT: so many conns that stay open, each with its greeting answered; ends with the lab. Prints who holds them.
+hold_open() {
+    cat >"$LAB_DIR/hold.py" <<'PYTHON'
+import socket, sys, time
+held, refused = [], 0
+for number in range(int(sys.argv[2])):
+    conn = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    conn.settimeout(2)
+    try:
+        conn.connect((sys.argv[1], 80))
+        conn.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        print("by", conn.recv(4096).split()[-1].decode(), flush=True)
+        held.append(conn)
+    except OSError as error:
+        print("refused", type(error).__name__, flush=True)
+print("done", flush=True)
+time.sleep(30)
+PYTHON
+    : >"$LAB_DIR/hold.log"
+    spawn hold client python3 "$LAB_DIR/hold.py" "$VIP" "$1"
+    wait_for 15 "$1 conns held" grep -q '^done' "$LAB_DIR/hold.log"
+}
+
+held_by() { grep -c "^by $1" "$LAB_DIR/hold.log" || true; }
+
+test_pressure_beyond_a_servers_limit_goes_to_the_others() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    serving "$RS1:80,nat,weight=100,upper=10,lower=5" "$RS2:80,nat,weight=1"
+    # By weight all but a few belong to rs1; at ten its limit is reached.
+    SCHEDULER=wlc hold_open 30
+    expect_eq "$(held_by rs1) $(held_by rs2)" "10 20" "conns held by rs1 and rs2"
+}
+
+test_pressure_beyond_all_limits_is_refused() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    serving "$RS1:80,nat,upper=5"
+    hold_open 8
+    expect_eq "$(held_by rs1) $(grep -c '^refused' "$LAB_DIR/hold.log")" "5 3" "conns held and refused"
+    expect_seen client "icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 3 and src host $VIP" "port unreachable, from the VIP"
+}
