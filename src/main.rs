@@ -4,12 +4,13 @@
 
 use std::process::ExitCode;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
+use tapvs::completion::{self, CompletionArgs};
 use tapvs::realserver::RealserverArgs;
 use tapvs::run::{self, CheckArgs, RunArgs};
 
 /// A Linux Virtual Server director in user space, behind a TAP device
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 struct Args {
     /// print the version
     #[argh(switch)]
@@ -18,12 +19,15 @@ struct Args {
     command: Option<Command>,
 }
 
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
+// Made once; its size does not matter.
+#[allow(clippy::large_enum_variant)]
 enum Command {
-    Run(Box<RunArgs>),
+    Run(RunArgs),
     Check(CheckArgs),
     Realserver(RealserverArgs),
+    Completion(CompletionArgs),
 }
 
 fn main() -> ExitCode {
@@ -41,15 +45,19 @@ fn main() -> ExitCode {
     let done = match args.command {
         Some(Command::Run(args)) => match args.missing() {
             Some(what) => return usage(what),
-            None => run::run(*args),
+            None => run::run(args),
         },
         Some(Command::Check(args)) => return check(&args),
         Some(Command::Realserver(args)) => args.run().map_err(|error| error.to_string()),
+        Some(Command::Completion(args)) => {
+            print!("{}", completion::script(args.shell, &Args::get_args_info()));
+            Ok(())
+        }
         None if args.version => {
             println!("tapvs {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
-        None => return usage("no command; use run, check or realserver"),
+        None => return usage("no command; use run, check, realserver or completion"),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,4 +90,63 @@ fn usage(text: &str) -> ExitCode {
     let said: Vec<&str> = said.into_iter().filter(|line| !line.starts_with("Run ")).collect();
     eprintln!("tapvs: {}; try 'tapvs --help' or 'tapvs run --help'", said.join(" "));
     ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use argh::CommandInfoWithArgs;
+
+    use super::*;
+
+    const MANUAL: &str = include_str!("../docs/tapvs.8");
+
+    /// The options that the manual explains under a heading: the words behind `Fl` of its list.
+    fn explained(heading: &str) -> BTreeSet<String> {
+        let section = MANUAL.split("\n.S").find(|section| section.starts_with(&format!("s {heading}\n")));
+        let section = section.unwrap_or_else(|| panic!("docs/tapvs.8 has no '.Ss {heading}'"));
+        let items = section.lines().filter_map(|line| line.strip_prefix(".It "));
+        let words: Vec<&str> = items.flat_map(str::split_whitespace).collect();
+        words.windows(2).filter(|pair| pair[0] == "Fl").map(|pair| format!("-{}", pair[1])).collect()
+    }
+
+    fn check(info: &CommandInfoWithArgs, path: &str) {
+        let flags = info.flags.iter().filter(|flag| flag.long != "--help");
+        let letters = flags.clone().filter_map(|flag| flag.short).map(|letter| format!("-{letter}"));
+        let known: BTreeSet<String> = flags.map(|flag| flag.long.to_owned()).chain(letters).collect();
+        if info.commands.is_empty() || !known.is_empty() {
+            assert_eq!(explained(path), known, "{path}: the manual against the options");
+        }
+        for below in info.commands.iter().filter(|below| below.name != "ipvsadm") {
+            check(&below.command, &format!("{path} {}", below.name));
+        }
+    }
+
+    #[test]
+    fn the_manual_explains_every_option_and_no_other() {
+        check(&Args::get_args_info(), "tapvs");
+    }
+
+    #[test]
+    fn the_manual_explains_every_option_of_ipvsadm_and_no_other() {
+        let known = tapvs::ctl::option_names().flat_map(|(long, short, _)| {
+            let letter = short.map(|letter| format!("-{letter}"));
+            [Some(format!("--{long}")), letter].into_iter().flatten()
+        });
+        assert_eq!(explained("tapvs ipvsadm"), known.collect());
+    }
+
+    #[test]
+    fn every_shell_is_offered_every_option() {
+        let info = Args::get_args_info();
+        for shell in [completion::Shell::Bash, completion::Shell::Zsh] {
+            let script = completion::script(shell, &info);
+            for section in ["tapvs run", "tapvs realserver up", "tapvs ipvsadm"] {
+                for option in explained(section) {
+                    assert!(script.contains(&option), "{shell:?}: {option}");
+                }
+            }
+        }
+    }
 }

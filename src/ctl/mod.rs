@@ -11,7 +11,7 @@ mod save;
 
 pub use diff::{diff, rules_of};
 pub use grammar::{Invocation, Listing, parse};
-pub use options::Verb;
+pub use options::{Verb, option_names};
 pub use save::{dest_line, netmask_text, service_line};
 
 use crate::service::command::Command;

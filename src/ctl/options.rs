@@ -271,6 +271,11 @@ const TABLE: &[Row] = &[
     row("local-address", 'z', Needed, Word::Opt(Opt::LocalAddress)),
 ];
 
+/// Every option: its long name, its letter, and whether a value may follow.
+pub fn option_names() -> impl Iterator<Item = (&'static str, Option<char>, bool)> {
+    TABLE.iter().map(|(long, short, value, _)| (*long, *short, *value == Needed))
+}
+
 /// One option as it was given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Given {

@@ -4,12 +4,12 @@
 
 use std::net::IpAddr;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::{Error, Kind, Method, UpConfig, down, up};
 
 /// prepare this host to be a real server (direct routing or tunnel), or undo that
-#[derive(FromArgs, PartialEq, Debug)]
+#[derive(ArgsInfo, FromArgs, PartialEq, Debug)]
 #[argh(subcommand, name = "realserver")]
 pub struct RealserverArgs {
     /// what to do
@@ -18,7 +18,7 @@ pub struct RealserverArgs {
 }
 
 /// What to do with this host.
-#[derive(FromArgs, PartialEq, Debug)]
+#[derive(ArgsInfo, FromArgs, PartialEq, Debug)]
 #[argh(subcommand)]
 pub enum RealserverCommand {
     /// Prepare it.
@@ -28,7 +28,7 @@ pub enum RealserverCommand {
 }
 
 /// take VIPs without answering ARP or neighbour solicitations for them; may be run again to add VIPs
-#[derive(FromArgs, PartialEq, Debug)]
+#[derive(ArgsInfo, FromArgs, PartialEq, Debug)]
 #[argh(subcommand, name = "up")]
 pub struct UpArgs {
     /// address of a virtual service; give it once per address
@@ -54,7 +54,7 @@ pub struct UpArgs {
 }
 
 /// put back everything that `up` changed
-#[derive(FromArgs, PartialEq, Debug)]
+#[derive(ArgsInfo, FromArgs, PartialEq, Debug)]
 #[argh(subcommand, name = "down")]
 pub struct DownArgs {}
 

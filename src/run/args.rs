@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::draft::{At, Draft, LinkDraft, Place, Problems, ServerDraft, ServiceDraft};
 use super::spec::{self, MarkSpec, ServerSpec, ServiceSpec};
@@ -14,12 +14,12 @@ use crate::service::command::ServiceKey;
 
 /// run a director, configured by a file (--config) or by flags, until SIGTERM or SIGINT; SIGHUP reads the
 /// configuration again, SIGUSR1 prints the packet ledger
-#[derive(FromArgs, Clone, Debug)]
+#[derive(ArgsInfo, FromArgs, Clone, Debug)]
 #[argh(subcommand, name = "run")]
 // These comments are what `--help` prints: brackets in them are no links.
 #[allow(rustdoc::broken_intra_doc_links)]
 pub struct RunArgs {
-    /// the configuration file, like /etc/tapvs.toml; instead of all flags but --rules
+    /// the configuration file, like /etc/tapvs.toml, instead of the flags that say what it says
     #[argh(option)]
     pub config: Option<PathBuf>,
 

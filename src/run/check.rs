@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::config;
 use super::draft::Problems;
@@ -13,7 +13,7 @@ use crate::service::command::Command;
 
 /// check a configuration file as `tapvs run --config FILE` would, and tell every problem with line and column; opens
 /// nothing but the file; exit code 0 if it is good, 1 if not
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "check")]
 pub struct CheckArgs {
     /// the file, like /etc/tapvs.toml

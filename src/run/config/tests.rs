@@ -1,7 +1,7 @@
 //! Files and what is said about them.
 
 use super::super::plan::Plan;
-use super::read;
+use super::{LINK as LINK_KEYS, MARK, ROUTE, SETTINGS, TIMEOUTS, TOP, read, service as sections};
 use crate::service::command::Command;
 
 /// What `tapvs check /t.toml` says about a file of this text.
@@ -232,5 +232,24 @@ fn no_file_makes_the_reader_panic() {
             bytes[at] = b"\"[]=.,#\n x0-\xc3"[rng.below(13) as usize];
         }
         let _ = said(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn the_manual_explains_every_key_and_no_other() {
+    let manual = include_str!("../../../docs/tapvs.toml.5");
+    let kinds = [&TOP, &LINK_KEYS, &ROUTE, &MARK, &TIMEOUTS, &SETTINGS, &sections::SERVICE, &sections::SERVER];
+    let headings = ["link", "route", "mark", "service", "timeouts", "settings"];
+    for kind in kinds {
+        let heading = if kind.name.is_empty() { "top" } else { kind.name };
+        let section = manual.split("\n.S").find(|section| section.starts_with(&format!("s {heading}\n")));
+        let section = section.unwrap_or_else(|| panic!("docs/tapvs.toml.5 has no '.Ss {heading}'"));
+        let mut explained: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix(".It Ic ")).collect();
+        // Sections at the top have headings of their own.
+        let mut known: Vec<&str> =
+            kind.keys.iter().copied().filter(|key| heading != "top" || !headings.contains(key)).collect();
+        explained.sort();
+        known.sort();
+        assert_eq!(explained, known, "{heading}: the manual against the keys");
     }
 }
