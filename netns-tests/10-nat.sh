@@ -97,24 +97,6 @@ test_nat_port_unreachable_reaches_the_client() {
     expect_seen client "$IS_UNREACHABLE and src host $VIP" "the error, from the VIP"
 }
 
-# udp_probe ADDRESS PORT: what a connected UDP socket of the client hears: answer, refused or silence.
-udp_probe() {
-    in_ns client python3 - "$@" <<'PYTHON'
-import socket, sys
-probe = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
-probe.settimeout(2)
-probe.connect((sys.argv[1], int(sys.argv[2])))
-probe.send(b"anyone?")
-try:
-    probe.recv(100)
-    print("answer")
-except ConnectionRefusedError:
-    print("refused")
-except TimeoutError:
-    print("silence")
-PYTHON
-}
-
 # families: 4 6
 test_nat_narrow_path_to_the_client_is_found() {
     topo_router

@@ -289,3 +289,21 @@ pings() {
     in_ns client ping -q -c "$1" -i 0.02 -W 2 "$2" >"$LAB_DIR/ping.log" || die "ping $2: $(tail -n 2 "$LAB_DIR/ping.log")"
     grep -q " 0% packet loss" "$LAB_DIR/ping.log" || die "ping $2: $(tail -n 2 "$LAB_DIR/ping.log")"
 }
+
+# udp_probe ADDRESS PORT: what a connected UDP socket of the client hears: answer, refused or silence.
+udp_probe() {
+    in_ns client python3 - "$@" <<'PYTHON'
+import socket, sys
+probe = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+probe.settimeout(2)
+probe.connect((sys.argv[1], int(sys.argv[2])))
+probe.send(b"anyone?")
+try:
+    probe.recv(100)
+    print("answer")
+except ConnectionRefusedError:
+    print("refused")
+except TimeoutError:
+    print("silence")
+PYTHON
+}

@@ -254,7 +254,8 @@ impl Director {
         if self.conns.get(id).is_helped() {
             self.ftp_reply(id, buf, ip, now)?;
         }
-        crate::forward::reply(buf, ip, &ends);
+        let way = self.way(&route);
+        crate::forward::reply(buf, ip, &ends, way)?;
         self.record_passage(buf, ip, &route);
         self.conns.get_mut(id).saw_reply();
         let dest = self.conns.get(id).dest;

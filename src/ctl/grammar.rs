@@ -350,7 +350,7 @@ impl Said {
             return Err(CliError::usage("illegal real server address[:port] specified"));
         };
         let family = self.family.unwrap_or(Family::V4);
-        if Family::of(real.addr) != family && self.method != Some(Word::Tunnel) {
+        if Family::of(real.addr) != family && !matches!(self.method, Some(Word::Tunnel | Word::FullNat)) {
             return Err(CliError::usage("Different address family is allowed only for tunneling servers"));
         }
         let method = self.method()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Director;
 use super::ftp::Ftp;
 use super::persist::Choice;
-use crate::base::{ConnId, Counted, DestId, DropReason, Endpoint, Instant, Proto, ServiceId, Tunnel, Tuple};
+use crate::base::{ConnId, Counted, DestId, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tunnel, Tuple};
 use crate::conn::{Conn, Forwarding, Kind, NewConn, SctpState, TcpState};
 use crate::forward::Ends;
 use crate::neigh::Egress;
@@ -225,7 +225,11 @@ impl Director {
     ) -> Result<Endpoint, DropReason> {
         let count = self.services.get(service).map_or(0, |service| service.locals.len());
         for _ in 0..count.max(1) {
-            let Some(addr) = self.services.next_local(service).or_else(|| self.own_address(real.addr)) else { break };
+            let Some(addr) =
+                self.services.next_local(service, Family::of(real.addr)).or_else(|| self.own_address(real.addr))
+            else {
+                break;
+            };
             if let Some(port) = self.ports.take(addr, proto, real) {
                 return Ok(Endpoint::new(addr, port));
             }

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use super::Director;
 use crate::base::{DropReason, Family, Instant};
 use crate::conn::Forwarding;
-use crate::forward::{self, Ends};
+use crate::forward::{self, Ends, Way};
 use crate::neigh::{Consumed, Egress, Route, is_link_local};
 use crate::wire::icmp::Complaint;
+use crate::wire::translate::growth;
 use crate::wire::{Fragments, Gso, Ip, L4, PacketBuf, Segments, decrement_ttl, encap, finish_checksum};
 
 /// A tunnel whose packets could not be this large is not used (RFC 791, RFC 8200).
@@ -18,6 +19,21 @@ fn least_mtu(outer: Family) -> u16 {
         Family::V4 => 68,
         Family::V6 => 1280,
     }
+}
+
+/// The largest packet as it is that fits the next link when it has become one of `family`.
+#[inline]
+fn room_for(ip: &Ip, buf: &PacketBuf, mtu: u16, family: Family) -> u16 {
+    if ip.family() == family {
+        return mtu;
+    }
+    // Segments of a superframe are made to fit.
+    if matches!(buf.vnet.gso, Gso::Tcp4 | Gso::Tcp6) {
+        return u16::MAX;
+    }
+    let room = (mtu as isize - growth(ip, family)).clamp(0, 65_535) as u16;
+    // What an IPv6 sender may always send is cut here, once it is IPv4 (RFC 7915 5.1).
+    if ip.family() == Family::V6 { room.max(least_mtu(Family::V6)) } else { room }
 }
 
 impl Director {
@@ -32,8 +48,15 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         let route = self.route_to_server(ends, buf, ip, now, out)?;
-        forward::request(buf, ip, ends);
+        let way = self.way(&route);
+        forward::request(buf, ip, ends, way)?;
         self.by_method(ends, buf, ip, &route, now, out)
+    }
+
+    /// What a packet by that route must fit if it changes its family.
+    #[inline]
+    pub(super) fn way(&mut self, route: &Route) -> Way {
+        Way { mtu: route.mtu, id: self.fresh_id() }
     }
 
     /// Sends what is already rewritten to a real server, wrapped if it is behind a tunnel.
@@ -69,7 +92,8 @@ impl Director {
         self.spend_ttl(buf, ip, now, out)?;
         let mtu = match ends.forwarding {
             Forwarding::Tunnel => self.tunnel_mtu(ends, buf, &route, now)?,
-            Forwarding::Nat | Forwarding::FullNat | Forwarding::Direct => route.mtu,
+            Forwarding::FullNat => room_for(ip, buf, route.mtu, Family::of(ends.real.addr)),
+            Forwarding::Nat | Forwarding::Direct => route.mtu,
         };
         let may_cut = !ip.dont_fragment || (ends.forwarding == Forwarding::Tunnel && !self.settings.pmtu_disc);
         let is_icmp = matches!(ip.l4, L4::Icmp { .. });
@@ -101,8 +125,9 @@ impl Director {
         let route = self.router.route(to).inspect_err(|_| {
             self.complain(Complaint::NetUnreachable, buf, ip, now, out);
         })?;
-        if ip.ttl > 1 && ip.wire_len(buf) > usize::from(route.mtu) && ip.dont_fragment {
-            self.complain(Complaint::TooBig(route.mtu), buf, ip, now, out);
+        let mtu = room_for(ip, buf, route.mtu, Family::of(to));
+        if ip.ttl > 1 && ip.wire_len(buf) > usize::from(mtu) && ip.dont_fragment {
+            self.complain(Complaint::TooBig(mtu), buf, ip, now, out);
             return Err(DropReason::TooBig);
         }
         self.spend_ttl(buf, ip, now, out)?;

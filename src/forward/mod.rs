@@ -7,6 +7,7 @@
 //! direct    unchanged, to the MAC of RIP       unchanged
 //! tunnel    unchanged, inside DIP -> RIP       unchanged
 //! ```
+//! FULL-NAT also works between families: the packet is translated to that of the other side (RFC 7915).
 //! Bytes only: never chooses a server, a route or a local port's owner.
 
 pub mod ftp;
@@ -16,8 +17,11 @@ mod related;
 pub use local_ports::LocalPorts;
 pub use related::{about_reply, about_request};
 
-use crate::base::{Endpoint, Tunnel};
+use std::net::IpAddr;
+
+use crate::base::{DropReason, Endpoint, Tunnel};
 use crate::conn::Forwarding;
+use crate::wire::translate::{fit_segments, translate};
 use crate::wire::{End, Ip, PacketBuf, set_endpoint};
 
 /// The ends of a conn, as its packets are rewritten between them.
@@ -37,8 +41,29 @@ pub struct Ends {
     pub peer: Endpoint,
 }
 
+impl Ends {
+    /// True if client and real server are of different families, so that packets are translated between them.
+    #[inline]
+    pub fn cross(&self) -> bool {
+        self.forwarding == Forwarding::FullNat && self.real.addr.is_ipv4() != self.client.addr.is_ipv4()
+    }
+}
+
+/// What a packet between families must fit.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// Largest IP packet of the next link.
+    pub mtu: u16,
+    /// Identification for an IPv4 packet that is made of one of IPv6.
+    pub id: u16,
+}
+
 /// Points a request at its real server.
-pub fn request(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends) {
+#[inline]
+pub fn request(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends, way: Way) -> Result<(), DropReason> {
+    if ends.cross() {
+        cross(buf, ip, ends.peer.addr, ends.real.addr, way)?;
+    }
     match ends.forwarding {
         Forwarding::Nat => set_endpoint(buf, ip, End::Destination, ends.real),
         Forwarding::FullNat => {
@@ -47,10 +72,15 @@ pub fn request(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends) {
         }
         Forwarding::Direct | Forwarding::Tunnel => {}
     }
+    Ok(())
 }
 
 /// Gives a reply the face of the virtual service.
-pub fn reply(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends) {
+#[inline]
+pub fn reply(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends, way: Way) -> Result<(), DropReason> {
+    if ends.cross() {
+        cross(buf, ip, ends.virt.addr, ends.client.addr, way)?;
+    }
     match ends.forwarding {
         Forwarding::Nat => set_endpoint(buf, ip, End::Source, ends.virt),
         Forwarding::FullNat => {
@@ -59,4 +89,12 @@ pub fn reply(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends) {
         }
         Forwarding::Direct | Forwarding::Tunnel => {}
     }
+    Ok(())
+}
+
+/// Translates a packet to the other family; segments of a superframe shrink where the larger header needs it.
+fn cross(buf: &mut PacketBuf, ip: &mut Ip, src: IpAddr, dst: IpAddr, way: Way) -> Result<(), DropReason> {
+    translate(buf, ip, src, dst, way.id)?;
+    fit_segments(buf, ip, way.mtu);
+    Ok(())
 }

@@ -3,36 +3,49 @@
 //! The quoted L4 checksum is left as it is, as in IPVS. Never answers an error with an error.
 
 use super::Ends;
+use crate::base::DropReason;
 use crate::conn::Forwarding;
 use crate::wire::icmp::{self, Quote};
+use crate::wire::translate::{self, ErrorEnds};
 use crate::wire::{End, Ip, PacketBuf, set_address};
 
 /// An error about a request, on its way to the client: it seems to come from the virtual address.
 ///
-/// The source becomes the virtual address even if a router in between sent it.
-pub fn about_request(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends) {
+/// The source becomes the virtual address even if a router in between sent it. `id` is for an error of the other family.
+pub fn about_request(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, id: u16) -> Result<(), DropReason> {
+    if ends.cross() {
+        let (src, dst) = (ends.virt.addr, ends.client.addr);
+        let ends = ErrorEnds { src, dst, quoted_src: ends.client, quoted_dst: ends.virt };
+        return translate::error(buf, ip, quote, &ends, id);
+    }
     match ends.forwarding {
         Forwarding::Nat | Forwarding::FullNat => {
             set_address(buf, ip, End::Source, ends.virt.addr);
             icmp::set_quoted(buf, quote, End::Destination, ends.virt);
         }
-        Forwarding::Direct | Forwarding::Tunnel => return,
+        Forwarding::Direct | Forwarding::Tunnel => return Ok(()),
     }
     if ends.forwarding == Forwarding::FullNat {
         set_address(buf, ip, End::Destination, ends.client.addr);
         icmp::set_quoted(buf, quote, End::Source, ends.client);
     }
     icmp::set_checksum(buf, ip);
+    Ok(())
 }
 
 /// An error about a reply, on its way to the real server, which knows its own address only.
-pub fn about_reply(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends) {
+pub fn about_reply(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, id: u16) -> Result<(), DropReason> {
+    if ends.cross() {
+        let (src, dst) = (ends.peer.addr, ends.real.addr);
+        let ends = ErrorEnds { src, dst, quoted_src: ends.real, quoted_dst: ends.peer };
+        return translate::error(buf, ip, quote, &ends, id);
+    }
     match ends.forwarding {
         Forwarding::Nat | Forwarding::FullNat => {
             set_address(buf, ip, End::Destination, ends.real.addr);
             icmp::set_quoted(buf, quote, End::Source, ends.real);
         }
-        Forwarding::Direct | Forwarding::Tunnel => return,
+        Forwarding::Direct | Forwarding::Tunnel => return Ok(()),
     }
     if ends.forwarding == Forwarding::FullNat {
         // The real server knows no way to the client's side but through the local address.
@@ -40,4 +53,5 @@ pub fn about_reply(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends)
         icmp::set_quoted(buf, quote, End::Destination, ends.peer);
     }
     icmp::set_checksum(buf, ip);
+    Ok(())
 }

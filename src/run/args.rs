@@ -164,8 +164,8 @@ impl RunArgs {
 
     fn service(&self, service: ServiceSpec) -> ServiceDraft {
         let key = ServiceKey::Address(service.proto, service.vip);
-        let family = spec::family_of(key);
-        let locals = self.local_address.iter().filter(|local| crate::base::Family::of(**local) == family);
+        let serves = |local: &&IpAddr| self.server.iter().any(|server| server.addr.is_ipv4() == local.is_ipv4());
+        let locals = self.local_address.iter().filter(serves);
         let server = |server: &ServerSpec| ServerDraft {
             place: Place(format!("--server {}", server.text)),
             addr: server.addr,

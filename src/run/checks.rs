@@ -163,7 +163,9 @@ pub fn explain(refused: Refused, command: &Command) -> Problem {
             let (family, service) = (Family::of(real.addr), spec::family_of(*key));
             let what = match family == service {
                 true => format!("{} is not the address of one host; use a unicast address", real.addr),
-                false => format!("{} is not of the service's family; only a tunnel can lead there", real.addr),
+                false => {
+                    format!("{} is not of the service's family; only a tunnel or fullnat can lead there", real.addr)
+                }
             };
             (None, what)
         }

@@ -17,11 +17,17 @@ pub fn from_rules(path: &Path, locals: &[IpAddr]) -> Result<Vec<Planned>, String
     let text = std::fs::read_to_string(path).map_err(|error| format!("--rules {name}: cannot be read: {error}"))?;
     let rules = crate::ctl::parse_rules(&text).map_err(|error| format!("--rules {name}: {error}"))?;
     let mut planned = Vec::new();
-    for (line, command) in rules {
+    // A local address is for services that have servers of its family.
+    let serves = |key, family| {
+        let is_such = |command: &Command| matches!(command, Command::AddDest(of, real, _) if *of == key && Family::of(real.addr) == family);
+        rules.iter().any(|(_, command)| is_such(command))
+    };
+    for (line, command) in &rules {
+        let (line, command) = (*line, command.clone());
         let place = Place(format!("{name}:{line}"));
         planned.push(Planned { command: command.clone(), place: place.clone(), fields: Vec::new() });
         if let Command::AddService(key, _) = command {
-            let own = locals.iter().filter(|local| Family::of(**local) == spec::family_of(key));
+            let own = locals.iter().filter(|local| serves(key, Family::of(**local)));
             planned.extend(own.map(|local| local_address(key, *local, place.clone())));
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! clients 192.0.2.x -- router 10.0.0.1 --+-- director 10.0.0.2 -- servers 10.0.0.21 ...
 //! ```
+//! and the same of IPv6: 2001:db8:c::x, 2001:db8::1, 2001:db8::2, 2001:db8::21.
 //! After every step the ledger must balance. Never a device, never the real time.
 
 use std::collections::BTreeMap;
@@ -66,9 +67,12 @@ impl Lab {
         let mut lab = Lab::without_neighbours(settings, rules);
         let neighbours = &mut lab.director.router.neighbours;
         neighbours.add_permanent(LINK, "10.0.0.1".parse().unwrap(), ROUTER);
+        neighbours.add_permanent(LINK, "2001:db8::1".parse().unwrap(), ROUTER);
         for last in 21..=29 {
-            let addr = IpAddr::from([10, 0, 0, last]);
-            neighbours.add_permanent(LINK, addr, mac_of(addr));
+            let six = format!("2001:db8::{last}").parse().unwrap();
+            for addr in [IpAddr::from([10, 0, 0, last]), six] {
+                neighbours.add_permanent(LINK, addr, mac_of(addr));
+            }
         }
         lab
     }
@@ -76,9 +80,10 @@ impl Lab {
     /// The same, where nobody is known yet.
     pub fn without_neighbours(settings: Settings, rules: &str) -> Lab {
         let mut director = Director::new(settings, RandomState::new(), 1);
-        let addresses = vec!["10.0.0.2/24".parse().unwrap()];
+        let addresses = vec!["10.0.0.2/24".parse().unwrap(), "2001:db8::2/64".parse().unwrap()];
         let link = director.router.add_link(Link { addresses, ..link() });
         director.router.routes.add("0.0.0.0/0".parse().unwrap(), Some("10.0.0.1".parse().unwrap()), link);
+        director.router.routes.add("::/0".parse().unwrap(), Some("2001:db8::1".parse().unwrap()), link);
         let mut lab = Lab { director, now: Instant(1_000), wire: Wire::default(), before: BTreeMap::new() };
         lab.rules(rules);
         lab.advance(Duration::from_secs(3));

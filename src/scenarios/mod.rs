@@ -4,6 +4,7 @@
 //! be wrong in the same way.
 
 mod drops;
+mod families;
 mod flows;
 mod lab;
 mod methods;

@@ -7,7 +7,7 @@ use super::packet::{Kind, Packet};
 use crate::base::{Endpoint, Rng};
 use crate::wire::{End, Gso, Ip, PacketBuf, Parsed, Vnet, parse, set_endpoint};
 
-fn endpoint(rng: &mut Rng, v6: bool) -> Endpoint {
+pub(super) fn endpoint(rng: &mut Rng, v6: bool) -> Endpoint {
     let port = 1 + rng.below(65_535) as u16;
     let addr = match v6 {
         true => IpAddr::V6(Ipv6Addr::from((0x2001_0db8_u128 << 96) | u128::from(rng.next_u64()))),
@@ -16,7 +16,7 @@ fn endpoint(rng: &mut Rng, v6: bool) -> Endpoint {
     Endpoint::new(addr, port)
 }
 
-fn packet(rng: &mut Rng) -> Packet {
+pub(super) fn packet(rng: &mut Rng) -> Packet {
     let v6 = rng.below(2) == 1;
     let kind = match rng.below(5) {
         0 | 1 => Kind::Udp,
@@ -30,7 +30,7 @@ fn packet(rng: &mut Rng) -> Packet {
     Packet { src: endpoint(rng, v6), dst: endpoint(rng, v6), tos: rng.next_u64() as u8, ttl, id, seq, ack, ..packet }
 }
 
-fn load(bytes: &[u8], vnet: Vnet, buf: &mut PacketBuf) -> Ip {
+pub(super) fn load(bytes: &[u8], vnet: Vnet, buf: &mut PacketBuf) -> Ip {
     buf.set(bytes);
     buf.vnet = vnet;
     match parse(buf).unwrap() {
@@ -40,7 +40,7 @@ fn load(bytes: &[u8], vnet: Vnet, buf: &mut PacketBuf) -> Ip {
 }
 
 /// The same frame with its checksum left to the device: the field holds the pseudo-header's sum.
-fn partial(packet: &Packet) -> (Vec<u8>, Vnet) {
+pub(super) fn partial(packet: &Packet) -> (Vec<u8>, Vnet) {
     let mut frame = packet.frame(ROUTER, DIRECTOR);
     let l4 = if packet.dst.addr.is_ipv4() { 34 } else { 54 };
     let (offset, proto) = if matches!(packet.kind, Kind::Tcp(_)) { (16, 6u32) } else { (6, 17) };
@@ -56,7 +56,7 @@ fn partial(packet: &Packet) -> (Vec<u8>, Vnet) {
 }
 
 /// The L4 checksum field as a number, both zeros of one's complement being one.
-fn checksum_of(frame: &[u8], packet: &Packet) -> u16 {
+pub(super) fn checksum_of(frame: &[u8], packet: &Packet) -> u16 {
     let l4 = if packet.dst.addr.is_ipv4() { 34 } else { 54 };
     let at = l4 + if matches!(packet.kind, Kind::Tcp(_)) { 16 } else { 6 };
     u16::from_be_bytes([frame[at], frame[at + 1]])

@@ -109,6 +109,7 @@ impl Services {
     fn add_dest(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         check_dest(key, endpoint, options)?;
+        self.note_crossing(key, endpoint, options);
         if self.position(id, endpoint).is_some() {
             return Err(Refused::DestExists);
         }
@@ -119,6 +120,11 @@ impl Services {
         }
         self.notify(id, Change::Added(dest));
         Ok(())
+    }
+
+    /// From now on packets of one family may belong to services of the other.
+    fn note_crossing(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) {
+        self.crossed |= options.method == Method::FullNat && Family::of(endpoint.addr) != key.family();
     }
 
     /// A dest that was removed and is remembered comes back with its conns and counters.
@@ -162,6 +168,7 @@ impl Services {
     fn edit_dest(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         check_dest(key, endpoint, options)?;
+        self.note_crossing(key, endpoint, options);
         let (_, dest) = self.position(id, endpoint).ok_or(Refused::NoSuchDest)?;
         self.dests[dest.index()].method = options.method;
         let server = &mut self.servers[dest.index()];
@@ -247,14 +254,15 @@ fn check_service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Refuse
     Ok(())
 }
 
-/// The checks of the kernel: a unicast address, of the service's family unless it is tunnelled to.
+/// The checks of the kernel: a unicast address, of the service's family unless it is tunnelled to; FULL-NAT, which the
+/// kernel does not have, translates between families.
 fn check_dest(key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Result<(), Refused> {
     let unicast = match endpoint.addr {
         IpAddr::V4(addr) => !addr.is_multicast() && !addr.is_broadcast() && !addr.is_unspecified(),
         IpAddr::V6(addr) => !addr.is_multicast() && !addr.is_unspecified() && !addr.is_unicast_link_local(),
     };
-    let tunnelled = matches!(options.method, Method::Tunnel(_));
-    if !unicast || (Family::of(endpoint.addr) != key.family() && !tunnelled) {
+    let any_family = matches!(options.method, Method::Tunnel(_) | Method::FullNat);
+    if !unicast || (Family::of(endpoint.addr) != key.family() && !any_family) {
         return Err(Refused::Invalid);
     }
     if options.lower > options.upper {

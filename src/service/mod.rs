@@ -78,6 +78,8 @@ pub struct Services {
     ftp: u32,
     any_port: u32,
     families: [u32; 2],
+    /// There was a FULL-NAT dest of another family than its service's.
+    crossed: bool,
 }
 
 impl Services {
@@ -96,6 +98,7 @@ impl Services {
             ftp: 0,
             any_port: 0,
             families: [0; 2],
+            crossed: false,
         }
     }
 
@@ -118,9 +121,9 @@ impl Services {
             .or_else(|| if self.any_port > 0 { at(0) } else { None })
     }
 
-    /// True if there is any service of this family; without one, nothing is balanced.
+    /// True if there is any service of this family, or one whose servers may be of it; without one, nothing is balanced.
     pub fn any(&self, family: Family) -> bool {
-        self.families[family as usize] > 0
+        self.families[family as usize] > 0 || (self.crossed && self.families != [0; 2])
     }
 
     /// True for the address of a service, or of a mark rule that names one address.
@@ -186,13 +189,14 @@ impl Services {
         service.scheduler.pick(&servers, &flow, &mut context)
     }
 
-    /// The next local address of a service, in turn; `None` if it has none of its own.
-    pub fn next_local(&mut self, id: ServiceId) -> Option<IpAddr> {
+    /// The next local address of a service of that family, in turn; `None` if it has none.
+    pub fn next_local(&mut self, id: ServiceId, family: Family) -> Option<IpAddr> {
         let service = self.services.get_mut(id.index())?.as_mut()?;
         let turn = service.next_local;
         service.next_local = turn.wrapping_add(1);
-        let count = service.locals.len();
-        service.locals.get(turn.checked_rem(count)?).copied()
+        let fit = |local: &&IpAddr| Family::of(**local) == family;
+        let count = service.locals.iter().filter(fit).count();
+        service.locals.iter().filter(fit).nth(turn.checked_rem(count)?).copied()
     }
 
     /// A conn refers to a dest; it counts as inactive until its state says otherwise.

@@ -16,6 +16,7 @@ mod reassembly;
 mod segment;
 pub mod sync;
 pub mod tcp;
+pub mod translate;
 pub mod udp;
 mod vnet;
 

@@ -1,0 +1,188 @@
+//! FULL-NAT between families: the client speaks one, the real server the other.
+
+use super::lab::{DIRECTOR, Frame, Lab, ROUTER, expect, mac_of};
+use super::packet::{Kind, Packet, endpoint};
+use super::{CLIENT, LIP, RS1, VIP, rewriting};
+use crate::base::{DropReason, Mac, Rng};
+use crate::wire::translate::translate;
+use crate::wire::{Gso, PacketBuf, Vnet, set_endpoint};
+
+const CLIENT6: &str = "[2001:db8:c::7]:4000";
+const VIP6: &str = "[2001:db8:51::1]:80";
+const RS6: &str = "[2001:db8::21]:8080";
+const LIP6: &str = "[2001:db8::30]:5000";
+const LIP4: &str = "10.0.0.30:5000";
+/// The first identification that a director of this seed gives a packet: not asserted, IPv4 packets carry any.
+const ANY_ID: std::ops::Range<usize> = 18..20;
+
+/// An IPv6 client and an IPv4 server.
+fn six_to_four() -> Lab {
+    Lab::new(&format!("-A -t {VIP6} -s rr\n-a -t {VIP6} -r {RS1} --fullnat\n--add-laddr -z {LIP} -t {VIP6}\n"))
+}
+
+/// An IPv4 client and an IPv6 server.
+fn four_to_six() -> Lab {
+    Lab::new(&format!("-A -t {VIP} -s rr\n-a -t {VIP} -r {RS6} --fullnat\n--add-laddr -z 2001:db8::30 -t {VIP}\n"))
+}
+
+fn mac(real: &str) -> Mac {
+    mac_of(endpoint(real).addr)
+}
+
+/// As `expect`, for IPv4 packets whose identification is the director's choice: it and the header checksum may differ.
+#[track_caller]
+fn expect_four(sent: &[Frame], to: Mac, wanted: &Packet) {
+    assert_eq!(sent.len(), 1);
+    let id = u16::from_be_bytes([sent[0].bytes[ANY_ID.start], sent[0].bytes[ANY_ID.start + 1]]);
+    expect(sent, &[(to, Packet { id, ..wanted.clone() })]);
+}
+
+#[test]
+fn a_translated_packet_equals_one_built_that_way() {
+    let mut rng = Rng::seeded(11);
+    let mut buf = PacketBuf::new();
+    for round in 0..100_000 {
+        let packet = rewriting::packet(&mut rng);
+        let to_six = packet.dst.addr.is_ipv4();
+        let (src, dst) = (rewriting::endpoint(&mut rng, to_six), rewriting::endpoint(&mut rng, to_six));
+        let finished = packet.kind == Kind::UdpWithout || round % 2 == 0;
+        let (frame, vnet) = match finished {
+            true => (packet.frame(ROUTER, DIRECTOR), Vnet::default()),
+            false => rewriting::partial(&packet),
+        };
+        let mut ip = rewriting::load(&frame, vnet, &mut buf);
+
+        translate(&mut buf, &mut ip, src.addr, dst.addr, 77).unwrap();
+        set_endpoint(&mut buf, &mut ip, crate::wire::End::Destination, dst);
+        set_endpoint(&mut buf, &mut ip, crate::wire::End::Source, src);
+        crate::wire::set_macs(&mut buf, DIRECTOR, ROUTER);
+
+        let kind = if packet.kind == Kind::UdpWithout { Kind::Udp } else { packet.kind.clone() };
+        let wanted = Packet { src, dst, kind, id: 77, dont_fragment: to_six, ..packet };
+        let (mut frame, vnet) = match finished {
+            true => (wanted.frame(ROUTER, DIRECTOR), Vnet::default()),
+            false => rewriting::partial(&wanted),
+        };
+        let sums = (rewriting::checksum_of(buf.frame(), &wanted), rewriting::checksum_of(&frame, &wanted));
+        if !finished && matches!(sums, (0, 0xffff) | (0xffff, 0)) {
+            // One's complement has two zeros; they finish to the same checksum.
+            frame = buf.frame().to_vec();
+        }
+        assert_eq!((buf.frame(), buf.vnet), (frame.as_slice(), vnet), "{wanted:?}");
+        let seen = rewriting::load(&frame, vnet, &mut PacketBuf::new());
+        assert_eq!((ip.src, ip.dst, ip.l4, ip.l4_at, ip.end), (seen.src, seen.dst, seen.l4, seen.l4_at, seen.end));
+    }
+}
+
+#[test]
+fn an_ipv6_client_talks_to_an_ipv4_server() {
+    let mut lab = six_to_four();
+    let syn = Packet { tos: 0x28, ..Packet::tcp(CLIENT6, VIP6, "S") };
+    let wanted = Packet { dont_fragment: false, ..syn.clone() }.from(LIP4).to(RS1).one_hop_on();
+    expect_four(&lab.client(&syn), mac(RS1), &wanted);
+    let reply = Packet::tcp(RS1, LIP4, "SA").carrying("data");
+    expect(&lab.real(&reply), &[(ROUTER, reply.clone().from(VIP6).to(CLIENT6).one_hop_on())]);
+    assert_eq!((lab.state_of(&syn), lab.take_moved().as_str()), ("SYN_RECV", ""));
+}
+
+#[test]
+fn an_ipv4_client_talks_to_an_ipv6_server() {
+    let mut lab = four_to_six();
+    let syn = Packet::tcp(CLIENT, VIP, "S");
+    expect(&lab.client(&syn), &[(mac(RS6), syn.clone().from(LIP6).to(RS6).one_hop_on())]);
+    let reply = Packet { dont_fragment: false, ..Packet::tcp(RS6, LIP6, "SA") };
+    expect_four(&lab.real(&reply), ROUTER, &reply.clone().from(VIP).to(CLIENT).one_hop_on());
+    assert_eq!(lab.take_moved(), "");
+}
+
+#[test]
+fn a_datagram_without_checksum_gets_the_one_that_ipv6_wants() {
+    let mut lab =
+        Lab::new(&format!("-A -u {VIP} -s rr\n-a -u {VIP} -r {RS6} --fullnat\n--add-laddr -z 2001:db8::30 -u {VIP}\n"));
+    let bare = Packet::new(CLIENT, VIP, Kind::UdpWithout).carrying("anyone?");
+    let wanted = Packet { kind: Kind::Udp, ..bare.clone() }.from(LIP6).to(RS6).one_hop_on();
+    expect(&lab.client(&bare), &[(mac(RS6), wanted)]);
+}
+
+#[test]
+fn a_superframe_stays_whole_and_its_segments_make_room_for_the_larger_header() {
+    let mut lab = four_to_six();
+    lab.client(&Packet::tcp(CLIENT, VIP, "S"));
+    let data = Packet::tcp(CLIENT, VIP, "A").carrying(vec![7; 20_000]);
+    let (frame, vnet) = rewriting::partial(&data);
+    let vnet = Vnet { gso: Gso::Tcp4, gso_size: 1460, ..vnet };
+    let sent = lab.frame_with(&frame, vnet);
+    assert_eq!(sent.len(), 1);
+    let wanted = Vnet { gso: Gso::Tcp6, gso_size: 1440, csum_start: 54, ..vnet };
+    assert_eq!((sent[0].vnet, sent[0].bytes.len()), (wanted, frame.len() + 20));
+    let (wanted, _) = rewriting::partial(&data.from(LIP6).to(RS6).one_hop_on());
+    assert_eq!(sent[0].bytes[14..], wanted[14..]);
+}
+
+#[test]
+fn what_does_not_fit_the_other_family_is_told_in_the_senders_terms() {
+    let mut lab = four_to_six();
+    lab.client(&Packet::tcp(CLIENT, VIP, "S"));
+    let full = Packet::tcp(CLIENT, VIP, "A").carrying(vec![0; 1460]);
+    let sent = lab.client(&full);
+    assert_eq!(sent[0].bytes[34..42], [3, 4, sent[0].bytes[36], sent[0].bytes[37], 0, 0, 0x05, 0xc8], "1480 bytes");
+    assert_eq!(lab.take_moved(), "dropped.too-big=1");
+    let fits = Packet::tcp(CLIENT, VIP, "A").carrying(vec![0; 1440]);
+    assert_eq!(lab.client(&fits)[0].bytes.len(), 14 + 1500);
+    // A datagram that may be cut leaves in fragments of IPv6.
+    let pieces = lab.client(&Packet { dont_fragment: false, ..full });
+    assert_eq!(pieces.iter().map(|piece| piece.bytes[20]).collect::<Vec<_>>(), [44, 44]);
+}
+
+#[test]
+fn errors_are_translated_with_the_packet_that_they_quote() {
+    let mut lab = six_to_four();
+    let syn = Packet::tcp(CLIENT6, VIP6, "S");
+    lab.client(&syn);
+    // About the request: the server's port is closed.
+    let seen = Packet::tcp(LIP4, RS1, "S").one_hop_on();
+    let told = lab.real(&Packet::icmp_about("10.0.0.21", "10.0.0.30", (3, 3, 0), &seen));
+    let wanted = Packet::icmp_about("2001:db8:51::1", "2001:db8:c::7", (1, 4, 0), &syn.clone().one_hop_on());
+    expect_error(&told, ROUTER, &wanted);
+    // About the reply: a link towards the client is narrow.
+    let reply = Packet::tcp(RS1, LIP4, "SA");
+    lab.real(&reply);
+    let seen = Packet::tcp(VIP6, CLIENT6, "SA").one_hop_on();
+    let told = lab.client(&Packet::icmp_about("2001:db8:f::1", "2001:db8:51::1", (2, 0, 1400), &seen));
+    let wanted = Packet::icmp_about("10.0.0.30", "10.0.0.21", (3, 4, 1380), &reply.one_hop_on());
+    expect_error(&told, mac(RS1), &wanted);
+    assert_eq!(lab.take_moved(), "");
+}
+
+/// The error and, of the packet that it quotes, addresses and ports; the quoted checksum is of its own world.
+#[track_caller]
+fn expect_error(sent: &[Frame], to: Mac, wanted: &Packet) {
+    assert_eq!(sent.len(), 1);
+    let (ip, quoted) = if wanted.dst.addr.is_ipv4() { (34, 20) } else { (54, 40) };
+    let wanted = wanted.frame(DIRECTOR, to);
+    let parts =
+        [6..14, ip - if ip == 34 { 8 } else { 32 }..ip, ip..ip + 2, ip + 4..ip + 8, ip + 8 + quoted..ip + 12 + quoted];
+    for part in parts {
+        assert_eq!(
+            sent[0].bytes[part.clone()],
+            wanted[part.clone()],
+            "{part:?} of {:02x?}\n{wanted:02x?}",
+            sent[0].bytes
+        );
+    }
+    let addresses = if ip == 34 { ip + 20..ip + 28 } else { ip + 16..ip + 48 };
+    assert_eq!(sent[0].bytes[addresses.clone()], wanted[addresses], "quoted addresses");
+    let mut buf = PacketBuf::new();
+    buf.set(&sent[0].bytes);
+    let parsed = crate::wire::ip_packet(buf.frame()).unwrap();
+    assert!(crate::wire::icmp::checksum_is_right(buf.frame(), &parsed));
+}
+
+#[test]
+fn an_error_without_a_counterpart_ends_here() {
+    let mut lab = six_to_four();
+    lab.client(&Packet::tcp(CLIENT6, VIP6, "S"));
+    let seen = Packet::tcp(LIP4, RS1, "S").one_hop_on();
+    assert_eq!(lab.real(&Packet::icmp_about("10.0.0.21", "10.0.0.30", (4, 0, 0), &seen)).len(), 0);
+    assert_eq!(lab.director.router.ledger.dropped(DropReason::Unsupported), 1);
+}

@@ -1,0 +1,235 @@
+//! A packet given the other family's IP header (RFC 7915), in place; payload and superframes stay whole.
+//!
+//! ```text
+//! TTL, TOS    taken over (the caller has counted the hop)     flow label   0
+//! IPv4 DF     set, but for packets that fit 1280 bytes of IPv6, and for what came in fragments
+//! options     IPv4 options and IPv6 extension headers are left behind
+//! checksum    of layer 4 moves with the pseudo-header, whether complete or partial
+//! ```
+//! Never cuts a packet and never looks for its new addresses.
+
+use std::net::IpAddr;
+
+use super::icmp::{self, Complaint, Header, Quote, ip_header};
+use super::parse::{ETH_LEN, Fragment, Ip, L4, ip_packet, l4_header_len};
+use super::{Gso, PacketBuf, checksum};
+use crate::base::{DropReason, Endpoint, Family, Proto};
+
+/// An IPv6 packet that every path takes (RFC 8200 5).
+const LEAST_MTU6: usize = 1280;
+const LARGEST: usize = 65_535;
+
+fn header_len(family: Family) -> usize {
+    match family {
+        Family::V4 => 20,
+        Family::V6 => 40,
+    }
+}
+
+/// By how many bytes a packet grows when it becomes one of `family`; 0 if it is one.
+pub fn growth(ip: &Ip, family: Family) -> isize {
+    if ip.family() == family {
+        return 0;
+    }
+    header_len(family) as isize - (ip.l4_at - ETH_LEN) as isize
+}
+
+/// Replaces the IP header by one of the family of `src` and `dst`; `id` is for an IPv4 packet that may be cut.
+///
+/// A UDP checksum of 0 stays, and is for the caller to fill: IPv6 has none such.
+pub fn translate(buf: &mut PacketBuf, ip: &mut Ip, src: IpAddr, dst: IpAddr, id: u16) -> Result<(), DropReason> {
+    if Family::of(src) != Family::of(dst) || ip.fragment != Fragment::Whole {
+        return Err(DropReason::Unsupported);
+    }
+    let grown = growth(ip, Family::of(dst));
+    if ip.total_len() as isize + grown > LARGEST as isize {
+        return Err(DropReason::TooBig);
+    }
+    let small = ip.wire_len(buf) as isize + grown <= (LEAST_MTU6 - 20) as isize;
+    let dont_fragment = !small && buf.cut.is_none();
+    match grown {
+        0.. if !buf.insert(ETH_LEN, grown as usize) => return Err(DropReason::NoHeadroom),
+        0.. => {}
+        _ => buf.remove(ETH_LEN, grown.unsigned_abs()),
+    }
+    let before = (ip.src, ip.dst);
+    ip.l4_at = ip.l4_at.wrapping_add_signed(grown);
+    ip.end = ip.end.wrapping_add_signed(grown);
+    (ip.src, ip.dst) = (src, dst);
+    ip.dont_fragment = dont_fragment || dst.is_ipv6();
+    let fields = Header { src, dst, proto: ip.proto, ttl: ip.ttl, tos: ip.tos, id, dont_fragment };
+    ip_header(&mut buf.frame_mut()[..ip.end], &fields);
+    move_offload(buf, ip);
+    move_checksum(buf, ip, before);
+    Ok(())
+}
+
+fn move_offload(buf: &mut PacketBuf, ip: &Ip) {
+    if buf.vnet.needs_csum {
+        buf.vnet.csum_start = ip.l4_at as u16;
+    }
+    buf.vnet.gso = match (buf.vnet.gso, ip.family()) {
+        (Gso::Tcp4 | Gso::Tcp6, Family::V4) => Gso::Tcp4,
+        (Gso::Tcp4 | Gso::Tcp6, Family::V6) => Gso::Tcp6,
+        (other, _) => other,
+    };
+}
+
+/// The checksum of layer 4 covers the addresses; lengths and protocol are the same in both families.
+fn move_checksum(buf: &mut PacketBuf, ip: &Ip, before: (IpAddr, IpAddr)) {
+    let at = match ip.l4 {
+        L4::Tcp { .. } => ip.l4_at + 16,
+        L4::Udp { .. } => ip.l4_at + 6,
+        L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => return,
+    };
+    let partial = buf.vnet.needs_csum;
+    let field = u16::from_be_bytes([buf.frame()[at], buf.frame()[at + 1]]);
+    let udp = ip.proto == Proto::UDP && !partial;
+    if udp && field == 0 {
+        return;
+    }
+    let (old, new) = (packed(before), packed((ip.src, ip.dst)));
+    let moved = if partial { checksum::shift(field, &old, &new) } else { checksum::update(field, &old, &new) };
+    let moved = if udp && moved == 0 { 0xffff } else { moved };
+    buf.frame_mut()[at..at + 2].copy_from_slice(&moved.to_be_bytes());
+}
+
+/// Both addresses as summable bytes; zeros add nothing.
+fn packed((src, dst): (IpAddr, IpAddr)) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (half, addr) in bytes.chunks_exact_mut(16).zip([src, dst]) {
+        match addr {
+            IpAddr::V4(addr) => half[..4].copy_from_slice(&addr.octets()),
+            IpAddr::V6(addr) => half.copy_from_slice(&addr.octets()),
+        }
+    }
+    bytes
+}
+
+/// Makes the segments of a TCP superframe small enough for a link; others are left as they are.
+pub fn fit_segments(buf: &mut PacketBuf, ip: &Ip, mtu: u16) {
+    if !matches!(buf.vnet.gso, Gso::Tcp4 | Gso::Tcp6) {
+        return;
+    }
+    let headers = ip.l4_at - ETH_LEN + l4_header_len(buf.frame(), ip);
+    let room = usize::from(mtu).saturating_sub(headers).max(1);
+    buf.vnet.gso_size = buf.vnet.gso_size.min(room as u16);
+}
+
+/// The addresses of an error and of the packet that it quotes, in the other family.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorEnds {
+    /// Who seems to send the error.
+    pub src: IpAddr,
+    /// Who is told.
+    pub dst: IpAddr,
+    /// Source of the quoted packet.
+    pub quoted_src: Endpoint,
+    /// Destination of the quoted packet.
+    pub quoted_dst: Endpoint,
+}
+
+/// Replaces an ICMP error by the other family's, with the quoted packet translated too (RFC 7915 4.2, 4.3, 5.2, 5.3).
+///
+/// Errors without a counterpart end as unsupported.
+pub fn error(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &ErrorEnds, id: u16) -> Result<(), DropReason> {
+    let L4::Icmp { kind, code } = ip.l4 else { return Err(DropReason::Unsupported) };
+    let word = icmp::second_word(buf.frame(), ip);
+    let said = match ip.family() {
+        Family::V4 => to_icmp6(kind, code, word),
+        Family::V6 => to_icmp4(kind, code, word),
+    };
+    let (kind, code, word) = said.ok_or(DropReason::Unsupported)?;
+    let mut room = [0; ETH_LEN + LEAST_MTU6];
+    let about = translate_quote(&mut room, buf.frame(), ip.end, quote, ends);
+    icmp::error(buf, Complaint::Raw(kind, code, word), about, ends.src, ends.dst, id);
+    *ip = ip_packet(buf.frame())?;
+    Ok(())
+}
+
+/// Writes the quoted packet with its new header into `room`; it stays as incomplete as it was.
+fn translate_quote<'a>(room: &'a mut [u8], frame: &[u8], end: usize, quote: &Quote, ends: &ErrorEnds) -> &'a [u8] {
+    let old = &frame[quote.at..];
+    let (full_l4, ttl, tos) = match old[0] >> 4 {
+        4 => (be16(old, 2).saturating_sub(quote.l4_at - quote.at), old[8], old[1]),
+        _ => ((be16(old, 4) + 40).saturating_sub(quote.l4_at - quote.at), old[7], old[0] << 4 | old[1] >> 4),
+    };
+    let header = header_len(Family::of(ends.quoted_dst.addr));
+    let kept = (end - quote.l4_at).min(room.len() - ETH_LEN - header);
+    let made = &mut room[..ETH_LEN + header + kept];
+    let (src, dst) = (ends.quoted_src.addr, ends.quoted_dst.addr);
+    let fields = Header { src, dst, proto: quote.proto, ttl, tos, id: 0, dont_fragment: true };
+    ip_header(made, &fields);
+    let packet = &mut made[ETH_LEN..];
+    let l4 = &mut packet[header..];
+    l4.copy_from_slice(&frame[quote.l4_at..quote.l4_at + kept]);
+    if let Some(ports) = l4.get_mut(..4).filter(|_| quote.ports.is_some()) {
+        ports[..2].copy_from_slice(&ends.quoted_src.port.to_be_bytes());
+        ports[2..].copy_from_slice(&ends.quoted_dst.port.to_be_bytes());
+    }
+    // The header speaks of the packet as it was sent, not of the part that came back.
+    match header {
+        20 => {
+            packet[2..4].copy_from_slice(&((full_l4 + 20) as u16).to_be_bytes());
+            packet[10..12].fill(0);
+            let sum = !checksum::sum(&packet[..20]);
+            packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        _ => packet[4..6].copy_from_slice(&(full_l4 as u16).to_be_bytes()),
+    }
+    packet
+}
+
+fn be16(bytes: &[u8], at: usize) -> usize {
+    usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))
+}
+
+/// ICMP to ICMPv6: type, code and second word (RFC 7915 4.2).
+fn to_icmp6(kind: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
+    match (kind, code) {
+        (3, 0 | 1 | 5..=8 | 11 | 12) => Some((1, 0, 0)),
+        (3, 2) => Some((4, 1, 6)),
+        (3, 3) => Some((1, 4, 0)),
+        (3, 4) => Some((2, 0, ((word & 0xffff) + 20).max(LEAST_MTU6 as u32))),
+        (3, 9 | 10 | 13 | 15) => Some((1, 1, 0)),
+        (11, code) => Some((3, code, 0)),
+        (12, 0 | 2) => {
+            let pointer = match word >> 24 {
+                at @ (0 | 1) => at,
+                2 | 3 => 4,
+                8 => 7,
+                9 => 6,
+                12..=15 => 8,
+                16..=19 => 24,
+                _ => return None,
+            };
+            Some((4, 0, pointer))
+        }
+        _ => None,
+    }
+}
+
+/// ICMPv6 to ICMP: type, code and second word (RFC 7915 5.2).
+fn to_icmp4(kind: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
+    match (kind, code) {
+        (1, 0 | 2 | 3) => Some((3, 1, 0)),
+        (1, 1) => Some((3, 10, 0)),
+        (1, 4) => Some((3, 3, 0)),
+        (2, _) => Some((3, 4, word.saturating_sub(20).min(0xffff))),
+        (3, code) => Some((11, code, 0)),
+        (4, 1) => Some((3, 2, 0)),
+        (4, 0) => {
+            let pointer = match word {
+                at @ (0 | 1) => at,
+                4 | 5 => 2,
+                6 => 9,
+                7 => 8,
+                8..=23 => 12,
+                24..=39 => 16,
+                _ => return None,
+            };
+            Some((12, 0, pointer << 24))
+        }
+        _ => None,
+    }
+}
