@@ -57,38 +57,13 @@ test_pressure_of_half_open_conns_hurts_no_client() {
     expect_between 50 "$answered" 100000 "requests answered meanwhile"
 }
 
-# hold COUNT: so many conns that stay open, each with its greeting answered; ends with the lab. Prints who holds them.
-hold_open() {
-    cat >"$LAB_DIR/hold.py" <<'PYTHON'
-import socket, sys, time
-held, refused = [], 0
-for number in range(int(sys.argv[2])):
-    conn = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    conn.settimeout(2)
-    try:
-        conn.connect((sys.argv[1], 80))
-        conn.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        print("by", conn.recv(4096).split()[-1].decode(), flush=True)
-        held.append(conn)
-    except OSError as error:
-        print("refused", type(error).__name__, flush=True)
-print("done", flush=True)
-time.sleep(30)
-PYTHON
-    : >"$LAB_DIR/hold.log"
-    spawn hold client python3 "$LAB_DIR/hold.py" "$VIP" "$1"
-    wait_for 15 "$1 conns held" grep -q '^done' "$LAB_DIR/hold.log"
-}
-
-held_by() { grep -c "^by $1" "$LAB_DIR/hold.log" || true; }
-
 test_pressure_beyond_a_servers_limit_goes_to_the_others() {
     topo_onearm
     replies_through_director rs1 rs2
     serve rs1 rs2
-    serving "$RS1:80,nat,weight=100,upper=10,lower=5" "$RS2:80,nat,weight=1"
-    # By weight all but a few belong to rs1; at ten its limit is reached.
-    SCHEDULER=wlc hold_open 30
+    serving "$RS1:80,nat,upper=10,lower=5" "$RS2:80,nat"
+    # In turn, until the limit of ten is reached.
+    hold_open 30
     expect_eq "$(held_by rs1) $(held_by rs2)" "10 20" "conns held by rs1 and rs2"
 }
 

@@ -307,3 +307,29 @@ except TimeoutError:
     print("silence")
 PYTHON
 }
+
+# hold_open COUNT [ADDRESS]: so many conns of the client to the service that stay open, each after an answer, until the lab
+# ends. Who answered: held_by.
+hold_open() {
+    cat >"$LAB_DIR/hold.py" <<'PYTHON'
+import socket, sys, time
+held, refused = [], 0
+for number in range(int(sys.argv[2])):
+    conn = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    conn.settimeout(2)
+    try:
+        conn.connect((sys.argv[1], 80))
+        conn.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        print("by", conn.recv(4096).split()[-1].decode(), flush=True)
+        held.append(conn)
+    except OSError as error:
+        print("refused", type(error).__name__, flush=True)
+print("done", flush=True)
+time.sleep(30)
+PYTHON
+    : >"$LAB_DIR/hold.log"
+    spawn hold client python3 "$LAB_DIR/hold.py" "${2:-$VIP}" "$1"
+    wait_for 15 "$1 conns held" grep -q '^done' "$LAB_DIR/hold.log"
+}
+
+held_by() { grep -c "^by $1" "$LAB_DIR/hold.log" || true; }

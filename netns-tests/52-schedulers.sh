@@ -1,0 +1,137 @@
+# shellcheck shell=bash
+# Schedulers with real conns: the shares that their definitions predict, by models of a few lines that share no code
+# with tapvs.
+
+# by_load SCHEDULER COUNT WEIGHT1 WEIGHT2 WEIGHT3: conns held by rs1, rs2 and rs3 after COUNT that all stay open.
+by_load() {
+    python3 - "$@" <<'PYTHON'
+import sys
+name, count, weights = sys.argv[1], int(sys.argv[2]), [int(word) for word in sys.argv[3:]]
+active = [0] * len(weights)
+# The server added last stands first, and the first of equals wins.
+order = list(reversed(range(len(weights))))
+cost = {
+    "lc": lambda i: active[i],
+    "wlc": lambda i: active[i] / weights[i],
+    "sed": lambda i: (active[i] + 1) / weights[i],
+}
+for _ in range(count):
+    idle = [i for i in order if active[i] == 0]
+    best = idle[0] if name == "nq" and idle else min(order, key=cost.get(name, cost["sed"]))
+    active[best] += 1
+print(*active)
+PYTHON
+}
+
+# held_as_predicted SCHEDULER COUNT WEIGHT...: real conns go where the model says.
+held_as_predicted() {
+    local scheduler=$1 count=$2 wanted
+    shift 2
+    topo_onearm
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2 rs3
+    wanted=$(by_load "$scheduler" "$count" "$@")
+    SCHEDULER=$scheduler serving "$RS1:80,nat,weight=$1" "$RS2:80,nat,weight=$2" "$RS3:80,nat,weight=$3"
+    hold_open "$count"
+    expect_eq "$(held_by rs1) $(held_by rs2) $(held_by rs3)" "$wanted" "conns held by rs1, rs2, rs3 under $scheduler"
+}
+
+test_schedulers_lc_ignores_weights() { held_as_predicted lc 40 5 2 1; }
+
+test_schedulers_wlc_follows_weights() { held_as_predicted wlc 40 5 2 1; }
+
+test_schedulers_sed_counts_the_conn_to_come() { held_as_predicted sed 21 10 2 1; }
+
+test_schedulers_nq_leaves_nobody_idle() { held_as_predicted nq 7 10 2 1; }
+
+# ---- by address ------------------------------------------------------------------------------------------------
+
+# clients COUNT: the client has so many addresses, 192.0.2.10 and up, all behind the router.
+clients() {
+    topo_router
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2 rs3
+    local last
+    for ((last = 11; last < 10 + $1; last++)); do
+        in_ns client ip address add "192.0.2.$last/24" dev eth0
+    done
+}
+
+# who_serves COUNT: which server each client gets, one request each.
+who_serves() {
+    local last
+    for ((last = 10; last < 10 + $1; last++)); do
+        fetch --interface "192.0.2.$last" "http://$VIP/"
+    done | xargs
+}
+
+# by_hash ADDRESS...: the server of each under sh or dh with equal weights: 256 buckets dealt in turn, rs3 first.
+by_hash() {
+    python3 - "$@" <<'PYTHON'
+import ipaddress, sys
+servers = ["rs3", "rs2", "rs1"]
+bucket = lambda text: (int(ipaddress.ip_address(text)) * 0x61C88647 % 2**32) >> 24
+print(*(servers[bucket(text) % 3] for text in sys.argv[1:]))
+PYTHON
+}
+
+test_schedulers_sh_gives_each_client_its_server() {
+    clients 24
+    SCHEDULER='sh' serving "$RS1:80,nat" "$RS2:80,nat" "$RS3:80,nat"
+    local wanted
+    wanted=$(by_hash 192.0.2.{10..33})
+    expect_eq "$(who_serves 24)" "$wanted" "the server of each client"
+    expect_eq "$(who_serves 24)" "$wanted" "the same, asked again"
+}
+
+test_schedulers_mh_moves_hardly_anybody_when_a_server_leaves() {
+    clients 60
+    SCHEDULER=mh serving "$RS1:80,nat" "$RS2:80,nat" "$RS3:80,nat"
+    local before again after moved
+    before=$(who_serves 60)
+    director_stop
+    director_start
+    again=$(who_serves 60)
+    expect_eq "$again" "$before" "the server of each client after a restart"
+    director_stop
+    SCHEDULER=mh serving "$RS1:80,nat" "$RS2:80,nat"
+    after=$(who_serves 60)
+    moved=$(paste -d' ' <(tr ' ' '\n' <<<"$before") <(tr ' ' '\n' <<<"$after") | awk '$1 != "rs3" && $1 != $2' | wc -l)
+    expect_between 0 "$moved" 2 "clients of the other servers that moved, of 60"
+    expect_between 8 "$(grep -o rs3 <<<"$before" | wc -l)" 32 "clients that rs3 had, of 60"
+}
+
+# marked SCHEDULER: eight addresses off the link are one service by mark.
+marked() {
+    clients 1
+    printf -- '-A -f 7 -s %s\n' "$1" >"$LAB_DIR/rules"
+    printf -- '-a -f 7 -r %s:0 -m\n' "$RS1" "$RS2" "$RS3" >>"$LAB_DIR/rules"
+    local last marks=()
+    for last in 1 2 3 4 5 6 7 8; do
+        marks+=(--mark "7=tcp/198.51.100.$last:80")
+    done
+    director --rules "$LAB_DIR/rules" "${marks[@]}"
+}
+
+test_schedulers_dh_gives_each_address_its_server() {
+    marked dh
+    local last answers=()
+    for last in 1 2 3 4 5 6 7 8 1 2; do
+        answers+=("$(fetch "http://198.51.100.$last/")")
+    done
+    expect_eq "${answers[*]}" "$(by_hash 198.51.100.{1..8} 198.51.100.{1..2})" "the server of each address"
+}
+
+test_schedulers_lblc_keeps_an_address_at_its_server_and_spreads_new_ones() {
+    marked lblc
+    # Each address is new when the ones before it hold a conn open, so it goes to the least loaded server: in turn.
+    local last
+    for last in 1 2 3 4 5 6; do
+        hold_open 1 "198.51.100.$last"
+        grep '^by' "$LAB_DIR/hold.log" >>"$LAB_DIR/first"
+    done
+    expect_eq "$(sort "$LAB_DIR/first" | uniq -c | awk '{ print $1 }' | xargs)" "2 2 2" "addresses that each server got"
+    for last in 1 2 3 4 5 6; do
+        expect_eq "by $(fetch "http://198.51.100.$last/")" "$(sed -n "${last}p" "$LAB_DIR/first")" "the server of address $last later"
+    done
+}
