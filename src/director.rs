@@ -118,32 +118,45 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         let to_us = self.is_for_us(link, buf)?;
-        let mut ip = match wire::parse(buf)? {
-            Parsed::Arp(arp) => return self.arp(link, &arp, now, out),
-            Parsed::Ndp(ndp) => return self.ndp(link, &ndp, now, out),
-            Parsed::Ip(ip) if to_us => ip,
-            Parsed::Ip(_) => return Err(DropReason::NotForUs),
-        };
+        // Matched where it is: a packet as parsed is large, and copying it right after it was written stalls.
+        match &mut wire::parse(buf) {
+            Ok(Parsed::Ip(ip)) if to_us => self.packet(buf, ip, now, out),
+            Ok(Parsed::Ip(_)) => Err(DropReason::NotForUs),
+            Ok(Parsed::Arp(arp)) => self.arp(link, arp, now, out),
+            Ok(Parsed::Ndp(ndp)) => self.ndp(link, ndp, now, out),
+            Err(reason) => Err(*reason),
+        }
+    }
+
+    /// The path of an IP packet.
+    #[inline]
+    fn packet(
+        &mut self,
+        buf: &mut PacketBuf,
+        ip: &mut Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
         buf.truncate(ip.end);
-        check_addresses(&ip)?;
-        self.check_options(buf, &ip, now, out)?;
+        check_addresses(ip)?;
+        self.check_options(buf, ip, now, out)?;
         if let L4::Icmp { kind, .. } = ip.l4
-            && wire::icmp::is_related(&ip, kind)
-            && let Some(done) = self.icmp_error(buf, &mut ip, now, out)
+            && wire::icmp::is_related(ip, kind)
+            && let Some(done) = self.icmp_error(buf, ip, now, out)
         {
             return done;
         }
-        if Reassembly::is_piece(buf.frame(), &ip) && self.reassembles(&ip) {
-            match self.join(buf, &ip, now)? {
-                Some(whole) => ip = whole,
+        if Reassembly::is_piece(buf.frame(), ip) && self.reassembles(ip) {
+            match self.join(buf, ip, now)? {
+                Some(whole) => *ip = whole,
                 None => return Ok(()),
             }
         }
-        match self.place(&ip) {
-            Place::Flow(conn, Side::Request) => self.request(conn, buf, &mut ip, now, out),
-            Place::Flow(conn, Side::Reply) => self.reply(conn, buf, &mut ip, now, out),
-            Place::Here => self.schedule(buf, &mut ip, now, out),
-            Place::Through => self.forward(buf, &mut ip, now, out),
+        match self.place(ip) {
+            Place::Flow(conn, Side::Request) => self.request(conn, buf, ip, now, out),
+            Place::Flow(conn, Side::Reply) => self.reply(conn, buf, ip, now, out),
+            Place::Here => self.schedule(buf, ip, now, out),
+            Place::Through => self.forward(buf, ip, now, out),
         }
     }
 

@@ -17,7 +17,7 @@ pub struct AddrId(pub u16);
 /// The store.
 #[derive(Default)]
 pub(super) struct Addresses {
-    list: Vec<[u8; 16]>,
+    list: Vec<u128>,
     known: HashMap<IpAddr, AddrId, Mixing>,
 }
 
@@ -35,32 +35,31 @@ impl Addresses {
 
     /// The packed form of an interned address.
     #[inline]
-    pub(super) fn packed(&self, id: AddrId) -> &[u8; 16] {
-        &self.list[usize::from(id.0)]
+    pub(super) fn packed(&self, id: AddrId) -> u128 {
+        self.list[usize::from(id.0)]
     }
 }
 
-/// Both families in 16 bytes: IPv4 as `::ffff:a.b.c.d`, which no IPv6 packet may carry (it is dropped as martian).
+/// Both families in one number: IPv4 as `::ffff:a.b.c.d`, which no IPv6 packet may carry (it is dropped as martian).
 #[inline(always)]
-pub(super) fn pack(addr: IpAddr) -> [u8; 16] {
+pub(super) fn pack(addr: IpAddr) -> u128 {
     match addr {
-        IpAddr::V4(addr) => (MAPPED << 32 | u128::from(addr.to_bits())).to_be_bytes(),
-        IpAddr::V6(addr) => addr.octets(),
+        IpAddr::V4(addr) => MAPPED << 32 | u128::from(addr.to_bits()),
+        IpAddr::V6(addr) => addr.to_bits(),
     }
 }
 
 /// The IPv4 address in a packed form, if it is one.
 #[inline(always)]
-pub(super) fn ipv4_bits(packed: &[u8; 16]) -> Option<u32> {
-    let bits = u128::from_be_bytes(*packed);
-    (bits >> 32 == MAPPED).then_some(bits as u32)
+pub(super) fn ipv4_bits(packed: u128) -> Option<u32> {
+    (packed >> 32 == MAPPED).then_some(packed as u32)
 }
 
 /// The address behind its packed form.
 #[inline(always)]
-pub(super) fn unpack(packed: &[u8; 16]) -> IpAddr {
+pub(super) fn unpack(packed: u128) -> IpAddr {
     match ipv4_bits(packed) {
         Some(addr) => IpAddr::V4(Ipv4Addr::from_bits(addr)),
-        None => IpAddr::V6(Ipv6Addr::from(*packed)),
+        None => IpAddr::V6(Ipv6Addr::from_bits(packed)),
     }
 }

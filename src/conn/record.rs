@@ -6,8 +6,6 @@
 //! ```
 //! Refers to its dest by slot; the slot is not reused while a conn counts there.
 
-use std::net::IpAddr;
-
 use super::addresses::{AddrId, pack, unpack};
 use crate::base::{ConnId, Counted, DestId, Endpoint, Proto};
 
@@ -101,6 +99,7 @@ pub struct NewConn {
 /// A live conn.
 #[derive(Clone, Copy)]
 pub struct Conn {
+    /// Packed addresses as bytes in the machine's order: a number would make the record 80 bytes long.
     client: [u8; 16],
     virt: [u8; 16],
     cport: u16,
@@ -136,8 +135,8 @@ impl Conn {
         };
         let one_way = if new.forwarding.rewrites_replies() { 0 } else { flag::ONE_WAY };
         Conn {
-            client: pack(new.client.addr),
-            virt: pack(new.virt.addr),
+            client: pack(new.client.addr).to_ne_bytes(),
+            virt: pack(new.virt.addr).to_ne_bytes(),
             cport: new.client.port,
             vport: new.virt.port,
             dport: new.dport,
@@ -179,12 +178,12 @@ impl Conn {
 
     /// Client endpoint.
     pub fn client(&self) -> Endpoint {
-        Endpoint::new(unpack(&self.client), self.cport)
+        Endpoint::new(unpack(self.packed_client()), self.cport)
     }
 
     /// Virtual endpoint.
     pub fn virt(&self) -> Endpoint {
-        Endpoint::new(unpack(&self.virt), self.vport)
+        Endpoint::new(unpack(self.packed_virt()), self.vport)
     }
 
     /// Port at the real server.
@@ -299,41 +298,57 @@ impl Conn {
         self.flags & flag::LIVE != 0
     }
 
+    #[inline]
+    fn packed_client(&self) -> u128 {
+        u128::from_ne_bytes(self.client)
+    }
+
+    #[inline]
+    fn packed_virt(&self) -> u128 {
+        u128::from_ne_bytes(self.virt)
+    }
+
     /// Key of a packet from the client.
     #[inline]
     pub(super) fn is_forward(&self, key: &Key) -> bool {
         self.cport == key.src_port
             && self.vport == key.dst_port
-            && self.client == key.src
-            && self.virt == key.dst
+            && self.packed_client() == key.src
+            && self.packed_virt() == key.dst
             && self.kind() == key.kind
     }
 
     /// Key of a packet from the real server; `real` and `local` are the addresses behind the indices.
     #[inline]
-    pub(super) fn is_reply(&self, key: &Key, real: &[u8; 16], local: &[u8; 16]) -> bool {
+    pub(super) fn is_reply(&self, key: &Key, real: u128, local: u128) -> bool {
         let (to, port) = match self.forwarding() {
             Forwarding::FullNat => (local, self.lport),
-            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (&self.client, self.cport),
+            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (self.packed_client(), self.cport),
         };
         self.dport == key.src_port
             && port == key.dst_port
-            && *real == key.src
-            && *to == key.dst
+            && real == key.src
+            && to == key.dst
             && self.kind() == key.kind
             && self.flags & flag::SHADOWED == 0
     }
 
     pub(super) fn forward_key(&self) -> Key {
-        Key { src: self.client, dst: self.virt, src_port: self.cport, dst_port: self.vport, kind: self.kind() }
+        Key {
+            src: self.packed_client(),
+            dst: self.packed_virt(),
+            src_port: self.cport,
+            dst_port: self.vport,
+            kind: self.kind(),
+        }
     }
 
-    pub(super) fn reply_key(&self, real: &[u8; 16], local: &[u8; 16]) -> Key {
+    pub(super) fn reply_key(&self, real: u128, local: u128) -> Key {
         let (dst, dst_port) = match self.forwarding() {
-            Forwarding::FullNat => (*local, self.lport),
-            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (self.client, self.cport),
+            Forwarding::FullNat => (local, self.lport),
+            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (self.packed_client(), self.cport),
         };
-        Key { src: *real, dst, src_port: self.dport, dst_port, kind: self.kind() }
+        Key { src: real, dst, src_port: self.dport, dst_port, kind: self.kind() }
     }
 
     pub(super) fn local_id(&self) -> AddrId {
@@ -366,8 +381,8 @@ impl Conn {
 /// What a packet or a record is found by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
-    pub src: [u8; 16],
-    pub dst: [u8; 16],
+    pub src: u128,
+    pub dst: u128,
     pub src_port: u16,
     pub dst_port: u16,
     /// Protocol, and the template bit.
@@ -391,11 +406,6 @@ impl Key {
             kind: u16::from(proto.0),
         }
     }
-}
-
-/// The address behind a packed one, for callers that list conns.
-pub(super) fn address(packed: &[u8; 16]) -> IpAddr {
-    unpack(packed)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
-use super::addresses::{AddrId, Addresses, ipv4_bits};
-use super::record::{Conn, Key, NIL, NewConn, address, flag};
+use super::addresses::{AddrId, Addresses, ipv4_bits, unpack};
+use super::record::{Conn, Key, NIL, NewConn, flag};
 use super::wheel::{Wheel, moment_of, tick_at};
 use crate::base::{ConnId, Endpoint, Instant, Proto, Tuple, siphash13};
 use std::net::IpAddr;
@@ -94,7 +94,7 @@ impl ConnTable {
 
     /// The address behind an index.
     pub fn address(&self, id: AddrId) -> IpAddr {
-        address(self.addresses.packed(id))
+        unpack(self.addresses.packed(id))
     }
 
     /// Live conns.
@@ -438,9 +438,9 @@ fn key_of(conn: &Conn, side: u32, addresses: &Addresses) -> Key {
 fn hash(secret: [u64; 2], key: &Key) -> u64 {
     let rest = u64::from(key.src_port) << 32 | u64::from(key.dst_port) << 16 | u64::from(key.kind);
     // Lengths in bytes: 2 * 4 + 6 and 2 * 16 + 6. No IPv6 message is an IPv4 one: that is what they are for.
-    if let (Some(src), Some(dst)) = (ipv4_bits(&key.src), ipv4_bits(&key.dst)) {
+    if let (Some(src), Some(dst)) = (ipv4_bits(key.src), ipv4_bits(key.dst)) {
         return siphash13(secret, [u64::from(src) << 32 | u64::from(dst), 14 << 56 | rest]);
     }
-    let (src, dst) = (u128::from_ne_bytes(key.src), u128::from_ne_bytes(key.dst));
+    let (src, dst) = (key.src, key.dst);
     siphash13(secret, [(src >> 64) as u64, src as u64, (dst >> 64) as u64, dst as u64, 38 << 56 | rest])
 }

@@ -187,19 +187,17 @@ pub fn macs(frame: &[u8]) -> Result<(Mac, Mac), DropReason> {
 pub fn parse(buf: &PacketBuf) -> Result<Parsed, DropReason> {
     let frame = buf.frame();
     let ethertype = frame.get(12..14).ok_or(DropReason::Malformed)?;
-    let parsed = match u16::from_be_bytes([ethertype[0], ethertype[1]]) {
-        ETHERTYPE_IPV4 => Parsed::Ip(ipv4(frame)?),
-        ETHERTYPE_IPV6 => Parsed::Ip(ipv6(frame)?),
+    let ip = match u16::from_be_bytes([ethertype[0], ethertype[1]]) {
+        ETHERTYPE_IPV4 => ipv4(frame)?,
+        ETHERTYPE_IPV6 => ipv6(frame)?,
         ETHERTYPE_ARP => return arp::parse(&frame[ETH_LEN..]).map(Parsed::Arp),
         _ => return Err(DropReason::EtherType),
     };
-    if let Parsed::Ip(ip) = &parsed {
-        check_offload(buf, ip)?;
-        if ndp::concerns(ip) {
-            return ndp::parse(frame, ip).map(Parsed::Ndp);
-        }
+    check_offload(buf, &ip)?;
+    if ndp::concerns(&ip) {
+        return ndp::parse(frame, &ip).map(Parsed::Ndp);
     }
-    Ok(parsed)
+    Ok(Parsed::Ip(ip))
 }
 
 /// Parses an IP packet that stands at `ETH_LEN` of `frame`, whatever the Ethernet header says.
@@ -228,20 +226,19 @@ fn ipv4(frame: &[u8]) -> Result<Ip, DropReason> {
         (0, true) => Fragment::First,
         (_, _) => Fragment::Later,
     };
-    let mut ip = Ip {
+    let proto = Proto(header.protocol().0);
+    Ok(Ip {
         src: IpAddr::V4(header.source_addr()),
         dst: IpAddr::V4(header.destination_addr()),
-        proto: Proto(header.protocol().0),
+        proto,
         ttl: header.ttl(),
         tos: packet[1],
         dont_fragment: header.dont_fragment(),
         fragment,
         l4_at: ETH_LEN + header_len,
         end: ETH_LEN + total,
-        l4: L4::Other,
-    };
-    ip.l4 = layer4(&ip, frame);
-    Ok(ip)
+        l4: layer4(proto, fragment, &packet[header_len..total]),
+    })
 }
 
 fn ipv6(frame: &[u8]) -> Result<Ip, DropReason> {
@@ -251,20 +248,20 @@ fn ipv6(frame: &[u8]) -> Result<Ip, DropReason> {
     let payload = packet.get(40..total).ok_or(DropReason::Malformed)?;
     let (extensions, next, rest) =
         Ipv6ExtensionsSlice::from_slice(header.next_header(), payload).map_err(|_| DropReason::Malformed)?;
-    let mut ip = Ip {
+    let (proto, fragment) = (Proto(next.0), fragment6(extensions));
+    let header_len = total - rest.len();
+    Ok(Ip {
         src: IpAddr::V6(header.source_addr()),
         dst: IpAddr::V6(header.destination_addr()),
-        proto: Proto(next.0),
+        proto,
         ttl: header.hop_limit(),
         tos: header.traffic_class(),
         dont_fragment: true,
-        fragment: fragment6(extensions),
-        l4_at: ETH_LEN + total - rest.len(),
+        fragment,
+        l4_at: ETH_LEN + header_len,
         end: ETH_LEN + total,
-        l4: L4::Other,
-    };
-    ip.l4 = layer4(&ip, frame);
-    Ok(ip)
+        l4: layer4(proto, fragment, &packet[header_len..total]),
+    })
 }
 
 fn fragment6(extensions: Ipv6ExtensionsSlice) -> Fragment {
@@ -281,16 +278,15 @@ fn fragment6(extensions: Ipv6ExtensionsSlice) -> Fragment {
 }
 
 #[inline(always)]
-fn layer4(ip: &Ip, frame: &[u8]) -> L4 {
-    let bytes = &frame[ip.l4_at..ip.end];
-    if ip.fragment == Fragment::Later {
+fn layer4(proto: Proto, fragment: Fragment, bytes: &[u8]) -> L4 {
+    if fragment == Fragment::Later {
         return L4::Other;
     }
     let ports = |least: usize| {
         let bytes = bytes.get(..least)?;
         Some((u16::from_be_bytes([bytes[0], bytes[1]]), u16::from_be_bytes([bytes[2], bytes[3]])))
     };
-    match IpNumber(ip.proto.0) {
+    match IpNumber(proto.0) {
         IpNumber::TCP => match ports(20) {
             Some((sport, dport)) => L4::Tcp { sport, dport, flags: TcpFlags(bytes[13]) },
             None => L4::Truncated,
