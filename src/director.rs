@@ -4,6 +4,7 @@
 
 mod admin;
 mod answer;
+mod backup;
 mod defence;
 mod faults;
 mod fragments;
@@ -121,6 +122,7 @@ impl Director {
         // Matched where it is: a packet as parsed is large, and copying it right after it was written stalls.
         match &mut wire::parse(buf) {
             Ok(Parsed::Ip(ip)) if to_us => self.packet(buf, ip, now, out),
+            Ok(Parsed::Ip(ip)) if self.hears(link, ip) => self.take_message(buf, ip, now),
             Ok(Parsed::Ip(_)) => Err(DropReason::NotForUs),
             Ok(Parsed::Arp(arp)) => self.arp(link, arp, now, out),
             Ok(Parsed::Ndp(ndp)) => self.ndp(link, ndp, now, out),

@@ -65,6 +65,8 @@ reasons! {
     DestGone => "dest-gone",
     /// Sacrificed under pressure (`drop_packet`).
     Defence => "defence",
+    /// A message about another director's conns that cannot be read.
+    BadSync => "bad-sync",
     /// The flow table is full.
     FlowTableFull => "flow-table-full",
     /// No free local address and port for FULL-NAT.

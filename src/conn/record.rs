@@ -43,6 +43,8 @@ pub(super) mod flag {
     pub const HERE: u16 = 0x0008;
     /// Its packets are read by a helper.
     pub const HELPED: u16 = 0x0010;
+    /// Another director told of it.
+    pub const SYNCED: u16 = 0x0020;
     /// The client's port is not known yet.
     pub const NO_CPORT: u16 = 0x0800;
     /// Replies are not seen (NOOUTPUT).
@@ -227,8 +229,18 @@ impl Conn {
 
     /// The flags that other directors are told: those of the kernel that we have too.
     pub fn kernel_flags(&self) -> u32 {
-        let common = flag::METHOD | flag::ONE_WAY | flag::INACTIVE | flag::NO_CPORT | flag::TEMPLATE;
+        let common = flag::METHOD | flag::ONE_WAY | flag::INACTIVE | flag::NO_CPORT | flag::TEMPLATE | flag::SYNCED;
         u32::from(self.flags & common)
+    }
+
+    /// True if another director told of it.
+    pub fn is_synced(&self) -> bool {
+        self.flags & flag::SYNCED != 0
+    }
+
+    /// Says that another director told of it.
+    pub fn set_synced(&mut self) {
+        self.set(flag::SYNCED, true);
     }
 
     /// What it counts as at its dest.

@@ -286,7 +286,13 @@ impl ConnTable {
 
     /// True if there is a conn between these two.
     pub fn exists(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> bool {
-        matches!(self.find(&Key::new(proto, client, virt)), Some((_, Side::Request)))
+        self.find_flow(proto, client, virt).is_some()
+    }
+
+    /// The conn between these two; the client's port is 0 where it is not known yet.
+    pub fn find_flow(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> Option<ConnId> {
+        let found = self.find(&Key::new(proto, client, virt));
+        found.filter(|(_, side)| *side == Side::Request).map(|(id, _)| id)
     }
 
     /// The client has opened the conn that was announced: now its port is known.
@@ -294,6 +300,12 @@ impl ConnTable {
         self.unfile(id);
         self.records[id.index()].set_client_port(port);
         self.file(id);
+    }
+
+    /// Changes how long a template lives after a packet of its conns.
+    pub fn set_template_timeout(&mut self, id: ConnId, seconds: u32) {
+        debug_assert!(self.get(id).is_template());
+        self.records[id.index()].set_template_timeout(seconds);
     }
 
     /// The template that binds a client to a dest.

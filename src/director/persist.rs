@@ -34,11 +34,11 @@ pub(super) struct Choice {
 
 /// What a template is found by, and whether it binds to the dest's own port.
 #[derive(Clone, Copy)]
-struct TemplateKey {
-    proto: Proto,
-    client: Endpoint,
-    virt: Endpoint,
-    of_one_port: bool,
+pub(super) struct TemplateKey {
+    pub proto: Proto,
+    pub client: Endpoint,
+    pub virt: Endpoint,
+    pub of_one_port: bool,
 }
 
 /// Templates that bind a call, not a client alone (`--pe sip`): found by its Call-ID as well.
@@ -51,11 +51,11 @@ pub(super) struct Calls {
 type CallKey = (Proto, Endpoint, Endpoint, Box<[u8]>);
 
 impl Calls {
-    fn find(&self, key: &TemplateKey, call: &[u8]) -> Option<ConnId> {
+    pub(super) fn find(&self, key: &TemplateKey, call: &[u8]) -> Option<ConnId> {
         self.templates.get(&(key.proto, key.client, key.virt, call.into())).copied()
     }
 
-    fn remember(&mut self, key: &TemplateKey, call: &[u8], id: ConnId) {
+    pub(super) fn remember(&mut self, key: &TemplateKey, call: &[u8], id: ConnId) {
         let key: CallKey = (key.proto, key.client, key.virt, call.into());
         self.templates.insert(key.clone(), id);
         self.keys.insert(id, key);

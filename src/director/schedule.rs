@@ -199,7 +199,7 @@ impl Director {
     }
 
     /// True if a real server's address is the director's own, whatever the method.
-    fn is_here(&self, real: IpAddr) -> bool {
+    pub(super) fn is_here(&self, real: IpAddr) -> bool {
         real.is_loopback() || self.owns(real)
     }
 

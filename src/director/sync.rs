@@ -53,6 +53,10 @@ impl Sync {
         self.master.is_some() || self.backup.is_some()
     }
 
+    pub(super) fn has_master(&self) -> bool {
+        self.master.is_some()
+    }
+
     /// When a message leaves that is not full.
     pub(super) fn due(&self) -> Option<Instant> {
         let master = self.master.as_ref()?;
@@ -72,7 +76,7 @@ impl Director {
         match role {
             SyncRole::Master if self.sync.master.is_some() => return Err(Refused::DaemonRuns),
             SyncRole::Backup if self.sync.backup.is_some() => return Err(Refused::DaemonRuns),
-            SyncRole::Backup => return Err(Refused::Invalid),
+            SyncRole::Backup => self.sync.backup = Some(daemon),
             SyncRole::Master => {
                 let source = self
                     .router

@@ -29,11 +29,13 @@ pub enum Consumed {
     Reassembled,
     /// An error about one of our tunnel packets; told on to the client.
     TunnelError,
+    /// A message about another director's conns; taken over.
+    Sync,
 }
 
 impl Consumed {
     /// Every kind, in the order of the ledger.
-    pub const ALL: [Consumed; 10] = [
+    pub const ALL: [Consumed; 11] = [
         Consumed::ArpRequest,
         Consumed::ArpReply,
         Consumed::NdpQuestion,
@@ -44,6 +46,7 @@ impl Consumed {
         Consumed::Fragmented,
         Consumed::Reassembled,
         Consumed::TunnelError,
+        Consumed::Sync,
     ];
 
     /// Name in the ledger.
@@ -59,6 +62,7 @@ impl Consumed {
             Consumed::Fragmented => "fragmented",
             Consumed::Reassembled => "reassembled",
             Consumed::TunnelError => "tunnel-error",
+            Consumed::Sync => "sync-message",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lab::{DIRECTOR, Lab, ROUTER, mac_of};
 use super::packet::{Kind, Packet, endpoint};
 use super::{CLIENT, RS1, VIP};
-use crate::base::DropReason;
+use crate::base::{DropReason, Mac};
 use crate::director::Settings;
 use crate::wire::{Gso, PacketBuf, Vnet, ndp};
 
@@ -70,6 +70,11 @@ fn send(reason: DropReason, lab: &mut Lab) {
         DropReason::Offload => {
             let vnet = Vnet { needs_csum: true, gso: Gso::Unknown, csum_start: 34, csum_offset: 16, ..Vnet::default() };
             drop(lab.frame_with(&frame, vnet));
+        }
+        DropReason::BadSync => {
+            lab.rules("--start-daemon backup --mcast-interface tap0");
+            let to_group = Packet::udp("10.0.0.3:4000", "224.0.0.81:8848").carrying("no message");
+            lab.frame(&to_group.frame(ROUTER, Mac::of_group("224.0.0.81".parse().unwrap())));
         }
         DropReason::SourceRoute => drop(lab.frame(&source_routed(&frame))),
         DropReason::Arp => drop(lab.frame(&arp_for_somebody())),

@@ -13,6 +13,7 @@ mod noise;
 mod packet;
 mod rewriting;
 mod rules;
+mod sync;
 
 /// A client, behind the router.
 const CLIENT: &str = "192.0.2.7:4000";

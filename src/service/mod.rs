@@ -104,21 +104,28 @@ impl Services {
 
     /// The service that takes a packet: by mark, by exact address, by the FTP rule, by address with any port.
     pub fn find(&self, tuple: &Tuple) -> Option<ServiceId> {
-        let mark = self.marks.of(tuple);
+        self.find_marked(self.marks.of(tuple), tuple.proto, tuple.dst)
+    }
+
+    /// As `find`, of a packet that carries this mark.
+    pub fn find_marked(&self, mark: u32, proto: Proto, dst: Endpoint) -> Option<ServiceId> {
         if mark != 0
-            && let Some(id) = self.by_key.get(&ServiceKey::Mark(tuple.family(), mark))
+            && let Some(id) = self.by_key.get(&ServiceKey::Mark(Family::of(dst.addr), mark))
         {
             return Some(*id);
         }
-        let at = |port| {
-            let key = ServiceKey::Address(tuple.proto, Endpoint::new(tuple.dst.addr, port));
-            self.by_key.get(&key).copied()
-        };
-        let port = tuple.dst.port;
-        let ftp_data = tuple.proto == Proto::TCP && (port == FTP_DATA_PORT || port >= FIRST_HIGH_PORT);
+        let at = |port| self.by_key.get(&ServiceKey::Address(proto, Endpoint::new(dst.addr, port))).copied();
+        let port = dst.port;
+        let ftp_data = proto == Proto::TCP && (port == FTP_DATA_PORT || port >= FIRST_HIGH_PORT);
         at(port)
             .or_else(|| if self.ftp > 0 && ftp_data { at(FTP_PORT) } else { None })
             .or_else(|| if self.any_port > 0 { at(0) } else { None })
+    }
+
+    /// A dest of a service by its endpoint.
+    pub fn find_dest(&self, service: ServiceId, real: Endpoint) -> Option<DestId> {
+        let dests = &self.get(service)?.dests;
+        dests.iter().copied().find(|dest| self.servers[dest.index()].endpoint == real)
     }
 
     /// True if there is any service of this family, or one whose servers may be of it; without one, nothing is balanced.

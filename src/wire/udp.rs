@@ -1,13 +1,26 @@
-//! UDP datagrams that the director itself sends (RFC 768).
+//! UDP datagrams that the director itself sends and receives (RFC 768).
 //!
-//! Never without a checksum; MACs are left open.
+//! Sent never without a checksum; MACs are left open.
 
 use super::icmp::{Header, ip_header};
-use super::parse::ETH_LEN;
+use super::parse::{ETH_LEN, Ip};
 use super::{PacketBuf, checksum, encap};
 use crate::base::{Endpoint, Family, Proto};
 
 const HEADER: usize = 8;
+
+/// The payload of a whole datagram; `None` if its length or its checksum is wrong. A checksum that is left to be finished
+/// is one that was never on a wire.
+pub fn payload<'a>(buf: &'a PacketBuf, ip: &Ip) -> Option<&'a [u8]> {
+    let datagram = buf.frame().get(ip.l4_at..ip.end)?;
+    let header = datagram.first_chunk::<HEADER>()?;
+    let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let datagram = datagram.get(..len)?;
+    let unsummed = header[6..] == [0, 0];
+    let pseudo = checksum::pseudo(ip.src, ip.dst, ip.proto, len);
+    let intact = unsummed || buf.vnet.needs_csum || checksum::add(pseudo, checksum::sum(datagram)) == 0xffff;
+    datagram.get(HEADER..).filter(|_| intact)
+}
 
 /// The fields of the IP header that are not the same for all.
 #[derive(Clone, Copy, Debug)]
