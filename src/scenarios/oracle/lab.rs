@@ -37,12 +37,14 @@ impl Egress for Sent {
     }
 }
 
-/// ARP and neighbour discovery: the kernel's neighbours were permanent, and it announced nothing.
+/// ARP, neighbour discovery, and which groups are listened to: the kernel's neighbours were permanent, and what it
+/// announced by itself was not recorded.
 fn is_about_neighbours(frame: &[u8]) -> bool {
+    let reports = frame.get(..6) == Some(&[0x33, 0x33, 0, 0, 0, 0x16]);
     let solicits = frame.get(20) == Some(&58) && frame.get(54).is_some_and(|kind| (133..=137).contains(kind));
     match frame.get(12..14) {
         Some([0x08, 0x06]) => true,
-        Some([0x86, 0xdd]) => solicits,
+        Some([0x86, 0xdd]) => solicits || reports,
         _ => false,
     }
 }
