@@ -5,7 +5,7 @@
 config() { printf '%s\n' "$@" >"$LAB_DIR/tapvs.toml"; }
 
 # one_link: the only link, on br0.
-one_link() { printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/24"\n' "$DIP"; }
+one_link() { printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "$DIP" "$NET_BITS"; }
 
 # service PROTOCOL ADDRESS:PORT LINE...
 service() {
@@ -19,10 +19,11 @@ server() { printf '[[service.server]]\naddress = "%s"\nmethod = "%s"\nweight = %
 
 # two_links TEXT...: the file has the clients' link, the servers' link, and this.
 two_links() {
-    config "$(printf '[[link]]\nbridge = "%s"\ntap = "tap1"\naddress = "%s/24"\n' "${CLIENT_BRIDGE:-br1}" "$CLIENT_SIDE_DIP")" \
-        "$(printf '[[link]]\nbridge = "%s"\ntap = "tap0"\naddress = "%s/24"\n' "${SERVER_BRIDGE:-br0}" "$DIP")" "$@"
+    config "$(printf '[[link]]\nbridge = "%s"\ntap = "tap1"\naddress = "%s/%s"\n' "${CLIENT_BRIDGE:-br1}" "$CLIENT_SIDE_DIP" "$NET_BITS")" \
+        "$(printf '[[link]]\nbridge = "%s"\ntap = "tap0"\naddress = "%s/%s"\n' "${SERVER_BRIDGE:-br0}" "$DIP" "$NET_BITS")" "$@"
 }
 
+# families: 4 6
 test_config_all_methods_in_one_service() {
     topo_onearm
     replies_through_director rs1
@@ -30,59 +31,69 @@ test_config_all_methods_in_one_service() {
     realserver rs3 --tunnel
     serve rs1 rs2 rs3
     name_server rs1
-    config "$(one_link)" "$(service tcp "$VIP:80" 'scheduler = "rr"')" \
-        "$(server "$RS1:8080" nat)" "$(server "$RS2" direct)" "$(server "$RS3" tunnel)" \
-        "$(service tcp "$VIP:81" "local_address = [\"$LIP1\", \"$LIP2\"]")" "$(server "$RS3:8080" fullnat)" \
-        "$(service udp "$VIP:53")" "$(server "$RS1" nat)"
+    config "$(one_link)" "$(service tcp "$AT_VIP:80" 'scheduler = "rr"')" \
+        "$(server "$AT_RS1:8080" nat)" "$(server "$RS2" direct)" "$(server "$RS3" tunnel)" \
+        "$(service tcp "$AT_VIP:81" "local_address = [\"$LIP1\", \"$LIP2\"]")" "$(server "$AT_RS3:8080" fullnat)" \
+        "$(service udp "$AT_VIP:53")" "$(server "$RS1" nat)"
     director_from_file
 
-    requests 300 "http://$VIP/"
+    requests 300 "http://$AT_VIP/"
     expect_shares rs1=100 rs2=100 rs3=100
     expect_sources "$CLIENT" rs1 rs2 rs3
     forget_answers
-    requests 100 "http://$VIP:81/"
+    requests 100 "http://$AT_VIP:81/"
     expect_shares rs3=100
     expect_sources "$LIP1 $LIP2" rs3
     expect_eq "$(queries 20)" "rs1=20" "answers of the name server"
 }
 
+# families: 4 6
 test_two_links_two_bridges_nat() {
     topo_twoarm
     serve client rs1 rs2 rs3
-    two_links "$(service tcp "$VIP:80" 'scheduler = "rr"')" "$(server "$RS1:8080" nat)" "$(server "$RS2:8080" nat)" \
-        "$(server "$RS3:80" fullnat)"
+    two_links "$(service tcp "$AT_VIP:80" 'scheduler = "rr"')" "$(server "$AT_RS1:8080" nat)" "$(server "$AT_RS2:8080" nat)" \
+        "$(server "$AT_RS3:80" fullnat)"
     director_from_file
 
-    requests 300 "http://$VIP/"
+    requests 300 "http://$AT_VIP/"
     expect_shares rs1=100 rs2=100 rs3=100
     expect_sources "$CLIENT" rs1 rs2
     expect_sources "$DIP" rs3
     download 20
-    expect_eq "$(in_ns rs1 curl --silent --max-time 5 "http://$CLIENT:8080/")" client "a server's own request through the director"
+    expect_eq "$(in_ns rs1 curl --silent --max-time 5 "http://$(bracketed "$CLIENT"):8080/")" client "a server's own request through the director"
 
     fence client client "$CLIENT_SIDE_DIP"
     fence rs1 rs1 "$DIP"
-    expect_seen client "arp and src host $VIP and dst host $VIP" "the VIP announced to the clients"
-    expect_none rs1 "arp and src host $VIP and dst host $VIP" "the VIP announced to the servers"
-    expect_none client "src net 10.0.0.0/24 and (arp or src port 80 or src port 8080)" "answers from a server's own address at the client"
+    expect_seen client "$(announcement)" "the VIP announced to the clients"
+    expect_none rs1 "$(announcement)" "the VIP announced to the servers"
+    expect_none client "src net $(link_net) and (arp or src port 80 or src port 8080)" "answers from a server's own address at the client"
+}
+
+# announcement: a filter for what tells everybody that the VIP is here.
+announcement() {
+    if [[ $FAMILY == 6 ]]; then
+        echo "icmp6 and ip6[40] == 136 and src host $VIP and dst host ff02::1"
+    else
+        echo "arp and src host $VIP and dst host $VIP"
+    fi
 }
 
 # Where both links are ports of one bridge, a question is answered once, by the link whose net it is.
 test_two_links_one_bridge() {
     topo_onearm
-    CLIENT=192.0.2.10
-    CLIENT_SIDE_DIP=192.0.2.2 VIP=192.0.2.100
-    in_ns client ip address add "$CLIENT/24" dev eth0
-    in_ns client ip address del 10.0.0.9/24 dev eth0
+    in_ns client ip address del "$CLIENT/$NET_BITS" dev eth0
+    CLIENT=${BEYOND}10
+    clients_side
+    in_ns client ip address add "$CLIENT/$NET_BITS" dev eth0
     serve rs1
-    in_ns rs1 ip route add default via "$DIP"
-    CLIENT_BRIDGE=br0 SERVER_BRIDGE=br0 two_links "$(service tcp "$VIP:80")" "$(server "$RS1:8080" nat)"
+    replies_through_director rs1
+    CLIENT_BRIDGE=br0 SERVER_BRIDGE=br0 two_links "$(service tcp "$AT_VIP:80")" "$(server "$AT_RS1:8080" nat)"
     director_from_file
 
-    requests 100 "http://$VIP/"
+    requests 100 "http://$AT_VIP/"
     expect_sources "$CLIENT" rs1
     in_ns client ip neigh flush all
-    fetch "http://$VIP/" >/dev/null
+    fetch "http://$AT_VIP/" >/dev/null
     fence client client "$CLIENT_SIDE_DIP"
     local answers
     answers=$(tcpdump -n -e -r "$LAB_DIR/client.pcap" "arp[6:2] == 2 and src host $VIP" 2>/dev/null | awk '{ print $2 }' | sort -u | wc -l)

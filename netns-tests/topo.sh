@@ -99,19 +99,25 @@ topo_router() {
 #       +-----------+------+                              +------+---------+
 #
 topo_twoarm() {
-    CLIENT=192.0.2.10 VIP=192.0.2.100
-    CLIENT_SIDE_DIP=192.0.2.2
+    CLIENT=${BEYOND}10
+    clients_side
     director_host
     in_ns director ip link add br1 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
     in_ns director ip link set br1 up
     on_the_bridge client "$CLIENT" br1
     real_servers
-    local role
-    for role in rs1 rs2 rs3; do
-        in_ns "$role" ip route add default via "$DIP"
-    done
-    in_ns client ip route add 10.0.0.0/24 via "$CLIENT_SIDE_DIP"
+    replies_through_director rs1 rs2 rs3
+    in_ns client ip route add "$(link_net)" via "$CLIENT_SIDE_DIP"
     lab_captures client rs1 rs2 rs3
+}
+
+# link_net: the net of the real servers.
+link_net() { if [[ $LINK == *: ]]; then echo "$LINK/64"; else echo "${LINK}0/24"; fi; }
+
+# clients_side: the VIP and an address of the director are in the clients' net.
+clients_side() {
+    VIP=${BEYOND}100 CLIENT_SIDE_DIP=${BEYOND}2
+    AT_VIP=$(bracketed "$VIP")
 }
 
 # replies_through_director ROLE...: what NAT needs of a real server: its way back to the client leads through tapvs,
