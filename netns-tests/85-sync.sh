@@ -1,0 +1,122 @@
+# shellcheck shell=bash
+# Connection synchronisation: a download goes on through another director, which was told of its conn. One of the two may
+# be a kernel's IPVS, in a user-mode-linux guest.
+# shellcheck source-path=SCRIPTDIR source=uml.sh
+source "$(dirname "${BASH_SOURCE[0]}")/uml.sh"
+
+GUEST=10.0.0.41
+
+# sync_lab: two real servers for direct routing; whom the client takes for the VIP is set by `client_uses`.
+sync_lab() {
+    topo_onearm
+    realserver rs1
+    realserver rs2
+    serve rs1 rs2
+}
+
+# sync_rules ROLE INTERFACE: the service and the daemon, as ipvsadm takes them.
+sync_rules() {
+    cat <<-RULES
+	-A -t $VIP:80 -s rr
+	-a -t $VIP:80 -r $RS1 -g
+	-a -t $VIP:80 -r $RS2 -g
+	--start-daemon $1 --mcast-interface $2 --syncid 9
+	RULES
+}
+
+# kernel_director ROLE: a guest with the same service and that role.
+kernel_director() {
+    "$(dirname "${BASH_SOURCE[0]}")/../scripts/need" linux.uml busybox gcc ipvsadm ||
+        skip "user-mode-linux cannot be installed: there is no kernel with IPVS here"
+    uml_guest uml0 "$(kernel_script "$1")" ipv6 ip_vs ip_vs_rr
+    wait_for 20 "the guest's IPVS" test -s "$LAB_DIR/uml0.ready"
+}
+
+kernel_script() {
+    cat <<-SCRIPT
+	for knob in all/rp_filter=0 vec0/rp_filter=0 all/arp_ignore=1 all/arp_announce=2 all/send_redirects=0 vec0/send_redirects=0; do
+	    echo "\${knob#*=}" >"/proc/sys/net/ipv4/conf/\${knob%=*}"
+	done
+	/bin/ip link set vec0 up
+	/bin/ip address add $GUEST/24 dev vec0
+	/bin/ip address add $VIP/32 dev lo
+	cat /sys/class/net/vec0/address >/tmp/lab/uml0.mac
+	$(sync_rules "$1" vec0 | sed 's/^/ipvsadm /')
+	ipvsadm -L --daemon >/tmp/lab/uml0.ready
+	while :; do
+	    ipvsadm -Lcn >/tmp/lab/uml0.new && mv /tmp/lab/uml0.new /tmp/lab/uml0.conns
+	    sleep 0.2
+	done
+	SCRIPT
+}
+
+# client_uses MAC: the client takes that station for the VIP.
+client_uses() { in_ns client ip neigh replace "$VIP" lladdr "$1" dev eth0 nud permanent; }
+
+mac_in_log() { grep -oE 'mac [0-9a-f:]{17}' "$LAB_DIR/$1.log" | head -n 1 | cut -d' ' -f2; }
+
+# goes_on_through MAC TOLD...: while a download runs, waits until TOLD succeeds, and moves the client to that station; what
+# comes there is in the capture `other`.
+goes_on_through() {
+    local mac=$1 file
+    shift
+    file=$(payload 16)
+    in_ns client curl --silent --show-error --max-time 20 --limit-rate 3M --output "$SCRATCH/got" \
+        "http://$VIP/files/${file##*/}" 2>"$LAB_DIR/curl.errors" &
+    local curl=$!
+    wait_for 8 "the other director to be told" "$@"
+    kill -0 "$curl" || die "the download ended too early to prove anything"
+    client_uses "$mac"
+    wait "$curl" || die "the download broke off: $(cat "$LAB_DIR/curl.errors")"
+    cmp "$SCRATCH/got" "$file" || die "the download differs"
+    expect_seen other "ether dst $mac and src host $CLIENT and dst host $VIP and tcp dst port 80" "the client's packets there"
+}
+
+# knows_conn: the guest lists the client's conn as established.
+knows_conn() { grep -qE "ESTABLISHED $CLIENT:[0-9]+ +$VIP:80" "$LAB_DIR/uml0.conns"; }
+
+# was_told PID LOG: that tapvs has taken a message.
+was_told() {
+    kill -USR1 "$1"
+    sleep 0.1
+    grep -q 'consumed.sync-message' "$LAB_DIR/$2.log"
+}
+
+test_sync_tapvs_tells_a_kernel() {
+    sync_lab
+    kernel_director backup
+    sync_rules master tap0 >"$LAB_DIR/rules"
+    capture_now other director uml0
+    director --rules "$LAB_DIR/rules"
+    client_uses "$(mac_in_log tapvs)"
+
+    goes_on_through "$(cat "$LAB_DIR/uml0.mac")" knows_conn
+
+}
+
+test_sync_a_kernel_tells_tapvs() {
+    sync_lab
+    kernel_director master
+    sync_rules backup tap0 >"$LAB_DIR/rules"
+    director --rules "$LAB_DIR/rules"
+    capture_now other director tap0
+    client_uses "$(cat "$LAB_DIR/uml0.mac")"
+
+    goes_on_through "$(mac_in_log tapvs)" was_told "$DIRECTOR" tapvs
+
+}
+
+test_sync_tapvs_tells_tapvs() {
+    sync_lab
+    sync_rules backup tap1 >"$LAB_DIR/rules1"
+    spawn tapvs1 director env RUST_LOG=info "$TAPVS" run --bridge br0 --address 10.0.0.4/24 --tap tap1 --rules "$LAB_DIR/rules1"
+    local other=$SPAWNED
+    wait_for 10 "the other tapvs" grep -qw ready "$LAB_DIR/tapvs1.log"
+    sync_rules master tap0 >"$LAB_DIR/rules"
+    capture_now other director tap1
+    director --rules "$LAB_DIR/rules"
+    client_uses "$(mac_in_log tapvs)"
+
+    goes_on_through "$(mac_in_log tapvs1)" was_told "$other" tapvs1
+
+}
