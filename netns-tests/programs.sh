@@ -167,7 +167,7 @@ nginx_config() {
 	    client_max_body_size 0; client_body_buffer_size 1m; sendfile on; default_type application/octet-stream; server_tokens off;
 	    server {
 	        listen $(bracketed "$ANYWHERE"):80 backlog=4096;
-	        $([[ $FAMILY == 4 ]] || echo "listen 0.0.0.0:80 backlog=4096;")
+	        $([[ $ANYWHERE != :: ]] || echo "listen 0.0.0.0:80 backlog=4096;")
 	        listen $(bracketed "$ANYWHERE"):8080 backlog=4096;
 	        location / { return 200 "$role\n"; }
 	        location /files/ { alias ${PAYLOADS:-$SCRATCH}/; }
