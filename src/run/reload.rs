@@ -79,6 +79,8 @@ mod tests {
     use argh::FromArgs;
 
     use super::*;
+    use crate::ctl::{dest_line, service_line};
+    use crate::service::command::Command;
 
     /// A file that goes with the test.
     struct File(PathBuf);
@@ -143,6 +145,55 @@ mod tests {
         assert_eq!(changes.unwrap(), wanted);
         assert_eq!(none.unwrap(), [""; 0]);
         assert_eq!(back.unwrap().len(), wanted.len());
+    }
+
+    #[test]
+    fn every_form_of_rule_is_loaded_and_is_there_as_it_was_written() {
+        let rules = "\
+-A -t 10.0.0.100:80 -s wrr
+-a -t 10.0.0.100:80 -r 10.0.0.11:8080 -m -w 3
+-a -t 10.0.0.100:80 -r 10.0.0.12:8080 --fullnat -w 0
+-A -t 10.0.0.100:443 -s sh -p 300 -M 255.255.255.0 -b sh-fallback,sh-port
+-a -t 10.0.0.100:443 -r 10.0.0.11:443 -i -w 2 --tun-type gre --tun-csum
+-a -t 10.0.0.100:443 -r 10.0.0.12:443 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
+-A -u 10.0.0.100:53 -s rr -o
+-a -u 10.0.0.100:53 -r 10.0.0.11:53 -i -w 0 --tun-type ipip
+-A -u 10.0.0.100:5060 -s rr -p 600 --pe sip
+-A --sctp-service 10.0.0.100:3868 -s lc
+-A -t [2001:db8::80]:80 -s mh -p 360 -M 64 -b mh-port
+-a -t [2001:db8::80]:80 -r [2001:db8::a0a0]:80 -g -w 1
+-A -f 7 -s wlc -p 360
+-a -f 7 -r 10.0.0.11:0 -g -w 1
+-A -f 8 -6 -s rr -b flag-1,flag-3
+-a -f 8 -6 -r [2001:db8::a0a0]:0 -m -w 1
+";
+        let file = File(std::env::temp_dir().join(format!("tapvs-rules-{}", std::process::id())));
+        std::fs::write(&file.0, rules).unwrap();
+        let path = file.0.display().to_string();
+        let words = ["--bridge", "br0", "--address", "10.0.0.2/24", "--address", "2001:db8::2/64", "--rules", &path];
+        let args = RunArgs::from_args(&["run"], &words).unwrap();
+        let plan = Plan::from_args(&args).unwrap();
+        let mut director = plan.rehearse().unwrap();
+        assert_eq!(printed(&director), rules);
+
+        std::fs::write(&file.0, rules.replace("-w 3", "-w 4")).unwrap();
+        let mut reload = reload(args, plan);
+        let said = reload(&mut director, Instant::START).unwrap();
+        assert_eq!(said, ["~ server 10.0.0.11:8080 of tcp/10.0.0.100:80 weight 3 -> 4"]);
+        std::fs::write(&file.0, "-A -t 10.0.0.100:80 -s nobody\n").unwrap();
+        let said = reload(&mut director, Instant::START).unwrap_err();
+        assert!(said[0].starts_with(&format!("{path}:1: unknown scheduler 'nobody'; known are rr ")), "{said:?}");
+        assert_eq!(printed(&director), rules.replace("-w 3", "-w 4"));
+    }
+
+    /// The rules in the order in which they were given, as `ipvsadm -S -n` writes each.
+    fn printed(director: &Director) -> String {
+        let line = |rule: &Command| match rule {
+            Command::AddService(key, options) => Some(service_line(*key, options) + "\n"),
+            Command::AddDest(key, real, options) => Some(dest_line(*key, *real, options) + "\n"),
+            _ => None,
+        };
+        rules_of(director).iter().filter_map(line).collect()
     }
 
     #[test]
