@@ -10,7 +10,7 @@ use crate::base::{Endpoint, Family, Instant, Prefix};
 use crate::conn::Conn;
 use crate::neigh::Egress;
 use crate::service::Marks;
-use crate::service::command::{Command, Refused};
+use crate::service::command::{Command, Refused, ServiceKey};
 
 /// An announcement is repeated once, for the first may meet a bridge port that does not forward yet.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl Director {
             }
             _ => {}
         }
-        let before: Vec<IpAddr> = self.own_addresses();
+        let news = brought_by(command).filter(|addr| !self.is_claimed(*addr));
         self.services.apply(command, now)?;
         if let Command::SetTimeouts { tcp, tcp_fin, udp } = command {
             self.timeouts.set(*tcp, *tcp_fin, *udp);
@@ -97,21 +97,22 @@ impl Director {
         if removes && self.settings.expire_nodest_conn {
             self.sweep = Some(0);
         }
-        self.announce_news(&before, now);
+        if let Some(addr) = news {
+            self.announcements.add(addr, now);
+        }
         Ok(())
     }
 
     /// Replaces the mark rules; a new VIP among them is announced.
     pub fn set_marks(&mut self, marks: Marks, now: Instant) {
-        let before = self.own_addresses();
+        let news: Vec<IpAddr> = marks.hosts().filter(|addr| !self.is_claimed(*addr)).collect();
         self.services.marks = marks;
-        self.announce_news(&before, now);
+        news.into_iter().for_each(|addr| self.announcements.add(addr, now));
     }
 
-    fn announce_news(&mut self, before: &[IpAddr], now: Instant) {
-        for addr in self.own_addresses().into_iter().filter(|addr| !before.contains(addr)) {
-            self.announcements.add(addr, now);
-        }
+    /// True for a virtual or local address that was announced when it came.
+    fn is_claimed(&self, addr: IpAddr) -> bool {
+        self.services.is_vip(addr) || self.services.iter().any(|service| service.locals.contains(&addr))
     }
 
     /// Changes a setting by its name.
@@ -166,5 +167,14 @@ impl Director {
             let (_, addr) = self.announcements.pending.swap_remove(place);
             self.router.homes_of(addr).into_iter().for_each(|link| self.router.announce(link, addr, out));
         }
+    }
+}
+
+/// The address that a command may bring to this director.
+fn brought_by(command: &Command) -> Option<IpAddr> {
+    match command {
+        Command::AddService(ServiceKey::Address(_, vip), _) => Some(vip.addr),
+        Command::AddLocalAddress(_, local) => Some(*local),
+        _ => None,
     }
 }

@@ -5,7 +5,6 @@
 mod reader;
 mod service;
 
-use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
@@ -36,7 +35,7 @@ pub fn read_file(path: &Path) -> Result<Draft, Problems> {
 
 /// Reads the text of a file of that name.
 pub fn read(name: &str, text: &str) -> Result<Draft, Problems> {
-    let source = Source { name, text, problems: RefCell::default() };
+    let source = Source::new(name, text);
     let draft = source.section(&TOP).map(draft).unwrap_or_default();
     source.problems().none_or(draft)
 }

@@ -17,13 +17,20 @@ const QUOTED: usize = 60;
 pub struct Source<'a> {
     /// Its name, as given.
     pub name: &'a str,
-    /// Its text.
-    pub text: &'a str,
-    /// What is wrong so far.
-    pub problems: RefCell<Problems>,
+    text: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    problems: RefCell<Problems>,
 }
 
 impl<'a> Source<'a> {
+    /// A file of that name with that text.
+    pub fn new(name: &'a str, text: &'a str) -> Source<'a> {
+        let after = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(after).collect();
+        Source { name, text, lines, problems: RefCell::default() }
+    }
+
     /// The file as one section; none if it is no TOML.
     pub fn section(&'a self, kind: &'static Kind) -> Option<Section<'a>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
@@ -48,9 +55,9 @@ impl<'a> Source<'a> {
 
     /// `FILE:LINE:COLUMN`; both count from 1, columns in characters.
     fn position(&self, offset: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let line = self.lines.partition_point(|begin| *begin <= offset);
+        let begin = self.lines[line - 1];
+        let column = self.text.get(begin..offset).unwrap_or_default().chars().count() + 1;
         Place(format!("{}:{line}:{column}", self.name))
     }
 
