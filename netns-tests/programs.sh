@@ -333,3 +333,17 @@ PYTHON
 }
 
 held_by() { grep -c "^by $1" "$LAB_DIR/hold.log" || true; }
+
+# refused CODE REGEX ARGS...: tapvs ends with CODE and one line on stderr that matches; the host stays as it was.
+refused() {
+    local wanted=$1 regex=$2 code=0
+    shift 2
+    bridge_state >"$LAB_DIR/bridge.before"
+    in_ns director timeout --kill-after=2 5 "$@" >"$LAB_DIR/refused.out" 2>"$LAB_DIR/refused.err" </dev/null || code=$?
+    bridge_state >"$LAB_DIR/bridge.after"
+    echo "$* -> $code: $(cat "$LAB_DIR/refused.err")" >>"$LAB_DIR/refused.log"
+    expect_eq "$code" "$wanted" "exit code of: $*: $(cat "$LAB_DIR/refused.err")"
+    expect_eq "$(grep -c . "$LAB_DIR/refused.err")" 1 "lines on stderr of: $*: $(cat "$LAB_DIR/refused.err")"
+    expect_match "$(cat "$LAB_DIR/refused.err")" "$regex" "what it said about: $*"
+    diff "$LAB_DIR/bridge.before" "$LAB_DIR/bridge.after" >&2 || die "left something behind: $*"
+}

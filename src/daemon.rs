@@ -81,6 +81,7 @@ impl Daemon {
         let now = self.clock.now();
         self.director.announce_links(now);
         self.director.tick(now, &mut self.wires);
+        self.attract();
         log::info!("ready");
         let ended = self.turn_until_stopped();
         self.director.router.shut_down();
@@ -110,9 +111,17 @@ impl Daemon {
                 }
             }
             self.director.tick(now, &mut self.wires);
+            self.attract();
             if signalled && self.obey_signals()? {
                 return Ok(());
             }
+        }
+    }
+
+    /// The hosts of TUNs learn which addresses are here now.
+    fn attract(&mut self) {
+        if let Some(addresses) = self.director.take_moved_addresses() {
+            self.wires.links.iter_mut().for_each(|link| link.attract(&addresses));
         }
     }
 

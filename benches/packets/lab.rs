@@ -6,11 +6,11 @@ use std::hash::RandomState;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
-use tapvs::base::{DropReason, Endpoint, Instant, LinkId, Mac, Prefix, Proto, Tuple};
+use tapvs::base::{DropReason, Endpoint, Instant, LinkId, Mac, Medium, Prefix, Proto, Tuple};
 use tapvs::director::{Director, Settings};
 use tapvs::neigh::{Egress, Link};
 use tapvs::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
-use tapvs::wire::{self, ETH_LEN, PacketBuf, VNET_LEN, checksum};
+use tapvs::wire::{self, ETH_LEN, Framing, PacketBuf, VNET_LEN, checksum};
 
 pub const LINK: LinkId = LinkId(0);
 pub const SYN: u8 = 0x02;
@@ -20,6 +20,7 @@ pub const HEADERS: usize = VNET_LEN + ETH_LEN + 20 + 32;
 /// A segment as it is on the wire, and a superframe of 44 of them.
 pub const PLAIN: usize = 1448;
 pub const SUPER: usize = 44 * PLAIN;
+const TAP: Framing = Framing { vnet: true, medium: Medium::Ethernet };
 const DIRECTOR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const NEIGHBOUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 const SERVERS: u8 = 8;
@@ -62,8 +63,8 @@ pub fn segment(src: Endpoint, dst: Endpoint, flags: u8, payload: usize) -> Head 
 
 /// Puts a frame where the TAP would have put it.
 pub fn load(buf: &mut PacketBuf, head: &Head) {
-    buf.read_area(true)[..HEADERS].copy_from_slice(&head.bytes);
-    buf.filled(HEADERS + head.payload as usize, true);
+    buf.read_area(TAP)[..HEADERS].copy_from_slice(&head.bytes);
+    buf.filled(HEADERS + head.payload as usize, TAP);
 }
 
 /// The TAP's other direction: headers are encoded, bytes go nowhere.
@@ -75,7 +76,7 @@ pub struct Sink {
 impl Egress for Sink {
     fn transmit(&mut self, _: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
         let header_end = wire::header_end(frame);
-        black_box(frame.write_area(true, header_end));
+        black_box(frame.write_area(TAP, header_end));
         self.frames += 1;
         Ok(())
     }

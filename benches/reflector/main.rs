@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use mio::{Events, Interest, Poll, Token};
-use tapvs::base::Mac;
+use tapvs::base::{Mac, Medium};
 use tapvs::io::{Link, LinkConfig, ReadOutcome};
 use tapvs::wire::arp::{self, Arp, ArpOp};
 use tapvs::wire::{self, ETH_LEN, PacketBuf, checksum};
@@ -45,8 +45,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [bridge, tap, dip, vip, client, client_mac, server, server_mac] = &words[..] else {
         return Err("usage: reflector BRIDGE TAP DIP VIP CLIENT CLIENT_MAC SERVER SERVER_MAC".into());
     };
-    let config =
-        LinkConfig { tap: Some(tap.clone()), bridge: Some(bridge.clone()), mtu: None, offload: true, mac: OWN_MAC };
+    let config = LinkConfig {
+        tap: Some(tap.clone()),
+        bridge: Some(bridge.clone()),
+        mtu: None,
+        offload: true,
+        mac: OWN_MAC,
+        medium: Medium::Ethernet,
+    };
     let (dip, vip) = (Ipv4Addr::from_str(dip)?, Ipv4Addr::from_str(vip)?);
     let server = Ipv4Addr::from_str(server)?.octets();
     let reflector = Reflector {

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Director;
-use crate::base::{Endpoint, Family, Instant, Prefix};
+use crate::base::{Endpoint, Family, Instant, Medium, Prefix};
 use crate::conn::Conn;
 use crate::neigh::Egress;
 use crate::service::Marks;
-use crate::service::command::{Command, Refused, ServiceKey};
+use crate::service::command::{Command, Method, Refused, ServiceKey};
 
 /// An announcement is repeated once, for the first may meet a bridge port that does not forward yet.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ const QUIET: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Announcements {
     pending: Vec<(Instant, IpAddr)>,
+    /// Addresses may have come or gone since the hosts of TUNs were told.
+    moved: bool,
 }
 
 impl Announcements {
@@ -88,8 +90,11 @@ impl Director {
             }
             _ => {}
         }
+        self.check_medium(command)?;
         let news = brought_by(command).filter(|addr| !self.is_claimed(*addr));
         self.services.apply(command, now)?;
+        self.announcements.moved |=
+            !matches!(command, Command::AddDest(..) | Command::EditDest(..) | Command::DeleteDest(..));
         if let Command::SetTimeouts { tcp, tcp_fin, udp } = command {
             self.timeouts.set(*tcp, *tcp_fin, *udp);
         }
@@ -107,12 +112,32 @@ impl Director {
     pub fn set_marks(&mut self, marks: Marks, now: Instant) {
         let news: Vec<IpAddr> = marks.hosts().filter(|addr| !self.is_claimed(*addr)).collect();
         self.services.marks = marks;
+        self.announcements.moved = true;
         news.into_iter().for_each(|addr| self.announcements.add(addr, now));
     }
 
     /// True for a virtual or local address that was announced when it came.
     fn is_claimed(&self, addr: IpAddr) -> bool {
         self.services.is_vip(addr) || self.services.iter().any(|service| service.locals.contains(&addr))
+    }
+
+    /// Direct routing is told from any other by the MAC alone.
+    fn check_medium(&self, command: &Command) -> Result<(), Refused> {
+        let (Command::AddDest(_, real, options) | Command::EditDest(_, real, options)) = command else { return Ok(()) };
+        let by = self.router.route(real.addr).map(|route| self.router.medium(route.link));
+        let refused = options.method == Method::Direct && by == Ok(Medium::Ip);
+        if refused { Err(Refused::NoEthernet) } else { Ok(()) }
+    }
+
+    /// The director's addresses, if some may have come or gone since they were last asked for: a TUN's host routes them.
+    pub fn take_moved_addresses(&mut self) -> Option<Vec<IpAddr>> {
+        if !std::mem::take(&mut self.announcements.moved) {
+            return None;
+        }
+        let mut all = self.announced();
+        all.sort_unstable();
+        all.dedup();
+        Some(all)
     }
 
     /// Changes a setting by its name.
@@ -150,6 +175,7 @@ impl Director {
     /// Announces the addresses of the links; virtual addresses are announced as they come.
     pub fn announce_links(&mut self, now: Instant) {
         self.router.own_addresses().for_each(|addr| self.announcements.add(addr, now));
+        self.announcements.moved = true;
     }
 
     fn own_addresses(&self) -> Vec<IpAddr> {

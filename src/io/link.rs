@@ -1,8 +1,9 @@
-//! One TAP: opened or adopted, put on its bridge, read and written frame by frame, and put back as it was.
+//! One TAP or TUN: opened or adopted, put on its bridge, read and written frame by frame, and put back as it was.
 //!
 //! Never looks into a frame. Never blocks. What it changed on the host, it undoes when dropped.
 
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::{error, fmt};
 
@@ -12,13 +13,13 @@ use mio::{Interest, Registry, Token};
 
 use super::link_setup::{self, Undo};
 use super::{LinkError, sys};
-use crate::base::{DropReason, Mac};
-use crate::wire::PacketBuf;
+use crate::base::{DropReason, Mac, Medium};
+use crate::wire::{Framing, PacketBuf};
 
 /// What the operator wants of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LinkConfig {
-    /// The TAP's name; one that exists is adopted and left in place. `None`: the kernel chooses.
+    /// The device's name; one that exists is adopted and left in place. `None`: the kernel chooses.
     pub tap: Option<String>,
     /// The bridge to become a port of; `None` leaves that to the operator.
     pub bridge: Option<String>,
@@ -26,8 +27,10 @@ pub struct LinkConfig {
     pub mtu: Option<u16>,
     /// Whether to accept superframes and unfinished checksums from the kernel.
     pub offload: bool,
-    /// The director's own MAC on this link; never the TAP's.
+    /// The director's own MAC on this link; never the TAP's. Zero without Ethernet.
     pub mac: Mac,
+    /// A TAP or a TUN.
+    pub medium: Medium,
 }
 
 /// What the kernel agreed to leave to us, and we may leave to it.
@@ -125,21 +128,23 @@ impl fmt::Display for WriteError {
 
 impl error::Error for WriteError {}
 
-/// An open TAP.
+/// An open TAP or TUN.
 pub struct Link {
     pub(super) device: tun::Device,
     pub(super) name: String,
     pub(super) mtu: u16,
     pub(super) tap_mac: Mac,
-    /// Whether each frame has a virtio header in front.
-    pub(super) with_vnet: bool,
+    /// How frames are handed over.
+    pub(super) framing: Framing,
     pub(super) offloads: Offloads,
     /// What to put back, in the order it was changed.
     pub(super) undo: Vec<Undo>,
+    /// Addresses that the host was told to route here.
+    pub(super) attracted: Vec<IpAddr>,
 }
 
 impl Link {
-    /// Opens (or adopts) the TAP, puts it on its bridge and takes it up.
+    /// Opens (or adopts) the device, puts it on its bridge and takes it up.
     pub fn open(config: &LinkConfig) -> Result<Link, LinkError> {
         link_setup::open(config)
     }
@@ -164,13 +169,18 @@ impl Link {
         self.offloads
     }
 
+    /// Has the host route these addresses to a TUN, and no others that it was told before; a TAP's neighbours ask.
+    pub fn attract(&mut self, wanted: &[IpAddr]) {
+        link_setup::attract(self, wanted);
+    }
+
     /// Reads the next frame into `buf`. After `Frame`, read again until `Empty`: events come on edges only.
     pub fn read(&mut self, buf: &mut PacketBuf) -> io::Result<ReadOutcome> {
         loop {
-            return match self.device.read(buf.read_area(self.with_vnet)) {
+            return match self.device.read(buf.read_area(self.framing)) {
                 Ok(count) => {
                     // A frame without a single byte is left to the parser, which drops it by name.
-                    buf.filled(count, self.with_vnet);
+                    buf.filled(count, self.framing);
                     Ok(ReadOutcome::Frame)
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(ReadOutcome::Empty),
@@ -183,7 +193,7 @@ impl Link {
 
     /// Writes the frame in `buf`; `hdr_len` is the end of its L4 header, counted from the Ethernet header.
     pub fn write(&mut self, buf: &mut PacketBuf, hdr_len: usize) -> Result<(), WriteError> {
-        let area = buf.write_area(self.with_vnet, hdr_len);
+        let area = buf.write_area(self.framing, hdr_len);
         // One buffer, one write: a TAP takes a frame per call, whole or not at all.
         let written = self.device.write(area).map_err(|error| WriteError::of(&error))?;
         debug_assert_eq!(written, area.len());

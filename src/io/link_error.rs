@@ -31,10 +31,12 @@ pub enum LinkError {
         /// The TAP.
         tap: String,
     },
-    /// A device of that name exists and is no TAP.
+    /// A device of that name exists and is no TAP, or no TUN.
     NotATap {
-        /// The name.
+        /// The device.
         tap: String,
+        /// What it should be.
+        wanted: &'static str,
     },
     /// The TAP was made with several queues.
     MultiQueue {
@@ -92,22 +94,22 @@ impl fmt::Display for LinkError {
                 write!(f, "'{name}' cannot name a network device; use 1 to 15 bytes without '/', ':' or blanks")
             }
             LinkError::NotPermitted { tap, source } => {
-                write!(f, "cannot open TAP {tap}: {}; needs CAP_NET_ADMIN (run as root)", Said(source))
+                write!(f, "cannot open {tap}: {}; needs CAP_NET_ADMIN (run as root)", Said(source))
             }
             LinkError::NoTunDriver { tap } => write!(
                 f,
-                "cannot open TAP {tap}: /dev/net/tun is missing; load the tun module (modprobe tun) or create \
+                "cannot open {tap}: /dev/net/tun is missing; load the tun module (modprobe tun) or create \
                  the node (mkdir -p /dev/net; mknod /dev/net/tun c 10 200)"
             ),
             LinkError::Busy { tap } => {
-                write!(f, "cannot open TAP {tap}: another process holds it; end that process or choose another name")
+                write!(f, "cannot open {tap}: another process holds it; end that process or choose another name")
             }
-            LinkError::NotATap { tap } => {
-                write!(f, "cannot open TAP {tap}: a device of that name exists and is no TAP; choose another name")
+            LinkError::NotATap { tap, wanted } => {
+                write!(f, "cannot open {tap}: a device of that name exists and is no {wanted}; choose another name")
             }
             LinkError::MultiQueue { tap } => write!(
                 f,
-                "cannot open TAP {tap}: it was made with several queues; delete it and make it without multi_queue"
+                "cannot open {tap}: it was made with several queues; delete it and make it without multi_queue"
             ),
             LinkError::NoBridge { bridge } => write!(
                 f,
@@ -127,10 +129,10 @@ impl fmt::Display for LinkError {
                  director another MAC"
             ),
             LinkError::Mtu { tap, mtu, source } => {
-                write!(f, "TAP {tap} does not take MTU {mtu}: {}; use 68 to 65521", Said(source))
+                write!(f, "{tap} does not take MTU {mtu}: {}; use 68 to 65521", Said(source))
             }
             LinkError::Setup { tap, what, source } => {
-                write!(f, "cannot {what} TAP {tap}: {}; nothing was changed", Said(source))
+                write!(f, "cannot {what} {tap}: {}; nothing was changed", Said(source))
             }
         }
     }

@@ -1,8 +1,9 @@
-//! How a TAP is opened, and how each change to the host is remembered and undone.
+//! How a TAP or TUN is opened, and how each change to the host is remembered and undone.
 //!
 //! Never deletes a device that it did not create; what it created vanishes with the descriptor.
 
 use std::io;
+use std::net::IpAddr;
 
 use log::{debug, warn};
 use tun::{Configuration, Layer};
@@ -10,7 +11,8 @@ use tun::{Configuration, Layer};
 use super::link::{Link, LinkConfig, Offloads};
 use super::netlink::{LinkInfo, LinkKind, Netlink};
 use super::{LinkError, sys, sysctl};
-use crate::wire::VNET_LEN;
+use crate::base::{Medium, Prefix};
+use crate::wire::{Framing, VNET_LEN};
 
 /// The kernel's limit for a name, without its zero.
 const NAME_MAX: usize = 15;
@@ -28,29 +30,38 @@ pub enum Undo {
     Up,
     /// `disable_ipv6` had this value.
     Ipv6(String),
+    /// `rp_filter` had this value.
+    ReversePath(String),
     /// Offloads and byte order: back to the kernel's defaults, or the next user would be sent superframes.
     Offloads,
 }
 
 /// Opens the TAP and sets it up; on an error the half-made `Link` is dropped, which undoes it.
 pub fn open(config: &LinkConfig) -> Result<Link, LinkError> {
-    let asked = config.tap.as_deref().unwrap_or("tap%d");
+    let medium = config.medium;
+    let asked = config.tap.as_deref().unwrap_or(match medium {
+        Medium::Ethernet => "tap%d",
+        Medium::Ip => "tun%d",
+    });
     check_name(asked)?;
-    let mut netlink = Netlink::open().map_err(cannot("ask the kernel about", asked))?;
+    let cannot = |what| cannot(what, medium, asked);
+    let mut netlink = Netlink::open().map_err(cannot("ask the kernel about"))?;
     let bridge = config.bridge.as_deref().map(|name| find_bridge(&mut netlink, name)).transpose()?;
-    let before = netlink.link(asked).map_err(cannot("ask the kernel about", asked))?;
-    check_adoptable(&mut netlink, before.as_ref(), bridge.as_ref())?;
+    let before = netlink.link(asked).map_err(cannot("ask the kernel about"))?;
+    check_adoptable(&mut netlink, medium, before.as_ref(), bridge.as_ref())?;
 
-    let (device, with_vnet) = open_device(asked)?;
+    let (device, vnet) = open_device(medium, asked)?;
     let name = tun::AbstractDevice::tun_name(&device).unwrap_or_else(|_| asked.to_owned());
     let found = netlink.link(&name).and_then(|info| info.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)));
-    let mut tap = found.map_err(cannot("find the new", asked))?;
-    if before.is_none() {
-        raise_mac(&mut netlink, &mut tap).map_err(cannot("set the MAC of", asked))?;
+    let mut tap = found.map_err(cannot("find the new"))?;
+    if before.is_none() && medium == Medium::Ethernet {
+        raise_mac(&mut netlink, &mut tap).map_err(cannot("set the MAC of"))?;
     }
-    let mut link =
-        Link { device, name, mtu: 0, tap_mac: tap.mac, with_vnet, offloads: Offloads::default(), undo: Vec::new() };
-    if config.mac == tap.mac {
+    let framing = Framing { vnet, medium };
+    let (undo, attracted) = (Vec::new(), Vec::new());
+    let offloads = Offloads::default();
+    let mut link = Link { device, name, mtu: 0, tap_mac: tap.mac, framing, offloads, undo, attracted };
+    if config.mac == tap.mac && medium == Medium::Ethernet {
         return Err(LinkError::SameMac { tap: link.name.clone(), mac: config.mac });
     }
     link.set_up(&mut netlink, config, &tap, bridge.as_ref())?;
@@ -60,8 +71,31 @@ pub fn open(config: &LinkConfig) -> Result<Link, LinkError> {
     Ok(link)
 }
 
+/// Has the host route `wanted` to a TUN, by a route for each address. What the host routes elsewhere it keeps there.
+pub fn attract(link: &mut Link, wanted: &[IpAddr]) {
+    if link.framing.medium == Medium::Ethernet || link.attracted == wanted {
+        return;
+    }
+    let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link(&link.name)?, netlink)));
+    let Ok((Some(tun), mut netlink)) = found else { return };
+    for addr in link.attracted.iter().filter(|addr| !wanted.contains(addr)) {
+        if let Err(error) = netlink.remove_route(Prefix::host(*addr), tun.index) {
+            debug!("{}: the route to {addr} stays: {error}", link.name);
+        }
+    }
+    for addr in wanted.iter().filter(|addr| !link.attracted.contains(addr)) {
+        match netlink.add_route(Prefix::host(*addr), tun.index) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => debug!("{addr} has a route already"),
+            Err(error) => warn!("{}: no route to {addr}: {error}; packets to it will not come here", link.name),
+            Ok(()) => {}
+        }
+    }
+    link.attracted = wanted.to_vec();
+}
+
 /// Puts back what was changed, last change first. Nothing here may fail loudly: the program is ending.
 pub fn undo(link: &mut Link) {
+    attract(link, &[]);
     if link.undo.is_empty() {
         return;
     }
@@ -75,6 +109,7 @@ pub fn undo(link: &mut Link) {
             Undo::Master => netlink.set_master(tap.index, None),
             Undo::Up => netlink.set_down(tap.index),
             Undo::Ipv6(value) => sysctl::write(&ipv6_switch(&link.name), value),
+            Undo::ReversePath(value) => sysctl::write(&reverse_path(&link.name), value),
             Undo::Offloads => {
                 sys::set_offloads(&link.device, 0).and_then(|()| sys::set_vnet_little_endian(&link.device, 0))
             }
@@ -93,20 +128,25 @@ impl Link {
         tap: &LinkInfo,
         bridge: Option<&LinkInfo>,
     ) -> Result<(), LinkError> {
-        self.set_offloads(config).map_err(cannot("set the offloads of", &self.name))?;
-        self.silence_ipv6();
+        let name = self.name.clone();
+        let cannot = |what| cannot(what, config.medium, &name);
+        self.set_offloads(config).map_err(cannot("set the offloads of"))?;
+        match config.medium {
+            Medium::Ethernet => self.turn(ipv6_switch(&self.name), "1", Undo::Ipv6),
+            Medium::Ip => self.turn(reverse_path(&self.name), "2", Undo::ReversePath),
+        }
         // Before it is on the bridge: the bridge would otherwise take over a smaller MTU.
         let on = netlink.link_by_index(tap.master.unwrap_or(0)).ok().flatten();
         self.set_mtu(netlink, config, tap, bridge.or(on.as_ref()))?;
         if let Some(bridge) = bridge.filter(|bridge| tap.master != Some(bridge.index)) {
-            netlink.set_master(tap.index, Some(bridge.index)).map_err(cannot("put on its bridge", &self.name))?;
+            netlink.set_master(tap.index, Some(bridge.index)).map_err(cannot("put on its bridge"))?;
             self.undo.push(Undo::Master);
             if !bridge.up {
                 warn!("{}: bridge {} is down, so no frame will pass; take it up", self.name, bridge.name);
             }
         }
         if !tap.up {
-            netlink.set_up(tap.index).map_err(cannot("take up", &self.name))?;
+            netlink.set_up(tap.index).map_err(cannot("take up"))?;
             self.undo.push(Undo::Up);
         }
         Ok(())
@@ -114,14 +154,14 @@ impl Link {
 
     fn set_offloads(&mut self, config: &LinkConfig) -> io::Result<()> {
         self.undo.push(Undo::Offloads);
-        if self.with_vnet {
+        if self.framing.vnet {
             // A persistent TAP keeps the last user's values: say everything explicitly.
             sys::set_vnet_header_len(&self.device, VNET_LEN as i32)?;
             sys::set_vnet_little_endian(&self.device, 1)?;
         }
         use sys::offload::{CSUM, TSO_ECN, TSO4, TSO6, USO4, USO6};
         const TCP: u32 = CSUM | TSO4 | TSO6;
-        let wanted: &[u32] = match config.offload && self.with_vnet {
+        let wanted: &[u32] = match config.offload && self.framing.vnet {
             true => &[TCP | TSO_ECN | USO4 | USO6, TCP | TSO_ECN, TCP, CSUM, 0],
             false => &[0],
         };
@@ -136,16 +176,16 @@ impl Link {
         result
     }
 
-    /// The host must not speak IPv6 through its end of our wire. Where /proc is read-only it just stays chatty.
-    fn silence_ipv6(&mut self) {
-        let switch = ipv6_switch(&self.name);
+    /// A TAP's host must not speak IPv6 through its end of our wire; a TUN's must not doubt where our packets come from.
+    /// Where /proc is read-only it is left as it is.
+    fn turn(&mut self, switch: String, wanted: &str, undo: fn(String) -> Undo) {
         match sysctl::read(&switch) {
-            Ok(value) if value == "1" => {}
-            Ok(value) => match sysctl::write(&switch, "1") {
-                Ok(()) => self.undo.push(Undo::Ipv6(value)),
-                Err(error) => debug!("{}: IPv6 stays on: {error}", self.name),
+            Ok(value) if value == wanted => {}
+            Ok(value) => match sysctl::write(&switch, wanted) {
+                Ok(()) => self.undo.push(undo(value)),
+                Err(error) => debug!("{switch} stays {value}: {error}"),
             },
-            Err(error) => debug!("{}: no IPv6 to turn off: {error}", self.name),
+            Err(error) => debug!("no {switch} to set: {error}"),
         }
     }
 
@@ -159,7 +199,7 @@ impl Link {
         let like_bridge = bridge.map(|bridge| bridge.mtu.min(TAP_MTU_MAX));
         let mtu = config.mtu.map(u32::from).or(like_bridge).unwrap_or(tap.mtu);
         if mtu != tap.mtu {
-            let refused = |source| LinkError::Mtu { tap: self.name.clone(), mtu, source };
+            let refused = |source| LinkError::Mtu { tap: label(config.medium, &self.name), mtu, source };
             netlink.set_mtu(tap.index, mtu).map_err(refused)?;
             self.undo.push(Undo::Mtu(tap.mtu));
         }
@@ -168,8 +208,8 @@ impl Link {
     }
 }
 
-fn cannot(what: &'static str, tap: &str) -> impl FnOnce(io::Error) -> LinkError {
-    let tap = tap.to_owned();
+fn cannot(what: &'static str, medium: Medium, tap: &str) -> impl FnOnce(io::Error) -> LinkError + use<> {
+    let tap = label(medium, tap);
     move |source| LinkError::Setup { tap, what, source }
 }
 
@@ -177,6 +217,16 @@ fn cannot(what: &'static str, tap: &str) -> impl FnOnce(io::Error) -> LinkError 
 fn raise_mac(netlink: &mut Netlink, tap: &mut LinkInfo) -> io::Result<()> {
     tap.mac.0[0] = 0xfe;
     netlink.set_mac(tap.index, tap.mac)
+}
+
+/// A device with the word for it, as errors name it.
+fn label(medium: Medium, name: &str) -> String {
+    format!("{} {name}", medium.device())
+}
+
+/// What a balancer sends comes from addresses that the host would look for elsewhere: 2 asks only that there is a way.
+fn reverse_path(tun: &str) -> String {
+    format!("net/ipv4/conf/{tun}/rp_filter")
 }
 
 fn ipv6_switch(tap: &str) -> String {
@@ -193,7 +243,7 @@ pub fn check_name(name: &str) -> Result<(), LinkError> {
 
 fn find_bridge(netlink: &mut Netlink, name: &str) -> Result<LinkInfo, LinkError> {
     check_name(name)?;
-    let found = netlink.link(name).map_err(cannot("look up the bridge of", name))?;
+    let found = netlink.link(name).map_err(cannot("look up the bridge of", Medium::Ethernet, name))?;
     match found {
         Some(bridge) if bridge.kind == LinkKind::Bridge => Ok(bridge),
         Some(_) => Err(LinkError::NotABridge { bridge: name.to_owned() }),
@@ -202,15 +252,22 @@ fn find_bridge(netlink: &mut Netlink, name: &str) -> Result<LinkInfo, LinkError>
 }
 
 /// Looks before opening, because the kernel's EINVAL would not say which of these it was.
-fn check_adoptable(netlink: &mut Netlink, tap: Option<&LinkInfo>, bridge: Option<&LinkInfo>) -> Result<(), LinkError> {
+fn check_adoptable(
+    netlink: &mut Netlink,
+    medium: Medium,
+    tap: Option<&LinkInfo>,
+    bridge: Option<&LinkInfo>,
+) -> Result<(), LinkError> {
     let Some(tap) = tap else {
         return Ok(());
     };
     let name = tap.name.clone();
-    match tap.kind {
-        LinkKind::Tap => {}
-        LinkKind::MultiQueueTap => return Err(LinkError::MultiQueue { tap: name }),
-        LinkKind::Bridge | LinkKind::Other(_) => return Err(LinkError::NotATap { tap: name }),
+    match (&tap.kind, medium) {
+        (LinkKind::Tap, Medium::Ethernet) | (LinkKind::Tun, Medium::Ip) => {}
+        (LinkKind::MultiQueue, _) => return Err(LinkError::MultiQueue { tap: label(medium, &name) }),
+        (LinkKind::Tap | LinkKind::Tun | LinkKind::Bridge | LinkKind::Other(_), _) => {
+            return Err(LinkError::NotATap { tap: label(medium, &name), wanted: medium.device() });
+        }
     }
     let (Some(master), Some(bridge)) = (tap.master, bridge) else {
         return Ok(());
@@ -223,13 +280,15 @@ fn check_adoptable(netlink: &mut Netlink, tap: Option<&LinkInfo>, bridge: Option
 }
 
 /// Opens it with a virtio header; a kernel that refuses the flag gets us without.
-fn open_device(name: &str) -> Result<(tun::Device, bool), LinkError> {
-    let opened = match open_with(name, true) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => open_with(name, false).map(|tap| (tap, false)),
+fn open_device(medium: Medium, name: &str) -> Result<(tun::Device, bool), LinkError> {
+    let opened = match open_with(medium, name, true) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            open_with(medium, name, false).map(|tap| (tap, false))
+        }
         other => other.map(|tap| (tap, true)),
     };
     opened.map_err(|source| {
-        let tap = name.to_owned();
+        let tap = label(medium, name);
         match source.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => LinkError::NotPermitted { tap, source },
             Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => LinkError::NoTunDriver { tap },
@@ -239,9 +298,13 @@ fn open_device(name: &str) -> Result<(tun::Device, bool), LinkError> {
     })
 }
 
-fn open_with(name: &str, vnet_hdr: bool) -> io::Result<tun::Device> {
+fn open_with(medium: Medium, name: &str, vnet_hdr: bool) -> io::Result<tun::Device> {
     let mut config = Configuration::default();
-    config.layer(Layer::L2).tun_name(name).platform_config(|platform| {
+    let layer = match medium {
+        Medium::Ethernet => Layer::L2,
+        Medium::Ip => Layer::L3,
+    };
+    config.layer(layer).tun_name(name).platform_config(|platform| {
         platform.vnet_hdr(vnet_hdr);
     });
     let device = tun::create(&config)?;
@@ -272,6 +335,7 @@ mod tests {
             mtu: None,
             offload: true,
             mac: Mac([2, 0, 0, 0, 0, 1]),
+            medium: Medium::Ethernet,
         };
         let error = Link::open(&config).err().map(|error| error.to_string()).unwrap_or_default();
         assert_eq!(error, "lo is not a bridge; name the bridge that the director is to sit on");

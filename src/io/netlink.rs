@@ -45,8 +45,10 @@ const DEPRECATED: [u8; 16] = [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0,
 pub enum LinkKind {
     /// A TAP with one queue.
     Tap,
-    /// A TAP made with `multi_queue`.
-    MultiQueueTap,
+    /// A TUN with one queue.
+    Tun,
+    /// A TAP or TUN made with `multi_queue`.
+    MultiQueue,
     /// A bridge.
     Bridge,
     /// Anything else, by the kernel's name; empty for hardware and loopback.
@@ -170,6 +172,16 @@ impl Netlink {
         self.tell(address_request(libc::RTM_DELADDR, REQUEST | ACK, index, prefix, Scope::Global))
     }
 
+    /// Routes a prefix to a device, in the main table.
+    pub fn add_route(&mut self, to: Prefix, index: u32) -> io::Result<()> {
+        self.tell(route_request(libc::RTM_NEWROUTE, REQUEST | ACK | CREATE | EXCLUSIVE, to, index))
+    }
+
+    /// Takes such a route away.
+    pub fn remove_route(&mut self, to: Prefix, index: u32) -> io::Result<()> {
+        self.tell(route_request(libc::RTM_DELROUTE, REQUEST | ACK, to, index))
+    }
+
     fn tell(&mut self, request: Request) -> io::Result<()> {
         self.ask(request, |_| None::<()>).map(drop)
     }
@@ -230,6 +242,17 @@ fn address_request(kind: u16, flags: u16, index: u32, prefix: Prefix, scope: Sco
     }
 }
 
+fn route_request(kind: u16, flags: u16, to: Prefix, index: u32) -> Request {
+    const STATIC: u8 = 4;
+    let (family, dst, scope) = match to.addr {
+        IpAddr::V4(addr) => (libc::AF_INET, addr.octets().to_vec(), libc::RT_SCOPE_LINK),
+        IpAddr::V6(addr) => (libc::AF_INET6, addr.octets().to_vec(), libc::RT_SCOPE_UNIVERSE),
+    };
+    // struct rtmsg: family, two prefix lengths, TOS, table, protocol, scope, type, flags.
+    let fixed = [family as u8, to.len, 0, 0, libc::RT_TABLE_MAIN, STATIC, scope, libc::RTN_UNICAST, 0, 0, 0, 0];
+    Request::new(kind, flags, &fixed).attr(libc::RTA_DST, &dst).attr(libc::RTA_OIF, &index.to_ne_bytes())
+}
+
 fn error_of(message: &Message) -> io::Result<()> {
     match u32_at(message.body, 0).map(|code| code as i32) {
         Some(0) => Ok(()),
@@ -259,9 +282,9 @@ fn read_kind(info: &[u8]) -> LinkKind {
     let byte = |kind| attr(data, kind).and_then(|value| value.first().copied()).unwrap_or(0);
     match kind.as_str() {
         "bridge" => LinkKind::Bridge,
-        "tun" if i32::from(byte(IFLA_TUN_TYPE)) != libc::IFF_TAP => LinkKind::Other(kind),
-        "tun" if byte(IFLA_TUN_MULTI_QUEUE) != 0 => LinkKind::MultiQueueTap,
-        "tun" => LinkKind::Tap,
+        "tun" if byte(IFLA_TUN_MULTI_QUEUE) != 0 => LinkKind::MultiQueue,
+        "tun" if i32::from(byte(IFLA_TUN_TYPE)) == libc::IFF_TAP => LinkKind::Tap,
+        "tun" => LinkKind::Tun,
         _ => LinkKind::Other(kind),
     }
 }

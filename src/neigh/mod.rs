@@ -14,7 +14,7 @@ pub use cache::{MAX_NEIGHBOURS, Neighbours};
 pub use ledger::{Consumed, Ledger};
 pub use routes::{Route, Routes};
 
-use crate::base::{DropReason, Family, Instant, LinkId, Mac, Prefix};
+use crate::base::{DropReason, Family, Instant, LinkId, Mac, Medium, Prefix};
 use crate::wire::{PacketBuf, ndp, set_macs};
 use cache::Resolved;
 use hold::Hold;
@@ -42,6 +42,7 @@ pub struct Link {
 #[derive(Default)]
 pub struct Router {
     links: Vec<Link>,
+    media: Vec<Medium>,
     /// Which links hear each other: those of the same number.
     wires: Vec<LinkId>,
     /// Destination to next hop.
@@ -57,16 +58,33 @@ pub struct Router {
 impl Router {
     /// Adds a link; its prefixes become on-link routes. A link with an IPv6 address has a link-local one as well.
     pub fn add_link(&mut self, mut link: Link) -> LinkId {
-        let id = LinkId(self.links.len() as u8);
         if link.addresses.iter().any(|prefix| prefix.addr.is_ipv6()) {
             link.addresses.push(Prefix { addr: IpAddr::V6(ndp::link_local(link.mac)), len: 64 });
         }
-        for prefix in &link.addresses {
-            self.routes.add(*prefix, None, id);
-        }
+        let nets = link.addresses.clone();
+        self.add(link, Medium::Ethernet, &nets)
+    }
+
+    /// Adds a link without Ethernet: everything of its families is routed to it, for the host at its other end knows the
+    /// way. Nobody is asked for a MAC there, and nothing is announced.
+    pub fn add_ip_link(&mut self, link: Link) -> LinkId {
+        let nets: Vec<Prefix> = link.addresses.iter().map(|own| Prefix { len: 0, ..*own }).collect();
+        self.add(link, Medium::Ip, &nets)
+    }
+
+    fn add(&mut self, link: Link, medium: Medium, nets: &[Prefix]) -> LinkId {
+        let id = LinkId(self.links.len() as u8);
+        nets.iter().for_each(|net| self.routes.add(*net, None, id));
         self.links.push(link);
+        self.media.push(medium);
         self.wires.push(id);
         id
+    }
+
+    /// What a link carries.
+    #[inline]
+    pub fn medium(&self, id: LinkId) -> Medium {
+        self.media[id.index()]
     }
 
     /// A link by its id.
@@ -141,6 +159,9 @@ impl Router {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
+        if self.medium(route.link) == Medium::Ip {
+            return self.write(buf, route.link, Mac::ZERO, out);
+        }
         match self.neighbours.resolve(route.link, route.next_hop, now) {
             Resolved::At(mac) => self.write(buf, route.link, mac, out),
             Resolved::AtPerhaps(mac, ask) => {
@@ -253,6 +274,34 @@ mod tests {
             router.add_link(Link { name: (*net).into(), mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 1500, addresses });
         }
         router
+    }
+
+    /// Counts what is sent.
+    #[derive(Default)]
+    struct Count(u32);
+
+    impl Egress for Count {
+        fn transmit(&mut self, _: LinkId, _: &mut PacketBuf) -> Result<(), DropReason> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn without_ethernet_everything_leaves_at_once_and_nobody_is_told() {
+        let mut router = Router::default();
+        let addresses = vec!["203.0.113.2/32".parse().unwrap(), "2001:db8::2/128".parse().unwrap()];
+        let link = router.add_ip_link(Link { name: "tun0".into(), mac: Mac::ZERO, mtu: 1500, addresses });
+        let mut out = Count::default();
+        router.announce(link, "203.0.113.2".parse().unwrap(), &mut out);
+        assert_eq!(out.0, 0);
+        for to in ["192.0.2.7", "2001:db8:c::7"] {
+            let route = router.route(to.parse().unwrap()).unwrap();
+            let mut buf = PacketBuf::new();
+            buf.reset(60);
+            router.send_own(&mut buf, &route, Instant(1000), &mut out);
+        }
+        assert_eq!((out.0, router.ledger.tx, router.ledger.held), (2, 2, 0));
     }
 
     #[test]

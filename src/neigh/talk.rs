@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::cache::Ask;
 use super::{Egress, Router};
-use crate::base::{LinkId, Mac};
+use crate::base::{LinkId, Mac, Medium};
 use crate::wire::arp::{self, Arp, ArpOp};
 use crate::wire::ndp::{self, Report, Speaker};
 
@@ -30,6 +30,9 @@ impl Router {
     /// Tells everybody on a link that an address is here: gratuitous ARP (RFC 5227 section 3), or an unsolicited
     /// advertisement (RFC 4861 7.2.6) and, for bridges that snoop, the group that hears questions about it.
     pub fn announce(&mut self, link: LinkId, addr: IpAddr, out: &mut impl Egress) {
+        if self.medium(link) == Medium::Ip {
+            return;
+        }
         match addr {
             IpAddr::V4(addr) => self.announce4(link, addr, out),
             IpAddr::V6(addr) => {

@@ -37,6 +37,11 @@ pub struct RunArgs {
     #[argh(option)]
     pub tap: Option<String>,
 
+    /// name of a TUN, instead of --bridge and --tap, for hosts without a bridge: the host routes services' and the
+    /// director's addresses to it (tapvs adds these routes), and, for nat, what comes from real servers; no direct
+    #[argh(option)]
+    pub tun: Option<String>,
+
     /// default gateway of the director; one a family
     #[argh(option)]
     pub gateway: Vec<IpAddr>,
@@ -116,8 +121,10 @@ impl RunArgs {
 
     /// What must be given and is not: wrong usage, before anything is looked at.
     pub fn missing(&self) -> Option<&'static str> {
-        let nowhere = self.config.is_none() && self.bridge.is_none();
-        nowhere.then_some("no --bridge; name the bridge that the director is to sit on, or give --config FILE")
+        let nowhere = self.config.is_none() && self.bridge.is_none() && self.tun.is_none();
+        nowhere.then_some(
+            "no --bridge; name the bridge that the director is to sit on, or give --tun NAME or --config FILE",
+        )
     }
 
     /// The flags as a draft; without a configuration file.
@@ -152,9 +159,10 @@ impl RunArgs {
 
     fn link(&self) -> LinkDraft {
         LinkDraft {
-            place: Place("--bridge".into()),
+            place: Place(if self.tun.is_some() { "--tun" } else { "--bridge" }.into()),
             bridge: self.bridge.clone().map(|name| said("--bridge", name)),
             tap: self.tap.clone().map(|name| said("--tap", name)),
+            tun: self.tun.clone().map(|name| said("--tun", name)),
             addresses: self.address.iter().map(|prefix| said("--address", *prefix)).collect(),
             mac: self.mac.map(|mac| said("--mac", mac)),
             mtu: self.mtu.map(|mtu| said("--mtu", mtu)),
@@ -193,6 +201,7 @@ impl RunArgs {
             ("--bridge", self.bridge.is_some()),
             ("--address", !self.address.is_empty()),
             ("--tap", self.tap.is_some()),
+            ("--tun", self.tun.is_some()),
             ("--gateway", !self.gateway.is_empty()),
             ("--mac", self.mac.is_some()),
             ("--mtu", self.mtu.is_some()),
@@ -244,6 +253,26 @@ mod tests {
         ] {
             assert_eq!(refused(&format!("{flags} {more}")), wanted);
         }
+    }
+
+    #[test]
+    fn a_tun_takes_what_needs_no_mac() {
+        let flags = "--tun tun0 --address 203.0.113.2/32 --address 2001:db8::2/128 --service tcp/198.51.100.1:80";
+        for (server, wanted) in [
+            ("10.0.0.21:8080,nat", ""),
+            ("10.0.0.21,tunnel", ""),
+            ("[2001:db8::21]:8080,fullnat", ""),
+            (
+                "10.0.0.21,direct",
+                "--server 10.0.0.21: direct routing changes a packet's MAC address alone, and a TUN carries none; use nat, fullnat or tunnel",
+            ),
+        ] {
+            assert_eq!(refused(&format!("{flags} --server {server}")), wanted);
+        }
+        assert_eq!(
+            refused(&format!("{flags} --gateway 203.0.113.1")),
+            "--gateway 203.0.113.1: not in the net of any address of the director; name a neighbour"
+        );
     }
 
     #[test]

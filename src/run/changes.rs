@@ -146,7 +146,7 @@ pub fn link_text(link: &PlannedLink) -> String {
     format!(
         "link{}{} address {} mac {}{} offload {}",
         named("bridge", device.bridge.clone()),
-        named("tap", device.tap.clone()),
+        named(&device.medium.device().to_lowercase(), device.tap.clone()),
         addresses.join(","),
         device.mac,
         named("mtu", device.mtu.map(|mtu| mtu.to_string())),

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use super::draft::{At, Field, LinkDraft, Problems};
 use super::plan::PlannedLink;
 use super::spec;
-use crate::base::{Endpoint, Family, Prefix, Proto};
+use crate::base::{Endpoint, Family, Medium, Prefix, Proto};
 use crate::director::Director;
 use crate::sched;
 use crate::service::command::{Command, DestOptions, Refused, ServiceKey, ServiceOptions};
@@ -37,6 +37,17 @@ pub fn mtu(link: &LinkDraft, problems: &mut Problems) {
     }
 }
 
+/// A TUN is not on a bridge and has no MAC: its host routes what comes and goes.
+pub fn tun(link: &LinkDraft, problems: &mut Problems) {
+    if link.tun.is_none() {
+        return;
+    }
+    let places = [link.bridge.as_ref().map(|at| &at.place), link.tap.as_ref().map(|at| &at.place)];
+    for place in places.into_iter().chain([link.mac.as_ref().map(|at| &at.place)]).flatten() {
+        problems.add(place, "not with a TUN, to which the host routes packets without Ethernet; leave one of them out");
+    }
+}
+
 /// Links may share a bridge, but no TAP, no address, and no MAC on one bridge.
 pub fn links_differ(said: &[LinkDraft], links: &[PlannedLink], problems: &mut Problems) {
     if said.len() != links.len() {
@@ -44,8 +55,11 @@ pub fn links_differ(said: &[LinkDraft], links: &[PlannedLink], problems: &mut Pr
     }
     for (index, (link, draft)) in links.iter().zip(said).enumerate() {
         let others = || links[..index].iter();
-        if let Some(tap) =
-            draft.tap.as_ref().filter(|tap| others().any(|other| other.device.tap.as_ref() == Some(&tap.value)))
+        if let Some(tap) = draft
+            .tap
+            .as_ref()
+            .or(draft.tun.as_ref())
+            .filter(|tap| others().any(|other| other.device.tap.as_ref() == Some(&tap.value)))
         {
             problems.add(&tap.place, "another link has this TAP; give each link one of its own");
         }
@@ -53,7 +67,10 @@ pub fn links_differ(said: &[LinkDraft], links: &[PlannedLink], problems: &mut Pr
         for address in draft.addresses.iter().filter(|address| taken(&address.value)) {
             problems.add(&address.place, "another link has this address; name it once");
         }
-        if others().any(|other| other.device.bridge == link.device.bridge && other.device.mac == link.device.mac) {
+        let ethernet = link.device.medium == Medium::Ethernet;
+        let same =
+            |other: &PlannedLink| other.device.bridge == link.device.bridge && other.device.mac == link.device.mac;
+        if ethernet && others().any(same) {
             let place = draft.mac.as_ref().map_or(&draft.place, |mac| &mac.place);
             problems
                 .add(place, format!("another link on the same bridge has the MAC {}; give another", link.device.mac));

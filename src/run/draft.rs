@@ -103,6 +103,8 @@ pub struct LinkDraft {
     pub bridge: Option<At<String>>,
     /// The TAP's name.
     pub tap: Option<At<String>>,
+    /// The TUN's name, for a link without Ethernet.
+    pub tun: Option<At<String>>,
     /// Own addresses.
     pub addresses: Vec<At<Prefix>>,
     /// Own MAC.

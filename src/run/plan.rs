@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::args::RunArgs;
 use super::draft::{At, Draft, LinkDraft, Place, Planned, Problems};
 use super::{BEFORE, checks, config, services};
-use crate::base::{Family, LinkId, Mac, Prefix};
+use crate::base::{Family, LinkId, Mac, Medium, Prefix};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
 use crate::io::{self, LinkConfig};
@@ -92,7 +92,11 @@ impl Plan {
         let mut director = Director::new(settings, RandomState::new(), seed);
         for (planned, (name, mtu)) in self.links.iter().zip(opened) {
             let (mac, addresses) = (planned.device.mac, planned.addresses.clone());
-            let id = director.router.add_link(neigh::Link { name: name.clone(), mac, mtu: *mtu, addresses });
+            let link = neigh::Link { name: name.clone(), mac, mtu: *mtu, addresses };
+            let id = match planned.device.medium {
+                Medium::Ethernet => director.router.add_link(link),
+                Medium::Ip => director.router.add_ip_link(link),
+            };
             let bridge = &planned.device.bridge;
             if let Some(first) = self.links.iter().position(|other| bridge.is_some() && other.device.bridge == *bridge)
             {
@@ -147,18 +151,25 @@ fn planned_link(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink
     if let Some(mac) = link.mac.as_ref().filter(|mac| mac.value.is_multicast() || mac.value == Mac::ZERO) {
         problems.add(&mac.place, "not the address of one station; its first byte must be even, like 02");
     }
-    for name in link.bridge.iter().chain(&link.tap) {
+    checks::tun(link, problems);
+    for name in link.bridge.iter().chain(&link.tap).chain(&link.tun) {
         if let Err(error) = io::check_name(&name.value) {
             problems.add(&name.place, error);
         }
     }
     checks::mtu(link, problems);
+    let medium = if link.tun.is_some() { Medium::Ip } else { Medium::Ethernet };
     let device = LinkConfig {
-        tap: link.tap.as_ref().map(|name| name.value.clone()),
+        tap: link.tap.as_ref().or(link.tun.as_ref()).map(|name| name.value.clone()),
         bridge: link.bridge.as_ref().map(|name| name.value.clone()),
         mtu: link.mtu.as_ref().map(|mtu| mtu.value),
         offload: link.offload,
-        mac: link.mac.as_ref().map_or_else(|| mac_for(first.value.addr), |mac| mac.value),
+        mac: match (medium, &link.mac) {
+            (Medium::Ip, _) => Mac::ZERO,
+            (Medium::Ethernet, Some(mac)) => mac.value,
+            (Medium::Ethernet, None) => mac_for(first.value.addr),
+        },
+        medium,
     };
     let addresses = link.addresses.iter().map(|address| address.value).collect();
     (problems.0.len() == before).then_some(PlannedLink { device, addresses })
@@ -186,6 +197,10 @@ fn routes(draft: &Draft, links: &[PlannedLink], problems: &mut Problems) -> Vec<
 
 /// A link-local gateway is a neighbour on every link that speaks IPv6.
 fn is_neighbour(link: &PlannedLink, via: IpAddr) -> bool {
+    // On a TUN there are no neighbours: the host routes.
+    if link.device.medium == Medium::Ip {
+        return false;
+    }
     let near = |prefix: &Prefix| prefix.contains(via) || (neigh::is_link_local(via) && prefix.addr.is_ipv6());
     link.addresses.iter().any(near)
 }

@@ -199,6 +199,8 @@ pub enum Refused {
     NoMemory,
     /// No link of this name, or none with an address of the family.
     NoDevice,
+    /// Direct routing over a link without Ethernet.
+    NoEthernet,
     /// The daemon runs already.
     DaemonRuns,
     /// The daemon does not run.
@@ -218,6 +220,9 @@ impl std::fmt::Display for Refused {
             Refused::Invalid => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
             Refused::NoMemory => "Memory allocation problem",
             Refused::NoDevice => "No such device",
+            Refused::NoEthernet => {
+                "direct routing changes a packet's MAC address alone, and a TUN carries none; use nat, fullnat or tunnel"
+            }
             Refused::DaemonRuns => "Daemon has already run",
             Refused::NoDaemon => "No daemon is running",
         })

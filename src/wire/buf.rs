@@ -2,12 +2,37 @@
 //!
 //! Allocated once; never grows, never copies payload to add a header.
 
+use super::parse::ETH_LEN;
 use super::{VNET_LEN, Vnet};
+use crate::base::Medium;
 
 /// Free bytes in front of a frame as it is read: an outer IPv6 + UDP + GUE header and the virtio header fit.
 pub const HEADROOM: usize = 128;
 /// The largest frame: 64 KiB of IP, Ethernet header and a VLAN tag, rounded up.
 const LARGEST: usize = 65_536 + 64;
+
+/// How a device hands over and takes what it carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Framing {
+    /// With a virtio header in front.
+    pub vnet: bool,
+    /// With an Ethernet header, or without.
+    pub medium: Medium,
+}
+
+impl Framing {
+    fn vnet_len(self) -> usize {
+        if self.vnet { VNET_LEN } else { 0 }
+    }
+
+    /// Bytes of the header that a frame has here and not on the device.
+    fn ethernet_to_add(self) -> usize {
+        match self.medium {
+            Medium::Ethernet => 0,
+            Medium::Ip => ETH_LEN,
+        }
+    }
+}
 
 /// A frame (Ethernet header first) and its virtio header as values.
 pub struct PacketBuf {
@@ -106,42 +131,51 @@ impl PacketBuf {
         self.start += count;
     }
 
-    /// Where a device may write a virtio header (if `with_vnet`) and a frame: one contiguous area.
-    pub fn read_area(&mut self, with_vnet: bool) -> &mut [u8] {
-        let from = if with_vnet { HEADROOM - VNET_LEN } else { HEADROOM };
-        &mut self.bytes[from..]
+    /// Where a device may write a virtio header (if it has one) and a frame or packet: one contiguous area.
+    pub fn read_area(&mut self, framing: Framing) -> &mut [u8] {
+        &mut self.bytes[HEADROOM + framing.ethernet_to_add() - framing.vnet_len()..]
     }
 
     /// Says how many bytes of the read area were filled; false if that is no frame at all.
-    pub fn filled(&mut self, count: usize, with_vnet: bool) -> bool {
+    ///
+    /// A packet without Ethernet header is given one, from and to the MAC 0, so that above there are only frames.
+    pub fn filled(&mut self, count: usize, framing: Framing) -> bool {
         self.start = HEADROOM;
+        self.end = HEADROOM;
         self.vnet = Vnet::default();
         self.cut = None;
-        if !with_vnet {
-            self.end = HEADROOM + count;
-            return count > 0;
+        let added = framing.ethernet_to_add();
+        let Some(frame) = count.checked_sub(framing.vnet_len()).filter(|frame| *frame > 0) else { return false };
+        let at = HEADROOM + added;
+        if framing.vnet {
+            let mut header = [0; VNET_LEN];
+            header.copy_from_slice(&self.bytes[at - VNET_LEN..at]);
+            self.vnet = Vnet::decode(&header);
+            self.vnet.csum_start = self.vnet.csum_start.saturating_add(added as u16);
         }
-        let Some(frame) = count.checked_sub(VNET_LEN) else {
-            self.end = HEADROOM;
-            return false;
-        };
-        let mut header = [0; VNET_LEN];
-        header.copy_from_slice(&self.bytes[HEADROOM - VNET_LEN..HEADROOM]);
-        self.vnet = Vnet::decode(&header);
-        self.end = HEADROOM + frame;
-        frame > 0
+        if added > 0 {
+            self.bytes[HEADROOM..at - 2].fill(0);
+            let ethertype: u16 = if self.bytes[at] >> 4 == 6 { 0x86dd } else { 0x0800 };
+            self.bytes[at - 2..at].copy_from_slice(&ethertype.to_be_bytes());
+        }
+        self.end = at + frame;
+        true
     }
 
-    /// The virtio header (if `with_vnet`) and the frame as one contiguous area to write.
+    /// The virtio header (if there is one) and the frame or packet as one contiguous area to write.
     ///
-    /// `hdr_len` is the end of the L4 header, counted from the Ethernet header.
-    pub fn write_area(&mut self, with_vnet: bool, hdr_len: usize) -> &[u8] {
-        if !with_vnet {
-            return &self.bytes[self.start..self.end];
+    /// `hdr_len` is the end of the L4 header, counted from the Ethernet header. Afterwards the frame's MACs are gone.
+    pub fn write_area(&mut self, framing: Framing, hdr_len: usize) -> &[u8] {
+        let dropped = framing.ethernet_to_add();
+        let start = self.start + dropped;
+        if !framing.vnet {
+            return &self.bytes[start..self.end];
         }
-        let header = self.vnet.encode(hdr_len.min(self.len()) as u16);
-        let from = self.start - VNET_LEN;
-        self.bytes[from..self.start].copy_from_slice(&header);
+        let csum_start = self.vnet.csum_start.saturating_sub(dropped as u16);
+        let vnet = Vnet { csum_start, ..self.vnet };
+        let header = vnet.encode(hdr_len.min(self.len()).saturating_sub(dropped) as u16);
+        let from = start - VNET_LEN;
+        self.bytes[from..start].copy_from_slice(&header);
         &self.bytes[from..self.end]
     }
 }
@@ -150,6 +184,9 @@ impl PacketBuf {
 mod tests {
     use super::*;
     use crate::wire::Gso;
+
+    const TAP: Framing = Framing { vnet: true, medium: Medium::Ethernet };
+    const TUN: Framing = Framing { vnet: true, medium: Medium::Ip };
 
     #[test]
     fn a_header_goes_in_and_out_without_moving_the_payload() {
@@ -178,11 +215,29 @@ mod tests {
             Vnet { needs_csum: true, gso: Gso::Tcp4, ecn: false, gso_size: 1448, csum_start: 34, csum_offset: 16 };
         let mut read = vnet.encode(54).to_vec();
         read.extend_from_slice(&[7; 100]);
-        buf.read_area(true)[..read.len()].copy_from_slice(&read);
-        assert!(buf.filled(read.len(), true));
+        buf.read_area(TAP)[..read.len()].copy_from_slice(&read);
+        assert!(buf.filled(read.len(), TAP));
         assert_eq!((buf.len(), buf.vnet), (100, vnet));
-        assert_eq!(buf.write_area(true, 54), read);
-        assert!(!buf.filled(VNET_LEN - 1, true));
-        assert!(!buf.filled(0, false));
+        assert_eq!(buf.write_area(TAP, 54), read);
+        assert!(!buf.filled(VNET_LEN - 1, TAP));
+        assert!(!buf.filled(0, Framing { vnet: false, ..TAP }));
+    }
+
+    #[test]
+    fn a_packet_without_ethernet_is_a_frame_here_and_a_packet_again_outside() {
+        for (version, ethertype) in [(0x45, [0x08, 0x00]), (0x60, [0x86, 0xdd])] {
+            for framing in [TUN, Framing { vnet: false, ..TUN }] {
+                let mut buf = PacketBuf::new();
+                let on_device = Vnet { needs_csum: true, csum_start: 20, csum_offset: 16, ..Vnet::default() };
+                let mut read = if framing.vnet { on_device.encode(40).to_vec() } else { Vec::new() };
+                read.extend_from_slice(&[version; 60]);
+                buf.read_area(framing)[..read.len()].copy_from_slice(&read);
+                assert!(buf.filled(read.len(), framing));
+                assert_eq!((buf.len(), &buf.frame()[12..14]), (74, &ethertype[..]));
+                assert_eq!(buf.vnet.needs_csum, framing.vnet);
+                assert!(!framing.vnet || buf.vnet.csum_start == 34);
+                assert_eq!(buf.write_area(framing, 54), read);
+            }
+        }
     }
 }

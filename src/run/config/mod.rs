@@ -18,7 +18,7 @@ use reader::{Kind, Section, Source};
 
 const TOP: Kind =
     Kind { name: "", keys: &["max_flows", "gateway", "link", "route", "mark", "service", "timeouts", "settings"] };
-const LINK: Kind = Kind { name: "[[link]]", keys: &["bridge", "tap", "address", "mac", "mtu", "offload"] };
+const LINK: Kind = Kind { name: "[[link]]", keys: &["bridge", "tap", "tun", "address", "mac", "mtu", "offload"] };
 const ROUTE: Kind = Kind { name: "[[route]]", keys: &["to", "via"] };
 const MARK: Kind = Kind { name: "[[mark]]", keys: &["mark", "protocol", "source", "destination", "ports"] };
 const TIMEOUTS: Kind = Kind { name: "[timeouts]", keys: &["tcp", "tcp_fin", "udp"] };
@@ -65,11 +65,15 @@ fn draft(mut top: Section) -> Draft {
 
 fn link(mut link: Section) -> LinkDraft {
     let place = link.place.clone();
-    link.require("bridge", "name the bridge that the director is to sit on");
+    let tun = link.text("tun");
+    if tun.is_none() {
+        link.require("bridge", "name the bridge that the director is to sit on");
+    }
     LinkDraft {
         place,
         bridge: link.text("bridge"),
         tap: link.text("tap"),
+        tun,
         addresses: link.list("address", Prefix::from_str),
         mac: link.parsed("mac", str::parse),
         mtu: link.number("mtu", 68..=65_521),

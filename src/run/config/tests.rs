@@ -47,7 +47,7 @@ fn what_cannot_be_read_is_named_where_it_stands() {
     ] {
         assert_eq!(said(text).lines().next().unwrap_or_default(), wanted, "{text}");
     }
-    let known = "known are bridge, tap, address, mac, mtu, offload";
+    let known = "known are bridge, tap, tun, address, mac, mtu, offload";
     for (lines, wanted) in [
         ("adress = \"x\"", format!("/t.toml:4:1: 'adress' is not known in [[link]]; {known}")),
         ("mac = \"02\"", "/t.toml:4:7: mac \"02\": '02' is not a MAC address; write six hex bytes, like 02:00:00:00:00:01".into()),
@@ -79,6 +79,10 @@ fn what_does_not_fit_the_network_is_named_where_it_stands() {
         (
             "address = \"10.0.0.2/24\"\n[[link]]\nbridge = \"br0\"\naddress = \"10.0.0.2/24\"\nmac = \"02:74:0a:00:00:03\"",
             "/t.toml:6:11: address \"10.0.0.2/24\": another link has this address; name it once",
+        ),
+        (
+            "address = \"10.0.0.2/24\"\ntun = \"tun0\"",
+            "/t.toml:2:10: bridge \"br0\": not with a TUN, to which the host routes packets without Ethernet; leave one of them out",
         ),
         (
             "address = \"10.0.0.2/24\"\ntap = \"t\"\n[[link]]\nbridge = \"br1\"\naddress = \"10.0.1.2/24\"\ntap = \"t\"",
