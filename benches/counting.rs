@@ -5,9 +5,13 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-static CALLS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    // Of each thread alone: a test's harness has one of its own, which asks when it likes.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
 static BYTES: AtomicI64 = AtomicI64::new(0);
 
 /// `#[global_allocator] static ALLOCATOR: Counting = Counting;`
@@ -16,7 +20,7 @@ pub struct Counting;
 // SAFETY: every call goes to the system's allocator as it came; counting touches no memory of the caller.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Relaxed);
+        count();
         BYTES.fetch_add(layout.size() as i64, Relaxed);
         unsafe { System.alloc(layout) }
     }
@@ -27,15 +31,20 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        CALLS.fetch_add(1, Relaxed);
+        count();
         BYTES.fetch_add(size as i64 - layout.size() as i64, Relaxed);
         unsafe { System.realloc(block, layout, size) }
     }
 }
 
-/// How often memory was asked for so far.
+fn count() {
+    // A thread that ends has no counter any more, and nobody asks for it.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+}
+
+/// How often this thread asked for memory so far.
 pub fn calls() -> u64 {
-    CALLS.load(Relaxed)
+    CALLS.get()
 }
 
 /// Bytes that are out now.
