@@ -2,16 +2,21 @@
 //!
 //! One thread, one clock reading per wake-up. Never decides anything about a packet.
 
+mod control;
+
 use std::io;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
 use crate::base::{DropReason, Instant, LinkId};
+use crate::ctl;
+use crate::ctl::protocol::{Reply, Request};
 use crate::director::Director;
-use crate::io::{Clock, Link, ReadOutcome, Signal, Signals};
+use crate::io::{Clock, Link, Listener, ReadOutcome, Signal, Signals};
 use crate::neigh::Egress;
 use crate::wire::{self, PacketBuf};
+use control::Control;
 
 /// Frames read from one link before the others have their turn.
 const BUDGET: usize = 256;
@@ -30,6 +35,7 @@ pub struct Daemon {
     clock: Clock,
     poll: Poll,
     signals: Signals,
+    control: Control,
     reload: Reload,
     buf: PacketBuf,
 }
@@ -57,13 +63,20 @@ impl Egress for Wires {
 }
 
 impl Daemon {
-    /// `links` in the order in which the director knows them.
-    pub fn new(director: Director, mut links: Vec<Link>, mut signals: Signals, reload: Reload) -> io::Result<Daemon> {
+    /// `links` in the order in which the director knows them; without a listener nobody can change anything.
+    pub fn new(
+        director: Director,
+        mut links: Vec<Link>,
+        mut signals: Signals,
+        listener: Option<Listener>,
+        reload: Reload,
+    ) -> io::Result<Daemon> {
         let poll = Poll::new()?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         for (index, link) in links.iter_mut().enumerate() {
             poll.registry().register(link, Token(index), Interest::READABLE)?;
         }
+        let control = Control::new(listener, poll.registry())?;
         Ok(Daemon {
             director,
             hot: vec![true; links.len()],
@@ -71,6 +84,7 @@ impl Daemon {
             clock: Clock::start(),
             poll,
             signals,
+            control,
             reload,
             buf: PacketBuf::new(),
         })
@@ -101,6 +115,7 @@ impl Daemon {
             for event in &events {
                 match event.token() {
                     SIGNALS => signalled = true,
+                    token if self.control.notes(token) => {}
                     Token(link) => self.hot[link] = true,
                 }
             }
@@ -111,10 +126,13 @@ impl Daemon {
                 }
             }
             self.director.tick(now, &mut self.wires);
-            self.attract();
+            if self.control.is_hot() {
+                self.serve_clients();
+            }
             if signalled && self.obey_signals()? {
                 return Ok(());
             }
+            self.attract();
         }
     }
 
@@ -127,7 +145,7 @@ impl Daemon {
 
     /// How long nothing is due; a link that was not drained is due now.
     fn timeout(&self) -> Option<Duration> {
-        if self.hot.contains(&true) {
+        if self.hot.contains(&true) || self.control.is_hot() {
             return Some(Duration::ZERO);
         }
         let due = self.director.next_deadline()?;
@@ -158,30 +176,42 @@ impl Daemon {
                     return Ok(true);
                 }
                 Signal::Report => self.report(),
-                Signal::Reload => _ = self.reload(),
+                Signal::Reload => _ = reload(&mut self.reload, &mut self.director, self.clock.now()),
             }
         }
         Ok(false)
     }
 
-    /// Reads the configuration again and logs what comes of it.
-    fn reload(&mut self) -> Result<Vec<String>, Vec<String>> {
-        let done = (self.reload)(&mut self.director, self.clock.now());
-        match &done {
-            Ok(changes) => {
-                changes.iter().for_each(|change| log::info!("reload: {change}"));
-                log::info!("reload: {} changes", changes.len());
-            }
-            Err(problems) => {
-                problems.iter().for_each(|problem| log::error!("reload: {problem}"));
-                log::error!("reload: nothing was changed");
-            }
-        }
-        done
+    /// After the packets that have come: whoever asks sees what they did.
+    fn serve_clients(&mut self) {
+        let Daemon { director, clock, reload: how, .. } = self;
+        self.control.turn(self.poll.registry(), |request| match request {
+            Request::Reload => match reload(how, director, clock.now()) {
+                Ok(changes) => Reply::Reloaded(changes),
+                Err(problems) => Reply::NotReloaded(problems),
+            },
+            request => ctl::answer(director, request, clock.now()),
+        });
     }
 
     fn report(&self) {
         eprintln!("{}", self.director.router.ledger);
         eprintln!("ledger: conns {}", self.director.conns.len());
     }
+}
+
+/// Reads the configuration again and logs what comes of it.
+fn reload(how: &mut Reload, director: &mut Director, now: Instant) -> Result<Vec<String>, Vec<String>> {
+    let done = how(director, now);
+    match &done {
+        Ok(changes) => {
+            changes.iter().for_each(|change| log::info!("reload: {change}"));
+            log::info!("reload: {} changes", changes.len());
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| log::error!("reload: {problem}"));
+            log::error!("reload: nothing was changed");
+        }
+    }
+    done
 }

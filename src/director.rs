@@ -338,6 +338,7 @@ impl Director {
         self.defend(now);
         self.expire_fragments(now, out);
         self.router.tick(now, out);
+        self.services.read_meters(now);
         self.announce_due(now, out);
     }
 
@@ -346,8 +347,13 @@ impl Director {
         let sweep = self.sweep.map(|_| Instant::START);
         let fragments = self.reassembly.next_due();
         let tables = [self.conns.next_deadline(), self.router.next_deadline(), fragments];
-        let deadlines =
-            tables.into_iter().chain([self.announcements.next(), sweep, self.defence_due(), self.sync.due()]);
+        let deadlines = tables.into_iter().chain([
+            self.announcements.next(),
+            sweep,
+            self.defence_due(),
+            self.sync.due(),
+            self.services.meters_due(),
+        ]);
         deadlines.into_iter().flatten().min()
     }
 

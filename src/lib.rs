@@ -5,6 +5,7 @@
 //! `daemon` is free of clocks, sockets and randomness: time, seed and frames come in as arguments.
 
 pub mod base;
+pub mod client;
 pub mod completion;
 pub mod conn;
 pub mod ctl;

@@ -2,9 +2,11 @@
 //!
 //! Never does anything itself.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
+use tapvs::client::{self, ReloadArgs, StatusArgs};
 use tapvs::completion::{self, CompletionArgs};
 use tapvs::realserver::RealserverArgs;
 use tapvs::run::{self, CheckArgs, RunArgs};
@@ -26,12 +28,33 @@ struct Args {
 enum Command {
     Run(RunArgs),
     Check(CheckArgs),
+    Ipvsadm(IpvsadmArgs),
+    Status(StatusArgs),
+    Reload(ReloadArgs),
     Realserver(RealserverArgs),
     Completion(CompletionArgs),
 }
 
+/// change and list services of a running director, with the command line of ipvsadm; the same as this program under
+/// the name ipvsadm
+#[derive(ArgsInfo, FromArgs)]
+#[argh(subcommand, name = "ipvsadm")]
+struct IpvsadmArgs {
+    /// control socket of the director, as the first option (default: $TAPVS_SOCKET, else the one that runs here)
+    #[argh(option)]
+    socket: Option<PathBuf>,
+    /// what ipvsadm takes
+    #[argh(positional, greedy)]
+    args: Vec<String>,
+}
+
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let program = words.next().unwrap_or_default();
+    let words: Vec<String> = words.collect();
+    if let Some(status) = as_ipvsadm(&program, &words) {
+        return ExitCode::from(status);
+    }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let args = match Args::from_args(&["tapvs"], &words) {
         Ok(args) => args,
@@ -53,11 +76,17 @@ fn main() -> ExitCode {
             print!("{}", completion::script(args.shell, &Args::get_args_info()));
             Ok(())
         }
+        Some(Command::Status(args)) => args.run(),
+        Some(Command::Reload(args)) => args.run(),
+        // Where `as_ipvsadm` did not see it, behind an option of tapvs itself.
+        Some(Command::Ipvsadm(IpvsadmArgs { socket, args })) => {
+            return ExitCode::from(client::ipvsadm("tapvs ipvsadm", &args, socket.as_deref()));
+        }
         None if args.version => {
             println!("tapvs {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
-        None => return usage("no command; use run, check, realserver or completion"),
+        None => return usage("no command; use run, check, ipvsadm, status, reload, realserver or completion"),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,6 +96,21 @@ fn main() -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The exit status, if this is a command line of ipvsadm: by the program's name, or by the first word.
+fn as_ipvsadm(program: &str, words: &[String]) -> Option<u8> {
+    if Path::new(program).file_name().is_some_and(|name| name == "ipvsadm") {
+        return Some(client::ipvsadm(program, words, None));
+    }
+    let program = format!("{program} ipvsadm");
+    match words {
+        [first, option, socket, args @ ..] if first == "ipvsadm" && option == "--socket" => {
+            Some(client::ipvsadm(&program, args, Some(Path::new(socket))))
+        }
+        [first, args @ ..] if first == "ipvsadm" => Some(client::ipvsadm(&program, args, None)),
+        _ => None,
     }
 }
 

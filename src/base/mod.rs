@@ -1,6 +1,6 @@
 //! Nouns that every layer shares: addresses, tuples, ids, time, randomness, drop reasons.
 //!
-//! Never does I/O, never reads a clock, depends on nothing but `std`.
+//! Never does I/O, never reads a clock, depends on nothing but `std` and, for the control protocol, `serde`.
 
 mod addr;
 mod counted;

@@ -2,8 +2,11 @@
 //!
 //! Names only: the bytes are `wire`'s.
 
+use serde::{Deserialize, Serialize};
+
 /// How a tunnel's packets are encapsulated: `--tun-type` with its options.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tunnel {
     /// IP in IP.
     #[default]
@@ -23,7 +26,8 @@ pub enum Tunnel {
 }
 
 /// `--tun-nocsum`, `--tun-csum`, `--tun-remcsum`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TunnelChecksum {
     /// No checksum.
     None,

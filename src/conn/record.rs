@@ -297,7 +297,8 @@ impl Conn {
         self.flags = if on { self.flags | bit } else { self.flags & !bit };
     }
 
-    pub(super) fn is_hidden(&self) -> bool {
+    /// True if no packet finds it.
+    pub fn is_hidden(&self) -> bool {
         self.flags & flag::HIDDEN != 0
     }
 

@@ -32,7 +32,7 @@ pub struct State {
 }
 
 /// Settable timeouts (`ipvsadm --set`), in seconds; the kernel's defaults.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Timeouts {
     /// ESTABLISHED.
     pub tcp: u32,

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::base::{Endpoint, Proto};
+use crate::base::Proto;
 
 /// An address and, if it was given, a port.
 pub(super) fn parse(text: &str, proto: Option<Proto>) -> Option<(IpAddr, Option<u16>)> {
@@ -95,11 +95,6 @@ fn service_port(database: &str, service: &str, proto: &str) -> Option<u16> {
         let named = name == service || words.any(|alias| alias == service);
         (named && port.1 == proto).then(|| port.0.parse().ok())?
     })
-}
-
-/// An endpoint as rules are saved.
-pub(super) fn text(endpoint: Endpoint) -> String {
-    endpoint.to_string()
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ mod tests {
         keys.sort();
         keys.dedup();
         for key in keys {
-            let persistence = one_of(rng, &[None, Some(Persistence { timeout: 60, engine: None })]);
+            let persistence = one_of(rng, &[None, Some(Persistence { timeout: 60 })]);
             let scheduler = one_of(rng, sched::NAMES).to_owned();
             let defaults = ServiceOptions::defaults(Family::V4);
             rules.push(Command::AddService(key, ServiceOptions { scheduler, persistence, ..defaults }));

@@ -23,8 +23,8 @@ pub enum Invocation {
     List(Listing),
     /// `-G`: local addresses of one service or all.
     ListLocals(Option<ServiceKey>),
-    /// `-S`
-    Save,
+    /// `-S`, with the options given.
+    Save(Vec<Opt>),
     /// `-R`: rules from standard input.
     Restore,
     /// `-h`
@@ -305,7 +305,7 @@ impl Said {
             Verb::DeleteLocal => Command::DeleteLocalAddress(key()?, self.local.ok_or_else(missing)?),
             Verb::List => return self.listing().map(Invocation::List),
             Verb::ListLocals => return Ok(Invocation::ListLocals(self.key())),
-            Verb::Save => return Ok(Invocation::Save),
+            Verb::Save => return Ok(Invocation::Save(self.seen)),
             Verb::Restore => return Ok(Invocation::Restore),
             Verb::StartDaemon => Command::StartDaemon(self.role.ok_or_else(missing)?, self.sync),
             Verb::StopDaemon => Command::StopDaemon(self.role.ok_or_else(missing)?),
@@ -332,10 +332,9 @@ impl Said {
             return Err(CliError::usage("Zero port specified for non-persistent service"));
         }
         let flags = self.flags()?;
-        let engine = self.engine.clone();
-        let persistence = self.persistence.map(|timeout| Persistence { timeout, engine });
+        let persistence = self.persistence.map(|timeout| Persistence { timeout });
         let netmask = self.netmask.unwrap_or(defaults.netmask);
-        Ok(ServiceOptions { scheduler, flags, persistence, netmask, one_packet })
+        Ok(ServiceOptions { scheduler, flags, persistence, engine: self.engine.clone(), netmask, one_packet })
     }
 
     /// Without a port a dest has the service's; direct routing and tunnels cannot have another.

@@ -4,14 +4,23 @@
 
 mod address;
 mod allowed;
+mod answer;
 mod diff;
 mod grammar;
+mod listing;
+mod names;
 mod options;
+pub mod protocol;
 mod save;
 
+pub use answer::answer;
 pub use diff::{diff, rules_of};
 pub use grammar::{Invocation, Listing, parse};
-pub use options::{Verb, option_names};
+pub use listing::{
+    VERSION_LINE, conns_text, conns_titles, daemons_text, saved_text, services_text, sort, timeouts_text,
+};
+pub use names::Names;
+pub use options::{Opt, Verb, option_names};
 pub use save::{dest_line, netmask_text, service_line};
 
 use crate::service::command::Command;
@@ -33,7 +42,7 @@ impl CliError {
     }
 
     /// Before there is a command ipvsadm only points to its help.
-    fn hint() -> CliError {
+    pub fn hint() -> CliError {
         CliError { text: String::new(), status: 255, hints: true }
     }
 }
@@ -64,8 +73,8 @@ mod tests {
 
     fn printed(rules: &[(usize, Command)]) -> String {
         let line = |command: &Command| match command {
-            Command::AddService(key, options) => service_line(*key, options),
-            Command::AddDest(key, real, options) => dest_line(*key, *real, options),
+            Command::AddService(key, options) => service_line(*key, options, &Names::default()),
+            Command::AddDest(key, real, options) => dest_line(*key, *real, options, &Names::default()),
             other => format!("{other:?}"),
         };
         rules.iter().map(|(_, command)| line(command) + "\n").collect()

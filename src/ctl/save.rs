@@ -1,33 +1,33 @@
-//! Rules as `ipvsadm -S -n` prints them.
+//! Rules as `ipvsadm -S` prints them.
 //!
 //! Thresholds are not saved, as in ipvsadm. Never reads anything.
 
 use std::net::Ipv4Addr;
 
-use super::address;
+use super::Names;
 use crate::base::{Endpoint, Family, Proto};
 use crate::sched::{self, Flags};
 use crate::service::command::{DestOptions, Method, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum};
 
 /// `-t 10.0.0.1:80`, `-f 7 -6` and their kind.
-fn key_text(key: ServiceKey) -> String {
+fn key_text(key: ServiceKey, names: &Names) -> String {
     match key {
-        ServiceKey::Address(Proto::UDP, vip) => format!("-u {}", address::text(vip)),
-        ServiceKey::Address(Proto::SCTP, vip) => format!("--sctp-service {}", address::text(vip)),
-        ServiceKey::Address(_, vip) => format!("-t {}", address::text(vip)),
+        ServiceKey::Address(proto @ Proto::UDP, vip) => format!("-u {}", names.endpoint(vip, proto)),
+        ServiceKey::Address(proto @ Proto::SCTP, vip) => format!("--sctp-service {}", names.endpoint(vip, proto)),
+        ServiceKey::Address(proto, vip) => format!("-t {}", names.endpoint(vip, proto)),
         ServiceKey::Mark(Family::V4, mark) => format!("-f {mark}"),
         ServiceKey::Mark(Family::V6, mark) => format!("-f {mark} -6"),
     }
 }
 
 /// The rule that adds a service.
-pub fn service_line(key: ServiceKey, options: &ServiceOptions) -> String {
-    let mut line = format!("-A {} -s {}", key_text(key), options.scheduler);
+pub fn service_line(key: ServiceKey, options: &ServiceOptions, names: &Names) -> String {
+    let mut line = format!("-A {} -s {}", key_text(key, names), options.scheduler);
     if let Some(persistence) = &options.persistence {
         line += &format!(" -p {}", persistence.timeout);
         line += &netmask_text(key, options.netmask).map_or(String::new(), |mask| format!(" -M {mask}"));
-        line += &persistence.engine.as_ref().map_or(String::new(), |engine| format!(" --pe {engine}"));
     }
+    line += &options.engine.as_ref().map_or(String::new(), |engine| format!(" --pe {engine}"));
     if options.one_packet {
         line += " -o";
     }
@@ -39,18 +39,14 @@ pub fn service_line(key: ServiceKey, options: &ServiceOptions) -> String {
 
 /// A netmask other than the whole address.
 pub fn netmask_text(key: ServiceKey, netmask: u32) -> Option<String> {
-    let family = match key {
-        ServiceKey::Address(_, vip) => Family::of(vip.addr),
-        ServiceKey::Mark(family, _) => family,
-    };
-    match family {
+    match key.family() {
         Family::V4 => (netmask != u32::MAX).then(|| Ipv4Addr::from(netmask).to_string()),
         Family::V6 => (netmask != 128).then(|| netmask.to_string()),
     }
 }
 
 /// The rule that adds a dest.
-pub fn dest_line(key: ServiceKey, real: Endpoint, options: &DestOptions) -> String {
+pub fn dest_line(key: ServiceKey, real: Endpoint, options: &DestOptions, names: &Names) -> String {
     let method = match options.method {
         Method::Nat => "-m",
         Method::Direct => "-g",
@@ -61,7 +57,8 @@ pub fn dest_line(key: ServiceKey, real: Endpoint, options: &DestOptions) -> Stri
         Method::Tunnel(tunnel) => tunnel_text(tunnel),
         Method::Nat | Method::Direct | Method::FullNat => String::new(),
     };
-    format!("-a {} -r {} {method} -w {}{tunnel}", key_text(key), address::text(real), options.weight)
+    let (service, real) = (key_text(key, names), names.endpoint(real, key.proto()));
+    format!("-a {service} -r {real} {method} -w {}{tunnel}", options.weight)
 }
 
 fn tunnel_text(tunnel: Tunnel) -> String {

@@ -76,8 +76,8 @@ impl Director {
         buf: &'a PacketBuf,
         ip: &Ip,
     ) -> Result<Option<&'a [u8]>, DropReason> {
-        let persistence = self.services.get(service).and_then(|service| service.options.persistence.as_ref());
-        if persistence.is_none_or(|persistence| persistence.engine.is_none()) {
+        let options = self.services.get(service).map(|service| &service.options);
+        if options.is_none_or(|options| options.persistence.is_none() || options.engine.is_none()) {
             return Ok(None);
         }
         let payload = match ip.l4 {
@@ -102,7 +102,7 @@ impl Director {
     ) -> Result<Option<Choice>, DropReason> {
         let Some(configured) = self.services.get(service) else { return Ok(None) };
         let key = configured.key;
-        if let Some(Persistence { timeout, .. }) = configured.options.persistence {
+        if let Some(Persistence { timeout }) = configured.options.persistence {
             let template = template_key(key, tuple, configured.options.netmask);
             let Some(id) = self.template(service, &template, call, timeout, tuple, now)? else { return Ok(None) };
             let dest = self.conns.get(id).dest;

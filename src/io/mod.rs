@@ -3,6 +3,7 @@
 //! Never decides what happens to a packet. `unsafe` stands in `sys` and nowhere else.
 
 mod clock;
+mod control;
 mod link;
 mod link_error;
 mod link_setup;
@@ -14,6 +15,7 @@ pub(crate) mod sys;
 pub(crate) mod sysctl;
 
 pub use clock::{Clock, random_bytes, random_u64};
+pub use control::{Connection, DIRECTORY, Listener, SocketError, VARIABLE, default_socket, own_uid, sockets_here};
 pub use link::{Link, LinkConfig, Offloads, ReadOutcome, WriteError};
 pub use link_error::LinkError;
 pub(crate) use link_error::Said;

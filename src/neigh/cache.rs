@@ -82,6 +82,14 @@ impl Neighbours {
         self.entries.insert((link, addr), Entry { mac, state: State::Permanent, used: Instant::START });
     }
 
+    /// Every neighbour that is known or asked for, with its MAC where that is known.
+    pub fn iter(&self) -> impl Iterator<Item = (LinkId, IpAddr, Option<Mac>)> {
+        self.entries.iter().map(|((link, addr), entry)| {
+            let known = matches!(entry.state, State::Known { .. } | State::Doubted { .. } | State::Permanent);
+            (*link, *addr, known.then_some(entry.mac))
+        })
+    }
+
     /// True if an answer of this neighbour would be news or is waited for.
     pub fn knows(&self, link: LinkId, addr: IpAddr) -> bool {
         self.entries.contains_key(&(link, addr))

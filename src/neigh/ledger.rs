@@ -116,6 +116,15 @@ impl Ledger {
         self.dropped[why as usize]
     }
 
+    /// Every name with its count; kinds and reasons that never happened are left out.
+    pub fn entries(&self) -> Vec<(String, u64)> {
+        let totals = [("rx", self.rx), ("generated", self.generated), ("tx", self.tx), ("held", self.held)];
+        let consumed = Consumed::ALL.iter().map(|how| (format!("consumed.{}", how.name()), self.consumed(*how)));
+        let dropped = DropReason::ALL.iter().map(|why| (format!("dropped.{}", why.name()), self.dropped(*why)));
+        let totals = totals.into_iter().map(|(name, count)| (name.to_owned(), count));
+        totals.chain(consumed.chain(dropped).filter(|(_, count)| *count > 0)).collect()
+    }
+
     /// True if every frame is accounted for.
     pub fn balances(&self) -> bool {
         let consumed: u64 = self.consumed.iter().sum();
@@ -125,16 +134,9 @@ impl Ledger {
 }
 
 impl fmt::Display for Ledger {
-    /// One line per name, `ledger: NAME COUNT`; kinds and reasons that never happened are left out.
+    /// One line per name, `ledger: NAME COUNT`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ledger: rx {}\nledger: generated {}\nledger: tx {}", self.rx, self.generated, self.tx)?;
-        write!(f, "\nledger: held {}", self.held)?;
-        for how in Consumed::ALL.iter().filter(|how| self.consumed(**how) > 0) {
-            write!(f, "\nledger: consumed.{} {}", how.name(), self.consumed(*how))?;
-        }
-        for why in DropReason::ALL.iter().filter(|why| self.dropped(**why) > 0) {
-            write!(f, "\nledger: dropped.{} {}", why.name(), self.dropped(*why))?;
-        }
-        Ok(())
+        let lines: Vec<String> = self.entries().iter().map(|(name, count)| format!("ledger: {name} {count}")).collect();
+        f.write_str(&lines.join("\n"))
     }
 }

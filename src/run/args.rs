@@ -104,6 +104,14 @@ pub struct RunArgs {
     #[argh(option)]
     pub sysctl: Vec<String>,
 
+    /// the instance's name, for its control socket /run/tapvs/NAME.sock (default: the first TAP's name)
+    #[argh(option)]
+    pub name: Option<String>,
+
+    /// path of the control socket, instead of --name (default: $TAPVS_SOCKET)
+    #[argh(option)]
+    pub socket: Option<PathBuf>,
+
     /// services and servers from a file, in the format that `ipvsadm -S -n` prints
     #[argh(option)]
     pub rules: Option<PathBuf>,
@@ -132,9 +140,6 @@ impl RunArgs {
         let mut problems = Problems::default();
         if self.service.is_none() && !self.server.is_empty() {
             problems.0.push("--server without --service; name the service it belongs to".into());
-        }
-        if self.service.is_none() && self.server.is_empty() && self.rules.is_none() {
-            problems.0.push("no service; give --service with --server, or --rules FILE".into());
         }
         let mut settings = Vec::new();
         for setting in &self.sysctl {

@@ -11,6 +11,7 @@ mod draft;
 mod plan;
 mod reload;
 mod services;
+mod socket;
 mod spec;
 
 pub use args::RunArgs;
@@ -36,6 +37,8 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let links = plan.links.iter().map(|link| Link::open(&link.device)).collect::<Result<Vec<_>, _>>();
     let links = links.map_err(|error| error.to_string())?;
     let opened: Vec<(String, u16)> = links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
+    let first = opened.first().map_or("tapvs", |(name, _)| name);
+    let listener = socket::open(args.name.as_deref(), args.socket.as_deref(), first)?;
     let director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
     // Without them it is only slower.
     match io::use_large_pages() {
@@ -44,8 +47,8 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     }
     introduce(&director, &links);
     let reload = reload::reload(args, plan);
-    let daemon =
-        Daemon::new(director, links, signals, reload).map_err(|error| format!("cannot start the loop: {error}"))?;
+    let daemon = Daemon::new(director, links, signals, listener, reload)
+        .map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
 }
 

@@ -79,7 +79,7 @@ mod tests {
     use argh::FromArgs;
 
     use super::*;
-    use crate::ctl::{dest_line, service_line};
+    use crate::ctl::{Names, dest_line, service_line};
     use crate::service::command::Command;
 
     /// A file that goes with the test.
@@ -189,8 +189,8 @@ mod tests {
     /// The rules in the order in which they were given, as `ipvsadm -S -n` writes each.
     fn printed(director: &Director) -> String {
         let line = |rule: &Command| match rule {
-            Command::AddService(key, options) => Some(service_line(*key, options) + "\n"),
-            Command::AddDest(key, real, options) => Some(dest_line(*key, *real, options) + "\n"),
+            Command::AddService(key, options) => Some(service_line(*key, options, &Names::default()) + "\n"),
+            Command::AddDest(key, real, options) => Some(dest_line(*key, *real, options, &Names::default()) + "\n"),
             _ => None,
         };
         rules_of(director).iter().filter_map(line).collect()

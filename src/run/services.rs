@@ -82,10 +82,10 @@ fn service_options(service: &ServiceDraft, problems: &mut Problems) -> ServiceOp
     if let Some(engine) = service.engine.as_ref().filter(|_| service.persistent.is_none()) {
         problems.add(&engine.place, "needs a persistent service; say for how many seconds");
     }
-    let persistence = service.persistent.as_ref().map(|seconds| Persistence { timeout: seconds.value, engine });
+    let persistence = service.persistent.as_ref().map(|seconds| Persistence { timeout: seconds.value });
     let netmask = service.netmask.as_ref().map_or(defaults.netmask, |mask| mask.value);
     let one_packet = service.one_packet.as_ref().is_some_and(|said| said.value);
-    ServiceOptions { scheduler, flags, persistence, netmask, one_packet }
+    ServiceOptions { scheduler, flags, persistence, engine, netmask, one_packet }
 }
 
 /// Direct routing and tunnels leave the packet as it is, so the port cannot change.

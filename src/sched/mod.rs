@@ -83,7 +83,7 @@ impl Default for Settings {
 }
 
 /// Scheduler flags as bits: `flag-1` = 1 (`sh-fallback`, `mh-fallback`), `flag-2` = 2 (`sh-port`, `mh-port`), `flag-3` = 4.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Flags(pub u8);
 
 impl Flags {

@@ -5,9 +5,12 @@
 use std::net::IpAddr;
 
 use super::command::{Command, DestOptions, Method, Refused, ServiceKey, ServiceOptions};
-use super::{Dest, FTP_PORT, Service, Services, Stats};
+use super::{Dest, FTP_PORT, Meter, Service, Services, Stats};
 use crate::base::{DestId, Endpoint, Family, Instant, ServiceId};
 use crate::sched::{self, Change, Server, Servers};
+
+/// The one persistence engine.
+const ENGINE: &str = "sip";
 
 impl Services {
     /// Carries out one command; timeouts and synchronisation are the director's and do nothing here.
@@ -34,16 +37,18 @@ impl Services {
         if self.by_key.contains_key(&key) {
             return Err(Refused::ServiceExists);
         }
-        check_service(key, options)?;
         let none = Servers::new(&[], &self.servers);
         let scheduler = sched::create(&options.scheduler, options.flags, &none, &self.settings);
+        let scheduler = scheduler.ok_or(Refused::NoScheduler)?;
+        check_service(key, options)?;
         let service = Service {
             key,
             options: options.clone(),
             dests: Vec::new(),
             locals: Vec::new(),
             stats: Stats::default(),
-            scheduler: scheduler.ok_or(Refused::NoScheduler)?,
+            meter: Meter::default(),
+            scheduler,
             next_local: 0,
         };
         let id = self.free_service_slot();
@@ -82,11 +87,11 @@ impl Services {
     /// The same scheduler keeps its state, another one starts from the present list.
     fn edit_service(&mut self, key: ServiceKey, options: &ServiceOptions) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::NoSuchService)?;
-        check_service(key, options)?;
         let Some(service) = self.services[id.index()].as_mut() else { return Err(Refused::NoSuchService) };
         let servers = Servers::new(&service.dests, &self.servers);
         let fresh = sched::create(&options.scheduler, options.flags, &servers, &self.settings);
         let fresh = fresh.ok_or(Refused::NoScheduler)?;
+        check_service(key, options)?;
         if service.options.scheduler != options.scheduler {
             service.scheduler = fresh;
         } else {
@@ -101,6 +106,10 @@ impl Services {
         let Some(service) = self.services[id.index()].take() else { return Err(Refused::NoSuchService) };
         for dest in service.dests {
             self.retire(dest, now);
+        }
+        // Conns are remembered for a service of the same name; what was counted goes.
+        for dest in self.dests.iter_mut().filter(|dest| dest.service == key) {
+            (dest.stats, dest.meter) = (Stats::default(), Meter::default());
         }
         self.count_key(key, false);
         Ok(())
@@ -148,6 +157,7 @@ impl Services {
             refs: 0,
             persistent: 0,
             stats: Stats::default(),
+            meter: Meter::default(),
             tunnel_mtu: 0,
             removed: None,
         };
@@ -212,13 +222,14 @@ impl Services {
             return Err(Refused::NoSuchService);
         }
         for service in self.services.iter_mut().flatten().filter(|s| key.is_none_or(|key| s.key == key)) {
-            service.stats = Stats::default();
+            (service.stats, service.meter) = (Stats::default(), Meter::default());
             for dest in &service.dests {
-                self.dests[dest.index()].stats = Stats::default();
+                let dest = &mut self.dests[dest.index()];
+                (dest.stats, dest.meter) = (Stats::default(), Meter::default());
             }
         }
         if key.is_none() {
-            self.total = Stats::default();
+            (self.total, self.total_meter) = (Stats::default(), Meter::default());
         }
         Ok(())
     }
@@ -246,7 +257,11 @@ impl Services {
     }
 }
 
+/// What the kernel looks at once it has the scheduler.
 fn check_service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Refused> {
+    if options.engine.as_ref().is_some_and(|engine| engine != ENGINE) {
+        return Err(Refused::NoScheduler);
+    }
     let prefix_len_is_right = (1..=128).contains(&options.netmask);
     if key.family() == Family::V6 && !prefix_len_is_right {
         return Err(Refused::Invalid);

@@ -4,12 +4,15 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Endpoint, Family, Proto};
 pub use crate::base::{Tunnel, TunnelChecksum};
 use crate::sched::Flags;
 
 /// What names a virtual service.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ServiceKey {
     /// Packets of this protocol to this address and port; port 0 is every port.
     Address(Proto, Endpoint),
@@ -25,10 +28,19 @@ impl ServiceKey {
             ServiceKey::Mark(family, _) => family,
         }
     }
+
+    /// The protocol of its packets; a mark's are of any (`IP`).
+    pub fn proto(self) -> Proto {
+        match self {
+            ServiceKey::Address(proto, _) => proto,
+            ServiceKey::Mark(..) => Proto::IP,
+        }
+    }
 }
 
 /// How packets reach a dest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Method {
     /// `-m`, Masq: destination rewritten, replies come back through the director.
     Nat,
@@ -40,17 +52,17 @@ pub enum Method {
     FullNat,
 }
 
-/// Persistence of a service: `-p SECONDS -M NETMASK [--pe NAME]`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Persistence of a service: `-p SECONDS`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub struct Persistence {
     /// Seconds a template lives after the last new conn.
     pub timeout: u32,
-    /// Persistence engine (`sip`).
-    pub engine: Option<String>,
 }
 
 /// Everything of a service besides its key and its servers.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub struct ServiceOptions {
     /// Scheduler name.
     pub scheduler: String,
@@ -58,6 +70,8 @@ pub struct ServiceOptions {
     pub flags: Flags,
     /// `-p`.
     pub persistence: Option<Persistence>,
+    /// `--pe`: persistence engine (`sip`); kept without `-p` too, where it does nothing.
+    pub engine: Option<String>,
     /// `-M`: IPv4 mask as bits (any, even with holes), IPv6 prefix length; kept without `-p` too.
     pub netmask: u32,
     /// `-o`: one-packet scheduling.
@@ -71,12 +85,20 @@ impl ServiceOptions {
             Family::V4 => u32::MAX,
             Family::V6 => 128,
         };
-        ServiceOptions { scheduler: "wlc".into(), flags: Flags(0), persistence: None, netmask, one_packet: false }
+        ServiceOptions {
+            scheduler: "wlc".into(),
+            flags: Flags(0),
+            persistence: None,
+            engine: None,
+            netmask,
+            one_packet: false,
+        }
     }
 }
 
 /// Everything of a dest besides its address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub struct DestOptions {
     /// Forwarding method.
     pub method: Method,
@@ -96,7 +118,8 @@ impl Default for DestOptions {
 }
 
 /// What a synchronisation daemon does with conns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SyncRole {
     /// Tells others of them.
     Master,
@@ -115,7 +138,8 @@ impl SyncRole {
 }
 
 /// How a synchronisation daemon speaks: `--start-daemon` with its options.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub struct SyncOptions {
     /// `--mcast-interface`: name of a link.
     pub interface: String,
@@ -139,7 +163,8 @@ impl Default for SyncOptions {
 }
 
 /// One change, all or nothing.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// `-A`
     AddService(ServiceKey, ServiceOptions),
@@ -177,7 +202,8 @@ pub enum Command {
 }
 
 /// Why a command was refused; the words are ipvsadm's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refused {
     /// The service is there already.
     ServiceExists,

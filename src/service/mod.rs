@@ -16,7 +16,7 @@ use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use command::{Method, ServiceKey, ServiceOptions};
 pub use marks::{MarkRule, Marks};
 pub use sip::call_id;
-pub use stats::Stats;
+pub use stats::{Meter, Rates, Stats};
 
 /// The port of FTP's control conn: services there also take the data conns.
 const FTP_PORT: u16 = 21;
@@ -37,6 +37,8 @@ pub struct Service {
     pub locals: Vec<IpAddr>,
     /// Counters.
     pub stats: Stats,
+    /// Rates.
+    pub meter: Meter,
     scheduler: Box<dyn Scheduler>,
     next_local: usize,
 }
@@ -55,6 +57,8 @@ pub struct Dest {
     pub persistent: u32,
     /// Counters.
     pub stats: Stats,
+    /// Rates.
+    pub meter: Meter,
     /// Largest packet the way to it took when a tunnel packet last went there; 0: none has.
     pub tunnel_mtu: u16,
     /// When it was taken out of its service, if it was.
@@ -74,6 +78,12 @@ pub struct Services {
     rng: Rng,
     /// Counters of all services together.
     pub total: Stats,
+    /// Rates of all services together.
+    pub total_meter: Meter,
+    /// Whether any counter has moved, or any rate is not 0 yet: then meters are read every two seconds.
+    moving: bool,
+    /// When they are read next.
+    reading: Instant,
     vips: HashMap<IpAddr, u32, Mixing>,
     ftp: u32,
     any_port: u32,
@@ -94,6 +104,9 @@ impl Services {
             settings,
             rng: Rng::seeded(seed),
             total: Stats::default(),
+            total_meter: Meter::default(),
+            moving: false,
+            reading: Instant::START,
             vips: HashMap::default(),
             ftp: 0,
             any_port: 0,
@@ -164,6 +177,12 @@ impl Services {
         self.services.iter().flatten()
     }
 
+    /// Services from a slot on, each with its slot.
+    pub fn slots_from(&self, slot: u32) -> impl Iterator<Item = (u32, &Service)> {
+        let slots = self.services.iter().zip(0..).skip(slot as usize);
+        slots.filter_map(|(service, slot)| Some((slot, service.as_ref()?)))
+    }
+
     /// A dest by its slot.
     pub fn dest(&self, id: DestId) -> &Dest {
         &self.dests[id.index()]
@@ -214,6 +233,7 @@ impl Services {
 
     /// A conn was scheduled: it counts at its dest, its service and in total.
     pub fn count_conn(&mut self, service: ServiceId, dest: DestId) {
+        self.moving = true;
         self.dests[dest.index()].stats.conns += 1;
         self.total.conns += 1;
         if let Some(service) = self.services.get_mut(service.index()).and_then(Option::as_mut) {
@@ -260,12 +280,34 @@ impl Services {
         if !self.servers[dest.index()].available {
             return;
         }
+        self.moving = true;
         let dest = &mut self.dests[dest.index()];
         add(&mut dest.stats);
         add(&mut self.total);
         if let Some(service) = self.services[dest.slot.index()].as_mut() {
             add(&mut service.stats);
         }
+    }
+
+    /// Reads the meters, where that is due.
+    pub fn read_meters(&mut self, now: Instant) {
+        if !self.moving || now < self.reading {
+            return;
+        }
+        self.reading = now + stats::PERIOD;
+        self.moving = self.total_meter.read(&self.total);
+        for service in self.services.iter_mut().flatten() {
+            self.moving |= service.meter.read(&service.stats);
+            for dest in &service.dests {
+                let dest = &mut self.dests[dest.index()];
+                self.moving |= dest.meter.read(&dest.stats);
+            }
+        }
+    }
+
+    /// When the meters are due; `None` while nothing moves.
+    pub fn meters_due(&self) -> Option<Instant> {
+        self.moving.then_some(self.reading)
     }
 
     /// Lets schedulers drop what has expired; due once a minute.

@@ -1,9 +1,16 @@
-//! Counters of a service, a dest or the whole director.
+//! Counters of a service, a dest or the whole director, and how fast they move.
 //!
 //! Monotonic; bytes are layer-3 lengths before rewriting (in) and after it (out), as IPVS counts.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Between two readings of a meter.
+pub(super) const PERIOD: Duration = Duration::from_secs(2);
+
 /// Five counters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Stats {
     /// Conns scheduled.
     pub conns: u64,
@@ -28,5 +35,87 @@ impl Stats {
     pub fn count_out(&mut self, bytes: usize) {
         self.out_pkts += 1;
         self.out_bytes += bytes as u64;
+    }
+}
+
+/// Per second: what `--rate` lists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Rates {
+    /// Conns scheduled.
+    pub conns: u64,
+    /// Packets from clients.
+    pub in_pkts: u64,
+    /// Packets from real servers.
+    pub out_pkts: u64,
+    /// Bytes from clients.
+    pub in_bytes: u64,
+    /// Bytes from real servers.
+    pub out_bytes: u64,
+}
+
+/// The kernel's estimator: with each reading a quarter of the difference between the rate of the last two seconds and
+/// the average so far goes into the average.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Meter {
+    last: Stats,
+    /// Conns and packets in 1/1024, bytes in 1/32 a second.
+    average: Rates,
+}
+
+impl Meter {
+    /// Takes a reading two seconds after the last one; false if nothing moves and the averages are 0.
+    pub(super) fn read(&mut self, now: &Stats) -> bool {
+        let last = std::mem::replace(&mut self.last, *now);
+        let Rates { conns, in_pkts, out_pkts, in_bytes, out_bytes } = &mut self.average;
+        // Twice 512 is 1024, twice 16 is 32: the difference is of two seconds.
+        approach(conns, (now.conns - last.conns) << 9);
+        approach(in_pkts, (now.in_pkts - last.in_pkts) << 9);
+        approach(out_pkts, (now.out_pkts - last.out_pkts) << 9);
+        approach(in_bytes, (now.in_bytes - last.in_bytes) << 4);
+        approach(out_bytes, (now.out_bytes - last.out_bytes) << 4);
+        self.average != Rates::default()
+    }
+
+    /// Whole units per second.
+    pub fn rates(&self) -> Rates {
+        let Rates { conns, in_pkts, out_pkts, in_bytes, out_bytes } = self.average;
+        let units = |average: u64| (average + 0x1ff) >> 10;
+        let bytes = |average: u64| (average + 0xf) >> 5;
+        Rates {
+            conns: units(conns),
+            in_pkts: units(in_pkts),
+            out_pkts: units(out_pkts),
+            in_bytes: bytes(in_bytes),
+            out_bytes: bytes(out_bytes),
+        }
+    }
+}
+
+/// A quarter of the way, rounded down.
+fn approach(average: &mut u64, rate: u64) {
+    *average = average.wrapping_add_signed((rate as i64 - *average as i64) >> 2);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a kernel shows, reading by reading.
+    #[test]
+    fn rates_follow_as_the_kernels_do() {
+        let (mut meter, mut stats) = (Meter::default(), Stats::default());
+        let mut shown = Vec::new();
+        for _ in 0..12 {
+            stats.conns += 200;
+            assert!(meter.read(&stats));
+            shown.push(meter.rates().conns);
+        }
+        assert_eq!(shown, [25, 44, 58, 68, 76, 82, 87, 90, 92, 94, 96, 97]);
+
+        let (mut meter, stats) = (Meter::default(), Stats { in_bytes: 3000, conns: 1, ..Stats::default() });
+        let shown: Vec<_> = (0..4).map(|_| (meter.read(&stats), meter.rates().in_bytes, meter.rates().conns)).collect();
+        assert_eq!(shown, [375, 281, 211, 158].map(|bytes| (true, bytes, 0)));
+        let readings = (0..200).position(|_| !meter.read(&stats)).unwrap();
+        assert!(readings < 60, "an idle director sleeps in the end");
     }
 }

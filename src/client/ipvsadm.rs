@@ -1,0 +1,193 @@
+//! `ipvsadm`, as a client of a running director: its command line, its output, its errors and exit statuses.
+//!
+//! Never decides what a command means; that is the grammar's, and whether it can be done is the director's.
+
+use std::io::BufRead;
+use std::path::Path;
+
+use super::{Client, Unreachable, help, locals, show, strange};
+use crate::ctl::protocol::{Reply, Request, ServiceEntry};
+use crate::ctl::{self, CliError, Invocation, Listing, Names, Opt};
+use crate::service::command::Command;
+
+const USAGE: u8 = 2;
+const NO_SUCH_SERVICE: u8 = 1;
+const REFUSED: u8 = 255;
+
+/// What comes after a command line.
+enum Ended {
+    /// The next one, if there is any.
+    GoOn(u8),
+    /// Nothing more.
+    Exit(u8),
+}
+
+/// Whether a command line stands alone or is a line of rules.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Arguments,
+    Rules,
+}
+
+/// Carries out a command line; `program` is its name in messages. The exit status.
+pub fn ipvsadm(program: &str, args: &[String], socket: Option<&Path>) -> u8 {
+    let client = match Client::find(socket) {
+        Ok(client) => client,
+        Err(why) => return without_director(program, args, why),
+    };
+    let mut session = Session { program, client };
+    match session.run(args, Source::Arguments) {
+        Ended::GoOn(status) | Ended::Exit(status) => status,
+    }
+}
+
+/// What can be said by nobody but the program itself.
+fn without_director(program: &str, args: &[String], why: Unreachable) -> u8 {
+    match (why, ctl::parse(args)) {
+        (Unreachable::Forbidden, _) => {
+            let why = String::from(Unreachable::Forbidden);
+            eprintln!(
+                "Can't initialize ipvs: {why}\nAre you sure that IP Virtual Server is built in the kernel or as module?"
+            );
+            USAGE
+        }
+        (_, Ok(Invocation::Help)) => help::show_usage(program),
+        (_, Ok(Invocation::Version)) => help::show_version(),
+        (_, Err(error)) => complain(program, &error),
+        (Unreachable::Otherwise(sentence), Ok(_)) => {
+            eprintln!("Can't initialize ipvs: {sentence}");
+            USAGE
+        }
+    }
+}
+
+fn complain(program: &str, error: &CliError) -> u8 {
+    if !error.text.is_empty() {
+        eprintln!("{}", error.text);
+    }
+    if error.hints {
+        eprintln!("Try `{program} -h' or '{program} --help' for more information.");
+    }
+    error.status
+}
+
+struct Session<'a> {
+    program: &'a str,
+    client: Client,
+}
+
+impl Session<'_> {
+    fn run(&mut self, args: &[String], source: Source) -> Ended {
+        let invocation = match ctl::parse(args) {
+            // Rules cannot ask for rules.
+            Ok(Invocation::Restore) if source == Source::Rules => Err(CliError::hint()),
+            other => other,
+        };
+        let done = match invocation {
+            Err(error) => return Ended::Exit(complain(self.program, &error)),
+            Ok(Invocation::Help) => return Ended::Exit(help::show_usage(self.program)),
+            Ok(Invocation::Version) => return Ended::Exit(help::show_version()),
+            Ok(Invocation::Restore) => return self.restore(),
+            Ok(Invocation::Change(command)) => self.change(command),
+            Ok(Invocation::List(listing)) => self.list(&listing),
+            Ok(Invocation::ListLocals(key)) => locals::list(&mut self.client, key).map(|text| print(&text)),
+            Ok(Invocation::Save(options)) => self.save(&options),
+        };
+        Ended::GoOn(done.unwrap_or_else(|sentence| {
+            eprintln!("{sentence}");
+            REFUSED
+        }))
+    }
+
+    fn change(&mut self, command: Command) -> Result<u8, String> {
+        match self.client.ask(&Request::Apply(command))? {
+            Reply::Done => Ok(0),
+            Reply::Refused(refused) => Err(refused.to_string()),
+            _ => Err(strange()),
+        }
+    }
+
+    /// Goes on after what the director refuses, and ends at a line that is no rule. The status is the last line's.
+    fn restore(&mut self) -> Ended {
+        let mut status = 0;
+        for line in std::io::stdin().lock().split(b'\n') {
+            let Ok(line) = line else { break };
+            let line = String::from_utf8_lossy(&line);
+            let words: Vec<String> =
+                line.split_ascii_whitespace().filter(|word| *word != "ipvsadm").map(str::to_owned).collect();
+            if words.is_empty() {
+                continue;
+            }
+            match self.run(&words, Source::Rules) {
+                Ended::GoOn(done) => status = done,
+                Ended::Exit(done) => return Ended::Exit(done),
+            }
+        }
+        Ended::GoOn(status)
+    }
+
+    fn save(&mut self, options: &[Opt]) -> Result<u8, String> {
+        let services = self.sorted(options)?;
+        Ok(print(&ctl::saved_text(&services, &names(options))))
+    }
+
+    fn list(&mut self, listing: &Listing) -> Result<u8, String> {
+        let options = listing.options.as_slice();
+        if options.contains(&Opt::Connection) {
+            return self.list_conns(options);
+        }
+        if options.contains(&Opt::Timeout) {
+            let Reply::Timeouts(timeouts) = self.client.ask(&Request::Timeouts)? else { return Err(strange()) };
+            return Ok(print(&ctl::timeouts_text(&timeouts)));
+        }
+        if options.contains(&Opt::Daemon) {
+            let Reply::Daemons(daemons) = self.client.ask(&Request::Daemons)? else { return Err(strange()) };
+            return Ok(print(&ctl::daemons_text(&daemons)));
+        }
+        let Some(key) = listing.service else {
+            let services = self.sorted(options)?;
+            return Ok(print(
+                &(ctl::VERSION_LINE.to_owned() + &ctl::services_text(&services, options, &names(options))),
+            ));
+        };
+        match self.client.ask(&Request::Service(key))? {
+            Reply::Services { mut services, .. } => {
+                arrange(&mut services, options);
+                Ok(print(&ctl::services_text(&services, options, &names(options))))
+            }
+            Reply::Refused(refused) => {
+                eprintln!("{refused}");
+                Ok(NO_SUCH_SERVICE)
+            }
+            _ => Err(strange()),
+        }
+    }
+
+    fn list_conns(&mut self, options: &[Opt]) -> Result<u8, String> {
+        let names = names(options);
+        show(ctl::conns_titles(options));
+        self.client.each_conn(|conns| show(&ctl::conns_text(conns, options, &names)))?;
+        Ok(0)
+    }
+
+    fn sorted(&mut self, options: &[Opt]) -> Result<Vec<ServiceEntry>, String> {
+        let mut services = self.client.services()?;
+        arrange(&mut services, options);
+        Ok(services)
+    }
+}
+
+fn arrange(services: &mut Vec<ServiceEntry>, options: &[Opt]) {
+    if !options.contains(&Opt::NoSort) {
+        ctl::sort(services);
+    }
+}
+
+fn names(options: &[Opt]) -> Names {
+    if options.contains(&Opt::Numeric) { Names::default() } else { Names::of_this_host() }
+}
+
+fn print(text: &str) -> u8 {
+    show(text);
+    0
+}

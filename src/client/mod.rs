@@ -1,0 +1,135 @@
+//! The side of the control socket that operators sit on: `ipvsadm`, `tapvs status`, `tapvs reload`.
+//!
+//! Never touches a packet or a device; everything is asked of a running director.
+
+mod help;
+mod ipvsadm;
+mod locals;
+mod status;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+pub use ipvsadm::ipvsadm;
+pub use status::{ReloadArgs, StatusArgs};
+
+use crate::ctl::protocol::{ConnEntry, Reply, Request, ServiceEntry};
+use crate::io::{Connection, DIRECTORY, VARIABLE, sockets_here};
+
+/// Why a director does not answer.
+enum Unreachable {
+    /// This user may not ask it.
+    Forbidden,
+    /// A sentence or two for the operator.
+    Otherwise(String),
+}
+
+impl From<Unreachable> for String {
+    fn from(why: Unreachable) -> String {
+        match why {
+            Unreachable::Forbidden => "Permission denied (you must be root)".into(),
+            Unreachable::Otherwise(sentence) => sentence,
+        }
+    }
+}
+
+/// A running director.
+pub struct Client {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Client {
+    /// The director at `path`, else at `$TAPVS_SOCKET`, else the one that runs here.
+    fn find(path: Option<&Path>) -> Result<Client, Unreachable> {
+        let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        match path.map(Path::to_owned).or(named) {
+            Some(path) => Client::open(path),
+            None => Client::open(only_one()?),
+        }
+    }
+
+    fn open(path: PathBuf) -> Result<Client, Unreachable> {
+        match Connection::open(&path) {
+            Ok(connection) => Ok(Client { connection, path }),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(Unreachable::Forbidden),
+            Err(error) => {
+                let what = match error.kind() {
+                    ErrorKind::NotFound => "there is no socket; is the director running?".to_owned(),
+                    ErrorKind::ConnectionRefused => "the director that was there has ended".to_owned(),
+                    _ => error.to_string(),
+                };
+                Err(Unreachable::Otherwise(format!("{}: {what}", path.display())))
+            }
+        }
+    }
+
+    /// Asks one thing; an error is a sentence.
+    fn ask(&mut self, request: &Request) -> Result<Reply, String> {
+        let path = self.path.display();
+        let line = serde_json::to_string(request).map_err(|error| format!("cannot write the request: {error}"))?;
+        let answer = self.connection.ask(&line).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => format!("{path}: the director does not answer"),
+            ErrorKind::UnexpectedEof => format!("{path}: the director has closed the connection"),
+            _ => format!("{path}: {error}"),
+        })?;
+        match serde_json::from_str(&answer) {
+            Ok(Reply::Error(sentence)) => Err(sentence),
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(format!("{path}: not an answer that tapvs {} knows: {error}", env!("CARGO_PKG_VERSION"))),
+        }
+    }
+
+    /// All services, page by page, in the director's order.
+    fn services(&mut self) -> Result<Vec<ServiceEntry>, String> {
+        let (mut all, mut from) = (Vec::new(), Some(0));
+        while let Some(place) = from {
+            let Reply::Services { services, next } = self.ask(&Request::Services(place))? else {
+                return Err(strange());
+            };
+            all.extend(services);
+            from = next;
+        }
+        Ok(all)
+    }
+
+    /// All conns, a page at a time.
+    fn each_conn(&mut self, mut take: impl FnMut(&[ConnEntry])) -> Result<(), String> {
+        let mut from = Some(0);
+        while let Some(place) = from {
+            let Reply::Conns { conns, next } = self.ask(&Request::Conns(place))? else { return Err(strange()) };
+            take(&conns);
+            from = next;
+        }
+        Ok(())
+    }
+}
+
+/// The director of this network namespace, or, if there is none here, the only one of the host.
+fn only_one() -> Result<PathBuf, Unreachable> {
+    let (here, all) = sockets_here();
+    match (here.as_slice(), all.as_slice()) {
+        ([only], _) | ([], [only]) => Ok(only.clone()),
+        ([], []) => Err(Unreachable::Otherwise(format!(
+            "no director runs here: there is no socket in {DIRECTORY}; start one with 'tapvs run', or name its socket with {VARIABLE}=PATH"
+        ))),
+        ([], several) | (several, _) => {
+            let names: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
+            Err(Unreachable::Otherwise(format!(
+                "{} directors run here; choose one with {VARIABLE}=PATH: {}",
+                several.len(),
+                names.join(" ")
+            )))
+        }
+    }
+}
+
+fn strange() -> String {
+    "the director's answer does not fit the question".into()
+}
+
+/// Writes to standard output; who does not want to read any more is not an error.
+fn show(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,97 @@
+//! `tapvs status` and `tapvs reload`.
+//!
+//! Only shows what the director says.
+
+use std::path::PathBuf;
+
+use argh::{ArgsInfo, FromArgs};
+use serde::Serialize;
+
+use super::{Client, show, strange};
+use crate::ctl::protocol::{Reply, Request, ServiceEntry, Status};
+use crate::ctl::{Names, Opt, services_text, sort};
+
+/// show what a running director does: services, links, neighbours, and what became of every frame
+#[derive(ArgsInfo, FromArgs, Debug)]
+#[argh(subcommand, name = "status")]
+pub struct StatusArgs {
+    /// as JSON, with all counters
+    #[argh(switch)]
+    pub json: bool,
+
+    /// control socket of the director (default: $TAPVS_SOCKET, else the one that runs here)
+    #[argh(option)]
+    pub socket: Option<PathBuf>,
+}
+
+/// have a running director read its configuration again, and show what changes
+#[derive(ArgsInfo, FromArgs, Debug)]
+#[argh(subcommand, name = "reload")]
+pub struct ReloadArgs {
+    /// control socket of the director (default: $TAPVS_SOCKET, else the one that runs here)
+    #[argh(option)]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Everything {
+    #[serde(flatten)]
+    status: Status,
+    service_list: Vec<ServiceEntry>,
+}
+
+impl StatusArgs {
+    /// Prints the state; an error is a sentence.
+    pub fn run(&self) -> Result<(), String> {
+        let mut client = Client::find(self.socket.as_deref())?;
+        let Reply::Status(status) = client.ask(&Request::Status)? else { return Err(strange()) };
+        let mut services = client.services()?;
+        sort(&mut services);
+        if self.json {
+            let all = Everything { status: *status, service_list: services };
+            let text = serde_json::to_string_pretty(&all).map_err(|error| error.to_string())?;
+            show(&(text + "\n"));
+            return Ok(());
+        }
+        show(&status_text(&status, &services));
+        Ok(())
+    }
+}
+
+fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
+    let Status { version, uptime, conns, max_flows, .. } = status;
+    let mut text = format!("tapvs {version}, up {uptime} s, {conns} conns of {max_flows}\n");
+    for link in &status.links {
+        text += &format!("link {} mac {} mtu {} {}\n", link.name, link.mac, link.mtu, link.addresses.join(" "));
+    }
+    for neighbour in &status.neighbours {
+        let mac = neighbour.mac.as_deref().unwrap_or("not answering");
+        text += &format!("neighbour {} on {}: {mac}\n", neighbour.addr, neighbour.link);
+    }
+    for (name, count) in &status.ledger {
+        text += &format!("frames {name} {count}\n");
+    }
+    let names = Names::default();
+    text += &services_text(services, &[], &names);
+    text += &services_text(services, &[Opt::Stats], &names);
+    text
+}
+
+impl ReloadArgs {
+    /// Prints what has changed; an error is a sentence a line.
+    pub fn run(&self) -> Result<(), String> {
+        let mut client = Client::find(self.socket.as_deref())?;
+        match client.ask(&Request::Reload)? {
+            Reply::Reloaded(changes) => {
+                changes.iter().for_each(|change| show(&format!("{change}\n")));
+                show(&format!("{} changes\n", changes.len()));
+                Ok(())
+            }
+            Reply::NotReloaded(mut problems) => {
+                problems.push("nothing was changed".into());
+                Err(problems.join("\n"))
+            }
+            _ => Err(strange()),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a director answers to a request.
+//!
+//! Bounded work a request, whatever its size: long lists come in pages.
+
+use super::protocol::{ConnEntry, DestEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status};
+use crate::base::{ConnId, DestId, Instant};
+use crate::conn::Conn;
+use crate::director::Director;
+use crate::service::Service;
+use crate::service::command::{DestOptions, Refused};
+
+/// A page ends with the service that brings it to so many dests and services.
+const SERVICES_A_PAGE: usize = 256;
+const CONNS_A_PAGE: usize = 256;
+/// Places of the flow table looked at for a page of conns.
+const PLACES_A_PAGE: usize = 16_384;
+
+/// Carries a request out. `Reload` is not the director's to answer: its configuration is somewhere else.
+pub fn answer(director: &mut Director, request: &Request, now: Instant) -> Reply {
+    match request {
+        Request::Apply(command) => match director.apply(command, now) {
+            Ok(()) => Reply::Done,
+            Err(refused) => Reply::Refused(refused),
+        },
+        Request::Service(key) => match director.services.by_key(key) {
+            Some(service) => Reply::Services { services: vec![service_entry(director, service)], next: None },
+            None => Reply::Refused(Refused::NoSuchService),
+        },
+        Request::Services(from) => services(director, *from),
+        Request::Conns(from) => conns(director, *from, now),
+        Request::Timeouts => Reply::Timeouts(director.timeouts),
+        Request::Daemons => {
+            Reply::Daemons(director.sync_daemons().map(|(role, options)| (role, options.clone())).collect())
+        }
+        Request::Status => Reply::Status(Box::new(status(director, now))),
+        Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
+    }
+}
+
+fn services(director: &Director, from: u32) -> Reply {
+    let mut services = Vec::new();
+    let mut size = 0;
+    for (place, service) in director.services.slots_from(from) {
+        if size >= SERVICES_A_PAGE {
+            return Reply::Services { services, next: Some(place) };
+        }
+        size += 1 + service.dests.len();
+        services.push(service_entry(director, service));
+    }
+    Reply::Services { services, next: None }
+}
+
+fn service_entry(director: &Director, service: &Service) -> ServiceEntry {
+    ServiceEntry {
+        key: service.key,
+        options: service.options.clone(),
+        locals: service.locals.clone(),
+        stats: service.stats,
+        rates: service.meter.rates(),
+        dests: service.dests.iter().map(|id| dest_entry(director, *id)).collect(),
+    }
+}
+
+fn dest_entry(director: &Director, id: DestId) -> DestEntry {
+    let (server, dest) = (director.services.server(id), director.services.dest(id));
+    let (weight, upper, lower) = (server.weight, server.upper, server.lower);
+    DestEntry {
+        real: server.endpoint,
+        options: DestOptions { method: dest.method, weight, upper, lower },
+        active: server.active,
+        inactive: server.inactive,
+        persistent: dest.persistent,
+        stats: dest.stats,
+        rates: dest.meter.rates(),
+    }
+}
+
+fn conns(director: &Director, from: u32, now: Instant) -> Reply {
+    // A template that is found by its call, or that binds nobody any more, is listed all the same.
+    let listed = |conn: &Conn| conn.is_template() || !conn.is_hidden();
+    let mut conns = Vec::new();
+    let (mut place, until) = (from as usize, from as usize + PLACES_A_PAGE);
+    while place < until && conns.len() < CONNS_A_PAGE {
+        let (found, next) = director.conns.scan(place, until - place, listed);
+        conns.extend(found.map(|id| conn_entry(director, id, now)));
+        match next {
+            Some(next) => place = next,
+            None => return Reply::Conns { conns, next: None },
+        }
+    }
+    Reply::Conns { conns, next: Some(place as u32) }
+}
+
+fn conn_entry(director: &Director, id: ConnId, now: Instant) -> ConnEntry {
+    let conn = director.conns.get(id);
+    let engine = director.engine_data(id).filter(|_| conn.is_template());
+    ConnEntry {
+        proto: conn.proto(),
+        state: director.state_name(conn).to_owned(),
+        expires: director.conns.deadline(conn).since(now).as_secs(),
+        client: conn.client(),
+        virt: conn.virt(),
+        local: director.conns.local(conn),
+        real: director.conns.real(conn),
+        engine: engine.map(|(name, data)| (name.to_owned(), String::from_utf8_lossy(data).into_owned())),
+    }
+}
+
+fn status(director: &Director, now: Instant) -> Status {
+    let router = &director.router;
+    let links = router.links().map(|(_, link)| LinkEntry {
+        name: link.name.clone(),
+        mac: link.mac.to_string(),
+        mtu: link.mtu,
+        addresses: link.addresses.iter().map(ToString::to_string).collect(),
+    });
+    let mut neighbours: Vec<NeighbourEntry> = router
+        .neighbours
+        .iter()
+        .map(|(link, addr, mac)| NeighbourEntry {
+            link: router.link(link).name.clone(),
+            addr,
+            mac: mac.map(|mac| mac.to_string()),
+        })
+        .collect();
+    neighbours.sort_by(|a, b| (&a.link, a.addr).cmp(&(&b.link, b.addr)));
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        uptime: now.secs(),
+        services: director.services.iter().count(),
+        conns: director.conns.len(),
+        max_flows: director.settings.max_flows,
+        total: director.services.total,
+        rates: director.services.total_meter.rates(),
+        links: links.collect(),
+        neighbours,
+        ledger: router.ledger.entries(),
+    }
+}

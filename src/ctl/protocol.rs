@@ -1,0 +1,179 @@
+//! What clients and a director say to each other: one JSON value a line, a request and its reply in turn.
+//!
+//! Types only. Lists come in pages: a reply stays small, however much there is, and packets need not wait for it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Endpoint, Proto};
+use crate::conn::Timeouts;
+use crate::service::command::{Command, DestOptions, Refused, ServiceKey, ServiceOptions, SyncOptions, SyncRole};
+use crate::service::{Rates, Stats};
+
+/// The longest line of a request, in bytes.
+pub const LONGEST_REQUEST: usize = 64 * 1024;
+
+/// What a client asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// To carry out a command.
+    Apply(Command),
+    /// One service with its dests.
+    Service(ServiceKey),
+    /// Services with their dests, from this place on; 0 is the first.
+    Services(u32),
+    /// Conns and templates, from this place on.
+    Conns(u32),
+    /// Timeouts of conns.
+    Timeouts,
+    /// Synchronisation daemons that run.
+    Daemons,
+    /// The state of the director as a whole.
+    Status,
+    /// To read the configuration again and bring the director in line with it.
+    Reload,
+}
+
+/// What the director answers.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The command was carried out.
+    Done,
+    /// The command was refused, and nothing has changed.
+    Refused(Refused),
+    /// The request was not understood, or its sender may not ask; a sentence.
+    Error(String),
+    /// Services, and the place where to go on if there are more.
+    Services {
+        /// A page of them.
+        services: Vec<ServiceEntry>,
+        /// Where the next page begins.
+        next: Option<u32>,
+    },
+    /// Conns, and the place where to go on if there are more.
+    Conns {
+        /// A page of them.
+        conns: Vec<ConnEntry>,
+        /// Where the next page begins.
+        next: Option<u32>,
+    },
+    /// Timeouts of conns.
+    Timeouts(Timeouts),
+    /// Synchronisation daemons that run.
+    Daemons(Vec<(SyncRole, SyncOptions)>),
+    /// The state of the director as a whole.
+    Status(Box<Status>),
+    /// What a reload has changed, a line each.
+    Reloaded(Vec<String>),
+    /// What is wrong with the configuration, a line each; nothing was changed.
+    NotReloaded(Vec<String>),
+}
+
+/// A service with its dests, the one added last first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServiceEntry {
+    /// What it takes.
+    pub key: ServiceKey,
+    /// How it is configured.
+    pub options: ServiceOptions,
+    /// Its local addresses for FULL-NAT.
+    pub locals: Vec<std::net::IpAddr>,
+    /// Counters.
+    pub stats: Stats,
+    /// Rates.
+    pub rates: Rates,
+    /// Dests.
+    pub dests: Vec<DestEntry>,
+}
+
+/// A dest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DestEntry {
+    /// Address and port of the real server.
+    pub real: Endpoint,
+    /// How it is configured.
+    pub options: DestOptions,
+    /// Active conns.
+    pub active: u32,
+    /// Inactive conns.
+    pub inactive: u32,
+    /// Persistence templates.
+    pub persistent: u32,
+    /// Counters.
+    pub stats: Stats,
+    /// Rates.
+    pub rates: Rates,
+}
+
+/// A conn or a persistence template.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnEntry {
+    /// Protocol.
+    pub proto: Proto,
+    /// Name of the state.
+    pub state: String,
+    /// Whole seconds until it expires.
+    pub expires: u64,
+    /// Client; port 0 in a template.
+    pub client: Endpoint,
+    /// Virtual endpoint.
+    pub virt: Endpoint,
+    /// FULL-NAT: the local endpoint.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub local: Option<Endpoint>,
+    /// Real server.
+    pub real: Endpoint,
+    /// Persistence engine and its data.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub engine: Option<(String, String)>,
+}
+
+/// The state of a director as a whole.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of tapvs.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime: u64,
+    /// Services.
+    pub services: usize,
+    /// Live conns and templates.
+    pub conns: usize,
+    /// Conns that the flow table holds.
+    pub max_flows: usize,
+    /// Counters of all services together.
+    pub total: Stats,
+    /// Rates of all services together.
+    pub rates: Rates,
+    /// Links.
+    pub links: Vec<LinkEntry>,
+    /// Neighbours.
+    pub neighbours: Vec<NeighbourEntry>,
+    /// What became of every frame: name and count; those that never happened are left out.
+    pub ledger: Vec<(String, u64)>,
+}
+
+/// A link.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LinkEntry {
+    /// Name of the TAP.
+    pub name: String,
+    /// The director's MAC on it.
+    pub mac: String,
+    /// Largest IP packet.
+    pub mtu: u16,
+    /// The director's addresses on it, with prefix length.
+    pub addresses: Vec<String>,
+}
+
+/// A neighbour that is known or asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NeighbourEntry {
+    /// Name of the link.
+    pub link: String,
+    /// Address.
+    pub addr: std::net::IpAddr,
+    /// Its MAC, once it is known.
+    pub mac: Option<String>,
+}
