@@ -5,6 +5,7 @@
 
 mod build;
 mod case;
+mod commands;
 mod describe;
 mod lab;
 mod packets;
@@ -17,11 +18,12 @@ use case::Outcome;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [dir] = words.as_slice() else {
-        eprintln!("usage: oracle DIR, where DIR holds packets/, sched/ or ipvsadm-cli/");
-        return ExitCode::from(2);
+    let result = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [commands::WORKER, room] => commands::work(room).map(|()| true),
+        [dir] => replay(Path::new(dir)),
+        _ => Err("usage: oracle DIR, where DIR holds packets/, sched/ or ipvsadm-cli/".into()),
     };
-    match replay(Path::new(dir)) {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(sentence) => {
@@ -48,6 +50,11 @@ fn replay(dir: &Path) -> Result<bool, String> {
             println!("{name}: {} of {} cases agree, {right} of {all} decisions", agreeing(&cases), cases.len());
             outcomes.extend(cases);
         }
+    }
+    if dir.join("ipvsadm-cli").is_dir() {
+        let cases = commands::replay(&dir.join("ipvsadm-cli"))?;
+        println!("ipvsadm-cli: {} of {} cases agree", agreeing(&cases), cases.len());
+        outcomes.extend(cases);
     }
     if outcomes.is_empty() {
         return Err(format!("{}: no recordings there; expected packets/, sched/ or ipvsadm-cli/", dir.display()));
