@@ -10,7 +10,7 @@ use crate::conn::Timeouts;
 use crate::director::Director;
 use crate::service::command::{Command, DestOptions, ServiceKey, ServiceOptions};
 
-/// The rules that would make a director's services and timeouts, in an order in which they can be carried out.
+/// The rules that would make a director's services, timeouts and synchronisation daemons, in an order in which they can be carried out.
 pub fn rules_of(director: &Director) -> Vec<Command> {
     let Timeouts { tcp, tcp_fin, udp } = director.timeouts;
     let mut rules = vec![Command::SetTimeouts { tcp, tcp_fin, udp }];
@@ -25,6 +25,7 @@ pub fn rules_of(director: &Director) -> Vec<Command> {
             rules.push(Command::AddDest(service.key, server.endpoint, options));
         }
     }
+    rules.extend(director.sync_daemons().map(|(role, options)| Command::StartDaemon(role, options.clone())));
     rules
 }
 
@@ -34,17 +35,25 @@ struct Lookup<'a> {
     dests: HashMap<(ServiceKey, Endpoint), &'a DestOptions>,
     locals: Vec<(ServiceKey, IpAddr)>,
     timeouts: Option<&'a Command>,
+    daemons: Vec<&'a Command>,
 }
 
 impl<'a> Lookup<'a> {
     fn new(rules: &'a [Command]) -> Lookup<'a> {
-        let mut lookup = Lookup { services: HashMap::new(), dests: HashMap::new(), locals: Vec::new(), timeouts: None };
+        let mut lookup = Lookup {
+            services: HashMap::new(),
+            dests: HashMap::new(),
+            locals: Vec::new(),
+            timeouts: None,
+            daemons: Vec::new(),
+        };
         for rule in rules {
             match rule {
                 Command::AddService(key, options) => _ = lookup.services.insert(*key, options),
                 Command::AddDest(key, real, options) => _ = lookup.dests.insert((*key, *real), options),
                 Command::AddLocalAddress(key, local) => lookup.locals.push((*key, *local)),
                 Command::SetTimeouts { .. } => lookup.timeouts = Some(rule),
+                Command::StartDaemon(..) => lookup.daemons.push(rule),
                 other => debug_assert!(false, "no rule: {other:?}"),
             }
         }
@@ -65,6 +74,7 @@ pub fn diff(old: &[Command], new: &[Command]) -> Vec<Command> {
         Command::AddLocalAddress(key, local) if !after.locals.contains(&(*key, *local)) => {
             after.services.contains_key(key).then_some(Command::DeleteLocalAddress(*key, *local))
         }
+        Command::StartDaemon(role, _) if !after.daemons.contains(&rule) => Some(Command::StopDaemon(*role)),
         _ => None,
     });
     let come = new.iter().filter_map(|rule| match rule {
@@ -79,6 +89,7 @@ pub fn diff(old: &[Command], new: &[Command]) -> Vec<Command> {
             None => Some(rule.clone()),
         },
         Command::AddLocalAddress(key, local) => (!before.locals.contains(&(*key, *local))).then(|| rule.clone()),
+        Command::StartDaemon(..) => (!before.daemons.contains(&rule)).then(|| rule.clone()),
         other => (before.timeouts != Some(other)).then(|| other.clone()),
     });
     gone.chain(come).collect()

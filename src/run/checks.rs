@@ -163,6 +163,17 @@ pub fn explain(refused: Refused, command: &Command) -> Problem {
         (Refused::ServiceExists, Command::AddService(key, _)) => {
             (None, format!("service {} is given twice; name it once", spec::key_text(*key)))
         }
+        (Refused::NoDevice, Command::StartDaemon(_, options)) => {
+            let what = format!("no link has the name '{}' and an address of the group's family", options.interface);
+            (None, what + "; name the TAP of one")
+        }
+        (Refused::DaemonRuns, Command::StartDaemon(role, _)) => {
+            (None, format!("a second {}; one is all there can be", role.name()))
+        }
+        (Refused::Invalid, Command::StartDaemon(..)) => (
+            None,
+            "conns of a server of another family than its service cannot be told of; have one or the other".into(),
+        ),
         (Refused::DestExists, Command::AddDest(_, real, _)) => {
             (None, format!("real server {real} is given twice; name it once"))
         }

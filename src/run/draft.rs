@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::base::{Mac, Prefix};
 use crate::service::MarkRule;
-use crate::service::command::{Command, DestOptions, ServiceKey};
+use crate::service::command::{Command, DestOptions, ServiceKey, SyncOptions, SyncRole};
 
 /// Where something was said, and what: `--server 10.0.0.21:8080`, `/etc/tapvs.toml:14:11: server "10.0.0.21:8080"`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -177,6 +177,8 @@ pub struct Draft {
     pub marks: Vec<MarkRule>,
     /// Services, in order.
     pub services: Vec<ServiceDraft>,
+    /// Synchronisation daemons.
+    pub syncs: Vec<At<(SyncRole, SyncOptions)>>,
     /// A file of rules, with the local addresses that its services get.
     pub rules: Option<(PathBuf, Vec<IpAddr>)>,
     /// Settings by name.

@@ -75,6 +75,9 @@ impl Plan {
         for service in &draft.services {
             plan.commands.extend(services::commands(service, &mut problems));
         }
+        for At { value: (role, options), place } in draft.syncs {
+            plan.commands.push(Planned { command: Command::StartDaemon(role, options), place, fields: Vec::new() });
+        }
         problems.0.extend(plan.rehearse().err().unwrap_or_default().0);
         problems.none_or(plan)
     }
@@ -84,7 +87,12 @@ impl Plan {
         let devices = self.links.iter().map(|link| &link.device);
         let links: Vec<_> =
             devices.map(|device| (device.tap.clone().unwrap_or_default(), device.mtu.unwrap_or(1500))).collect();
-        self.director(Settings { max_flows: 1, ..self.settings.clone() }, &links, 0)
+        self.rehearse_on(&links)
+    }
+
+    /// As `rehearse`, with the names and MTUs that links have got meanwhile.
+    pub fn rehearse_on(&self, links: &[(String, u16)]) -> Result<Director, Problems> {
+        self.director(Settings { max_flows: 1, ..self.settings.clone() }, links, 0)
     }
 
     /// The director; `opened` tells name and MTU of each link.

@@ -43,7 +43,8 @@ fn check_fixed(running: &Plan, plan: &Plan) -> Result<(), Problems> {
 
 /// Does what is different. The plan was tried as a whole, so nothing is refused half-way.
 fn bring_in_line(director: &mut Director, plan: &Plan, now: Instant) -> Result<Vec<String>, Problems> {
-    let wanted = plan.rehearse()?;
+    let links: Vec<_> = director.router.links().map(|(_, link)| (link.name.clone(), link.mtu)).collect();
+    let wanted = plan.rehearse_on(&links)?;
     let mut lines = Vec::new();
     for name in Settings::NAMES {
         let (before, after) = (director.settings.get(name), wanted.settings.get(name));
@@ -66,7 +67,7 @@ fn bring_in_line(director: &mut Director, plan: &Plan, now: Instant) -> Result<V
     for command in diff(&rules, &rules_of(&wanted)) {
         lines.push(changes::describe(&rules, &command));
         if let Err(refused) = director.apply(&command, now) {
-            lines.push(format!("! refused: {refused}; this is a defect of tapvs, please report it"));
+            lines.push(format!("! refused: {refused}"));
         }
     }
     Ok(lines)
@@ -203,6 +204,15 @@ mod tests {
         let [bad] = reloads("bad", &good, [&half]);
         let why = "FILE:8:11: server \"10.9.0.21\": real server 10.9.0.21 is outside every route; add a gateway, or an address in its net";
         assert_eq!(bad.unwrap_err(), [why]);
+    }
+
+    #[test]
+    fn a_synchronisation_daemon_is_started_and_told_anew_and_stopped() {
+        let link = format!("{LINK}tap = \"t\"\n");
+        let with = |id: u8| format!("{link}[[sync]]\nrole = \"master\"\nlink = \"t\"\nsyncid = {id}\n");
+        let said = reloads("sync", &link, [&with(1), &with(1), &with(2), &link]);
+        let (start, stop) = ("+ master sync daemon on t", "- master sync daemon");
+        assert_eq!(said.map(Result::unwrap), [vec![start], vec![], vec![stop, start], vec![stop]]);
     }
 
     #[test]

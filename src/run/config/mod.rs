@@ -9,18 +9,22 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::draft::{Draft, LinkDraft, Place, Problems, RouteDraft};
+use super::draft::{At, Draft, LinkDraft, Place, Problems, RouteDraft};
 use super::{checks, spec};
 use crate::base::{Prefix, Proto};
 use crate::io::Said;
 use crate::service::MarkRule;
+use crate::service::command::{SyncOptions, SyncRole};
 use reader::{Kind, Section, Source};
 
-const TOP: Kind =
-    Kind { name: "", keys: &["max_flows", "gateway", "link", "route", "mark", "service", "timeouts", "settings"] };
+const TOP: Kind = Kind {
+    name: "",
+    keys: &["max_flows", "gateway", "link", "route", "mark", "service", "sync", "timeouts", "settings"],
+};
 const LINK: Kind = Kind { name: "[[link]]", keys: &["bridge", "tap", "tun", "address", "mac", "mtu", "offload"] };
 const ROUTE: Kind = Kind { name: "[[route]]", keys: &["to", "via"] };
 const MARK: Kind = Kind { name: "[[mark]]", keys: &["mark", "protocol", "source", "destination", "ports"] };
+const SYNC: Kind = Kind { name: "[[sync]]", keys: &["role", "link", "syncid", "maxlen", "group", "port", "ttl"] };
 const TIMEOUTS: Kind = Kind { name: "[timeouts]", keys: &["tcp", "tcp_fin", "udp"] };
 const SETTINGS: Kind = Kind { name: "[settings]", keys: crate::director::Settings::NAMES };
 
@@ -54,6 +58,7 @@ fn draft(mut top: Section) -> Draft {
     draft.routes = top.sections("route", &ROUTE).into_iter().filter_map(route).collect();
     draft.marks = top.sections("mark", &MARK).into_iter().filter_map(mark).collect();
     draft.services = top.sections("service", &service::SERVICE).into_iter().filter_map(service::service).collect();
+    draft.syncs = top.sections("sync", &SYNC).into_iter().filter_map(sync).collect();
     if let Some(timeouts) = top.section("timeouts", &TIMEOUTS) {
         draft.timeouts = seconds(timeouts);
     }
@@ -106,6 +111,31 @@ fn mark(mut rule: Section) -> Option<MarkRule> {
     let src = rule.parsed("source", Prefix::from_str).map(|net| net.value);
     let dst = rule.parsed("destination", Prefix::from_str).map(|net| net.value);
     Some(MarkRule { proto, src, dst, ports, mark: mark?.value })
+}
+
+fn sync(mut daemon: Section) -> Option<At<(SyncRole, SyncOptions)>> {
+    daemon.require("role", "say master or backup");
+    daemon.require("link", "name the TAP by which other directors are reached");
+    let role = daemon.parsed("role", |word| match word {
+        "master" => Ok(SyncRole::Master),
+        "backup" => Ok(SyncRole::Backup),
+        _ => Err("use master or backup".into()),
+    });
+    let group = daemon.parsed("group", |text| match ip_address(text)? {
+        group if group.is_multicast() => Ok(group),
+        _ => Err("not a multicast group, like 224.0.0.81".into()),
+    });
+    let usual = SyncOptions::default();
+    let interface = daemon.text("link");
+    let options = SyncOptions {
+        syncid: daemon.number("syncid", 0..=255).map_or(usual.syncid, |id| id.value),
+        maxlen: daemon.number("maxlen", 1..=65_507).map_or(usual.maxlen, |bytes| bytes.value),
+        group: group.map_or(usual.group, |group| group.value),
+        port: daemon.number("port", 1..=65_535).map_or(usual.port, |port| port.value),
+        ttl: daemon.number("ttl", 1..=255).map_or(usual.ttl, |ttl| ttl.value),
+        interface: interface?.value,
+    };
+    Some(At { value: (role?.value, options), place: daemon.place.clone() })
 }
 
 fn seconds(mut timeouts: Section) -> [Option<u32>; 3] {

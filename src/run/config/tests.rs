@@ -1,7 +1,7 @@
 //! Files and what is said about them.
 
 use super::super::plan::Plan;
-use super::{LINK as LINK_KEYS, MARK, ROUTE, SETTINGS, TIMEOUTS, TOP, read, service as sections};
+use super::{LINK as LINK_KEYS, MARK, ROUTE, SETTINGS, SYNC, TIMEOUTS, TOP, read, service as sections};
 use crate::service::command::Command;
 
 /// What `tapvs check /t.toml` says about a file of this text.
@@ -144,6 +144,29 @@ fn what_does_not_make_a_service_is_named_where_it_stands() {
 }
 
 #[test]
+fn what_does_not_make_a_daemon_is_named_where_it_stands() {
+    let sync = |lines: &str| said(&format!("{LINK}tap = \"t\"\n[[sync]]\n{lines}\n"));
+    for (lines, wanted) in [
+        ("role = \"master\"\nlink = \"t\"", ""),
+        ("link = \"t\"", "/t.toml:5:1: [[sync]]: no role; say master or backup"),
+        (
+            "role = \"master\"\nlink = \"u\"",
+            "/t.toml:5:1: [[sync]]: no link has the name 'u' and an address of the group's family; name the TAP of one",
+        ),
+        (
+            "role = \"backup\"\nlink = \"t\"\ngroup = \"10.0.0.1\"",
+            "/t.toml:8:9: group \"10.0.0.1\": not a multicast group, like 224.0.0.81",
+        ),
+        (
+            "role = \"backup\"\nlink = \"t\"\n[[sync]]\nrole = \"backup\"\nlink = \"t\"",
+            "/t.toml:8:1: [[sync]]: a second backup; one is all there can be",
+        ),
+    ] {
+        assert_eq!(sync(lines), wanted);
+    }
+}
+
+#[test]
 fn what_does_not_make_a_server_is_named_where_it_stands() {
     let at = |address: &str, lines: &str| server(&format!("address = \"{address}\"\n{lines}\n"));
     for (address, lines, wanted) in [
@@ -242,8 +265,8 @@ fn no_file_makes_the_reader_panic() {
 #[test]
 fn the_manual_explains_every_key_and_no_other() {
     let manual = include_str!("../../../docs/tapvs.toml.5");
-    let kinds = [&TOP, &LINK_KEYS, &ROUTE, &MARK, &TIMEOUTS, &SETTINGS, &sections::SERVICE, &sections::SERVER];
-    let headings = ["link", "route", "mark", "service", "timeouts", "settings"];
+    let kinds = [&TOP, &LINK_KEYS, &ROUTE, &MARK, &SYNC, &TIMEOUTS, &SETTINGS, &sections::SERVICE, &sections::SERVER];
+    let headings = ["link", "route", "mark", "service", "sync", "timeouts", "settings"];
     for kind in kinds {
         let heading = if kind.name.is_empty() { "top" } else { kind.name };
         let section = manual.split("\n.S").find(|section| section.starts_with(&format!("s {heading}\n")));
