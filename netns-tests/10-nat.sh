@@ -127,3 +127,16 @@ test_nat_real_server_reaches_the_world_through_the_director() {
     in_ns rs1 ping -q -c 3 -i 0.05 -W 2 "$CLIENT" >/dev/null || die "the real server's own pings through tapvs"
     expect_match "$(in_ns rs1 ping -c 1 -W 2 -t 1 "$CLIENT" || true)" "From $DIP.*(Time to live exceeded|Hop limit)" "a packet that lives one hop"
 }
+
+# families: 4 6
+test_nat_client_is_told_that_no_server_is_there() {
+    topo_router
+    serving "$AT_NOBODY:80,nat"
+
+    local began=$SECONDS code=0
+    fetch --max-time 20 "http://$AT_VIP/" 2>"$LAB_DIR/curl.errors" || code=$?
+
+    expect_eq "$code" 7 "exit code of curl: could not connect"
+    expect_between 2 $((SECONDS - began)) 6 "seconds until then"
+    expect_seen client "$IS_UNREACHABLE and src host $VIP" "the error, from the VIP"
+}

@@ -19,6 +19,7 @@ mod schedule;
 mod settings;
 mod sync;
 mod transmit;
+mod undelivered;
 
 use std::hash::RandomState;
 use std::net::IpAddr;
@@ -338,6 +339,7 @@ impl Director {
         self.defend(now);
         self.expire_fragments(now, out);
         self.router.tick(now, out);
+        self.tell_of_undelivered(now, out);
         self.services.read_meters(now);
         self.announce_due(now, out);
     }

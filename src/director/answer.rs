@@ -150,6 +150,11 @@ impl Director {
         self.scratch = Some(error);
     }
 
+    /// False when too many errors were sent of late.
+    pub(super) fn may_complain(&mut self, now: Instant) -> bool {
+        self.icmp_limit.allows(now)
+    }
+
     /// An error comes from the address that the packet was for, if that is one of ours. An IPv6 host does not count
     /// addresses that are merely routed to it, a whole prefix at once; an IPv4 host does.
     fn may_speak_as(&self, addr: IpAddr) -> bool {

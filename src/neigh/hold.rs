@@ -28,6 +28,11 @@ impl Kept {
         buf.set(&self.frame);
         buf.vnet = self.vnet;
     }
+
+    /// The packet as it was to leave.
+    pub(super) fn into_frame(self) -> Vec<u8> {
+        self.frame
+    }
 }
 
 #[derive(Default)]

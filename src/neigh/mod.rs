@@ -50,6 +50,8 @@ pub struct Router {
     /// Next hop to MAC.
     pub neighbours: Neighbours,
     hold: Hold,
+    /// Packets that were given up, for their senders to be told.
+    undelivered: Vec<Vec<u8>>,
     /// What became of every frame.
     pub ledger: Ledger,
     scratch: PacketBuf,
@@ -224,17 +226,23 @@ impl Router {
                 cache::Due::Ask(ask) => self.ask(ask, out),
                 cache::Due::GaveUp(link, addr) => {
                     log::warn!("{}: {addr} does not answer {}", self.link(link).name, question_to(addr));
-                    self.drop_held(link, addr, DropReason::NeighbourUnreachable);
+                    self.give_up(link, addr);
                 }
             }
         }
     }
 
-    fn drop_held(&mut self, link: LinkId, addr: IpAddr, reason: DropReason) {
-        while self.hold.take(link, addr).is_some() {
+    fn give_up(&mut self, link: LinkId, addr: IpAddr) {
+        while let Some(kept) = self.hold.take(link, addr) {
             self.ledger.held -= 1;
-            self.ledger.drop(reason);
+            self.ledger.drop(DropReason::NeighbourUnreachable);
+            self.undelivered.push(kept.into_frame());
         }
+    }
+
+    /// A packet that was given up since the last tick.
+    pub fn take_undelivered(&mut self) -> Option<Vec<u8>> {
+        self.undelivered.pop()
     }
 
     /// The end of the run: what still waits is dropped by name.

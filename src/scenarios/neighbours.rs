@@ -53,7 +53,27 @@ fn a_silent_neighbour_is_asked_three_times_and_what_waited_is_dropped() {
     let mut asked = bytes(&lab.client(&syn()));
     asked.extend(bytes(&lab.advance(Duration::from_secs(10))));
     assert_eq!(asked.iter().filter(|frame| **frame == question()).count(), 3);
-    assert_eq!(lab.take_moved(), "dropped.neighbour-unreachable=1");
+    // The packet, and what was to tell its sender: the way to him is silent too.
+    assert_eq!(lab.take_moved(), "dropped.neighbour-unreachable=2");
+}
+
+#[test]
+fn who_sent_what_was_given_up_is_told_in_his_own_terms() {
+    let nat = "-a -t 198.51.100.1:80 -r 10.0.0.77:8080 -m";
+    let fullnat = "-a -t 198.51.100.1:80 -r 10.0.0.77:8080 --fullnat";
+    let across = "-a -t 198.51.100.1:80 -r [2001:db8::77]:8080 --fullnat";
+    for server in
+        [nat, fullnat, across, "-a -t 198.51.100.1:80 -r 10.0.0.77 -g", "-a -t 198.51.100.1:80 -r 10.0.0.77 -i"]
+    {
+        let mut lab = Lab::new(&format!("-A -t 198.51.100.1:80 -s rr\n{server}\n"));
+        lab.client(&syn());
+        let sent = bytes(&lab.advance(Duration::from_secs(5)));
+        let errors: Vec<&Vec<u8>> = sent.iter().filter(|frame| frame[..6] == ROUTER.0).collect();
+        assert_eq!(errors.len(), 1, "{server}");
+        assert_eq!(errors[0][30..36], [192, 0, 2, 7, 3, 1], "{server}: to the client");
+        assert_eq!(errors[0][54..66], syn().bytes()[12..24], "{server}: about what he sent");
+        assert_eq!(lab.take_moved().split(' ').next_back(), Some("dropped.neighbour-unreachable=1"), "{server}");
+    }
 }
 
 #[test]
