@@ -86,15 +86,20 @@ impl Control {
         }
     }
 
+    /// Lets in a few of those who wait. Nobody tells again of the others: it stays knocking until nobody is left.
     fn accept(&mut self, registry: &Registry) {
         for _ in 0..ACCEPTED_A_TURN {
-            let Some(listener) = &mut self.listener else { break };
+            let Some(listener) = &mut self.listener else { return };
             match listener.accept() {
                 Ok(Some((stream, uid))) => self.admit(stream, uid, registry),
-                Ok(None) => break,
+                Ok(None) => {
+                    self.knocking = false;
+                    return;
+                }
                 Err(error) => {
                     log::warn!("control socket: cannot accept a client: {error}");
-                    break;
+                    self.knocking = false;
+                    return;
                 }
             }
             if self.clients.iter().all(Option::is_some) {
@@ -102,7 +107,6 @@ impl Control {
                 return;
             }
         }
-        self.knocking = false;
     }
 
     fn admit(&mut self, mut stream: UnixStream, uid: u32, registry: &Registry) {
