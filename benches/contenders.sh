@@ -6,6 +6,8 @@
 # it hands to `undo`, which runs when the contender's turn is over. A contender that cannot be had says so with `lacks`.
 
 CONTENDERS=(direct reflector tapvs-nat tapvs-fullnat tapvs-dr tapvs-tunnel nftables haproxy nginx ipvs-uml)
+# Ways to run tapvs, to choose the default by: only when asked for.
+VARIANTS=(tapvs-unpinned tapvs-batch tapvs-plain)
 
 describe() {
     case $1 in
@@ -18,6 +20,9 @@ describe() {
         nftables) echo "DNAT by the kernel's nftables" ;;
         haproxy) echo "HAProxy, mode tcp, one thread" ;;
         nginx) echo "nginx stream, one worker" ;;
+        tapvs-unpinned) echo "tapvs-nat where the scheduler puts it" ;;
+        tapvs-batch) echo "tapvs-nat under SCHED_BATCH" ;;
+        tapvs-plain) echo "tapvs-nat without offloads" ;;
         ipvs-uml) echo "the kernel's IPVS, masquerading, in user-mode-linux on a TAP of the same bridge" ;;
     esac
 }
@@ -98,6 +103,12 @@ tapvs_by() {
 }
 
 up_tapvs-nat() { replies_by "$DIP" && tapvs_by -m; }
+
+up_tapvs-unpinned() { replies_by "$DIP" && DIRECTOR_CPU=0-$(($(nproc) - 1)) tapvs_by -m; }
+
+up_tapvs-batch() { replies_by "$DIP" && tapvs_by -m && chrt --batch --pid 0 "$DIRECTOR_PID"; }
+
+up_tapvs-plain() { replies_by "$DIP" && tapvs_by -m --no-offload; }
 
 up_tapvs-fullnat() { tapvs_by --fullnat --local-address "$LIP1" --local-address "$LIP2"; }
 
