@@ -17,9 +17,10 @@ pub const SYN: u8 = 0x02;
 pub const ACK: u8 = 0x10;
 /// Bytes of headers: virtio, Ethernet, IPv4, TCP with timestamps.
 pub const HEADERS: usize = VNET_LEN + ETH_LEN + 20 + 32;
-/// A segment as it is on the wire, and a superframe of 44 of them.
-pub const PLAIN: usize = 1448;
-pub const SUPER: usize = 44 * PLAIN;
+/// Payload of a segment that fits into a tunnel, and of a superframe of 45 of them.
+pub const PLAIN: usize = 1400;
+pub const SEGMENTS: usize = 45;
+pub const SUPER: usize = SEGMENTS * PLAIN;
 const TAP: Framing = Framing { vnet: true, medium: Medium::Ethernet };
 const DIRECTOR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const NEIGHBOUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);

@@ -13,8 +13,8 @@ mod lab;
 use std::hint::black_box;
 use std::time::Instant as Clock;
 
-use lab::{ACK, Head, LINK, PLAIN, SUPER, SYN, Sink};
-use tapvs::base::{Instant, Rng};
+use lab::{ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN, Sink};
+use tapvs::base::{DropReason, Instant, Rng};
 use tapvs::conn::Side;
 use tapvs::director::Director;
 use tapvs::service::command::{Method, Tunnel};
@@ -89,7 +89,7 @@ fn one(name: &str, flows: usize, frame: &str, count: usize) {
 }
 
 fn table(flows: &[usize]) {
-    println!("nanoseconds per packet: plain frame / superframe of 44 segments\n");
+    println!("nanoseconds per packet: plain frame / superframe of {SEGMENTS} segments\n");
     print!("| flows ");
     flows.iter().for_each(|count| print!("| {count} "));
     println!("|\n|---{}|", "|---".repeat(flows.len()));
@@ -113,9 +113,9 @@ fn cell(work: Work, flows: usize) -> String {
         (0..RUNS).map(|_| bench.run(work, &heads, PACKETS)).fold(f64::INFINITY, f64::min)
     });
     match work {
-        // A superframe is 44 packets once it is in a tunnel: say what one costs.
+        // A superframe is many packets once it is in a tunnel: say what one costs.
         Work::Ingress(Method::Tunnel(_), _) => {
-            format!("{:.0} / {:.0} ({:.0} a segment)", times[0], times[1], times[1] / 44.0)
+            format!("{:.0} / {:.0} ({:.0} a segment)", times[0], times[1], times[1] / SEGMENTS as f64)
         }
         _ => format!("{:.0} / {:.0}", times[0], times[1]),
     }
@@ -193,6 +193,8 @@ impl Bench {
         }
         let spent = start.elapsed().as_nanos() as f64 / count as f64;
         if let Work::Ingress(..) = work {
+            let ledger = &self.director.router.ledger;
+            assert!(DropReason::ALL.iter().all(|why| ledger.dropped(*why) == 0), "nothing is dropped: {ledger}");
             assert!(self.sink.frames - before >= count as u64, "every packet leaves");
         }
         spent
