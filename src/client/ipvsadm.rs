@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{Client, Unreachable, help, locals, show, strange};
 use crate::ctl::protocol::{Reply, Request, ServiceEntry};
 use crate::ctl::{self, CliError, Invocation, Listing, Names, Opt};
-use crate::service::command::Command;
+use crate::service::command::{Command, ServiceKey};
 
 const USAGE: u8 = 2;
 const NO_SUCH_SERVICE: u8 = 1;
@@ -177,10 +177,12 @@ impl Session<'_> {
     }
 }
 
-fn arrange(services: &mut Vec<ServiceEntry>, options: &[Opt]) {
-    if !options.contains(&Opt::NoSort) {
-        ctl::sort(services);
+fn arrange(services: &mut [ServiceEntry], options: &[Opt]) {
+    if options.contains(&Opt::NoSort) {
+        // The kernel keeps marks in a table of their own, behind the other one.
+        return services.sort_by_key(|service| matches!(service.key, ServiceKey::Mark(..)));
     }
+    ctl::sort(services);
 }
 
 fn names(options: &[Opt]) -> Names {

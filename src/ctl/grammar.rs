@@ -198,11 +198,12 @@ impl Said {
         let illegal = |what: &str| CliError::usage(format!("illegal {what} specified"));
         let count = |what: &str| number(value, 0, i32::MAX as u64).ok_or_else(|| illegal(what));
         match opt {
-            Opt::Scheduler => self.scheduler = Some(value.to_owned()),
+            // An empty name is none.
+            Opt::Scheduler => self.scheduler = Some(value.to_owned()).filter(|name| !name.is_empty()),
             Opt::Persistent if has_value => self.persistence = Some(timeout(value, 1)?),
             Opt::Persistent => self.persistence = Some(DEFAULT_PERSISTENCE),
             Opt::Netmask => self.netmask = Some(self.netmask_of(value)?),
-            Opt::Engine => self.engine = Some(value.to_owned()),
+            Opt::Engine => self.engine = Some(value.to_owned()).filter(|name| !name.is_empty()),
             Opt::RealServer => {
                 let bad = || illegal("real server address[:port]");
                 self.real = Some(address::parse(value, self.proto.or(Some(Proto::TCP))).ok_or_else(bad)?);

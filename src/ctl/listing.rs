@@ -87,8 +87,9 @@ pub fn services_text(services: &[ServiceEntry], options: &[Opt], names: &Names) 
 
 fn service_row(service: &ServiceEntry, format: Format, exact: bool, names: &Names) -> String {
     let mut label = match service.key {
-        ServiceKey::Mark(Family::V4, mark) => format!("FWM  {mark}"),
-        ServiceKey::Mark(Family::V6, mark) => format!("FWM  {mark} IPv6"),
+        // As ipvsadm, which takes marks for signed when it lists them.
+        ServiceKey::Mark(Family::V4, mark) => format!("FWM  {}", mark.cast_signed()),
+        ServiceKey::Mark(Family::V6, mark) => format!("FWM  {} IPv6", mark.cast_signed()),
         ServiceKey::Address(proto, vip) => format!("{:<4} {}", proto.to_string(), names.endpoint(vip, proto)),
     };
     if matches!(service.key, ServiceKey::Address(_, vip) if vip.addr.is_ipv4()) {
