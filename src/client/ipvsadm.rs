@@ -177,7 +177,7 @@ impl Session<'_> {
     }
 }
 
-fn arrange(services: &mut [ServiceEntry], options: &[Opt]) {
+fn arrange(services: &mut Vec<ServiceEntry>, options: &[Opt]) {
     if options.contains(&Opt::NoSort) {
         // The kernel keeps marks in a table of their own, behind the other one.
         return services.sort_by_key(|service| matches!(service.key, ServiceKey::Mark(..)));
