@@ -154,6 +154,29 @@ test_tun_refuses_direct_routing() {
         "$TAPVS" run --tun tun0 --mac 02:00:00:00:00:01 --address "$DIP/32" --service "tcp/$VIP:80" --scheduler rr --server "$RS1,nat"
 }
 
+# families: 4 6
+test_tun_services_come_and_go_while_it_runs() {
+    topo_routed
+    serve rs1 rs2
+    export TAPVS_SOCKET=$LAB_DIR/control.sock
+    routed_service fullnat
+    local second=${FAR_VIP%1}2 said
+    second=$(bracketed "$second")
+
+    in_ns director "$TAPVS" ipvsadm -A -t "$second:80" -s rr
+    in_ns director "$TAPVS" ipvsadm -a -t "$second:80" -r "$AT_RS1:80" --fullnat
+    wait_for 2 "a route to the second VIP" has_route_to_tun "${FAR_VIP%1}2"
+    expect_eq "$(fetch "http://$second/")" rs1 "the answer of the second service"
+    said=$(in_ns director "$TAPVS" ipvsadm -a -t "$second:80" -r "$AT_RS2:80" -g 2>&1) && die "direct routing was accepted"
+    expect_match "$said" "a TUN carries none" "what it said about direct routing"
+    in_ns director "$TAPVS" ipvsadm -D -t "$second:80"
+    wait_for 2 "the route to go" lacks_route_to_tun "${FAR_VIP%1}2"
+    expect has_route_to_tun "$FAR_VIP"
+}
+
+has_route_to_tun() { [[ $(in_ns director ip "-$FAMILY" route show "$1") == *tun0* ]]; }
+lacks_route_to_tun() { ! has_route_to_tun "$@"; }
+
 test_tun_that_exists_is_given_back_as_it_was() {
     topo_routed
     in_ns director ip tuntap add tun0 mode tun

@@ -19,7 +19,7 @@ pub use check::{CheckArgs, check};
 pub use draft::Problems;
 pub use plan::Plan;
 
-use crate::base::Instant;
+use crate::base::{Instant, Mac};
 use crate::daemon::Daemon;
 use crate::director::Director;
 use crate::io::{self, Link, Signals};
@@ -56,7 +56,8 @@ fn introduce(director: &Director, links: &[Link]) {
     for ((_, link), device) in director.router.links().zip(links) {
         let neigh::Link { name, mac, mtu, addresses } = link;
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        log::info!("{name}: {} mac {mac} mtu {mtu} offloads {}", addresses.join(" "), device.offloads());
+        let mac = if *mac == Mac::ZERO { String::new() } else { format!(" mac {mac}") };
+        log::info!("{name}: {}{mac} mtu {mtu} offloads {}", addresses.join(" "), device.offloads());
     }
     for service in director.services.iter() {
         log::info!("service {} scheduler {}", spec::key_text(service.key), service.options.scheduler);
