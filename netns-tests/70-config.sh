@@ -173,6 +173,63 @@ test_a_bad_file_changes_nothing_on_reload() {
     expect_shares rs1=50 rs2=0
 }
 
+test_reload_by_command_says_what_changes() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    config "$(one_link)" "$(service tcp "$VIP:80" 'scheduler = "rr"')" "$(server "$RS1:8080" nat)"
+    director_from_file
+    local said code=0
+    # What was changed meanwhile is changed back: the file says how things are.
+    in_ns director "$TAPVS" ipvsadm -e -t "$VIP:80" -r "$RS1:8080" -m -w 7
+
+    config "$(one_link)" "$(service tcp "$VIP:80" 'scheduler = "rr"')" "$(server "$RS1:8080" nat)" "$(server "$RS2:8080" nat)"
+    said=$(in_ns director "$TAPVS" reload)
+    expect_match "$said" "~ server $RS1:8080 of tcp/$VIP:80 weight 7 -> 1" "the weight that goes back"
+    expect_match "$said" "\+ server $RS2:8080 of tcp/$VIP:80 method nat weight 1" "the server that comes"
+    requests 40 "http://$VIP/"
+    expect_shares rs1=20 rs2=20
+
+    config "$(one_link)" "$(service tcp "$VIP:80" 'scheduler = "nobody"')"
+    said=$(in_ns director "$TAPVS" reload 2>&1) || code=$?
+    expect_eq "$code" 1 "exit code for a bad file"
+    expect_match "$said" 'tapvs.toml:7:13: scheduler "nobody": unknown scheduler' "what is wrong with it"
+    expect_eq "$(in_ns director "$TAPVS" ipvsadm -Ln | grep -c -- '->')" 3 "lines of servers, the titles among them"
+}
+
+test_saved_rules_come_back_as_they_were() {
+    topo_onearm
+    cat >"$LAB_DIR/rules" <<-RULES
+	-A -t 10.0.0.100:80 -s wrr
+	-a -t 10.0.0.100:80 -r 10.0.0.21:8080 -m -w 3
+	-a -t 10.0.0.100:80 -r 10.0.0.22:8080 -m -w 0
+	-A -t 10.0.0.100:443 -s sh -p 300 -M 255.255.255.0 -b sh-fallback,sh-port
+	-a -t 10.0.0.100:443 -r 10.0.0.21:443 -i -w 2 --tun-type gre --tun-csum
+	-a -t 10.0.0.100:443 -r 10.0.0.22:443 -i -w 1 --tun-type gue --tun-port 6080 --tun-remcsum
+	-A -t [2001:db8::80]:80 -s mh -p 360 -M 64 -b mh-port
+	-a -t [2001:db8::80]:80 -r [2001:db8::a0a0]:80 -g -w 1
+	-A -u 10.0.0.100:53 -s rr -o
+	-a -u 10.0.0.100:53 -r 10.0.0.21:53 -i -w 0 --tun-type ipip
+	-A -u 10.0.0.100:5060 -s rr -p 600 --pe sip
+	-A --sctp-service 10.0.0.100:3868 -s lc
+	-A -f 7 -s wlc -p 360
+	-a -f 7 -r 10.0.0.21:0 -g -w 1
+	-A -f 8 -6 -s rr -b flag-1,flag-3
+	-a -f 8 -6 -r [2001:db8::a0a0]:0 -m -w 1
+	RULES
+    director --address 2001:db8::2/64 --rules "$LAB_DIR/rules"
+
+    in_ns director "$TAPVS" ipvsadm -S -n >"$LAB_DIR/saved"
+    diff <(sort "$LAB_DIR/rules") <(sort "$LAB_DIR/saved") >&2 || die "saved rules differ from those that were given"
+    director_stop
+    director --address 2001:db8::2/64 --rules "$LAB_DIR/saved"
+    in_ns director "$TAPVS" ipvsadm -S -n >"$LAB_DIR/again"
+    diff "$LAB_DIR/saved" "$LAB_DIR/again" >&2 || die "rules changed on a second way through"
+    in_ns director "$TAPVS" ipvsadm -C
+    in_ns director "$TAPVS" ipvsadm -R <"$LAB_DIR/saved"
+    diff "$LAB_DIR/saved" <(in_ns director "$TAPVS" ipvsadm -S -n) >&2 || die "rules that were restored live differ"
+}
+
 test_check_opens_nothing_and_points_at_what_is_wrong() {
     topo_onearm
     local said code=0
