@@ -79,8 +79,11 @@ struct Node {
 pub fn script(shell: Shell, info: &CommandInfoWithArgs) -> String {
     let mut nodes = Vec::new();
     collect(info, "", &mut nodes);
-    nodes.retain(|node| node.path != IPVSADM);
-    nodes.push(ipvsadm());
+    if let Some(node) = nodes.iter_mut().find(|node| node.path == IPVSADM) {
+        node.options.extend(ipvsadm());
+        // Its words are for its own grammar.
+        node.arguments = None;
+    }
     match shell {
         Shell::Bash => bash(&nodes),
         Shell::Zsh => zsh(&nodes),
@@ -109,17 +112,16 @@ fn choices(flag: &FlagInfo) -> Vec<Choice> {
 }
 
 /// The options of `ipvsadm`, which has a grammar of its own.
-fn ipvsadm() -> Node {
+fn ipvsadm() -> impl Iterator<Item = Choice> {
     let choice = |name: String, long: &str, takes: bool| Choice {
         name,
         about: String::new(),
         value: takes.then(|| values(long)),
     };
-    let options = ctl::option_names().flat_map(|(long, short, takes)| {
+    ctl::option_names().flat_map(move |(long, short, takes)| {
         let letter = short.map(|letter| choice(format!("-{letter}"), long, takes));
         [Some(choice(format!("--{long}"), long, takes)), letter].into_iter().flatten()
-    });
-    Node { path: IPVSADM.into(), options: options.collect(), commands: Vec::new(), arguments: None }
+    })
 }
 
 /// By the name of an option or argument.
