@@ -12,6 +12,7 @@ mod neighbours;
 mod noise;
 mod packet;
 mod rewriting;
+mod rows;
 mod rules;
 mod sync;
 
