@@ -341,6 +341,7 @@ impl Director {
         self.router.tick(now, out);
         self.tell_of_undelivered(now, out);
         self.services.read_meters(now);
+        self.services.empty_trash(now);
         self.announce_due(now, out);
     }
 
@@ -355,6 +356,7 @@ impl Director {
             self.defence_due(),
             self.sync.due(),
             self.services.meters_due(),
+            self.services.trash_due(),
         ]);
         deadlines.into_iter().flatten().min()
     }

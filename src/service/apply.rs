@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use super::command::{Command, DestOptions, Method, Refused, ServiceKey, ServiceOptions};
+use super::trash::Place;
 use super::{Dest, FTP_PORT, Meter, Service, Services, Stats};
 use crate::base::{DestId, Endpoint, Family, Instant, ServiceId};
 use crate::sched::{self, Change, Server, Servers};
@@ -138,11 +139,8 @@ impl Services {
 
     /// A dest that was removed and is remembered comes back with its conns and counters.
     fn revive(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Option<DestId> {
-        let gone = |(index, dest): &(usize, &Dest)| {
-            dest.removed.is_some() && dest.service == key && self.servers[*index].endpoint == endpoint
-        };
-        let (index, _) = self.dests.iter().enumerate().find(gone)?;
-        self.dests[index].removed = None;
+        let index = self.remembered(key, endpoint)?;
+        self.dests[index].place = Place::Serving;
         self.dests[index].method = options.method;
         self.servers[index].revive(options.weight, options.upper, options.lower);
         Some(DestId(index as u32))
@@ -159,11 +157,11 @@ impl Services {
             stats: Stats::default(),
             meter: Meter::default(),
             tunnel_mtu: 0,
-            removed: None,
+            place: Place::Serving,
         };
         let mut server = Server::new(endpoint, options.weight);
         server.set_thresholds(options.upper, options.lower);
-        let index = self.dests.iter().position(|dest| dest.removed.is_some() && dest.refs == 0);
+        let index = self.dests.iter().position(|dest| dest.place == Place::Free);
         let index = index.unwrap_or(self.dests.len());
         if index == self.dests.len() {
             self.dests.push(dest);
@@ -197,11 +195,6 @@ impl Services {
         self.retire(dest, now);
         self.notify(id, Change::Removed { id: dest, position });
         Ok(())
-    }
-
-    fn retire(&mut self, dest: DestId, now: Instant) {
-        self.dests[dest.index()].removed = Some(now);
-        self.servers[dest.index()].available = false;
     }
 
     fn position(&self, id: ServiceId, endpoint: Endpoint) -> Option<(usize, DestId)> {

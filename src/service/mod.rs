@@ -7,6 +7,7 @@ pub mod command;
 mod marks;
 mod sip;
 mod stats;
+mod trash;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -61,8 +62,7 @@ pub struct Dest {
     pub meter: Meter,
     /// Largest packet the way to it took when a tunnel packet last went there; 0: none has.
     pub tunnel_mtu: u16,
-    /// When it was taken out of its service, if it was.
-    removed: Option<Instant>,
+    place: trash::Place,
 }
 
 /// All services and dests.
@@ -84,6 +84,8 @@ pub struct Services {
     moving: bool,
     /// When they are read next.
     reading: Instant,
+    /// When removed dests are looked at next.
+    trash_due: Option<Instant>,
     vips: HashMap<IpAddr, u32, Mixing>,
     ftp: u32,
     any_port: u32,
@@ -107,6 +109,7 @@ impl Services {
             total_meter: Meter::default(),
             moving: false,
             reading: Instant::START,
+            trash_due: None,
             vips: HashMap::default(),
             ftp: 0,
             any_port: 0,
