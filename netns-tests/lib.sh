@@ -34,6 +34,9 @@ defer() {
     echo >>"$LAB_DIR/cleanup"
 }
 
+# quietly CMD...: for what may have been undone already.
+quietly() { "$@" >/dev/null 2>&1 || true; }
+
 # lab_end: undoes everything that was created, backwards. What fails to go is said, and does not stop the rest.
 lab_end() {
     local line

@@ -111,6 +111,8 @@ realserver() {
         shift
     fi
     if [[ ${1:-} != --tunnel ]]; then
+        # What it remembers of this namespace lies outside of it.
+        defer quietly ip netns exec "$(ns "$role")" "$TAPVS" realserver down
         in_ns "$role" "$TAPVS" realserver up --vip "$address" >>"$LAB_DIR/realserver-$role.log" 2>&1 ||
             die "realserver up in $role: $(tail -n 2 "$LAB_DIR/realserver-$role.log")"
         return
