@@ -62,22 +62,35 @@ test_persistence_ends_with_its_time() {
     [[ $(ask_from_one_port) != "$first" ]] || die "the same server long after the template's end, which rr does not give"
 }
 
+# serve_tls ROLE...: `/whoami` by HTTPS answers the role's name.
+serve_tls() {
+    local role dir
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=tapvs -days 2 \
+        -keyout "$SCRATCH/tls.key" -out "$SCRATCH/tls.crt" 2>"$LAB_DIR/openssl.log"
+    for role; do
+        dir=$SCRATCH/tls-$role
+        mkdir -p "$dir"
+        echo "$role" >"$dir/whoami"
+        spawn "tls-$role" "$role" env -C "$dir" openssl s_server -accept 443 -WWW -cert "$SCRATCH/tls.crt" -key "$SCRATCH/tls.key"
+    done
+    for role; do
+        wait_for 10 "HTTPS in $role" listens "$role" tcp 443
+    done
+}
+
 test_persistence_by_mark_joins_http_and_https() {
     clients_behind_router 172.16.1.1 172.16.1.2
-    # nginx answers on 8080 what a browser would ask of 443: what matters is that the port is another.
+    serve_tls rs1 rs2 rs3
     printf -- '-A -f 7 -s rr -p 60\n' >"$LAB_DIR/rules"
     printf -- '-a -f 7 -r %s:0 -m\n' "$RS1" "$RS2" "$RS3" >>"$LAB_DIR/rules"
-    director --rules "$LAB_DIR/rules" --mark "7=tcp/$VIP:80" --mark "7=tcp/$VIP:8080"
-    local client server
+    director --rules "$LAB_DIR/rules" --mark "7=tcp/$VIP:80" --mark "7=tcp/$VIP:443"
+    local client servers=()
     for client in "$CLIENT" 172.16.1.1 172.16.1.2; do
-        server=$(answers_of "$client" 3)
-        expect_eq "$(answers_of "$client" 3 "http://$VIP:8080/")" "$server" "the server of $client on the other port"
+        servers+=("$(answers_of "$client" 3)")
+        expect_eq "$(fetch --interface "$client" --insecure "https://$VIP/whoami")=3" "${servers[-1]}" "the server of $client by HTTPS"
+        expect_eq "$(answers_of "$client" 3)" "${servers[-1]}" "the server of $client by HTTP afterwards"
     done
-    expect_eq "$(cat "$LAB_DIR"/nginx-rs*.access | wc -l)" 18 "requests in all"
-    local role
-    for role in rs1 rs2 rs3; do
-        expect_eq "$(answered "$role")" 6 "requests of one client each: rr goes on for new clients"
-    done
+    expect_eq "$(printf '%s\n' "${servers[@]}" | sort | xargs)" "rs1=3 rs2=3 rs3=3" "servers of three clients: rr goes on for new ones"
 }
 
 test_persistence_of_all_ports() {
@@ -103,4 +116,28 @@ test_one_packet_scheduling_spreads_one_socket() {
         ask_from_one_port
     done | sort | uniq -c | awk '{ print $2 "=" $1 }' | xargs >"$LAB_DIR/spread"
     expect_eq "$(cat "$LAB_DIR/spread")" "rs1=3 rs2=3" "answers to one socket"
+}
+
+# servers_of_a_quiesced_client SYSCTL...: who answers a persistent client before, and twice after, its server is quiesced.
+servers_of_a_quiesced_client() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    director --service "tcp/$VIP:80" --scheduler rr --persistent 60 --server "$RS1:80,nat" --server "$RS2:80,nat" "$@"
+    with_ipvsadm
+    local before quiesced=$RS1
+    before=$(fetch "http://$VIP/")
+    [[ $before == rs1 ]] || quiesced=$RS2
+    lb -e -t "$VIP:80" -r "$quiesced:80" -m -w 0
+    SERVERS="$before $(fetch "http://$VIP/") $(fetch "http://$VIP/")"
+}
+
+test_persistence_outlasts_a_quiesced_server() {
+    servers_of_a_quiesced_client
+    expect_match "$SERVERS" "^(rs1 rs1 rs1|rs2 rs2 rs2)$" "servers of a client before, and after"
+}
+
+test_persistence_ends_with_a_quiesced_server_where_that_is_set() {
+    servers_of_a_quiesced_client --sysctl expire_quiescent_template=1
+    expect_match "$SERVERS" "^(rs1 rs2 rs2|rs2 rs1 rs1)$" "servers of a client before, and after"
 }

@@ -76,3 +76,36 @@ test_pressure_beyond_all_limits_is_refused() {
     expect_eq "$(held_by rs1) $(grep -c '^refused' "$LAB_DIR/hold.log")" "5 3" "conns held and refused"
     expect_seen client "icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 3 and src host $VIP" "port unreachable, from the VIP"
 }
+
+# holds ROLE COUNT WHAT: of the conns asked for last, so many are held by ROLE.
+holds() { expect_eq "$(held_by "$1")" "$2" "$3"; }
+
+test_pressure_a_full_server_gets_conns_again_below_its_lower_limit() {
+    topo_onearm
+    realserver rs1
+    realserver rs2
+    serve rs1 rs2
+    director --service "tcp/$VIP:80" --scheduler rr --server "$RS1,direct,upper=6,lower=3" --server "$RS2,direct"
+    with_ipvsadm
+    # The director sees one side alone of direct routing: a conn that was closed is kept for FIN_WAIT's time, which can be set.
+    lb --set 0 1 0
+    # In turn: two conns, two, and two of four for each server.
+    hold_open 4
+    local first=$SPAWNED second
+    hold_open 4
+    second=$SPAWNED
+    hold_open 4
+    holds rs1 2 "the conns that filled the server"
+    hold_open 2
+    holds rs1 0 "conns to a full server"
+
+    end_process "$first" "$(start_time "$first")"
+    wait_for 6 "four conns to remain" lists "$RS1:80 +Route +1 +4 +0 "
+    hold_open 2
+    holds rs1 0 "conns to a server that was full and has four, its lower limit being three"
+
+    end_process "$second" "$(start_time "$second")"
+    wait_for 6 "two conns to remain" lists "$RS1:80 +Route +1 +2 +0 "
+    hold_open 6
+    holds rs1 3 "conns to a server below its lower limit, in turn again"
+}

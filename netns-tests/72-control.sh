@@ -1,15 +1,6 @@
 # shellcheck shell=bash
 # A running director, told what to do by ipvsadm: changes under load, ldirectord, the kernel's own test, hostile clients.
 
-# with_ipvsadm: a directory with tapvs under the name ipvsadm; a director without services is what it finds.
-with_ipvsadm() {
-    mkdir "$LAB_DIR/bin"
-    ln -s "$TAPVS" "$LAB_DIR/bin/ipvsadm"
-}
-
-# lb ARGS...: ipvsadm on the director's host; it finds the director of its namespace by itself.
-lb() { in_ns director "$LAB_DIR/bin/ipvsadm" "$@"; }
-
 # served SERVER...: a service of these by NAT on the VIP.
 served() {
     local server
@@ -18,9 +9,6 @@ served() {
         lb -a -t "$VIP:80" -r "$server" -m
     done
 }
-
-# lists REGEX: the list of services has such a line.
-lists() { lb -Ln | grep -qE "$1"; }
 
 # a_socket: the director's control socket.
 a_socket() { sed -n 's/.*control socket //p' "$LAB_DIR/tapvs.log"; }

@@ -102,6 +102,18 @@ check_ledger() {
         die "drops that no lab should see"
 }
 
+# with_ipvsadm: a directory with tapvs under the name ipvsadm; a director without services is what it finds.
+with_ipvsadm() {
+    mkdir "$LAB_DIR/bin"
+    ln -s "$TAPVS" "$LAB_DIR/bin/ipvsadm"
+}
+
+# lb ARGS...: ipvsadm on the director's host; it finds the director of its namespace by itself.
+lb() { in_ns director "$LAB_DIR/bin/ipvsadm" "$@"; }
+
+# lists REGEX: the list of services has such a line.
+lists() { lb -Ln | grep -qE "$1"; }
+
 # realserver ROLE [ADDRESS] [--tunnel]: prepares that namespace for DR or tunnels, the VIP included.
 realserver() {
     local role=$1 address=$VIP
