@@ -129,32 +129,6 @@ for number in range(count):
 PYTHON
 }
 
-# fragments_by METHOD...: real servers 1 and 2 by that method; datagrams in two pieces, in six and in 44.
-fragments_by() {
-    topo_onearm
-    echo_server rs1 rs2
-    case $1 in
-        nat) replies_through_director rs1 rs2 ;;
-        direct) realserver rs1 && realserver rs2 ;;
-        tunnel) realserver rs1 --tunnel && realserver rs2 --tunnel ;;
-    esac
-    director --service "udp/$VIP:7777" --scheduler rr --server "$RS1,$1" --server "$RS2,$1"
-    echoes 40 2000
-    echoes 40 8000
-    echoes 4 60000
-}
-
-test_fragments_by_nat() {
-    fragments_by nat
-    expect_seen rs1 "ip[6:2] & 0x3fff != 0 and dst host $RS1" "fragments at the real server"
-}
-
-test_fragments_by_fullnat() { fragments_by fullnat; }
-
-test_fragments_by_direct_routing() { fragments_by direct; }
-
-test_fragments_by_tunnel() { fragments_by tunnel; }
-
 # fragments_last_first ADDRESS: one datagram of 3000 bytes in three pieces, sent last first; its echo is awaited.
 fragments_last_first() {
     in_ns client python3 - "$CLIENT" "$1" <<'PYTHON'
@@ -175,10 +149,29 @@ assert answers.recv(65535) == data, "another answer"
 PYTHON
 }
 
-test_fragments_in_any_order() {
+# fragments_by METHOD: real servers 1 and 2 by that method; datagrams in two pieces, in six and in 44, and one backwards.
+fragments_by() {
     topo_onearm
-    echo_server rs1
-    replies_through_director rs1
-    director --service "udp/$VIP:7777" --scheduler rr --server "$RS1,nat"
+    echo_server rs1 rs2
+    case $1 in
+        nat) replies_through_director rs1 rs2 ;;
+        direct) realserver rs1 && realserver rs2 ;;
+        tunnel) realserver rs1 --tunnel && realserver rs2 --tunnel ;;
+    esac
+    director --service "udp/$VIP:7777" --scheduler rr --server "$RS1,$1" --server "$RS2,$1"
+    echoes 40 2000
+    echoes 40 8000
+    echoes 4 60000
     fragments_last_first "$VIP" || die "a datagram whose last fragment came first"
 }
+
+test_fragments_by_nat() {
+    fragments_by nat
+    expect_seen rs1 "ip[6:2] & 0x3fff != 0 and dst host $RS1" "fragments at the real server"
+}
+
+test_fragments_by_fullnat() { fragments_by fullnat; }
+
+test_fragments_by_direct_routing() { fragments_by direct; }
+
+test_fragments_by_tunnel() { fragments_by tunnel; }
