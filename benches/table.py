@@ -158,7 +158,8 @@ def processor(runs):
 def main():
     runs = Runs(sys.argv[1])
     about = runs.about
-    print(f"{about.get('date')}; {about.get('machine')}; tapvs {about.get('tapvs')}; {len(runs.rounds)} rounds, medians [lowest-highest].")
+    print("# tapvs, its peers and the limit of a TAP\n")
+    print(f"{about.get('date')}; {about.get('machine')}; tapvs {about.get('tapvs')}; {len(runs.rounds)} rounds, medians [lowest-highest]; `scripts/bench`.")
     print(f"Pinning: {about.get('pinning')}.\n")
     medians(runs)
     targets(runs)
