@@ -191,6 +191,38 @@ fn a_superframe_into_a_tunnel_is_cut_and_every_piece_stands_alone() {
 }
 
 #[test]
+fn pieces_of_a_superframe_have_the_headers_of_their_tunnel_each() {
+    // Bytes of the tunnel's own between the outer IP header and the inner packet.
+    for (kind, between) in
+        [("gre", 4), ("gre --tun-csum", 8), ("gue --tun-port 6080", 12), ("gue --tun-port 6080 --tun-csum", 12)]
+    {
+        let mut lab = Lab::new(&rules(&format!("-i --tun-type {kind}")));
+        lab.client(&syn());
+        let big = Packet::tcp(CLIENT, VIP, "AP").carrying(vec![7; 3000]);
+        let (frame, vnet) = superframe(&big, Gso::Tcp4, 1400);
+        let sent = lab.frame_with(&frame, vnet);
+        assert_eq!(sent.len(), 3, "{kind}");
+        for (index, (sent, length)) in sent.iter().zip([1400, 1400, 200]).enumerate() {
+            let flags = if index == 2 { "AP" } else { "A" };
+            let inner = Packet::tcp(CLIENT, VIP, flags).carrying(vec![7; length]).one_hop_on();
+            let inner = Packet { seq: 1000 + 1400 * index as u32, id: 0x1234 + index as u16, ..inner };
+            let behind = &sent.bytes[34..];
+            assert_eq!(behind[between..], inner.bytes(), "{kind}");
+            assert_eq!(sent.vnet, Vnet::default(), "{kind}: nothing is left to be done");
+            match kind {
+                "gre --tun-csum" => assert_eq!(checksum_over(behind), 0xffff, "{kind}"),
+                "gue --tun-port 6080 --tun-csum" => {
+                    let pseudo = [&sent.bytes[26..34], &[0, 17], &(behind.len() as u16).to_be_bytes()].concat();
+                    assert_eq!(checksum_over(&[&pseudo, behind].concat()), 0xffff, "{kind}");
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(lab.take_moved(), "consumed.segmented=1", "{kind}");
+    }
+}
+
+#[test]
 fn local_ports_freed_last_are_reused_last() {
     let mut lab = Lab::new(&rules("--fullnat"));
     let from = |port: u16| format!("192.0.2.7:{port}");
