@@ -2,6 +2,7 @@
 //!
 //! Bounded work a request, whatever its size: long lists come in pages.
 
+use super::bounds;
 use super::protocol::{ConnEntry, DestEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status};
 use crate::base::{ConnId, DestId, Instant};
 use crate::conn::Conn;
@@ -18,7 +19,7 @@ const PLACES_A_PAGE: usize = 16_384;
 /// Carries a request out. `Reload` is not the director's to answer: its configuration is somewhere else.
 pub fn answer(director: &mut Director, request: &Request, now: Instant) -> Reply {
     match request {
-        Request::Apply(command) => match director.apply(command, now) {
+        Request::Apply(command) => match bounds::check(command).and_then(|()| director.apply(command, now)) {
             Ok(()) => Reply::Done,
             Err(refused) => Reply::Refused(refused),
         },

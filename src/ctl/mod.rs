@@ -5,6 +5,7 @@
 mod address;
 mod allowed;
 mod answer;
+mod bounds;
 mod diff;
 mod grammar;
 mod listing;

@@ -17,6 +17,8 @@ const CLIENTS: usize = 32;
 const FIRST_TOKEN: usize = 1 << 16;
 const LISTENER: Token = Token(FIRST_TOKEN);
 const ACCEPTED_A_TURN: usize = 8;
+/// Clients served before packets have their turn again.
+const SERVED_A_TURN: usize = 4;
 
 /// The socket and its clients.
 pub(super) struct Control {
@@ -25,6 +27,8 @@ pub(super) struct Control {
     /// Somebody may wait to be accepted.
     knocking: bool,
     turns: u64,
+    /// The client whose turn it is.
+    next: usize,
 }
 
 struct Client {
@@ -48,7 +52,7 @@ impl Control {
             registry.register(listener, LISTENER, Interest::READABLE)?;
         }
         let knocking = listener.is_some();
-        Ok(Control { listener, clients: (0..CLIENTS).map(|_| None).collect(), knocking, turns: 0 })
+        Ok(Control { listener, clients: (0..CLIENTS).map(|_| None).collect(), knocking, turns: 0, next: 0 })
     }
 
     /// Notes an event; false if it is not the control socket's.
@@ -71,17 +75,23 @@ impl Control {
         self.knocking || self.clients.iter().flatten().any(|client| client.hot)
     }
 
-    /// Accepts who waits and serves each client at most one request.
+    /// Accepts who waits and serves a few clients, those who have waited for the longest, at most one request each.
     pub(super) fn turn(&mut self, registry: &Registry, mut answer: impl FnMut(&Request) -> Reply) {
         self.turns += 1;
         if self.knocking {
             self.accept(registry);
         }
-        for slot in &mut self.clients {
-            if let Some(client) = slot.as_mut().filter(|client| client.hot)
-                && client.serve(self.turns, &mut answer).is_err()
-            {
+        let mut left = SERVED_A_TURN;
+        for _ in 0..CLIENTS {
+            let slot = &mut self.clients[self.next];
+            self.next = (self.next + 1) % CLIENTS;
+            let Some(client) = slot.as_mut().filter(|client| client.hot) else { continue };
+            if client.serve(self.turns, &mut answer).is_err() {
                 *slot = None;
+            }
+            left -= 1;
+            if left == 0 {
+                return;
             }
         }
     }
