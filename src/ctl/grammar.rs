@@ -326,11 +326,11 @@ impl Said {
         let defaults = ServiceOptions::defaults(family);
         let scheduler = self.scheduler.clone().unwrap_or(defaults.scheduler);
         let one_packet = self.seen.contains(&Opt::OnePacket);
-        if one_packet && self.mark.is_none() && self.proto != Some(Proto::UDP) {
-            return Err(CliError::usage("One-Packet Scheduling is only for UDP virtual services"));
-        }
         if self.vip.is_some_and(|vip| vip.port == 0) && self.persistence.is_none() {
             return Err(CliError::usage("Zero port specified for non-persistent service"));
+        }
+        if one_packet && self.mark.is_none() && self.proto != Some(Proto::UDP) {
+            return Err(CliError::usage("One-Packet Scheduling is only for UDP virtual services"));
         }
         let flags = self.flags()?;
         let persistence = self.persistence.map(|timeout| Persistence { timeout });

@@ -15,8 +15,8 @@ fn key_text(key: ServiceKey, names: &Names) -> String {
         ServiceKey::Address(proto @ Proto::UDP, vip) => format!("-u {}", names.endpoint(vip, proto)),
         ServiceKey::Address(proto @ Proto::SCTP, vip) => format!("--sctp-service {}", names.endpoint(vip, proto)),
         ServiceKey::Address(proto, vip) => format!("-t {}", names.endpoint(vip, proto)),
-        ServiceKey::Mark(Family::V4, mark) => format!("-f {mark}"),
-        ServiceKey::Mark(Family::V6, mark) => format!("-f {mark} -6"),
+        ServiceKey::Mark(Family::V4, mark) => format!("-f {}", mark.cast_signed()),
+        ServiceKey::Mark(Family::V6, mark) => format!("-f {} -6", mark.cast_signed()),
     }
 }
 
