@@ -18,6 +18,7 @@ const PLACES_A_PAGE: usize = 16_384;
 
 /// Carries a request out. `Reload` is not the director's to answer: its configuration is somewhere else.
 pub fn answer(director: &mut Director, request: &Request, now: Instant) -> Reply {
+    director.services.read_meters(now);
     match request {
         Request::Apply(command) => match bounds::check(command).and_then(|()| director.apply(command, now)) {
             Ok(()) => Reply::Done,

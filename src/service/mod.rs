@@ -80,7 +80,7 @@ pub struct Services {
     pub total: Stats,
     /// Rates of all services together.
     pub total_meter: Meter,
-    /// Whether any counter has moved, or any rate is not 0 yet: then meters are read every two seconds.
+    /// Whether any counter has moved since the last reading.
     moving: bool,
     /// When they are read next.
     reading: Instant,
@@ -292,23 +292,36 @@ impl Services {
         }
     }
 
-    /// Reads the meters, where that is due.
+    /// Reads the meters, where that is due. What was not read while nothing moved is made up for.
     pub fn read_meters(&mut self, now: Instant) {
-        if !self.moving || now < self.reading {
+        if now < self.reading {
             return;
         }
-        self.reading = now + stats::PERIOD;
-        self.moving = self.total_meter.read(&self.total);
+        let missed = now.since(self.reading).as_millis() / stats::PERIOD.as_millis();
+        if !self.moving || missed > 0 {
+            // Nothing moved in these periods; what does now belongs to the one that runs.
+            let periods = missed as u32 + 1;
+            self.each_meter(|meter, _| meter.rest(periods));
+            self.reading = self.reading + stats::PERIOD * periods;
+            return;
+        }
+        self.moving = false;
+        self.each_meter(Meter::read);
+        self.reading = self.reading + stats::PERIOD;
+    }
+
+    fn each_meter(&mut self, mut each: impl FnMut(&mut Meter, &Stats)) {
+        each(&mut self.total_meter, &self.total);
         for service in self.services.iter_mut().flatten() {
-            self.moving |= service.meter.read(&service.stats);
+            each(&mut service.meter, &service.stats);
             for dest in &service.dests {
                 let dest = &mut self.dests[dest.index()];
-                self.moving |= dest.meter.read(&dest.stats);
+                each(&mut dest.meter, &dest.stats);
             }
         }
     }
 
-    /// When the meters are due; `None` while nothing moves.
+    /// When the meters are due; `None` while nothing moves: rates that sink are worked out when somebody asks.
     pub fn meters_due(&self) -> Option<Instant> {
         self.moving.then_some(self.reading)
     }

@@ -63,8 +63,8 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Takes a reading two seconds after the last one; false if nothing moves and the averages are 0.
-    pub(super) fn read(&mut self, now: &Stats) -> bool {
+    /// Takes a reading two seconds after the last one.
+    pub(super) fn read(&mut self, now: &Stats) {
         let last = std::mem::replace(&mut self.last, *now);
         let Rates { conns, in_pkts, out_pkts, in_bytes, out_bytes } = &mut self.average;
         // Twice 512 is 1024, twice 16 is 32: the difference is of two seconds.
@@ -73,7 +73,19 @@ impl Meter {
         approach(out_pkts, (now.out_pkts - last.out_pkts) << 9);
         approach(in_bytes, (now.in_bytes - last.in_bytes) << 4);
         approach(out_bytes, (now.out_bytes - last.out_bytes) << 4);
-        self.average != Rates::default()
+    }
+
+    /// As many readings in which nothing had moved.
+    pub(super) fn rest(&mut self, readings: u32) {
+        let Rates { conns, in_pkts, out_pkts, in_bytes, out_bytes } = &mut self.average;
+        for average in [conns, in_pkts, out_pkts, in_bytes, out_bytes] {
+            for _ in 0..readings {
+                if *average == 0 {
+                    break;
+                }
+                approach(average, 0);
+            }
+        }
     }
 
     /// Whole units per second.
@@ -107,15 +119,23 @@ mod tests {
         let mut shown = Vec::new();
         for _ in 0..12 {
             stats.conns += 200;
-            assert!(meter.read(&stats));
+            meter.read(&stats);
             shown.push(meter.rates().conns);
         }
         assert_eq!(shown, [25, 44, 58, 68, 76, 82, 87, 90, 92, 94, 96, 97]);
 
         let (mut meter, stats) = (Meter::default(), Stats { in_bytes: 3000, conns: 1, ..Stats::default() });
-        let shown: Vec<_> = (0..4).map(|_| (meter.read(&stats), meter.rates().in_bytes, meter.rates().conns)).collect();
-        assert_eq!(shown, [375, 281, 211, 158].map(|bytes| (true, bytes, 0)));
-        let readings = (0..200).position(|_| !meter.read(&stats)).unwrap();
-        assert!(readings < 60, "an idle director sleeps in the end");
+        let (mut shown, mut resting) = (Vec::new(), Meter::default());
+        for readings in 0..4 {
+            meter.read(&stats);
+            resting = Meter::default();
+            resting.read(&stats);
+            resting.rest(readings);
+            assert_eq!(resting, meter, "readings without movement may come later, all at once");
+            shown.push((meter.rates().in_bytes, meter.rates().conns));
+        }
+        assert_eq!(shown, [375, 281, 211, 158].map(|bytes| (bytes, 0)));
+        resting.rest(u32::MAX);
+        assert_eq!(resting.rates(), Rates::default());
     }
 }
