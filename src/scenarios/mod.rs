@@ -15,6 +15,7 @@ mod rewriting;
 mod rows;
 mod rules;
 mod sync;
+mod turns;
 
 /// A client, behind the router.
 const CLIENT: &str = "192.0.2.7:4000";

@@ -1,37 +1,10 @@
 //! What people get wrong about IPVS, and what else a director owes: one test a rule.
 
-use std::time::Duration;
-
 use super::lab::{Lab, ROUTER, expect, mac_of};
 use super::packet::{Kind, Packet, endpoint};
+use super::turns::{NAT, establish, secs, served_by, syn_from};
 use super::{CLIENT, RS1, RS2, VIP};
 use crate::director::Settings;
-
-const NAT: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n-a -t 198.51.100.1:80 -r 10.0.0.22:8080 -m\n";
-
-fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn syn_from(port: u16) -> Packet {
-    Packet::tcp(&format!("192.0.2.7:{port}"), VIP, "S")
-}
-
-/// Where the only frame went: the real server's last byte.
-fn served_by(lab: &mut Lab, packet: &Packet) -> u8 {
-    let sent = lab.client(packet);
-    assert_eq!(sent.len(), 1, "{packet:?}");
-    sent[0].bytes[5]
-}
-
-/// A whole handshake; the server's last byte.
-fn establish(lab: &mut Lab, port: u16) -> u8 {
-    let server = served_by(lab, &syn_from(port));
-    let (rs, client) = (format!("10.0.0.{server}:8080"), format!("192.0.2.7:{port}"));
-    lab.real(&Packet::tcp(&rs, &client, "SA"));
-    lab.client(&Packet::tcp(&client, VIP, "A"));
-    server
-}
 
 #[test]
 fn the_server_added_last_comes_first() {
