@@ -5,7 +5,7 @@
 # up_NAME makes it ready and sets TARGET and DIRECTOR_PID (0 where no process does the work); what it starts or changes
 # it hands to `undo`, which runs when the contender's turn is over. A contender that cannot be had says so with `lacks`.
 
-CONTENDERS=(direct reflector tapvs-nat tapvs-fullnat tapvs-dr tapvs-tunnel nftables haproxy nginx ipvs-uml)
+CONTENDERS=(direct reflector tapvs-nat tapvs-nat6 tapvs-fullnat tapvs-dr tapvs-tunnel nftables haproxy nginx ipvs-uml)
 # Ways to run tapvs, to choose the default by: only when asked for.
 VARIANTS=(tapvs-unpinned tapvs-batch tapvs-plain)
 
@@ -14,6 +14,7 @@ describe() {
         direct) echo "no director: the client talks to the real server over the bridge" ;;
         reflector) echo "null reflector: reads a TAP, rewrites with constants, writes; the limit of a TAP" ;;
         tapvs-nat) echo "tapvs, masquerading" ;;
+        tapvs-nat6) echo "tapvs, masquerading, IPv6 from client to real server" ;;
         tapvs-fullnat) echo "tapvs, FULL-NAT" ;;
         tapvs-dr) echo "tapvs, direct routing" ;;
         tapvs-tunnel) echo "tapvs, IP tunnel, taken apart by 'tapvs realserver' where the kernel has no ipip" ;;
@@ -66,14 +67,29 @@ await_ready() {
 
 # replies_by ADDRESS: rs1 answers the client by way of it.
 replies_by() {
-    in_ns rs1 ip route replace "$CLIENT/32" via "$1"
-    undo in_ns rs1 ip route flush "$CLIENT/32"
+    in_ns rs1 ip route replace "$CLIENT/$HOST_BITS" via "$1"
+    undo in_ns rs1 ip route flush "$CLIENT/$HOST_BITS"
 }
 
 # host_has_vip: the director's kernel answers for the VIP.
 host_has_vip() {
     in_ns director ip address add "$VIP/32" dev br0
     undo in_ns director ip address delete "$VIP/32" dev br0
+}
+
+# with_ipv6: in this turn the roles' addresses are those of IPv6. Nowhere else is there any, so nothing of it is measured.
+with_ipv6() {
+    local role
+    addresses_of 6
+    CLIENT=${LINK}9
+    for role in client rs1; do
+        undo in_ns "$role" sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+        in_ns "$role" sysctl -qw net.ipv6.conf.{all,eth0}.{accept_dad,accept_ra,router_solicitations}=0 \
+            net.ipv6.conf.all.disable_ipv6=0
+    done
+    in_ns client ip address add "$CLIENT/$NET_BITS" dev eth0 nodad
+    in_ns rs1 ip address add "$RS1/$NET_BITS" dev eth0 nodad
+    udp_server "$RS1"
 }
 
 mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
@@ -92,17 +108,19 @@ tapvs_by() {
     local method=$1 service
     shift
     TARGET=$VIP
-    for service in "-t $VIP:80" "-t $VIP:$BULK_PORT" "-t $VIP:$UDP_PORT" "-u $VIP:$UDP_PORT"; do
+    for service in "-t $AT_VIP:80" "-t $AT_VIP:$BULK_PORT" "-t $AT_VIP:$UDP_PORT" "-u $AT_VIP:$UDP_PORT"; do
         echo "-A $service -s rr"
-        echo "-a $service -r $RS1:${service##*:} $method -w 1"
+        echo "-a $service -r $AT_RS1:${service##*:} $method -w 1"
     done >"$LAB_DIR/rules"
     # shellcheck disable=SC2086  # words
-    run_pinned tapvs director "$TAPVS" run --bridge br0 --address "$DIP/24" --tap tap0 --max-flows 1048576 \
+    run_pinned tapvs director "$TAPVS" run --bridge br0 --address "$DIP/$NET_BITS" --tap tap0 --max-flows 1048576 \
         --rules "$LAB_DIR/rules" $TAPVS_OPTIONS "$@"
     await_ready tapvs ready
 }
 
 up_tapvs-nat() { replies_by "$DIP" && tapvs_by -m; }
+
+up_tapvs-nat6() { with_ipv6 && replies_by "$DIP" && tapvs_by -m; }
 
 up_tapvs-unpinned() { replies_by "$DIP" && DIRECTOR_CPU=0-$(($(nproc) - 1)) tapvs_by -m; }
 

@@ -12,7 +12,7 @@ mod lab;
 use std::time::{Duration, Instant as Clock};
 
 use lab::{ACK, LINK, PLAIN, SYN, Sink};
-use tapvs::base::{Instant, Rng, Tuple};
+use tapvs::base::{Family, Instant, Rng, Tuple};
 use tapvs::director::Director;
 use tapvs::service::command::Method;
 use tapvs::wire::PacketBuf;
@@ -33,11 +33,11 @@ fn main() {
 
 fn hold(method: Method, flows: usize) {
     let (bytes, resident) = (counting::bytes(), resident_bytes());
-    let mut director = lab::director(method, flows);
+    let mut director = lab::director(Family::V4, method, flows);
     let (mut buf, mut sink) = (PacketBuf::new(), Sink::default());
     for number in 0..flows as u32 {
         for flags in [SYN, ACK] {
-            lab::load(&mut buf, &lab::segment(lab::client(number), lab::vip(), flags, 0));
+            lab::load(&mut buf, &lab::segment(lab::client(Family::V4, number), lab::vip(Family::V4), flags, 0));
             director.ingress(LINK, &mut buf, START, &mut sink);
         }
     }
@@ -78,7 +78,11 @@ fn lookups(director: &Director, flows: usize) -> f64 {
     let clients: Vec<u32> = (0..COUNT).map(|_| rng.below(flows as u64) as u32).collect();
     let spent = timed(|| {
         for client in &clients {
-            let tuple = Tuple { proto: tapvs::base::Proto::TCP, src: lab::client(*client), dst: lab::vip() };
+            let tuple = Tuple {
+                proto: tapvs::base::Proto::TCP,
+                src: lab::client(Family::V4, *client),
+                dst: lab::vip(Family::V4),
+            };
             assert!(director.conn_of(&tuple).is_some());
         }
     });
@@ -89,8 +93,9 @@ fn packets(director: &mut Director, flows: usize) -> f64 {
     const COUNT: usize = 1 << 20;
     let mut rng = Rng::seeded(6);
     let (mut buf, mut sink) = (PacketBuf::new(), Sink::default());
-    let client = |rng: &mut Rng| lab::client(rng.below(flows as u64) as u32);
-    let heads: Vec<lab::Head> = (0..COUNT).map(|_| lab::segment(client(&mut rng), lab::vip(), ACK, PLAIN)).collect();
+    let client = |rng: &mut Rng| lab::client(Family::V4, rng.below(flows as u64) as u32);
+    let heads: Vec<lab::Head> =
+        (0..COUNT).map(|_| lab::segment(client(&mut rng), lab::vip(Family::V4), ACK, PLAIN)).collect();
     let spent = timed(|| {
         for head in &heads {
             lab::load(&mut buf, head);

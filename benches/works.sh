@@ -30,7 +30,7 @@ web_server() {
 	    access_log off; keepalive_requests 100000000; keepalive_timeout 300s; tcp_nodelay on; server_tokens off;
 	    client_body_temp_path $LAB_DIR/t; proxy_temp_path $LAB_DIR/t; fastcgi_temp_path $LAB_DIR/t;
 	    uwsgi_temp_path $LAB_DIR/t; scgi_temp_path $LAB_DIR/t;
-	    server { listen 80 backlog=4096 reuseport; location / { return 200 "ok\n"; } }
+	    server { listen 80 backlog=4096 reuseport; listen [::]:80 backlog=4096 reuseport; location / { return 200 "ok\n"; } }
 	}
 	CONF
     spawn web rs1 nginx -c "$LAB_DIR/web.conf"
@@ -41,14 +41,14 @@ web_server() {
     wait_for 10 "iperf3 for datagrams" listens rs1 tcp "$UDP_PORT"
 }
 
-# udp_server ADDRESS: where the VIP is the server's own, datagrams must be answered from it.
+# udp_server ADDRESS: datagrams must be answered from where they were sent to: the VIP where it is the server's own.
 udp_server() {
     ip netns exec "$(ns rs1)" iperf3 --server --port "$UDP_PORT" --bind "$1" </dev/null >>"$LAB_DIR/iperf-vip.log" 2>&1 &
     undo end_process $! "$(start_time $!)"
-    wait_for 10 "iperf3 on the VIP" listens_at rs1 "$1:$UDP_PORT"
+    wait_for 10 "iperf3 on $1" listens_at rs1 "$1" "$UDP_PORT"
 }
 
-listens_at() { in_ns "$1" ss -ltn | grep -qF " $2 "; }
+listens_at() { in_ns "$1" ss -ltn | grep -qF " $(bracketed "$2"):$3 "; }
 
 # ---- works -----------------------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ wrk_report() {
 request() {
     local seconds=$1
     shift
-    in_ns client timeout $((seconds + 8)) wrk --threads 1 --duration "${seconds}s" --latency "$@" "http://$TARGET/" | wrk_report
+    in_ns client timeout $((seconds + 8)) wrk --threads 1 --duration "${seconds}s" --latency "$@" "http://$(bracketed "$TARGET")/" | wrk_report
 }
 
 work_down1() { iperf "$BULK_SECONDS" --port "$BULK_PORT" --reverse | bulk_report; }

@@ -8,7 +8,7 @@ mod counting;
 mod lab;
 
 use lab::{ACK, LINK, PLAIN, SUPER, SYN, Sink};
-use tapvs::base::Instant;
+use tapvs::base::{Family, Instant};
 use tapvs::director::Director;
 use tapvs::service::command::{Method, Tunnel};
 use tapvs::wire::PacketBuf;
@@ -28,33 +28,36 @@ fn send(director: &mut Director, buf: &mut PacketBuf, head: &lab::Head, sink: &m
 
 #[test]
 fn packets_ask_for_no_memory() {
-    for method in METHODS {
-        let mut director = lab::director(method, 10_000);
-        let (mut buf, mut sink) = (PacketBuf::new(), Sink::default());
-        // Announcements are made before there is traffic.
-        director.tick(BEFORE, &mut sink);
-        director.tick(NOW, &mut sink);
-        let syn = |number| lab::segment(lab::client(number), lab::vip(), SYN, 0);
-        // The first ones may: addresses are stored once, pools of local ports are made.
-        (0..100).for_each(|number| send(&mut director, &mut buf, &syn(number), &mut sink));
-        (0..100).for_each(|n| {
-            send(&mut director, &mut buf, &lab::segment(lab::client(n), lab::vip(), ACK, SUPER), &mut sink)
-        });
-
-        let before = counting::calls();
-        for number in 100..5_000 {
-            send(&mut director, &mut buf, &syn(number), &mut sink);
-            send(&mut director, &mut buf, &lab::segment(lab::client(number), lab::vip(), ACK, PLAIN), &mut sink);
-            send(&mut director, &mut buf, &lab::segment(lab::client(number), lab::vip(), ACK, SUPER), &mut sink);
-            if !matches!(method, Method::Direct | Method::Tunnel(_)) {
-                let (real, peer) = lab::reply_ends(&director, lab::client(number));
-                send(&mut director, &mut buf, &lab::segment(real, peer, ACK, SUPER), &mut sink);
-            }
-            director.tick(NOW, &mut sink);
-        }
-        let asked = counting::calls() - before;
-
-        assert_eq!(asked, 0, "{method:?}: allocations over 4,900 flows");
-        assert_eq!(director.conns.len(), 5_000);
+    for family in [Family::V4, Family::V6] {
+        METHODS.iter().for_each(|method| no_memory_for(family, *method));
     }
+}
+
+fn no_memory_for(family: Family, method: Method) {
+    let mut director = lab::director(family, method, 10_000);
+    let (mut buf, mut sink) = (PacketBuf::new(), Sink::default());
+    // Announcements are made before there is traffic.
+    director.tick(BEFORE, &mut sink);
+    director.tick(NOW, &mut sink);
+    let client = |number| lab::client(family, number);
+    let sent = |number, flags, payload| lab::segment(client(number), lab::vip(family), flags, payload);
+    // The first ones may: addresses are stored once, pools of local ports are made.
+    (0..100).for_each(|number| send(&mut director, &mut buf, &sent(number, SYN, 0), &mut sink));
+    (0..100).for_each(|number| send(&mut director, &mut buf, &sent(number, ACK, SUPER), &mut sink));
+
+    let before = counting::calls();
+    for number in 100..5_000 {
+        send(&mut director, &mut buf, &sent(number, SYN, 0), &mut sink);
+        send(&mut director, &mut buf, &sent(number, ACK, PLAIN), &mut sink);
+        send(&mut director, &mut buf, &sent(number, ACK, SUPER), &mut sink);
+        if !matches!(method, Method::Direct | Method::Tunnel(_)) {
+            let (real, peer) = lab::reply_ends(&director, client(number));
+            send(&mut director, &mut buf, &lab::segment(real, peer, ACK, SUPER), &mut sink);
+        }
+        director.tick(NOW, &mut sink);
+    }
+    let asked = counting::calls() - before;
+
+    assert_eq!(asked, 0, "{family:?} {method:?}: allocations over 4,900 flows");
+    assert_eq!(director.conns.len(), 5_000);
 }

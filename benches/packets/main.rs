@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::time::Instant as Clock;
 
 use lab::{ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN, Sink};
-use tapvs::base::{DropReason, Instant, Rng};
+use tapvs::base::{DropReason, Family, Instant, Rng};
 use tapvs::conn::Side;
 use tapvs::director::Director;
 use tapvs::service::command::{Method, Tunnel};
@@ -31,9 +31,18 @@ enum Work {
     Parse,
     Lookup,
     /// The whole path of an established flow's packet.
-    Ingress(Method, Side),
+    Ingress(Family, Method, Side),
     /// The whole path of a flow's first packet.
-    NewConn(Method),
+    NewConn(Family, Method),
+}
+
+impl Work {
+    fn family(self) -> Family {
+        match self {
+            Work::Copy | Work::Parse | Work::Lookup => Family::V4,
+            Work::Ingress(family, ..) | Work::NewConn(family, _) => family,
+        }
+    }
 }
 
 const METHODS: [(&str, Method); 4] = [
@@ -66,21 +75,27 @@ fn number(word: &str) -> usize {
 /// All rows: name and work.
 fn works() -> impl Iterator<Item = (String, Work)> {
     let single = [("copy", Work::Copy), ("parse", Work::Parse), ("lookup", Work::Lookup)];
-    let ingress = |side: Side| METHODS.map(|(name, method)| (name, Work::Ingress(method, side)));
+    let ingress = |side: Side| METHODS.map(|(name, method)| (name, Work::Ingress(Family::V4, method, side)));
     let requests = ingress(Side::Request).map(|(name, work)| (format!("{name}-request"), work));
     let replies = ingress(Side::Reply).map(|(name, work)| (format!("{name}-reply"), work));
-    let new = METHODS.map(|(name, method)| (format!("{name}-new"), Work::NewConn(method)));
+    let new = METHODS.map(|(name, method)| (format!("{name}-new"), Work::NewConn(Family::V4, method)));
     // Replies of direct routing and tunnels do not come this way.
     let replies = replies.into_iter().take(2);
-    single.map(|(name, work)| (name.to_owned(), work)).into_iter().chain(requests).chain(replies).chain(new)
+    let ipv6 = [
+        ("nat-request-v6", Work::Ingress(Family::V6, Method::Nat, Side::Request)),
+        ("nat-reply-v6", Work::Ingress(Family::V6, Method::Nat, Side::Reply)),
+        ("nat-new-v6", Work::NewConn(Family::V6, Method::Nat)),
+    ];
+    let named = |rows: [(&str, Work); 3]| rows.map(|(name, work)| (name.to_owned(), work));
+    named(single).into_iter().chain(requests).chain(replies).chain(new).chain(named(ipv6))
 }
 
 /// One row by its name, for a profiler: as little else as possible.
 fn one(name: &str, flows: usize, frame: &str, count: usize) {
     let (_, work) = works().find(|(known, _)| known == name).expect("a work by name");
     let payload = if frame == "super" { SUPER } else { PLAIN };
-    if let Work::NewConn(method) = work {
-        println!("{:.1} ns", open(method, count).1);
+    if let Work::NewConn(family, method) = work {
+        println!("{:.1} ns", open(family, method, count).1);
         return;
     }
     let mut bench = Bench::new(work, flows);
@@ -105,9 +120,9 @@ fn table(flows: &[usize]) {
 }
 
 fn cell(work: Work, flows: usize) -> String {
-    if let Work::NewConn(method) = work {
+    if let Work::NewConn(family, method) = work {
         // FULL-NAT towards a few servers ends with the local ports.
-        return format!("{:.0}", open(method, flows.max(10_000)).1);
+        return format!("{:.0}", open(family, method, flows.max(10_000)).1);
     }
     let mut bench = Bench::new(work, flows);
     let times = [PLAIN, SUPER].map(|payload| {
@@ -116,7 +131,7 @@ fn cell(work: Work, flows: usize) -> String {
     });
     match work {
         // A superframe is many packets once it is in a tunnel: say what one costs.
-        Work::Ingress(Method::Tunnel(_), _) => {
+        Work::Ingress(_, Method::Tunnel(_), _) => {
             format!("{:.0} / {:.0} ({:.0} a segment)", times[0], times[1], times[1] / SEGMENTS as f64)
         }
         _ => format!("{:.0} / {:.0}", times[0], times[1]),
@@ -124,12 +139,13 @@ fn cell(work: Work, flows: usize) -> String {
 }
 
 /// A director with so many new conns; nanoseconds for each.
-fn open(method: Method, flows: usize) -> (Director, f64) {
-    let mut director = lab::director(method, flows.max(10_000));
+fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
+    let mut director = lab::director(family, method, flows.max(10_000));
     let (mut sink, mut buf) = (Sink::default(), PacketBuf::new());
     let mut clients: Vec<u32> = (0..flows as u32).collect();
     shuffle(&mut clients);
-    let syns: Vec<Head> = clients.iter().map(|n| lab::segment(lab::client(*n), lab::vip(), SYN, 0)).collect();
+    let syn = |client: &u32| lab::segment(lab::client(family, *client), lab::vip(family), SYN, 0);
+    let syns: Vec<Head> = clients.iter().map(syn).collect();
     let start = Clock::now();
     for syn in &syns {
         lab::load(&mut buf, syn);
@@ -158,11 +174,12 @@ struct Bench {
 
 impl Bench {
     fn new(work: Work, flows: usize) -> Bench {
-        let method = if let Work::Ingress(method, _) = work { method } else { Method::Nat };
-        let (director, _) = open(method, flows);
+        let method = if let Work::Ingress(_, method, _) = work { method } else { Method::Nat };
+        let family = work.family();
+        let (director, _) = open(family, method, flows);
         let mut bench = Bench { director, flows, bufs: Default::default(), sink: Sink::default() };
         for number in 0..flows as u32 {
-            lab::load(&mut bench.bufs[0], &lab::segment(lab::client(number), lab::vip(), ACK, 0));
+            lab::load(&mut bench.bufs[0], &lab::segment(lab::client(family, number), lab::vip(family), ACK, 0));
             bench.director.ingress(LINK, &mut bench.bufs[0], NOW, &mut bench.sink);
         }
         bench
@@ -171,12 +188,13 @@ impl Bench {
     /// Frames of random flows: many where there are many flows, few where all else is to be hot too.
     fn heads(&self, work: Work, payload: usize) -> Vec<Head> {
         let count = if self.flows == 1 { 64 } else { PACKETS };
+        let family = work.family();
         let mut rng = Rng::seeded(5);
         let head = |_| {
-            let client = lab::client(rng.below(self.flows as u64) as u32);
+            let client = lab::client(family, rng.below(self.flows as u64) as u32);
             let (src, dst) = match work {
-                Work::Ingress(_, Side::Reply) => lab::reply_ends(&self.director, client),
-                _ => (client, lab::vip()),
+                Work::Ingress(_, _, Side::Reply) => lab::reply_ends(&self.director, client),
+                _ => (client, lab::vip(family)),
             };
             lab::segment(src, dst, ACK, payload)
         };
@@ -212,7 +230,7 @@ impl Bench {
                 let tuple = ip.tuple().expect("a packet with ports");
                 assert!(black_box(self.director.conn_of(&tuple)).is_some());
             }
-            Work::Ingress(..) | Work::NewConn(_) => {
+            Work::Ingress(..) | Work::NewConn(..) => {
                 self.director.ingress(LINK, &mut self.bufs[1], NOW, &mut self.sink);
             }
         }
