@@ -60,8 +60,8 @@ test_nat_gigabyte_each_way_without_offloads() {
     director_options --no-offload
     serving "$AT_RS1:80,nat"
 
-    TRANSFER_SECONDS=80 download "$SLOW_MIB"
-    TRANSFER_SECONDS=80 upload "$SLOW_MIB" rs1
+    TRANSFER_SECONDS=80 download 1024
+    TRANSFER_SECONDS=80 upload 1024 rs1
 }
 
 # families: 4 6

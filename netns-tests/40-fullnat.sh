@@ -57,8 +57,8 @@ test_fullnat_gigabyte_each_way_without_offloads() {
     director_options --no-offload --local-address "$LIP1"
     serving "$AT_RS1:80,fullnat"
 
-    TRANSFER_SECONDS=80 download "$SLOW_MIB"
-    TRANSFER_SECONDS=80 upload "$SLOW_MIB" rs1
+    TRANSFER_SECONDS=80 download 1024
+    TRANSFER_SECONDS=80 upload 1024 rs1
 }
 
 # families: 4 6

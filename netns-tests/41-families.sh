@@ -35,14 +35,15 @@ test_families_requests_and_uploads() {
     expect_sources "${OTHER}30" rs1 rs2
 }
 
+# limit: 90
 # families: 4 6
-test_families_transfers_each_way() {
+test_families_gigabyte_each_way() {
     families_lab
     serve rs1
     serving "${FAR_SIDE[0]}:80,fullnat"
 
-    download 200
-    upload 200 rs1
+    download 1024
+    upload 1024 rs1
     transfers_were_whole
 }
 
@@ -51,19 +52,20 @@ transfers_were_whole() {
     director_stop
     local frames
     frames=$(ledger_of tx)
-    expect_between 4000 "$frames" 200000 "frames for 400 MiB: more if they were cut"
+    expect_between 20000 "$frames" 800000 "frames for 2 GiB: more if they were cut"
     expect_eq "$(ledger_of dropped.too-big)" 0 "packets too big"
 }
 
+# limit: 180
 # families: 4 6
-test_families_transfers_each_way_without_offloads() {
+test_families_gigabyte_each_way_without_offloads() {
     families_lab
     serve rs1
     DIRECTOR_OPTIONS+=(--no-offload)
     serving "${FAR_SIDE[0]}:80,fullnat"
 
-    download 40
-    upload 40 rs1
+    TRANSFER_SECONDS=80 download 1024
+    TRANSFER_SECONDS=80 upload 1024 rs1
 }
 
 # families: 4 6
