@@ -127,6 +127,7 @@ impl Director {
             Ok(Parsed::Ip(_)) => Err(DropReason::NotForUs),
             Ok(Parsed::Arp(arp)) => self.arp(link, arp, now, out),
             Ok(Parsed::Ndp(ndp)) => self.ndp(link, ndp, now, out),
+            Err(DropReason::Offload) if wire::finish_inner_checksum(buf) => self.frame(link, buf, now, out),
             Err(reason) => Err(*reason),
         }
     }

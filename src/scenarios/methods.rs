@@ -130,7 +130,7 @@ fn an_error_from_the_servers_side_comes_from_the_virtual_address() {
     }
 }
 
-fn checksum_over(bytes: &[u8]) -> u16 {
+pub(super) fn checksum_over(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {

@@ -6,6 +6,7 @@
 mod drops;
 mod families;
 mod flows;
+mod inside;
 mod lab;
 mod methods;
 mod neighbours;

@@ -21,7 +21,7 @@ pub mod udp;
 mod vnet;
 
 pub use buf::{Framing, HEADROOM, PacketBuf};
-pub use edit::{End, decrement_ttl, finish_checksum, set_address, set_endpoint, set_macs};
+pub use edit::{End, decrement_ttl, finish_checksum, finish_inner_checksum, set_address, set_endpoint, set_macs};
 pub use fragment::Fragments;
 pub use parse::{ETH_LEN, Fragment, Ip, L4, Parsed, TcpFlags, header_end, ip_packet, macs, parse};
 pub use reassembly::{Abandoned, Joined, Reassembly};
