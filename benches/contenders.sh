@@ -5,7 +5,8 @@
 # up_NAME makes it ready and sets TARGET and DIRECTOR_PID (0 where no process does the work); what it starts or changes
 # it hands to `undo`, which runs when the contender's turn is over. A contender that cannot be had says so with `lacks`.
 
-CONTENDERS=(direct reflector tapvs-nat tapvs-nat6 tapvs-fullnat tapvs-dr tapvs-tunnel nftables haproxy nginx ipvs-uml)
+CONTENDERS=(direct reflector tapvs-nat tapvs-nat6 tapvs-fullnat reflector-dr tapvs-dr reflector-tunnel tapvs-tunnel
+    reflector-tunnel-kernel tapvs-tunnel-kernel nftables haproxy nginx ipvs-uml)
 # Ways to run tapvs, to choose the default by: only when asked for.
 VARIANTS=(tapvs-unpinned tapvs-batch tapvs-plain)
 
@@ -13,11 +14,15 @@ describe() {
     case $1 in
         direct) echo "no director: the client talks to the real server over the bridge" ;;
         reflector) echo "null reflector: reads a TAP, rewrites with constants, writes; the limit of a TAP" ;;
+        reflector-dr) echo "null reflector of direct routing: changes the MACs of requests; replies do not cross it" ;;
+        reflector-tunnel) echo "null reflector of tunnels: puts a constant header before requests; no superframes" ;;
+        reflector-tunnel-kernel) echo "the same, taken apart as for tapvs-tunnel-kernel" ;;
         tapvs-nat) echo "tapvs, masquerading" ;;
         tapvs-nat6) echo "tapvs, masquerading, IPv6 from client to real server" ;;
         tapvs-fullnat) echo "tapvs, FULL-NAT" ;;
         tapvs-dr) echo "tapvs, direct routing" ;;
         tapvs-tunnel) echo "tapvs, IP tunnel, taken apart by 'tapvs realserver' where the kernel has no ipip" ;;
+        tapvs-tunnel-kernel) echo "tapvs, IP tunnel, taken apart by an eBPF program, as a kernel with ipip would" ;;
         nftables) echo "DNAT by the kernel's nftables" ;;
         haproxy) echo "HAProxy, mode tcp, one thread" ;;
         nginx) echo "nginx stream, one worker" ;;
@@ -96,12 +101,19 @@ mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
 
 up_direct() { TARGET=$RS1 DIRECTOR_PID=0; }
 
-up_reflector() {
+reflector_by() {
     TARGET=$VIP
-    replies_by "$DIP"
-    run_pinned reflector director "$REFLECTOR" br0 tap0 "$DIP" "$VIP" "$CLIENT" "$(mac_of client)" "$RS1" "$(mac_of rs1)"
+    run_pinned reflector director "$REFLECTOR" "$1" br0 tap0 "$DIP" "$VIP" "$CLIENT" "$(mac_of client)" "$RS1" "$(mac_of rs1)"
     await_ready reflector ready
 }
+
+up_reflector() { replies_by "$DIP" && reflector_by nat; }
+
+up_reflector-dr() { vip_on_server && reflector_by direct; }
+
+up_reflector-tunnel() { vip_behind_tunnel && reflector_by tunnel; }
+
+up_reflector-tunnel-kernel() { unpacked_by_ebpf && vip_on_server && reflector_by tunnel; }
 
 # tapvs_by METHOD ARGS...: METHOD as `ipvsadm -a` has it.
 tapvs_by() {
@@ -133,22 +145,39 @@ up_tapvs-fullnat() { tapvs_by --fullnat --local-address "$LIP1" --local-address 
 # realserver_down: a process that ended by itself has undone it already.
 realserver_down() { in_ns rs1 "$TAPVS" realserver down 2>/dev/null || true; }
 
-up_tapvs-dr() {
+# vip_on_server: the real server has the VIP and says so to nobody, as direct routing needs it.
+vip_on_server() {
     in_ns rs1 "$TAPVS" realserver up --vip "$VIP" >"$LAB_DIR/realserver.log" 2>&1
     undo realserver_down
     udp_server "$VIP"
-    tapvs_by -g
 }
 
-up_tapvs-tunnel() {
+# vip_behind_tunnel: the same, and it takes tunnels apart.
+vip_behind_tunnel() {
     ip netns exec "$(ns rs1)" "$TAPVS" realserver up --vip "$VIP" --tunnel >"$LAB_DIR/realserver.log" 2>&1 &
     undo realserver_down
     undo end_process $! "$(start_time $!)"
     wait_for 10 "the VIP in rs1" has_address rs1 "$VIP"
     wait_for 10 "a tunnel device in rs1" has_tunnel rs1
     udp_server "$VIP"
-    tapvs_by -i
 }
+
+# unpacked_by_ebpf: the kernel of rs1 takes tunnels apart, by a program for one that has no ipip.
+unpacked_by_ebpf() {
+    command -v clang >/dev/null || lacks "no clang to make the eBPF program" || return
+    clang -O2 -target bpf "-I/usr/include/$(uname -m)-linux-gnu" -c benches/unpack.c -o "$LAB_DIR/unpack.o" \
+        2>"$LAB_DIR/unpack.log" || lacks "clang does not compile benches/unpack.c" || return
+    undo in_ns rs1 tc qdisc delete dev eth0 clsact
+    in_ns rs1 tc qdisc add dev eth0 clsact
+    in_ns rs1 tc filter add dev eth0 ingress bpf direct-action object-file "$LAB_DIR/unpack.o" section tc \
+        2>"$LAB_DIR/unpack.log" || lacks "no eBPF programs at ingress in this kernel" || return
+}
+
+up_tapvs-dr() { vip_on_server && tapvs_by -g; }
+
+up_tapvs-tunnel() { vip_behind_tunnel && tapvs_by -i; }
+
+up_tapvs-tunnel-kernel() { unpacked_by_ebpf && vip_on_server && tapvs_by -i; }
 
 up_nftables() {
     TARGET=$VIP DIRECTOR_PID=0

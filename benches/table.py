@@ -19,7 +19,8 @@ MAIN = {
     "mixed": ("p99us", "under 4 streams: p50 / p99, µs"),
 }
 
-# What the project wants to reach: (what is said, contender, work, measured against, at least).
+# What the project wants to reach: (what is said, contender, work, measured against, at least). Without the last it is what
+# the reflector of that method reaches, which does nothing but move frames: the limit of what stands above it.
 TARGETS = [
     ("NAT bulk, of the reflector", "tapvs-nat", "down1", "reflector", 0.95),
     ("NAT bulk up, of the reflector", "tapvs-nat", "up1", "reflector", 0.95),
@@ -27,16 +28,26 @@ TARGETS = [
     ("NAT bulk, of nginx stream", "tapvs-nat", "down1", "nginx", 1.15),
     ("NAT requests, of the reflector", "tapvs-nat", "keepalive", "reflector", 0.93),
     ("NAT requests, of HAProxy", "tapvs-nat", "keepalive", "haproxy", 1.5),
+    ("reflector requests, of HAProxy", "reflector", "keepalive", "haproxy", None),
     ("NAT connections, of the reflector", "tapvs-nat", "close", "reflector", 0.93),
     ("NAT connections, of HAProxy", "tapvs-nat", "close", "haproxy", 1.2),
+    ("reflector connections, of HAProxy", "reflector", "close", "haproxy", None),
     ("NAT bulk, of IPVS in user-mode-linux", "tapvs-nat", "down1", "ipvs-uml", 8),
+    ("reflector bulk, of IPVS in user-mode-linux", "reflector", "down1", "ipvs-uml", None),
     ("NAT requests, of IPVS in user-mode-linux", "tapvs-nat", "keepalive", "ipvs-uml", 2),
     ("NAT connections, of IPVS in user-mode-linux", "tapvs-nat", "close", "ipvs-uml", 2),
     ("NAT bulk, of nftables in the kernel", "tapvs-nat", "down1", "nftables", 0.85),
     ("NAT requests, of nftables in the kernel", "tapvs-nat", "keepalive", "nftables", 0.85),
     ("NAT connections, of nftables in the kernel", "tapvs-nat", "close", "nftables", 0.85),
     ("DR download, of direct", "tapvs-dr", "down1", "direct", 0.9),
+    ("DR reflector download, of direct", "reflector-dr", "down1", "direct", None),
+    ("DR download, of the DR reflector", "tapvs-dr", "down1", "reflector-dr", 0.95),
     ("tunnel download, of direct", "tapvs-tunnel", "down1", "direct", 0.9),
+    ("tunnel reflector download, of direct", "reflector-tunnel", "down1", "direct", None),
+    ("tunnel download, of the tunnel reflector", "tapvs-tunnel", "down1", "reflector-tunnel", 0.95),
+    ("tunnel download, unpacked in the kernel, of direct", "tapvs-tunnel-kernel", "down1", "direct", 0.9),
+    ("tunnel reflector download, unpacked in the kernel, of direct", "reflector-tunnel-kernel", "down1", "direct", None),
+    ("tunnel download, unpacked in the kernel, of its reflector", "tapvs-tunnel-kernel", "down1", "reflector-tunnel-kernel", 0.95),
     ("IPv6 NAT bulk, of IPv4", "tapvs-nat6", "down1", "tapvs-nat", 0.95),
     ("IPv6 NAT requests, of IPv4", "tapvs-nat6", "keepalive", "tapvs-nat", 0.95),
     ("IPv6 NAT connections, of IPv4", "tapvs-nat6", "close", "tapvs-nat", 0.95),
@@ -133,6 +144,9 @@ def targets(runs):
     print("\nRatios within a round, median over the rounds:\n")
     head(["", "ratio", "wanted", ""])
     for what, ratio, least in rows:
+        if least is None:
+            row([what, f"{ratio:.2f}", "", "the limit"])
+            continue
         row([what, f"{ratio:.2f}", f">= {least}", "reached" if round(ratio, 2) >= least else "**missed**"])
 
 

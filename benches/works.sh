@@ -116,6 +116,9 @@ work_mixed() {
 applies() {
     case $1-$2 in
         haproxy-udp*) return 1 ;;
+        # Large frames do not fit a tunnel, and cutting them is not its job.
+        reflector-tunnel*-down? | reflector-tunnel*-keepalive | reflector-tunnel*-close | reflector-tunnel*-latency) return 0 ;;
+        reflector-tunnel*) return 1 ;;
         reflector-mixed | tapvs-nat-mixed | haproxy-mixed | nginx-mixed | nftables-mixed) return 0 ;;
         *-mixed) return 1 ;;
     esac

@@ -1,12 +1,14 @@
 //! The null reflector: reads a frame from a TAP, rewrites it with constants, writes it. The limit of what a TAP can do.
 //!
 //! ```text
-//! reflector BRIDGE TAP DIP VIP CLIENT CLIENT_MAC SERVER SERVER_MAC
-//!      client -> VIP     becomes   client -> SERVER    to SERVER_MAC
-//!      SERVER -> client  becomes   VIP -> client       to CLIENT_MAC
+//! reflector nat|direct|tunnel BRIDGE TAP DIP VIP CLIENT CLIENT_MAC SERVER SERVER_MAC
+//!      nat      client -> VIP     becomes   client -> SERVER                        to SERVER_MAC
+//!               SERVER -> client  becomes   VIP -> client                           to CLIENT_MAC
+//!      direct   client -> VIP     stays what it is                                 to SERVER_MAC
+//!      tunnel   client -> VIP     is put behind a constant header DIP -> SERVER    to SERVER_MAC
 //! ```
 //! The same link, loop and budget as tapvs. No table, no state, no check of anything: ARP for DIP and VIP is answered,
-//! IPv4 is taken for TCP or UDP without options.
+//! IPv4 is taken for TCP or UDP without options. What comes as a superframe does not fit a tunnel and is dropped.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -16,10 +18,11 @@ use mio::{Events, Interest, Poll, Token};
 use tapvs::base::{Mac, Medium};
 use tapvs::io::{Link, LinkConfig, ReadOutcome};
 use tapvs::wire::arp::{self, Arp, ArpOp};
-use tapvs::wire::{self, ETH_LEN, PacketBuf, checksum};
+use tapvs::wire::{self, ETH_LEN, Gso, PacketBuf, Vnet, checksum};
 
 const OWN_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const BUDGET: usize = 256;
+const IP_LEN: usize = 20;
 const SOURCE: usize = ETH_LEN + 12;
 const DESTINATION: usize = ETH_LEN + 16;
 
@@ -32,18 +35,27 @@ struct Rewrite {
     to: Mac,
 }
 
+/// What becomes of a frame for the VIP.
+enum Method {
+    /// Its address is replaced, and the real server's in what comes back.
+    Nat { inbound: Rewrite, outbound: Rewrite },
+    /// Only its MACs are.
+    Direct { to: Mac },
+    /// It goes behind a header that only its length changes.
+    Tunnel { outer: [u8; IP_LEN], to: Mac },
+}
+
 struct Reflector {
     link: Link,
     own: [Ipv4Addr; 2],
     client: [u8; 4],
-    inbound: Rewrite,
-    outbound: Rewrite,
+    method: Method,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [bridge, tap, dip, vip, client, client_mac, server, server_mac] = &words[..] else {
-        return Err("usage: reflector BRIDGE TAP DIP VIP CLIENT CLIENT_MAC SERVER SERVER_MAC".into());
+    let [method, bridge, tap, dip, vip, client, client_mac, server, server_mac] = &words[..] else {
+        return Err("usage: reflector nat|direct|tunnel BRIDGE TAP DIP VIP CLIENT CLIENT_MAC SERVER SERVER_MAC".into());
     };
     let config = LinkConfig {
         tap: Some(tap.clone()),
@@ -54,14 +66,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         medium: Medium::Ethernet,
     };
     let (dip, vip) = (Ipv4Addr::from_str(dip)?, Ipv4Addr::from_str(vip)?);
-    let server = Ipv4Addr::from_str(server)?.octets();
-    let reflector = Reflector {
-        link: Link::open(&config)?,
-        own: [dip, vip],
-        client: Ipv4Addr::from_str(client)?.octets(),
-        inbound: Rewrite { at: DESTINATION, old: vip.octets(), new: server, to: Mac::from_str(server_mac)? },
-        outbound: Rewrite { at: SOURCE, old: server, new: vip.octets(), to: Mac::from_str(client_mac)? },
+    let (server, to) = (Ipv4Addr::from_str(server)?.octets(), Mac::from_str(server_mac)?);
+    let method = match method.as_str() {
+        "nat" => Method::Nat {
+            inbound: Rewrite { at: DESTINATION, old: vip.octets(), new: server, to },
+            outbound: Rewrite { at: SOURCE, old: server, new: vip.octets(), to: Mac::from_str(client_mac)? },
+        },
+        "direct" => Method::Direct { to },
+        "tunnel" => Method::Tunnel { outer: outer(dip.octets(), server), to },
+        other => return Err(format!("reflector: no method '{other}'; use nat, direct or tunnel").into()),
     };
+    let client = Ipv4Addr::from_str(client)?.octets();
+    let reflector = Reflector { link: Link::open(&config)?, own: [dip, vip], client, method };
     println!("ready");
     reflector.run()
 }
@@ -93,9 +109,13 @@ impl Reflector {
         if frame.len() < ETH_LEN + 28 || frame[12..14] != [8, 0] {
             return self.answer(buf);
         }
-        let rewrite = if frame[SOURCE..SOURCE + 4] == self.client { &self.inbound } else { &self.outbound };
-        if frame[rewrite.at..rewrite.at + 4] == rewrite.old {
-            apply(rewrite, buf);
+        let from_client = frame[SOURCE..SOURCE + 4] == self.client;
+        let leaves = match &self.method {
+            Method::Nat { inbound, outbound } => rewrite(if from_client { inbound } else { outbound }, buf),
+            Method::Direct { to } => from_client && turn(*to, buf),
+            Method::Tunnel { outer, to } => from_client && wrap(outer, buf) && turn(*to, buf),
+        };
+        if leaves {
             let header_end = wire::header_end(buf);
             // A full queue is the kernel's to count.
             let _ = self.link.write(buf, header_end);
@@ -113,11 +133,19 @@ impl Reflector {
     }
 }
 
-fn apply(rewrite: &Rewrite, buf: &mut PacketBuf) {
+fn turn(to: Mac, buf: &mut PacketBuf) -> bool {
+    let frame = buf.frame_mut();
+    frame[..6].copy_from_slice(&to.0);
+    frame[6..12].copy_from_slice(&OWN_MAC.0);
+    true
+}
+
+fn rewrite(rewrite: &Rewrite, buf: &mut PacketBuf) -> bool {
     let partial = buf.vnet.needs_csum;
     let frame = buf.frame_mut();
-    frame[..6].copy_from_slice(&rewrite.to.0);
-    frame[6..12].copy_from_slice(&OWN_MAC.0);
+    if frame[rewrite.at..rewrite.at + 4] != rewrite.old {
+        return false;
+    }
     frame[rewrite.at..rewrite.at + 4].copy_from_slice(&rewrite.new);
     frame[ETH_LEN + 8] -= 1;
     let update = |frame: &mut [u8], at: usize, partial: bool, old: &[u8], new: &[u8]| {
@@ -131,4 +159,40 @@ fn apply(rewrite: &Rewrite, buf: &mut PacketBuf) {
     if field + 2 <= frame.len() {
         update(frame, field, partial, &rewrite.old, &rewrite.new);
     }
+    turn(rewrite.to, buf)
+}
+
+/// The header of a tunnel, its length and checksum for a packet of no bytes.
+fn outer(from: [u8; 4], to: [u8; 4]) -> [u8; IP_LEN] {
+    let mut header = [0; IP_LEN];
+    header[..10].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 4]);
+    header[12..16].copy_from_slice(&from);
+    header[16..].copy_from_slice(&to);
+    let sum = !checksum::sum(&header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    header
+}
+
+fn wrap(outer: &[u8; IP_LEN], buf: &mut PacketBuf) -> bool {
+    let Vnet { needs_csum, gso, csum_start, csum_offset, .. } = buf.vnet;
+    if gso != Gso::None {
+        return false;
+    }
+    if needs_csum {
+        // The far end of a tunnel cannot know that a checksum is unfinished.
+        let (from, field) = (usize::from(csum_start), usize::from(csum_start + csum_offset));
+        let sum = !checksum::sum(&buf.frame()[from..]);
+        buf.frame_mut()[field..field + 2].copy_from_slice(&sum.to_be_bytes());
+        buf.vnet = Vnet::default();
+    }
+    if !buf.insert(ETH_LEN, IP_LEN) {
+        return false;
+    }
+    let total = ((buf.len() - ETH_LEN) as u16).to_be_bytes();
+    let header = &mut buf.frame_mut()[ETH_LEN..ETH_LEN + IP_LEN];
+    header.copy_from_slice(outer);
+    header[2..4].copy_from_slice(&total);
+    let sum = checksum::update(u16::from_be_bytes([outer[10], outer[11]]), &[0, 0], &total);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    true
 }
