@@ -197,6 +197,31 @@ test_reload_by_command_says_what_changes() {
     expect_eq "$(in_ns director "$TAPVS" ipvsadm -Ln | grep -c -- '->')" 3 "lines of servers, the titles among them"
 }
 
+test_the_processor_changes_on_reload() {
+    topo_onearm
+    local usual
+    usual=$(processors_of $$)
+    config "cpu = 0" "$(one_link)"
+    director_from_file
+    expect_eq "$(processors_of "$DIRECTOR")" 0 "processors of a director with cpu = 0"
+    config "$(one_link)"
+    reload_done "~ cpu 0 -> any"
+    expect_eq "$(processors_of "$DIRECTOR")" "$usual" "processors when the key is gone"
+    config "cpu = 1023" "$(one_link)" "$(service tcp "$VIP:80")"
+    reload_done
+    expect_match "$(grep 'reload:' "$LAB_DIR/tapvs.log")" "tapvs.toml:1:7: cpu 1023: Invalid argument; it may run on $usual" "why not"
+    expect_eq "$(in_ns director "$TAPVS" ipvsadm -S -n)" "" "rules after a reload that was refused"
+    expect_eq "$(processors_of "$DIRECTOR")" "$usual" "processors after it"
+    director_stop
+    refused 1 "tapvs.toml:1:7: cpu 1023: Invalid argument; it may run on $usual" "$TAPVS" run --config "$LAB_DIR/tapvs.toml"
+
+    director_from_file --cpu 0
+    expect_eq "$(processors_of "$DIRECTOR")" 0 "processors by the flag, which goes before the file"
+}
+
+# processors_of PID: where it may run, as the kernel writes it.
+processors_of() { sed -n 's/^Cpus_allowed_list:\t//p' "/proc/$1/status"; }
+
 test_saved_rules_come_back_as_they_were() {
     topo_onearm
     cat >"$LAB_DIR/rules" <<-RULES

@@ -20,5 +20,5 @@ pub use link::{Link, LinkConfig, Offloads, ReadOutcome, WriteError};
 pub use link_error::LinkError;
 pub(crate) use link_error::Said;
 pub use link_setup::check_name;
-pub use process::{run_on, use_large_pages};
+pub use process::{PROCESSORS, Processors, use_large_pages};
 pub use signals::{Signal, Signals};

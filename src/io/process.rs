@@ -12,14 +12,34 @@ use super::sys;
 /// Mappings of at least this many bytes get large pages: a table of a million conns does, the usual one stays small.
 const LARGE: usize = 32 << 20;
 
-/// Keeps the calling thread on one processor; an error is a sentence.
-pub fn run_on(cpu: usize) -> Result<(), String> {
-    let me = Pid::from_raw(0);
-    let mut wanted = CpuSet::new();
-    let done = wanted.set(cpu).and_then(|()| sched_setaffinity(me, &wanted));
-    done.map_err(|error| {
-        format!("{}; it may run on {}", error.desc(), list(&sched_getaffinity(me).unwrap_or_default()))
-    })
+/// As many processors as the kernel's interface can name.
+pub const PROCESSORS: usize = CpuSet::count();
+
+/// The calling thread, which all system calls here mean by this.
+const ME: Pid = Pid::from_raw(0);
+
+/// Processors that a thread may run on.
+#[derive(Clone, Copy, Debug)]
+pub struct Processors(CpuSet);
+
+impl Processors {
+    /// Those of the calling thread.
+    pub fn allowed() -> Processors {
+        // It cannot fail for the calling thread and a set of this size; none would be refused when asked for.
+        Processors(sched_getaffinity(ME).unwrap_or_default())
+    }
+
+    /// Keeps the calling thread on one of these processors, on one of all others, or gives it all of these back; an error
+    /// is a sentence.
+    pub fn run_on(&self, cpu: Option<usize>) -> Result<(), String> {
+        let wanted = cpu.map_or(Ok(self.0), |cpu| {
+            let mut only = CpuSet::new();
+            only.set(cpu).map(|()| only)
+        });
+        wanted
+            .and_then(|wanted| sched_setaffinity(ME, &wanted))
+            .map_err(|error| format!("{}; it may run on {}", error.desc(), list(&self.0)))
+    }
 }
 
 /// Processors as people write them: `0-3,8`.
@@ -69,9 +89,20 @@ mod tests {
 
     #[test]
     fn a_processor_that_is_not_there_is_refused_with_those_that_are() {
-        let refused = run_on(CpuSet::count() - 1).unwrap_err();
-        assert!(refused.contains("it may run on 0"), "{refused}");
-        assert!(run_on(CpuSet::count()).is_err());
+        let usual = Processors::allowed();
+        let refused = usual.run_on(Some(PROCESSORS - 1)).unwrap_err();
+        assert_eq!(refused, format!("Invalid argument; it may run on {}", list(&usual.0)));
+        assert!(usual.run_on(Some(PROCESSORS)).is_err());
+    }
+
+    #[test]
+    fn a_thread_runs_on_one_processor_and_on_all_again() {
+        let usual = Processors::allowed();
+        let last = (0..PROCESSORS).rev().find(|cpu| usual.0.is_set(*cpu).unwrap()).unwrap();
+        usual.run_on(Some(last)).unwrap();
+        assert_eq!(list(&Processors::allowed().0), last.to_string());
+        usual.run_on(None).unwrap();
+        assert_eq!(Processors::allowed().0, usual.0);
     }
 
     #[test]

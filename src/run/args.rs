@@ -58,7 +58,8 @@ pub struct RunArgs {
     #[argh(option)]
     pub max_flows: Option<u64>,
 
-    /// the processor to run on, counted from 0 (default: where the scheduler puts it); may stand beside --config
+    /// the processor to run on, counted from 0, for a host with one to spare (default: where the scheduler puts it);
+    /// beside --config it takes the place of what the file says
     #[argh(option)]
     pub cpu: Option<usize>,
 
@@ -157,9 +158,15 @@ impl RunArgs {
             rules: self.rules.clone().map(|path| (path, self.local_address.clone())),
             settings,
             max_flows: self.max_flows.map(|size| said("--max-flows", size)),
+            cpu: self.cpu_said(),
             ..Draft::default()
         };
         problems.none_or(draft)
+    }
+
+    /// The processor to run on, which may be said beside a file too: hosts that share a file may differ in it.
+    pub(super) fn cpu_said(&self) -> Option<At<usize>> {
+        self.cpu.map(|cpu| said("--cpu", cpu))
     }
 
     fn link(&self) -> LinkDraft {
@@ -285,6 +292,7 @@ mod tests {
         let said = refused("--config docs/tapvs.toml --bridge br0");
         assert_eq!(said, "--bridge: not with --config; say it in docs/tapvs.toml");
         assert_eq!(refused("--config docs/tapvs.toml"), "");
+        assert_eq!(refused("--config docs/tapvs.toml --cpu 0"), "");
         assert_eq!(refused("--config /nowhere"), "/nowhere: cannot be read: No such file or directory");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::plan::PlannedLink;
+use super::plan::{Plan, PlannedLink};
 use super::spec;
 use crate::base::Prefix;
 use crate::sched;
@@ -126,6 +126,13 @@ pub fn note_moves(before: &[String], after: &[String], lines: &mut Vec<String>) 
     if lines.len() == first {
         lines.push(format!("~ order: {}", after.join(", ")));
     }
+}
+
+/// That the director runs on another processor, if it does.
+pub fn processor_text(before: &Plan, after: &Plan) -> Option<String> {
+    let name = |plan: &Plan| plan.cpu.as_ref().map_or("any".to_owned(), |cpu| cpu.value.to_string());
+    let (before, after) = (name(before), name(after));
+    (before != after).then(|| format!("~ cpu {before} -> {after}"))
 }
 
 /// A route by a neighbour.

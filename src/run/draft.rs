@@ -187,4 +187,6 @@ pub struct Draft {
     pub timeouts: [Option<u32>; 3],
     /// Conns that the flow table holds.
     pub max_flows: Option<At<u64>>,
+    /// The processor to run on.
+    pub cpu: Option<At<usize>>,
 }

@@ -22,7 +22,7 @@ pub use plan::Plan;
 use crate::base::{Instant, Mac};
 use crate::daemon::Daemon;
 use crate::director::Director;
-use crate::io::{self, Link, Signals};
+use crate::io::{self, Link, Processors, Signals};
 use crate::neigh;
 
 /// Runs until stopped; an error is a sentence a line for the operator.
@@ -31,8 +31,9 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
     // Before the TAP exists: a signal that comes meanwhile must not leave it behind.
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    if let Some(cpu) = args.cpu {
-        io::run_on(cpu).map_err(|what| format!("--cpu {cpu}: {what}"))?;
+    let usual = Processors::allowed();
+    if plan.cpu.is_some() {
+        plan.run_on_processor(&usual).map_err(|problems| problems.to_string())?;
     }
     let links = plan.links.iter().map(|link| Link::open(&link.device)).collect::<Result<Vec<_>, _>>();
     let links = links.map_err(|error| error.to_string())?;
@@ -46,7 +47,7 @@ pub fn run(args: RunArgs) -> Result<(), String> {
         Err(error) => log::debug!("no large pages: {error}"),
     }
     introduce(&director, &links);
-    let reload = reload::reload(args, plan);
+    let reload = reload::reload(args, plan, usual);
     let daemon = Daemon::new(director, links, signals, listener, reload)
         .map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())

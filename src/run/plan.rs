@@ -11,7 +11,7 @@ use super::{BEFORE, checks, config, services};
 use crate::base::{Family, LinkId, Mac, Medium, Prefix};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
-use crate::io::{self, LinkConfig};
+use crate::io::{self, LinkConfig, Processors};
 use crate::neigh;
 use crate::service::command::{Command, ServiceKey};
 use crate::service::{MarkRule, Marks};
@@ -38,13 +38,17 @@ pub struct Plan {
     pub commands: Vec<Planned>,
     /// Settings.
     pub settings: Settings,
+    /// The processor to run on; where the scheduler puts it without one.
+    pub cpu: Option<At<usize>>,
 }
 
 impl Plan {
     /// Puts the flags together, or what the file says that they name.
     pub fn from_args(args: &RunArgs) -> Result<Plan, Problems> {
         let Some(path) = &args.config else { return Plan::from_draft(args.draft()?) };
-        let draft = Draft { rules: args.rules.clone().map(|rules| (rules, Vec::new())), ..config::read_file(path)? };
+        let read = config::read_file(path)?;
+        let rules = args.rules.clone().map(|rules| (rules, Vec::new()));
+        let draft = Draft { rules, cpu: args.cpu_said().or(read.cpu), ..read };
         match args.besides_config().first() {
             Some(flag) => Err(Problems(vec![format!("{flag}: not with --config; say it in {}", path.display())])),
             None => Plan::from_draft(draft),
@@ -62,6 +66,7 @@ impl Plan {
             marks: draft.marks,
             commands: vec![timeouts(draft.timeouts)],
             settings: settings(&draft.settings, draft.max_flows, &mut problems),
+            cpu: draft.cpu,
         };
         // What services lack because of a link would be said about each of them.
         problems.none_or(())?;
@@ -80,6 +85,15 @@ impl Plan {
         }
         problems.0.extend(plan.rehearse().err().unwrap_or_default().0);
         problems.none_or(plan)
+    }
+
+    /// Puts the calling thread where it is to run.
+    pub fn run_on_processor(&self, usual: &Processors) -> Result<(), Problems> {
+        let (cpu, place) = match &self.cpu {
+            Some(At { value, place }) => (Some(*value), place.0.as_str()),
+            None => (None, "cpu"),
+        };
+        usual.run_on(cpu).map_err(|what| Problems(vec![format!("{place}: {what}")]))
     }
 
     /// A director that has everything but devices and room for flows.

@@ -10,16 +10,25 @@ use crate::base::Instant;
 use crate::ctl::{diff, rules_of};
 use crate::daemon::Reload;
 use crate::director::{Director, Settings};
+use crate::io::Processors;
 
 /// How the daemon reloads what it was started with.
-pub fn reload(args: RunArgs, running: Plan) -> Reload {
+///
+/// `usual`: the processors that the process was started with.
+pub fn reload(args: RunArgs, mut running: Plan, usual: Processors) -> Reload {
     Box::new(move |director, now| {
         if !args.can_be_read_again() {
             return Err(vec!["there is no file to read again: this instance was configured by flags".into()]);
         }
         let plan = Plan::from_args(&args).map_err(|problems| problems.0)?;
         check_fixed(&running, &plan).map_err(|problems| problems.0)?;
-        bring_in_line(director, &plan, now).map_err(|problems| problems.0)
+        let links: Vec<_> = director.router.links().map(|(_, link)| (link.name.clone(), link.mtu)).collect();
+        let wanted = plan.rehearse_on(&links).map_err(|problems| problems.0)?;
+        // May be refused by the kernel, so it comes before all that cannot be.
+        let mut lines = change_processor(&running, &plan, &usual).map_err(|problems| problems.0)?;
+        running.cpu = plan.cpu;
+        lines.extend(bring_in_line(director, &wanted, now).map_err(|problems| problems.0)?);
+        Ok(lines)
     })
 }
 
@@ -41,10 +50,15 @@ fn check_fixed(running: &Plan, plan: &Plan) -> Result<(), Problems> {
     problems.none_or(())
 }
 
+/// Goes where the plan says, if that is elsewhere: what somebody else bound the process to stays otherwise.
+fn change_processor(running: &Plan, plan: &Plan, usual: &Processors) -> Result<Vec<String>, Problems> {
+    let Some(line) = changes::processor_text(running, plan) else { return Ok(Vec::new()) };
+    plan.run_on_processor(usual)?;
+    Ok(vec![line])
+}
+
 /// Does what is different. The plan was tried as a whole, so nothing is refused half-way.
-fn bring_in_line(director: &mut Director, plan: &Plan, now: Instant) -> Result<Vec<String>, Problems> {
-    let links: Vec<_> = director.router.links().map(|(_, link)| (link.name.clone(), link.mtu)).collect();
-    let wanted = plan.rehearse_on(&links)?;
+fn bring_in_line(director: &mut Director, wanted: &Director, now: Instant) -> Result<Vec<String>, Problems> {
     let mut lines = Vec::new();
     for name in Settings::NAMES {
         let (before, after) = (director.settings.get(name), wanted.settings.get(name));
@@ -55,16 +69,16 @@ fn bring_in_line(director: &mut Director, plan: &Plan, now: Instant) -> Result<V
     }
     if director.router.routes != wanted.router.routes {
         let routes = |of: &Director| of.router.routes.by_neighbour().map(changes::route_text).collect::<Vec<_>>();
-        changes::note_moves(&routes(director), &routes(&wanted), &mut lines);
+        changes::note_moves(&routes(director), &routes(wanted), &mut lines);
         director.router.routes = wanted.router.routes.clone();
     }
     if director.services.marks != wanted.services.marks {
         let marks = |of: &Director| of.services.marks.rules().iter().map(changes::mark_text).collect::<Vec<_>>();
-        changes::note_moves(&marks(director), &marks(&wanted), &mut lines);
+        changes::note_moves(&marks(director), &marks(wanted), &mut lines);
         director.set_marks(wanted.services.marks.clone(), now);
     }
     let rules = rules_of(director);
-    for command in diff(&rules, &rules_of(&wanted)) {
+    for command in diff(&rules, &rules_of(wanted)) {
         lines.push(changes::describe(&rules, &command));
         if let Err(refused) = director.apply(&command, now) {
             lines.push(format!("! refused: {refused}"));
@@ -104,7 +118,7 @@ mod tests {
         let args = RunArgs::from_args(&["run"], &["--config", &path]).unwrap();
         let plan = Plan::from_args(&args).unwrap();
         let mut director = plan.rehearse().unwrap();
-        let mut reload = reload(args.clone(), plan);
+        let mut reload = reload(args.clone(), plan, Processors::allowed());
         then.map(|text| {
             std::fs::write(&file.0, text).unwrap();
             let before = rules_of(&director);
@@ -178,7 +192,7 @@ mod tests {
         assert_eq!(printed(&director), rules);
 
         std::fs::write(&file.0, rules.replace("-w 3", "-w 4")).unwrap();
-        let mut reload = reload(args, plan);
+        let mut reload = reload(args, plan, Processors::allowed());
         let said = reload(&mut director, Instant::START).unwrap();
         assert_eq!(said, ["~ server 10.0.0.11:8080 of tcp/10.0.0.100:80 weight 3 -> 4"]);
         std::fs::write(&file.0, "-A -t 10.0.0.100:80 -s nobody\n").unwrap();
@@ -213,6 +227,21 @@ mod tests {
         let said = reloads("sync", &link, [&with(1), &with(1), &with(2), &link]);
         let (start, stop) = ("+ master sync daemon on t", "- master sync daemon");
         assert_eq!(said.map(Result::unwrap), [vec![start], vec![], vec![stop, start], vec![stop]]);
+    }
+
+    /// The test's own thread is moved, and back.
+    #[test]
+    fn the_processor_changes_while_tapvs_runs_and_one_that_is_not_there_changes_nothing() {
+        let on = |cpu: usize| format!("cpu = {cpu}\n{LINK}");
+        let service = format!("{}[[service]]\ntcp = \"10.0.0.100:80\"\n", on(1023));
+        let allowed = || format!("{:?}", Processors::allowed());
+        let usual = allowed();
+        let [there, same, bad, back] = reloads("cpu", LINK, [&on(0), &on(0), &service, LINK]);
+        assert_eq!((there.unwrap(), same.unwrap()), (vec!["~ cpu any -> 0".to_owned()], vec![]));
+        let bad = bad.unwrap_err();
+        assert!(bad[0].starts_with("FILE:1:7: cpu 1023: Invalid argument; it may run on 0"), "{bad:?}");
+        assert_eq!(back.unwrap(), ["~ cpu 0 -> any"]);
+        assert_eq!(allowed(), usual);
     }
 
     #[test]

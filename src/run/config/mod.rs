@@ -12,14 +12,14 @@ use std::str::FromStr;
 use super::draft::{At, Draft, LinkDraft, Place, Problems, RouteDraft};
 use super::{checks, spec};
 use crate::base::{Prefix, Proto};
-use crate::io::Said;
+use crate::io::{PROCESSORS, Said};
 use crate::service::MarkRule;
 use crate::service::command::{SyncOptions, SyncRole};
 use reader::{Kind, Section, Source};
 
 const TOP: Kind = Kind {
     name: "",
-    keys: &["max_flows", "gateway", "link", "route", "mark", "service", "sync", "timeouts", "settings"],
+    keys: &["max_flows", "cpu", "gateway", "link", "route", "mark", "service", "sync", "timeouts", "settings"],
 };
 const LINK: Kind = Kind { name: "[[link]]", keys: &["bridge", "tap", "tun", "address", "mac", "mtu", "offload"] };
 const ROUTE: Kind = Kind { name: "[[route]]", keys: &["to", "via"] };
@@ -52,6 +52,7 @@ fn draft(mut top: Section) -> Draft {
     let mut draft = Draft {
         gateways: top.list("gateway", ip_address),
         max_flows: top.number("max_flows", 0..=u64::MAX),
+        cpu: top.number("cpu", 0..=PROCESSORS as u64 - 1),
         ..Draft::default()
     };
     draft.links = top.sections("link", &LINK).into_iter().map(link).collect();

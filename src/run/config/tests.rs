@@ -113,6 +113,11 @@ fn what_does_not_fit_the_network_is_named_where_it_stands() {
     }
     let top = |lines: &str| said(&format!("{lines}\n{LINK}"));
     assert_eq!(top("max_flows = 0"), "/t.toml:1:13: max_flows 0: not a size a flow table can have (1 to 2^30)");
+    assert_eq!(top("cpu = 1023"), "");
+    for cpu in ["1024", "-1", "\"1\"", "[0, 1]"] {
+        let wanted = format!("/t.toml:1:7: cpu {cpu}: must be a number from 0 to 1023");
+        assert_eq!(top(&format!("cpu = {cpu}")), wanted);
+    }
     let twice = "/t.toml:1:24: gateway \"10.0.0.3\": a second way to 0.0.0.0/0; name one";
     assert_eq!(top("gateway = [\"10.0.0.1\", \"10.0.0.3\"]"), twice);
     assert_eq!(
