@@ -27,7 +27,7 @@ describe() {
         haproxy) echo "HAProxy, mode tcp, one thread" ;;
         nginx) echo "nginx stream, one worker" ;;
         tapvs-unpinned) echo "tapvs-nat where the scheduler puts it" ;;
-        tapvs-batch) echo "tapvs-nat under SCHED_BATCH" ;;
+        tapvs-batch) echo "tapvs-nat, pinned and under SCHED_BATCH" ;;
         tapvs-plain) echo "tapvs-nat without offloads" ;;
         ipvs-uml) echo "the kernel's IPVS, masquerading, in user-mode-linux on a TAP of the same bridge" ;;
     esac
