@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # What does not depend on one forwarding method: several services, routed VIPs, dead servers, pings.
 
+# families: 4 6
 test_ping_to_vip_and_director() {
     topo_onearm
-    serving "$RS1:80,nat"
+    serving "$AT_RS1:80,nat"
 
     pings 20 "$VIP"
     pings 20 "$DIP"
@@ -11,17 +12,17 @@ test_ping_to_vip_and_director() {
     expect_eq "$(in_ns client ip neigh show "$VIP" | grep -o 'lladdr [^ ]*')" "$(in_ns client ip neigh show "$DIP" | grep -o 'lladdr [^ ]*')" "one MAC for both"
 }
 
+# families: 4 6
 test_vip_routed_to_the_director_in_every_method() {
     topo_router
     replies_through_director rs1
     realserver rs2 "$FAR_VIP"
     realserver rs3 "$FAR_VIP" --tunnel
     serve rs1 rs2 rs3
-    rules "tcp 80 rs1=$RS1:8080:-m rs2=$RS2:80:-g rs3=$RS3:80:-i" >"$LAB_DIR/rules"
-    sed -i "s/$VIP/$FAR_VIP/" "$LAB_DIR/rules"
+    AT_VIP=$AT_FAR_VIP rules "tcp 80 rs1=$AT_RS1:8080:-m rs2=$AT_RS2:80:-g rs3=$AT_RS3:80:-i" >"$LAB_DIR/rules"
     director --rules "$LAB_DIR/rules"
 
-    requests 2100 "http://$FAR_VIP/"
+    requests 2100 "http://$AT_FAR_VIP/"
 
     expect_shares rs1=700 rs2=700 rs3=700
     expect_sources "$CLIENT" rs1 rs2 rs3
@@ -33,28 +34,29 @@ rules() {
     local service proto port server target
     for service; do
         read -r proto port service <<<"$service"
-        echo "-A -${proto:0:1} $VIP:$port -s rr"
+        echo "-A -${proto:0:1} $AT_VIP:$port -s rr"
         for server in $service; do
             target=${server#*=}
-            echo "-a -${proto:0:1} $VIP:$port -r ${target%:*} ${target##*:} -w 1"
+            echo "-a -${proto:0:1} $AT_VIP:$port -r ${target%:*} ${target##*:} -w 1"
         done
     done
 }
 
+# families: 4 6
 test_one_client_several_services() {
     topo_onearm
     replies_through_director rs1
     realserver rs2
     serve rs1 rs2 rs3
     name_server rs1
-    rules "tcp 80 a=$RS1:8080:-m" "tcp 8080 b=$RS2:8080:-g" "tcp 8081 c=$RS3:80:--fullnat" "udp 53 d=$RS1:53:-m" \
+    rules "tcp 80 a=$AT_RS1:8080:-m" "tcp 8080 b=$AT_RS2:8080:-g" "tcp 8081 c=$AT_RS3:80:--fullnat" "udp 53 d=$AT_RS1:53:-m" \
         >"$LAB_DIR/rules"
     director --rules "$LAB_DIR/rules" --local-address "$LIP1"
 
     local port
     for port in 80 8080 8081; do
         in_ns client curl --silent --parallel --parallel-max 8 --max-time 20 --header 'Connection: close' --output /dev/null \
-            --write-out '%{http_code}\n' "http://$VIP:$port/?[1-300]" >"$LAB_DIR/answers-$port" &
+            --write-out '%{http_code}\n' "http://$AT_VIP:$port/?[1-300]" >"$LAB_DIR/answers-$port" &
     done
     expect_eq "$(queries 100)" "rs1=100" "answers of the name server"
     wait_for 20 "all requests" all_answered 300 80 8080 8081
@@ -72,23 +74,25 @@ all_answered() {
     done
 }
 
+# families: 4 6
 test_a_port_without_service_is_refused_not_forwarded() {
     topo_onearm
     serve rs1
-    serving "$RS1:80,nat"
+    serving "$AT_RS1:80,nat"
 
-    in_ns client curl --silent --max-time 2 "http://$VIP:81/" >/dev/null && die "a port without a service answered"
+    in_ns client curl --silent --max-time 2 "http://$AT_VIP:81/" >/dev/null && die "a port without a service answered"
     expect_eq "$(answered rs1)" 0 "requests at the real server"
 }
 
+# families: 4 6
 test_a_dead_real_server_does_not_stall_the_others() {
     topo_onearm
     replies_through_director rs1
     serve rs1
-    serving "$RS1:8080,nat" "$NOBODY:8080,nat"
+    serving "$AT_RS1:8080,nat" "$AT_NOBODY:8080,nat"
 
     in_ns client curl --silent --parallel --parallel-immediate --parallel-max 40 --connect-timeout 4 --header 'Connection: close' \
-        --output /dev/null --write-out '%{http_code} %{time_total}\n' "http://$VIP/?[1-40]" >"$LAB_DIR/answers" || true
+        --output /dev/null --write-out '%{http_code} %{time_total}\n' "http://$AT_VIP/?[1-40]" >"$LAB_DIR/answers" || true
 
     expect_eq "$(grep -c '^200 ' "$LAB_DIR/answers")" 20 "requests that fell to the living server"
     expect_eq "$(awk '$1 == 200 && $2 > 0.5' "$LAB_DIR/answers" | wc -l)" 0 "answers that took half a second or more"
@@ -100,7 +104,7 @@ test_a_real_server_that_appears_late_is_found() {
     replies_through_director rs1
     serve rs1
     in_ns rs1 ip link set eth0 down
-    serving "$RS1:8080,nat"
+    serving "$AT_RS1:8080,nat"
     in_ns client curl --silent --max-time 2 "http://$VIP/" >/dev/null && die "answered by a server that is down"
 
     in_ns rs1 ip link set eth0 up
@@ -114,7 +118,7 @@ test_flow_table_full_drops_and_says_so() {
     replies_through_director rs1
     serve rs1
     director_options --max-flows 16
-    serving "$RS1:8080,nat"
+    serving "$AT_RS1:8080,nat"
 
     in_ns client curl --silent --parallel --parallel-immediate --parallel-max 40 --connect-timeout 2 --header 'Connection: close' \
         --output /dev/null --write-out '%{http_code}\n' "http://$VIP/?[1-60]" >"$LAB_DIR/answers" || true
@@ -124,12 +128,13 @@ test_flow_table_full_drops_and_says_so() {
     pings 3 "$VIP"
 }
 
+# families: 4 6
 test_iperf3_in_both_directions_at_once() {
     topo_onearm
     replies_through_director rs1
     spawn iperf3 rs1 iperf3 --server --port 5201
     wait_for 5 "iperf3" listens rs1 tcp 5201
-    director --service "tcp/$VIP:5201" --scheduler rr --server "$RS1:5201,nat"
+    director --service "tcp/$AT_VIP:5201" --scheduler rr --server "$AT_RS1:5201,nat"
 
     in_ns client iperf3 --client "$VIP" --port 5201 --time 2 --bidir --parallel 2 >"$LAB_DIR/iperf3-client.log" 2>&1 ||
         die "iperf3: $(tail -n 2 "$LAB_DIR/iperf3-client.log")"

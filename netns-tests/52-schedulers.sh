@@ -31,7 +31,7 @@ held_as_predicted() {
     replies_through_director rs1 rs2 rs3
     serve rs1 rs2 rs3
     wanted=$(by_load "$scheduler" "$count" "$@")
-    SCHEDULER=$scheduler serving "$RS1:80,nat,weight=$1" "$RS2:80,nat,weight=$2" "$RS3:80,nat,weight=$3"
+    SCHEDULER=$scheduler serving "$AT_RS1:80,nat,weight=$1" "$AT_RS2:80,nat,weight=$2" "$AT_RS3:80,nat,weight=$3"
     hold_open "$count"
     expect_eq "$(held_by rs1) $(held_by rs2) $(held_by rs3)" "$wanted" "conns held by rs1, rs2, rs3 under $scheduler"
 }
@@ -46,14 +46,14 @@ test_schedulers_nq_leaves_nobody_idle() { held_as_predicted nq 7 10 2 1; }
 
 # ---- by address ------------------------------------------------------------------------------------------------
 
-# clients COUNT: the client has so many addresses, 192.0.2.10 and up, all behind the router.
+# clients COUNT: the client has so many addresses, the first ends in 10, all behind the router.
 clients() {
     topo_router
     replies_through_director rs1 rs2 rs3
     serve rs1 rs2 rs3
     local last
     for ((last = 11; last < 10 + $1; last++)); do
-        in_ns client ip address add "192.0.2.$last/24" dev eth0
+        in_ns client ip address add "$BEYOND$last/$NET_BITS" dev eth0
     done
 }
 
@@ -61,7 +61,7 @@ clients() {
 who_serves() {
     local last
     for ((last = 10; last < 10 + $1; last++)); do
-        fetch --interface "192.0.2.$last" "http://$VIP/"
+        fetch --interface "$BEYOND$last" "http://$AT_VIP/"
     done | xargs
 }
 
@@ -70,16 +70,23 @@ by_hash() {
     python3 - "$@" <<'PYTHON'
 import ipaddress, sys
 servers = ["rs3", "rs2", "rs1"]
-bucket = lambda text: (int(ipaddress.ip_address(text)) * 0x61C88647 % 2**32) >> 24
+
+def number(text):
+    """Of the words of an IPv6 address, what differs."""
+    value = int(ipaddress.ip_address(text))
+    return (value ^ value >> 32 ^ value >> 64 ^ value >> 96) % 2**32
+
+bucket = lambda text: (number(text) * 0x61C88647 % 2**32) >> 24
 print(*(servers[bucket(text) % 3] for text in sys.argv[1:]))
 PYTHON
 }
 
+# families: 4 6
 test_schedulers_sh_gives_each_client_its_server() {
     clients 24
-    SCHEDULER='sh' serving "$RS1:80,nat" "$RS2:80,nat" "$RS3:80,nat"
+    SCHEDULER='sh' serving "$AT_RS1:80,nat" "$AT_RS2:80,nat" "$AT_RS3:80,nat"
     local wanted
-    wanted=$(by_hash 192.0.2.{10..33})
+    wanted=$(by_hash "$BEYOND"{10..33})
     expect_eq "$(who_serves 24)" "$wanted" "the server of each client"
     expect_eq "$(who_serves 24)" "$wanted" "the same, asked again"
 }
@@ -91,6 +98,11 @@ by_maglev() {
 import ipaddress, sys
 SIZE, MASK = 4093, 2**64 - 1
 rotate = lambda x, by: (x << by | x >> 64 - by) & MASK
+
+def number(text):
+    """Of the words of an IPv6 address, what differs."""
+    value = int(ipaddress.ip_address(text))
+    return (value ^ value >> 32 ^ value >> 64 ^ value >> 96) % 2**32
 
 def round_of(a, b, c, d):
     a, c = (a + b) & MASK, (c + d) & MASK
@@ -110,7 +122,6 @@ def siphash13(value, key):
 
 first = lambda value: siphash13(value % 2**32, 2654435761)
 second = lambda value: siphash13(value % 2**32, 2654446892)
-number = lambda text: int(ipaddress.ip_address(text))
 split = sys.argv.index("--")
 servers = [word.split("=") for word in sys.argv[1:split]]
 wants = []
@@ -127,52 +138,59 @@ print(*(table[first(number(client)) % SIZE] for client in sys.argv[split + 1:]))
 PYTHON
 }
 
+# families: 4 6
 test_schedulers_mh_moves_hardly_anybody_when_a_server_leaves() {
     clients 60
-    SCHEDULER=mh serving "$RS1:80,nat" "$RS2:80,nat" "$RS3:80,nat"
+    SCHEDULER=mh serving "$AT_RS1:80,nat" "$AT_RS2:80,nat" "$AT_RS3:80,nat"
     local before after moved
     before=$(who_serves 60)
-    expect_eq "$before" "$(by_maglev "rs3=$RS3" "rs2=$RS2" "rs1=$RS1" -- 192.0.2.{10..69})" "the server of each client"
+    expect_eq "$before" "$(by_maglev "rs3=$RS3" "rs2=$RS2" "rs1=$RS1" -- "$BEYOND"{10..69})" "the server of each client"
     director_stop
-    SCHEDULER=mh serving "$RS1:80,nat" "$RS2:80,nat"
+    SCHEDULER=mh serving "$AT_RS1:80,nat" "$AT_RS2:80,nat"
     after=$(who_serves 60)
-    expect_eq "$after" "$(by_maglev "rs2=$RS2" "rs1=$RS1" -- 192.0.2.{10..69})" "the server of each client without rs3"
+    expect_eq "$after" "$(by_maglev "rs2=$RS2" "rs1=$RS1" -- "$BEYOND"{10..69})" "the server of each client without rs3"
     moved=$(paste -d' ' <(tr ' ' '\n' <<<"$before") <(tr ' ' '\n' <<<"$after") | awk '$1 != "rs3" && $1 != $2' | wc -l)
     expect_between 0 "$moved" 2 "clients of the other servers that moved, of 60"
     expect_between 8 "$(grep -o rs3 <<<"$before" | wc -l)" 32 "clients that rs3 had, of 60"
 }
 
+FAR=${FAR_VIP%1}
+
 # marked SCHEDULER: eight addresses off the link are one service by mark.
 marked() {
     clients 1
-    printf -- '-A -f 7 -s %s\n' "$1" >"$LAB_DIR/rules"
-    printf -- '-a -f 7 -r %s:0 -m\n' "$RS1" "$RS2" "$RS3" >>"$LAB_DIR/rules"
+    local six=
+    [[ $FAMILY == 4 ]] || six=' -6'
+    printf -- '-A -f 7%s -s %s\n' "$six" "$1" >"$LAB_DIR/rules"
+    printf -- "-a -f 7$six -r %s:0 -m\n" "$AT_RS1" "$AT_RS2" "$AT_RS3" >>"$LAB_DIR/rules"
     local last marks=()
     for last in 1 2 3 4 5 6 7 8; do
-        marks+=(--mark "7=tcp/198.51.100.$last:80")
+        marks+=(--mark "7=tcp/$(bracketed "$FAR$last"):80")
     done
     director --rules "$LAB_DIR/rules" "${marks[@]}"
 }
 
+# families: 4 6
 test_schedulers_dh_gives_each_address_its_server() {
     marked dh
     local last answers=()
     for last in 1 2 3 4 5 6 7 8 1 2; do
-        answers+=("$(fetch "http://198.51.100.$last/")")
+        answers+=("$(fetch "http://$(bracketed "$FAR$last")/")")
     done
-    expect_eq "${answers[*]}" "$(by_hash 198.51.100.{1..8} 198.51.100.{1..2})" "the server of each address"
+    expect_eq "${answers[*]}" "$(by_hash "$FAR"{1..8} "$FAR"{1..2})" "the server of each address"
 }
 
+# families: 4 6
 test_schedulers_lblc_keeps_an_address_at_its_server_and_spreads_new_ones() {
     marked lblc
     # Each address is new when the ones before it hold a conn open, so it goes to the least loaded server: in turn.
     local last
     for last in 1 2 3 4 5 6; do
-        hold_open 1 "198.51.100.$last"
+        hold_open 1 "$FAR$last"
         grep '^by' "$LAB_DIR/hold.log" >>"$LAB_DIR/first"
     done
     expect_eq "$(sort "$LAB_DIR/first" | uniq -c | awk '{ print $1 }' | xargs)" "2 2 2" "addresses that each server got"
     for last in 1 2 3 4 5 6; do
-        expect_eq "by $(fetch "http://198.51.100.$last/")" "$(sed -n "${last}p" "$LAB_DIR/first")" "the server of address $last later"
+        expect_eq "by $(fetch "http://$(bracketed "$FAR$last")/")" "$(sed -n "${last}p" "$LAB_DIR/first")" "the server of address $last later"
     done
 }

@@ -2,6 +2,15 @@
 # shellcheck disable=SC2153  # CLIENT is the topology's
 # Persistence with real clients: who stays with which server, for how long, over which ports.
 
+# Clients of two nets that a mask of that length tells apart.
+if [[ $FAMILY == 6 ]]; then
+    NEAR=2001:db8:e: MASK=64
+    ONE=${NEAR}1::1 ITS_NEIGHBOUR=${NEAR}1::200 ANOTHER=${NEAR}2::1 NEAR_NET=${NEAR}:/48
+else
+    NEAR=172.16. MASK=255.255.255.0
+    ONE=${NEAR}1.1 ITS_NEIGHBOUR=${NEAR}1.200 ANOTHER=${NEAR}2.1 NEAR_NET=${NEAR}0.0/16
+fi
+
 # clients_behind_router ADDRESS...: more addresses of the client, all behind the router.
 clients_behind_router() {
     topo_router
@@ -9,35 +18,37 @@ clients_behind_router() {
     serve rs1 rs2 rs3
     local address
     for address; do
-        in_ns client ip address add "$address/16" dev eth0
+        in_ns client ip address add "$address/${NEAR_NET#*/}" dev eth0
     done
-    in_ns router ip route add 172.16.0.0/16 dev eth1
+    in_ns router ip route add "$NEAR_NET" dev eth1
 }
 
 # answers_of ADDRESS COUNT [URL]: the servers that answer that client, counted.
 answers_of() {
     local number
     for ((number = 0; number < $2; number++)); do
-        fetch --interface "$1" "${3:-http://$VIP/}"
+        fetch --interface "$1" "${3:-http://$AT_VIP/}"
     done | sort | uniq -c | awk '{ print $2 "=" $1 }' | xargs
 }
 
+# families: 4 6
 test_persistence_keeps_a_client_at_its_server() {
     clients_behind_router
-    director --service "tcp/$VIP:80" --scheduler rr --persistent 60 \
-        --server "$RS1:80,nat" --server "$RS2:80,nat" --server "$RS3:80,nat"
+    director --service "tcp/$AT_VIP:80" --scheduler rr --persistent 60 \
+        --server "$AT_RS1:80,nat" --server "$AT_RS2:80,nat" --server "$AT_RS3:80,nat"
     expect_match "$(answers_of "$CLIENT" 20)" "^rs[123]=20$" "answers to one client"
 }
 
+# families: 4 6
 test_persistence_by_netmask_keeps_neighbours_together() {
-    clients_behind_router 172.16.1.1 172.16.1.200 172.16.2.1
-    printf -- '-A -t %s:80 -s rr -p 60 -M 255.255.255.0\n' "$VIP" >"$LAB_DIR/rules"
-    printf -- "-a -t $VIP:80 -r %s:80 -m\n" "$RS1" "$RS2" "$RS3" >>"$LAB_DIR/rules"
+    clients_behind_router "$ONE" "$ITS_NEIGHBOUR" "$ANOTHER"
+    printf -- '-A -t %s:80 -s rr -p 60 -M %s\n' "$AT_VIP" "$MASK" >"$LAB_DIR/rules"
+    printf -- "-a -t $AT_VIP:80 -r %s:80 -m\n" "$AT_RS1" "$AT_RS2" "$AT_RS3" >>"$LAB_DIR/rules"
     director --rules "$LAB_DIR/rules"
     local one
-    one=$(answers_of 172.16.1.1 3)
-    expect_eq "$(answers_of 172.16.1.200 3)" "$one" "the server of another client of the same /24"
-    [[ $(answers_of 172.16.2.1 3) != "$one" ]] || die "a client of another /24 got the same server, which rr does not give"
+    one=$(answers_of "$ONE" 3)
+    expect_eq "$(answers_of "$ITS_NEIGHBOUR" 3)" "$one" "the server of another client of the same net"
+    [[ $(answers_of "$ANOTHER" 3) != "$one" ]] || die "a client of another net got the same server, which rr does not give"
 }
 
 # ask_from_one_port: one question, always from the same socket's port; prints who answered.
@@ -79,13 +90,13 @@ serve_tls() {
 }
 
 test_persistence_by_mark_joins_http_and_https() {
-    clients_behind_router 172.16.1.1 172.16.1.2
+    clients_behind_router "$ONE" "$ITS_NEIGHBOUR"
     serve_tls rs1 rs2 rs3
     printf -- '-A -f 7 -s rr -p 60\n' >"$LAB_DIR/rules"
     printf -- '-a -f 7 -r %s:0 -m\n' "$RS1" "$RS2" "$RS3" >>"$LAB_DIR/rules"
     director --rules "$LAB_DIR/rules" --mark "7=tcp/$VIP:80" --mark "7=tcp/$VIP:443"
     local client servers=()
-    for client in "$CLIENT" 172.16.1.1 172.16.1.2; do
+    for client in "$CLIENT" "$ONE" "$ITS_NEIGHBOUR"; do
         servers+=("$(answers_of "$client" 3)")
         expect_eq "$(fetch --interface "$client" --insecure "https://$VIP/whoami")=3" "${servers[-1]}" "the server of $client by HTTPS"
         expect_eq "$(answers_of "$client" 3)" "${servers[-1]}" "the server of $client by HTTP afterwards"
@@ -93,23 +104,25 @@ test_persistence_by_mark_joins_http_and_https() {
     expect_eq "$(printf '%s\n' "${servers[@]}" | sort | xargs)" "rs1=3 rs2=3 rs3=3" "servers of three clients: rr goes on for new ones"
 }
 
+# families: 4 6
 test_persistence_of_all_ports() {
     clients_behind_router
-    printf -- '-A -t %s:0 -s rr -p 60\n' "$VIP" >"$LAB_DIR/rules"
-    printf -- "-a -t $VIP:0 -r %s:0 -m\n" "$RS1" "$RS2" >>"$LAB_DIR/rules"
+    printf -- '-A -t %s:0 -s rr -p 60\n' "$AT_VIP" >"$LAB_DIR/rules"
+    printf -- "-a -t $AT_VIP:0 -r %s:0 -m\n" "$AT_RS1" "$AT_RS2" >>"$LAB_DIR/rules"
     director --rules "$LAB_DIR/rules"
     local server
     server=$(answers_of "$CLIENT" 3)
-    expect_eq "$(answers_of "$CLIENT" 3 "http://$VIP:8080/")" "$server" "the server on another port of the same VIP"
+    expect_eq "$(answers_of "$CLIENT" 3 "http://$AT_VIP:8080/")" "$server" "the server on another port of the same VIP"
 }
 
+# families: 4 6
 test_one_packet_scheduling_spreads_one_socket() {
     topo_onearm
     name_server rs1 rs2
     # Direct: a reply needs no conn there.
     realserver rs1
     realserver rs2
-    director --service "udp/$VIP:53" --scheduler rr --ops --server "$RS1,direct" --server "$RS2,direct"
+    director --service "udp/$AT_VIP:53" --scheduler rr --ops --server "$AT_RS1,direct" --server "$AT_RS2,direct"
     local number
     # Always from the same port: with a conn all would go to one server.
     for number in 1 2 3 4 5 6; do

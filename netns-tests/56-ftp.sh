@@ -15,7 +15,8 @@ ftp_server() {
         chmod 644 "$dir/root/payload-100"
         echo "$role" >"$dir/root/whoami"
         cat >"$dir/vsftpd.conf" <<-CONF
-			listen=YES
+			listen=$([[ $FAMILY == 4 ]] && echo YES || echo NO)
+			listen_ipv6=$([[ $FAMILY == 6 ]] && echo YES || echo NO)
 			background=NO
 			anonymous_enable=YES
 			local_enable=NO
@@ -42,9 +43,9 @@ ftp() { in_ns client curl --silent --show-error --verbose --max-time 30 "$@" 2>>
 ftp_both_ways() {
     local role=$1 stored=$SCRATCH/ftp-$1/root/put/upload
     shift
-    expect_match "$(ftp "$@" "ftp://$VIP/")" "payload-100" "the listing by: $*"
-    ftp "$@" "ftp://$VIP/payload-100" | cmp - "$(payload 100)" || die "download by: $*"
-    ftp "$@" --upload-file "$(payload 100)" "ftp://$VIP/put/upload" || die "upload by: $*"
+    expect_match "$(ftp "$@" "ftp://$AT_VIP/")" "payload-100" "the listing by: $*"
+    ftp "$@" "ftp://$AT_VIP/payload-100" | cmp - "$(payload 100)" || die "download by: $*"
+    ftp "$@" --upload-file "$(payload 100)" "ftp://$AT_VIP/put/upload" || die "upload by: $*"
     wait_for 3 "the upload on the server's disk" cmp "$stored" "$(payload 100)"
     rm -f "$stored"
 }
@@ -55,7 +56,7 @@ ftp_by_nat() {
     topo_onearm
     replies_through_director rs1
     ftp_server rs1
-    director --service "tcp/$VIP:21" --scheduler rr --server "$RS1:21,nat"
+    director --service "tcp/$AT_VIP:21" --scheduler rr --server "$AT_RS1:21,nat"
 }
 
 test_ftp_nat_passive_by_pasv() {
@@ -66,6 +67,7 @@ test_ftp_nat_passive_by_pasv() {
     ! said_in_dialogue "227 .*10,0,0,21," || die "the client saw the real server's address"
 }
 
+# families: 4 6
 test_ftp_nat_passive_by_epsv() {
     ftp_by_nat
     ftp_both_ways rs1
@@ -78,6 +80,7 @@ test_ftp_nat_active_by_port() {
     expect said_in_dialogue "> PORT 10,0,0,9,"
 }
 
+# families: 4 6
 test_ftp_nat_active_by_eprt() {
     ftp_by_nat
     ftp_both_ways rs1 --ftp-port -
@@ -106,17 +109,18 @@ test_ftp_nat_by_a_client_that_keeps_its_control_conn() {
     expect_eq "$(find "$SCRATCH/ftp-rs1/root/put" -name 'copy-*' | wc -l)" 10 "files that went"
 }
 
+# families: 4 6
 test_ftp_direct_by_persistence() {
     topo_onearm
     realserver rs1
     realserver rs2
     ftp_server rs1 rs2
-    director --service "tcp/$VIP:21" --scheduler rr --persistent 300 --server "$RS1,direct" --server "$RS2,direct"
+    director --service "tcp/$AT_VIP:21" --scheduler rr --persistent 300 --server "$AT_RS1,direct" --server "$AT_RS2,direct"
 
     local role
-    role=$(ftp "ftp://$VIP/whoami")
+    role=$(ftp "ftp://$AT_VIP/whoami")
     expect_match "$role" "^rs[12]$" "the server that answered"
     ftp_both_ways "$role" --disable-epsv --no-ftp-skip-pasv-ip
     ftp_both_ways "$role" --ftp-port -
-    expect_eq "$(ftp "ftp://$VIP/whoami")" "$role" "the server of the same client later"
+    expect_eq "$(ftp "ftp://$AT_VIP/whoami")" "$role" "the server of the same client later"
 }

@@ -5,7 +5,8 @@
 flood() {
     cat >"$LAB_DIR/flood.py" <<'PYTHON'
 import socket, struct, sys, time
-vip, seconds, rate = socket.inet_aton(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+vip, seconds, rate = socket.inet_pton(family, sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 
 def ones_sum(data):
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -13,15 +14,21 @@ def ones_sum(data):
         total = (total & 0xffff) + (total >> 16)
     return ~total & 0xffff
 
-raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
 began, sent = time.monotonic(), 0
 while (passed := time.monotonic() - began) < seconds:
     while sent < passed * rate:
-        src = struct.pack("!I", 0xcb007100 + sent % 254 + 1)  # 203.0.113.x
+        if family == socket.AF_INET6:
+            src = struct.pack("!IQI", 0x20010db8, 0xf << 32, sent % 254 + 1)  # 2001:db8:0:f::x
+        else:
+            src = struct.pack("!I", 0xcb007100 + sent % 254 + 1)  # 203.0.113.x
         tcp = struct.pack("!HHIIBBHHH", 1024 + sent // 254 % 60000, 80, sent, 0, 0x50, 2, 64240, 0, 0)
-        checksum = ones_sum(src + vip + struct.pack("!BBH", 0, 6, len(tcp)) + tcp)
+        checksum = ones_sum(src + vip + struct.pack("!BBH", 0, 6, len(tcp)) + tcp)  # of either family: zeros add nothing
         tcp = tcp[:16] + struct.pack("!H", checksum) + tcp[18:]
-        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0x4000, 64, 6, 0, src, vip)
+        if family == socket.AF_INET6:
+            header = struct.pack("!IHBB16s16s", 6 << 28, 20, 6, 64, src, vip)
+        else:
+            header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0x4000, 64, 6, 0, src, vip)
         raw.sendto(header + tcp, (sys.argv[1], 0))
         sent += 1
     time.sleep(0.002)
@@ -33,20 +40,21 @@ PYTHON
 flood_is_over() { grep -qE '^[0-9]+$' "$LAB_DIR/flood.log"; }
 
 # limit: 60
+# families: 4 6
 test_pressure_of_half_open_conns_hurts_no_client() {
     topo_onearm
     replies_through_director rs1
     serve rs1
-    director --max-flows 1000 --service "tcp/$VIP:80" --scheduler rr --server "$RS1:80,nat"
+    director --max-flows 1000 --service "tcp/$AT_VIP:80" --scheduler rr --server "$AT_RS1:80,nat"
     payload 64 >/dev/null
     # One long transfer through it all, and one request after another.
-    in_ns client curl --silent --show-error --max-time 25 --limit-rate 12M "http://$VIP/files/payload-64" \
+    in_ns client curl --silent --show-error --max-time 25 --limit-rate 12M "http://$AT_VIP/files/payload-64" \
         >"$SCRATCH/long" 2>"$LAB_DIR/long.errors" &
     local long=$!
     flood 5 2000
     local answered=0
     until flood_is_over; do
-        fetch --max-time 3 "http://$VIP/" >/dev/null 2>"$LAB_DIR/fetch.error" ||
+        fetch --max-time 3 "http://$AT_VIP/" >/dev/null 2>"$LAB_DIR/fetch.error" ||
             die "request $answered during the flood: $(cat "$LAB_DIR/fetch.error")"
         answered=$((answered + 1))
     done
@@ -61,20 +69,21 @@ test_pressure_beyond_a_servers_limit_goes_to_the_others() {
     topo_onearm
     replies_through_director rs1 rs2
     serve rs1 rs2
-    serving "$RS1:80,nat,upper=10,lower=5" "$RS2:80,nat"
+    serving "$AT_RS1:80,nat,upper=10,lower=5" "$AT_RS2:80,nat"
     # In turn, until the limit of ten is reached.
     hold_open 30
     expect_eq "$(held_by rs1) $(held_by rs2)" "10 20" "conns held by rs1 and rs2"
 }
 
+# families: 4 6
 test_pressure_beyond_all_limits_is_refused() {
     topo_onearm
     replies_through_director rs1
     serve rs1
-    serving "$RS1:80,nat,upper=5"
+    serving "$AT_RS1:80,nat,upper=5"
     hold_open 8
     expect_eq "$(held_by rs1) $(grep -c '^refused' "$LAB_DIR/hold.log")" "5 3" "conns held and refused"
-    expect_seen client "icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 3 and src host $VIP" "port unreachable, from the VIP"
+    expect_seen client "$IS_PORT_UNREACHABLE and src host $VIP" "port unreachable, from the VIP"
 }
 
 # holds ROLE COUNT WHAT: of the conns asked for last, so many are held by ROLE.

@@ -1,12 +1,15 @@
 # shellcheck shell=bash
 # Conns whose server leaves, and conns that fall silent: what their two ends see of it.
 
+IS_RESET="tcp[tcpflags] & tcp-rst != 0"
+[[ $FAMILY == 4 ]] || IS_RESET="ip6[6] == 6 and ip6[53] & 4 != 0"
+
 # rules_of WEIGHT1 WEIGHT2: rs1 and rs2 by NAT; `-` leaves a server out.
 rules_of() {
     {
-        echo "-A -t $VIP:80 -s rr"
-        [[ $1 == - ]] || echo "-a -t $VIP:80 -r $RS1:8080 -m -w $1"
-        [[ $2 == - ]] || echo "-a -t $VIP:80 -r $RS2:8080 -m -w $2"
+        echo "-A -t $AT_VIP:80 -s rr"
+        [[ $1 == - ]] || echo "-a -t $AT_VIP:80 -r $AT_RS1:8080 -m -w $1"
+        [[ $2 == - ]] || echo "-a -t $AT_VIP:80 -r $AT_RS2:8080 -m -w $2"
     } >"$LAB_DIR/rules"
 }
 
@@ -32,7 +35,7 @@ leaving() {
     director --rules "$LAB_DIR/rules" "$@"
     payload 32 >/dev/null
     # Slowly, with a small window: segments come and go all the time.
-    fetch --max-time 30 --limit-rate 8M "http://$VIP/files/payload-32" --output "$SCRATCH/got" 2>"$LAB_DIR/transfer.errors" &
+    fetch --max-time 30 --limit-rate 8M "http://$AT_VIP/files/payload-32" --output "$SCRATCH/got" 2>"$LAB_DIR/transfer.errors" &
     TRANSFER=$!
     wait_for 5 "the transfer's first bytes" test -s "$SCRATCH/got"
     rules_now 1 1
@@ -53,37 +56,40 @@ standstill() {
     (($(size_of "$SCRATCH/got") == before))
 }
 
+# families: 4 6
 test_leaving_server_of_weight_0_keeps_what_it_has_and_gets_nothing_new() {
     leaving
     rules_now 1 0
-    requests 200 "http://$VIP/"
+    requests 200 "http://$AT_VIP/"
     expect_shares rs1=200
     kill -0 "$TRANSFER" 2>/dev/null || die "the transfer was over before anything was seen of it"
     transfer_is_whole
 }
 
+# families: 4 6
 test_leaving_server_that_returns_goes_on_with_its_conns() {
     leaving
     rules_now 1 -
     wait_for 10 "the transfer to stand still" standstill
-    expect_eq "$(fetch "http://$VIP/")" rs1 "who answers meanwhile"
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "who answers meanwhile"
     kill -0 "$TRANSFER" 2>/dev/null || die "the transfer ended instead of waiting: $(cat "$LAB_DIR/transfer.errors")"
     rules_now 1 1
     transfer_is_whole
     fence client client "$DIP"
-    expect_none client "src host $VIP and tcp[tcpflags] & tcp-rst != 0" "a reset to the client"
+    expect_none client "src host $VIP and $IS_RESET" "a reset to the client"
     director_stop
     expect_between 1 "$(ledger_of dropped.dest-gone)" 1000000 "packets dropped in silence"
 }
 
+# families: 4 6
 test_leaving_server_ends_its_conns_where_that_is_set() {
     leaving --sysctl expire_nodest_conn=1
     rules_now 1 -
     local code=0
     wait "$TRANSFER" || code=$?
     expect_eq "$code" 56 "what curl says of a conn that was reset: $(cat "$LAB_DIR/transfer.errors")"
-    expect_seen client "src host $VIP and tcp[tcpflags] & tcp-rst != 0" "the reset"
-    expect_eq "$(fetch "http://$VIP/")" rs1 "who answers the next request"
+    expect_seen client "src host $VIP and $IS_RESET" "the reset"
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "who answers the next request"
 }
 
 # ---- silence ---------------------------------------------------------------------------------------------------
@@ -95,7 +101,7 @@ idle_conns() {
     topo_onearm
     replies_through_director rs1
     serve rs1
-    printf -- "--set 2 2 2\n-A -t $VIP:80 -s rr\n-a -t $VIP:80 -r $RS1:80 %s\n" "$method" >"$LAB_DIR/rules"
+    printf -- "--set 2 2 2\n-A -t $AT_VIP:80 -s rr\n-a -t $AT_VIP:80 -r $AT_RS1:80 %s\n" "$method" >"$LAB_DIR/rules"
     director --rules "$LAB_DIR/rules" "$@"
     hold_open 3
     expect_eq "$(open_at client) $(open_at rs1)" "3 3" "conns open at the client and at the server"
@@ -106,13 +112,15 @@ open_at() { in_ns "$1" ss -Htn state established '( sport = :80 or dport = :80 )
 
 none_open() { (($(open_at client) + $(open_at rs1) == 0)); }
 
+# families: 4 6
 test_silent_conns_by_fullnat_are_reset_at_both_ends() {
     idle_conns --fullnat
     wait_for 6 "both ends to know that the conns are over" none_open
-    expect_seen client "src host $VIP and tcp[tcpflags] & tcp-rst != 0" "a reset at the client"
-    expect_seen rs1 "src host $DIP and tcp[tcpflags] & tcp-rst != 0" "a reset at the server"
+    expect_seen client "src host $VIP and $IS_RESET" "a reset at the client"
+    expect_seen rs1 "src host $DIP and $IS_RESET" "a reset at the server"
 }
 
+# families: 4 6
 test_silent_conns_by_nat_are_reset_where_that_is_set() {
     idle_conns -m --sysctl expire_reset=1
     wait_for 6 "both ends to know that the conns are over" none_open
@@ -123,7 +131,7 @@ test_silent_conns_by_nat_end_in_silence() {
     sleep 4
     expect_eq "$(open_at client) $(open_at rs1)" "3 3" "conns that both ends still believe in"
     fence client client "$DIP"
-    expect_none client "tcp[tcpflags] & tcp-rst != 0" "a reset"
+    expect_none client "$IS_RESET" "a reset"
     # The conn is gone all the same: what is said on it now is answered by a reset.
-    expect_eq "$(fetch "http://$VIP/")" rs1 "an answer to a new conn"
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "an answer to a new conn"
 }

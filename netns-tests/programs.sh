@@ -339,7 +339,7 @@ hold_open() {
 import socket, sys, time
 held, refused = [], 0
 for number in range(int(sys.argv[2])):
-    conn = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    conn = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_STREAM)
     conn.settimeout(2)
     try:
         conn.connect((sys.argv[1], 80))
