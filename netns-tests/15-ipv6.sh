@@ -77,3 +77,34 @@ test_ipv6_two_families_beside_each_other() {
     pings 10 "$VIP"
     pings 10 "$DIP"
 }
+
+# families: 6
+test_ipv6_gateway_by_its_link_local_address_on_one_of_two_links() {
+    topo_twoarm
+    serve rs1
+    # Both sides have an fe80::1; the world is behind the clients' one, and the servers' link comes first.
+    in_ns client ip address add fe80::1/64 dev eth0
+    in_ns rs2 ip address add fe80::1/64 dev eth0
+    in_ns client ip address add 2001:db8:f::9/128 dev lo
+    cat >"$LAB_DIR/tapvs.toml" <<-TOML
+	gateway = "fe80::1%tap1"
+	[[link]]
+	bridge = "br0"
+	tap = "tap0"
+	address = "$DIP/64"
+	[[link]]
+	bridge = "br1"
+	tap = "tap1"
+	address = "$CLIENT_SIDE_DIP/64"
+	[[service]]
+	tcp = "$AT_VIP:80"
+	[[service.server]]
+	address = "$AT_RS1"
+	method = "nat"
+	TOML
+    director_from_file
+
+    expect_eq "$(fetch --interface 2001:db8:f::9 "http://$AT_VIP/")" rs1 "the answer to a client beyond the gateway"
+    fence rs2 rs3 "$RS2"
+    expect_none rs2 "dst host 2001:db8:f::9" "the answer on the other link"
+}

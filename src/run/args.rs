@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::draft::{At, Draft, LinkDraft, Place, Problems, ServerDraft, ServiceDraft};
+use super::draft::{At, Draft, Hop, LinkDraft, Place, Problems, ServerDraft, ServiceDraft};
 use super::spec::{self, MarkSpec, ServerSpec, ServiceSpec};
 use crate::base::{Mac, Prefix};
 use crate::service::command::ServiceKey;
@@ -44,7 +44,7 @@ pub struct RunArgs {
 
     /// default gateway of the director; one a family
     #[argh(option)]
-    pub gateway: Vec<IpAddr>,
+    pub gateway: Vec<Hop>,
 
     /// the director's MAC on the bridge (default: made from its first address)
     #[argh(option)]
@@ -152,7 +152,7 @@ impl RunArgs {
         }
         let draft = Draft {
             links: vec![self.link()],
-            gateways: self.gateway.iter().map(|addr| said("--gateway", *addr)).collect(),
+            gateways: self.gateway.iter().map(|hop| said("--gateway", hop.clone())).collect(),
             marks: self.mark.iter().map(|spec| spec.0.clone()).collect(),
             services: self.service.iter().map(|service| self.service(*service)).collect(),
             rules: self.rules.clone().map(|path| (path, self.local_address.clone())),
@@ -257,6 +257,8 @@ mod tests {
                 "--gateway 10.1.0.1",
                 "--gateway 10.1.0.1: not in the net of any address of the director; name a neighbour",
             ),
+            ("--gateway fe80::1", "--gateway fe80::1: not in the net of any address of the director; name a neighbour"),
+            ("--address 2001:db8::2/64 --gateway fe80::1", ""),
             ("--ops", "--ops: one-packet scheduling is only for UDP services"),
             (
                 "--sysctl drop_entry=4",

@@ -5,8 +5,10 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use crate::base::{Mac, Prefix};
+use crate::neigh::is_link_local;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, ServiceKey, SyncOptions, SyncRole};
 
@@ -121,7 +123,7 @@ pub struct RouteDraft {
     /// Destinations.
     pub to: At<Prefix>,
     /// The neighbour to go by.
-    pub via: At<IpAddr>,
+    pub via: At<Hop>,
 }
 
 /// A service with its servers.
@@ -164,13 +166,49 @@ pub struct ServerDraft {
     pub fields: Vec<(Field, Place)>,
 }
 
+/// A neighbour that a route goes by: an address, and for a link-local one perhaps its link (`fe80::1%tap0`, RFC 4007 11.2).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// Address.
+    pub addr: IpAddr,
+    /// Name of the link, where the address alone does not tell.
+    pub link: Option<String>,
+}
+
+impl FromStr for Hop {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Hop, String> {
+        let (addr, link) = match text.split_once('%') {
+            Some((addr, link)) => (addr, Some(link.to_owned())),
+            None => (text, None),
+        };
+        let addr = addr.parse().map_err(|_| "not an address, like 10.0.0.1; names are not resolved".to_owned())?;
+        match link {
+            Some(_) if !is_link_local(addr) => {
+                Err(format!("{addr} is no link-local address; leave out % and the link"))
+            }
+            link => Ok(Hop { addr, link }),
+        }
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.link {
+            Some(link) => write!(f, "{}%{link}", self.addr),
+            None => self.addr.fmt(f),
+        }
+    }
+}
+
 /// Everything that was said.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     /// Links, in order.
     pub links: Vec<LinkDraft>,
     /// Default gateways.
-    pub gateways: Vec<At<IpAddr>>,
+    pub gateways: Vec<At<Hop>>,
     /// Static routes.
     pub routes: Vec<RouteDraft>,
     /// Mark rules, in order.

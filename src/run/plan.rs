@@ -6,7 +6,7 @@ use std::hash::RandomState;
 use std::net::IpAddr;
 
 use super::args::RunArgs;
-use super::draft::{At, Draft, LinkDraft, Place, Planned, Problems};
+use super::draft::{At, Draft, Hop, LinkDraft, Place, Planned, Problems};
 use super::{BEFORE, checks, config, services};
 use crate::base::{Family, LinkId, Mac, Medium, Prefix};
 use crate::conn::Timeouts;
@@ -25,13 +25,24 @@ pub struct PlannedLink {
     pub addresses: Vec<Prefix>,
 }
 
+/// A static route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlannedRoute {
+    /// Where it leads.
+    pub to: Prefix,
+    /// The neighbour that it goes by.
+    pub via: IpAddr,
+    /// The link that the neighbour is on, where its address does not tell.
+    pub link: Option<LinkId>,
+}
+
 /// Everything a director is made of.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Links, in order.
     pub links: Vec<PlannedLink>,
     /// Static routes by a neighbour; default gateways are routes to everything.
-    pub routes: Vec<(Prefix, IpAddr)>,
+    pub routes: Vec<PlannedRoute>,
     /// Mark rules, in order.
     pub marks: Vec<MarkRule>,
     /// Timeouts, services and dests.
@@ -125,9 +136,9 @@ impl Plan {
                 director.router.share_wire(id, LinkId(first as u8));
             }
         }
-        for (to, via) in &self.routes {
+        for PlannedRoute { to, via, link } in &self.routes {
             // By the link that the neighbour is on, which was checked.
-            if let Some((link, _)) = director.router.routes.lookup(*via) {
+            if let Some(link) = link.or(director.router.routes.lookup(*via).map(|(link, _)| link)) {
                 director.router.routes.add(*to, Some(*via), link);
             }
         }
@@ -198,33 +209,48 @@ fn planned_link(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink
 }
 
 /// Static routes, then the default gateways; every one by a neighbour.
-fn routes(draft: &Draft, links: &[PlannedLink], problems: &mut Problems) -> Vec<(Prefix, IpAddr)> {
-    let gateways = draft.gateways.iter().map(|via| (everything(via.value), via));
+fn routes(draft: &Draft, links: &[PlannedLink], problems: &mut Problems) -> Vec<PlannedRoute> {
+    let gateways = draft.gateways.iter().map(|via| (everything(via.value.addr), via));
     let routes = draft.routes.iter().map(|route| (route.to.value, &route.via)).chain(gateways);
-    let mut known: Vec<(Prefix, IpAddr)> = Vec::new();
-    for (to, via) in routes {
-        if Family::of(to.addr) != Family::of(via.value) {
-            problems.add(&via.place, format!("not of the family of {to}; name a neighbour of the same"));
-        } else if !links.iter().any(|link| is_neighbour(link, via.value)) {
-            problems.add(&via.place, "not in the net of any address of the director; name a neighbour");
-        } else if links.iter().flat_map(|link| &link.addresses).any(|prefix| prefix.addr == via.value) {
-            problems.add(&via.place, "the director itself; name another neighbour");
-        } else if known.iter().any(|(other, _)| other.len == to.len && other.contains(to.addr)) {
-            problems.add(&via.place, format!("a second way to {to}; name one"));
+    let mut known: Vec<PlannedRoute> = Vec::new();
+    for (to, At { value: hop, place }) in routes {
+        let homes = homes_of(hop, links);
+        if Family::of(to.addr) != Family::of(hop.addr) {
+            problems.add(place, format!("not of the family of {to}; name a neighbour of the same"));
+        } else if homes.is_empty() {
+            problems.add(place, not_a_neighbour(hop));
+        } else if homes.len() > 1 && neigh::is_link_local(hop.addr) {
+            problems.add(place, format!("a neighbour on any link; name the TAP too, like {}%tap0", hop.addr));
+        } else if links.iter().flat_map(|link| &link.addresses).any(|prefix| prefix.addr == hop.addr) {
+            problems.add(place, "the director itself; name another neighbour");
+        } else if known.iter().any(|other| other.to.len == to.len && other.to.contains(to.addr)) {
+            problems.add(place, format!("a second way to {to}; name one"));
         }
-        known.push((to, via.value));
+        let link = homes.first().copied().filter(|_| neigh::is_link_local(hop.addr));
+        known.push(PlannedRoute { to, via: hop.addr, link });
     }
     known
 }
 
-/// A link-local gateway is a neighbour on every link that speaks IPv6.
-fn is_neighbour(link: &PlannedLink, via: IpAddr) -> bool {
-    // On a TUN there are no neighbours: the host routes.
-    if link.device.medium == Medium::Ip {
-        return false;
+fn not_a_neighbour(hop: &Hop) -> String {
+    match &hop.link {
+        Some(link) => format!("no link with IPv6 has the name {link}; name one that has"),
+        None => "not in the net of any address of the director; name a neighbour".into(),
     }
-    let near = |prefix: &Prefix| prefix.contains(via) || (neigh::is_link_local(via) && prefix.addr.is_ipv6());
-    link.addresses.iter().any(near)
+}
+
+/// The links that a neighbour may be on; a link-local one may be on every link that speaks IPv6.
+fn homes_of(hop: &Hop, links: &[PlannedLink]) -> Vec<LinkId> {
+    let is_near = |link: &PlannedLink| {
+        let near =
+            |prefix: &Prefix| prefix.contains(hop.addr) || (neigh::is_link_local(hop.addr) && prefix.addr.is_ipv6());
+        // On a TUN there are no neighbours: the host routes.
+        link.device.medium == Medium::Ethernet
+            && link.addresses.iter().any(near)
+            && (hop.link.is_none() || hop.link == link.device.tap)
+    };
+    let near = links.iter().enumerate().filter(|(_, link)| is_near(link));
+    near.map(|(index, _)| LinkId(index as u8)).collect()
 }
 
 fn settings(said: &[At<(String, String)>], max_flows: Option<At<u64>>, problems: &mut Problems) -> Settings {

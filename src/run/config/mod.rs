@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::draft::{At, Draft, LinkDraft, Place, Problems, RouteDraft};
+use super::draft::{At, Draft, Hop, LinkDraft, Place, Problems, RouteDraft};
 use super::{checks, spec};
 use crate::base::{Prefix, Proto};
 use crate::io::{PROCESSORS, Said};
@@ -50,7 +50,7 @@ fn draft(mut top: Section) -> Draft {
         top.complain(&place, "no [[link]]; the director needs one, with bridge and address");
     }
     let mut draft = Draft {
-        gateways: top.list("gateway", ip_address),
+        gateways: top.list("gateway", Hop::from_str),
         max_flows: top.number("max_flows", 0..=u64::MAX),
         cpu: top.number("cpu", 0..=PROCESSORS as u64 - 1),
         ..Draft::default()
@@ -90,7 +90,7 @@ fn link(mut link: Section) -> LinkDraft {
 fn route(mut route: Section) -> Option<RouteDraft> {
     route.require("to", "name the net that it leads to, like 192.0.2.0/24");
     route.require("via", "name the neighbour that it goes by");
-    let (to, via) = (route.parsed("to", Prefix::from_str), route.parsed("via", ip_address));
+    let (to, via) = (route.parsed("to", Prefix::from_str), route.parsed("via", Hop::from_str));
     Some(RouteDraft { to: to?, via: via? })
 }
 

@@ -124,6 +124,30 @@ fn what_does_not_fit_the_network_is_named_where_it_stands() {
         top("gateway = \"gw\""),
         "/t.toml:1:11: gateway \"gw\": not an address, like 10.0.0.1; names are not resolved"
     );
+    assert_eq!(
+        top("gateway = \"10.0.0.1%tap0\""),
+        "/t.toml:1:11: gateway \"10.0.0.1%tap0\": 10.0.0.1 is no link-local address; leave out % and the link"
+    );
+}
+
+#[test]
+fn a_link_local_gateway_names_its_link_where_there_are_several() {
+    let link =
+        |name: &str, addr: &str| format!("[[link]]\nbridge = \"{name}\"\ntap = \"{name}\"\naddress = \"{addr}\"\n");
+    let links = [link("a", "2001:db8:a::2/64"), link("b", "2001:db8:b::2/64"), link("c", "10.0.0.2/24")].concat();
+    let with = |gateway: &str| said(&format!("gateway = \"{gateway}\"\n{links}"));
+    for (gateway, wanted) in [
+        ("fe80::1", "a neighbour on any link; name the TAP too, like fe80::1%tap0"),
+        ("fe80::1%c", "no link with IPv6 has the name c; name one that has"),
+        ("fe80::1%d", "no link with IPv6 has the name d; name one that has"),
+    ] {
+        assert_eq!(with(gateway), format!("/t.toml:1:11: gateway \"{gateway}\": {wanted}"));
+    }
+    assert_eq!(with("fe80::1%b"), "");
+    let plan = read("/t.toml", &format!("gateway = \"fe80::1%b\"\n{links}")).and_then(Plan::from_draft).unwrap();
+    let director = plan.rehearse().unwrap();
+    let gateway = Some((crate::base::LinkId(1), "fe80::1".parse().unwrap()));
+    assert_eq!(director.router.routes.lookup("2001:db8:f::1".parse().unwrap()), gateway);
 }
 
 #[test]
