@@ -44,6 +44,68 @@ test_tunnel_gre_and_gue_without_offloads() {
     done
 }
 
+# uploaded_through KIND: 8 MiB up through a tunnel of that kind; what passed the TAP and the real server is captured.
+uploaded_through() {
+    serving "$AT_RS1,$1"
+    CAPTURE_LIMIT=20000 capture_now "tap-$1" director tap0
+    CAPTURE_LIMIT=20000 capture_now "rs1-$1" rs1 eth0
+    upload 8 rs1
+    fence "tap-$1" client "$VIP"
+    fence "rs1-$1" director "$RS1"
+}
+
+# A superframe inside a tunnel is longer than any packet of the link.
+WHOLE="udp dst port 6080 and greater 3000"
+
+# GUE goes whole through a director whose kernel can cut it, and reaches a real server that needs no cutting.
+# families: 4 6
+test_tunnel_gue_superframes_are_left_to_the_kernel() {
+    kinds_lab
+    local kind
+    for kind in gue gue,csum gue,remcsum; do
+        uploaded_through "$kind"
+        expect grep -q "offloads checksum tso uso tunnel" "$LAB_DIR/tapvs.log"
+        expect_seen "tap-$kind" "$WHOLE" "superframes from the director"
+        expect_seen "rs1-$kind" "$WHOLE" "superframes at the real server"
+        director_stop
+        expect_eq "$(ledger_of consumed.segmented)" 0 "superframes cut by the director"
+    done
+    uploaded_through gre
+    expect_none rs1-gre "greater 1600" "packets longer than the link's, in GRE"
+    director_stop
+    expect_between 20 "$(ledger_of consumed.segmented)" 100000 "superframes cut for GRE"
+}
+
+# Behind a link without offloads everything is cut and summed by the kernel: what the director said of its superframes must
+# be true, for the real server's kernel looks at the outer checksum and the inner one.
+# families: 4 6
+test_tunnel_gue_superframes_are_cut_rightly_by_the_kernel() {
+    scripts/need ethtool || skip "ethtool cannot be installed"
+    kinds_lab
+    in_ns director ethtool -K to-rs1 tx off >"$LAB_DIR/ethtool.log"
+    local kind
+    for kind in gue gue,csum gue,remcsum; do
+        uploaded_through "$kind"
+        expect_seen "tap-$kind" "$WHOLE" "superframes from the director"
+        expect_seen "rs1-$kind" "udp dst port 6080 and greater 1400" "their segments"
+        expect_none "rs1-$kind" "greater 1600" "packets longer than the link's"
+        director_stop
+        expect_eq "$(ledger_of consumed.segmented)" 0 "superframes cut by the director"
+    done
+    expect_eq "$(in_ns rs1 nstat -asz UdpInCsumErrors Udp6InCsumErrors TcpInCsumErrors | awk '{ sum += $2 } END { print sum + 0 }')" \
+        0 "packets with a wrong checksum"
+}
+
+# families: 4 6
+test_tunnel_gue_without_offloads_is_never_longer_than_the_link() {
+    kinds_lab
+    director_options --no-offload
+    uploaded_through gue,csum
+    expect grep -q "offloads none" "$LAB_DIR/tapvs.log"
+    expect_seen tap-gue,csum "udp dst port 6080 and greater 1400" "packets in the tunnel"
+    expect_none tap-gue,csum "greater 1600" "superframes on a TAP without offloads"
+}
+
 # Servers of another family than their service, which only tunnels can reach.
 # families: 6
 test_tunnel_between_families() {

@@ -87,3 +87,25 @@ test_tunnels_unpacked_by_a_real_kernel() {
     unpacked_by_the_kernel "$AT_GUEST,gue,csum" "$(filter_of gue,csum)"
     unpacked_by_the_kernel "$AT_GUEST,gue,remcsum" "$(filter_of gue,remcsum)"
 }
+
+# The director leaves superframes in GUE to the host's kernel, which cuts them before the guest's link: none of them is
+# longer there, and the guest's kernel finds every checksum right.
+# limit: 90
+# families: 4 6
+test_tunnel_gue_superframes_cut_by_the_hosts_kernel() {
+    kernel_lab
+    local kind
+    for kind in gue gue,csum gue,remcsum; do
+        serving "$AT_GUEST,$kind"
+        CAPTURE_LIMIT=20000 capture_now "tap-$kind" director tap0
+        fetch --max-time 20 --upload-file "$(payload 8)" "http://$AT_VIP/put/upload" || die "upload of 8 MiB failed"
+        cmp "$LAB_DIR/guest/put/upload" "$(payload 8)" || die "upload of 8 MiB differs"
+        expect_seen "tap-$kind" "udp dst port 6080 and greater 3000" "superframes from the director"
+        director_stop
+        expect_eq "$(ledger_of consumed.segmented)" 0 "superframes cut by the director"
+    done
+    fence guest director "$GUEST"
+    expect_seen guest "udp dst port 6080 and greater 1400" "their segments"
+    expect_none guest "udp dst port 6080 and greater 1600" "packets longer than the guest's link"
+    expect_none guest "src host $GUEST and $IS_UNREACHABLE" "complaints of the guest"
+}

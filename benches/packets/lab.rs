@@ -10,7 +10,7 @@ use tapvs::base::{DropReason, Endpoint, Family, Instant, LinkId, Mac, Medium, Pr
 use tapvs::director::{Director, Settings};
 use tapvs::neigh::{Egress, Link};
 use tapvs::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
-use tapvs::wire::{self, ETH_LEN, Framing, PacketBuf, VNET_LEN, checksum};
+use tapvs::wire::{self, ETH_LEN, Framing, PacketBuf, VNET_LEN, VnetHeader, checksum};
 
 pub const LINK: LinkId = LinkId(0);
 pub const SYN: u8 = 0x02;
@@ -22,7 +22,7 @@ const TCP_LEN: usize = 32;
 pub const PLAIN: usize = 1400;
 pub const SEGMENTS: usize = 45;
 pub const SUPER: usize = SEGMENTS * PLAIN;
-const TAP: Framing = Framing { vnet: true, medium: Medium::Ethernet };
+const TAP: Framing = Framing { vnet: VnetHeader::Plain, medium: Medium::Ethernet };
 const DIRECTOR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const NEIGHBOUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 const SERVERS: u8 = 8;

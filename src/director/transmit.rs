@@ -230,7 +230,7 @@ impl Director {
         Ok(())
     }
 
-    /// Wraps a packet for a real server behind a tunnel; superframes are cut first, for no device cuts them inside.
+    /// Wraps a packet for a real server behind a tunnel; superframes are cut first, unless the kernel does it afterwards.
     fn tunnel(
         &mut self,
         ends: &Ends,
@@ -240,7 +240,10 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
-        if buf.vnet.gso == Gso::None {
+        let outer = Family::of(ends.real.addr);
+        let whole =
+            || self.router.allows_tunnels(route.link) && encap::takes_whole(ends.tunnel, outer, ip, buf, route.mtu);
+        if buf.vnet.gso == Gso::None || whole() {
             return self.wrap(ends, buf, ip, route, now, out);
         }
         self.each_segment(buf, ip, |director, piece, segment| {
@@ -260,16 +263,25 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         let src = self.router.source(route.link, route.next_hop, ends.real.addr).ok_or(DropReason::NoRoute)?;
-        let outer = encap::Outer { src, dst: ends.real.addr, id: self.fresh_id() };
+        let outer = encap::Outer { src, dst: ends.real.addr, id: self.fresh_ids(Segments::count(buf, inner)) };
         let inner = Ip { dont_fragment: inner.dont_fragment && self.settings.pmtu_disc, ..*inner };
         encap::wrap(buf, &inner, ends.tunnel, outer)?;
         let outer = crate::wire::ip_packet(buf.frame())?;
+        if buf.vnet.tunnel.is_some() {
+            return self.router.send(buf, route, now, out);
+        }
         self.fragment(buf, &outer, route, now, out)
     }
 
     /// The next IP identification for a packet without one (RFC 6864: unique within its lifetime, no more).
     pub(super) fn fresh_id(&mut self) -> u16 {
-        self.next_id = self.next_id.wrapping_add(1);
-        self.next_id
+        self.fresh_ids(1)
+    }
+
+    /// The first of `count` identifications in a row.
+    fn fresh_ids(&mut self, count: usize) -> u16 {
+        let first = self.next_id.wrapping_add(1);
+        self.next_id = self.next_id.wrapping_add(count as u16);
+        first
     }
 }

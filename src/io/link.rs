@@ -42,23 +42,26 @@ pub struct Offloads {
     pub tso: bool,
     /// UDP superframes.
     pub uso: bool,
+    /// Superframes inside UDP tunnels: left to the kernel only.
+    pub tunnel: bool,
 }
 
 impl Offloads {
-    /// From the mask that `TUNSETOFFLOAD` accepted.
+    /// What we are left, from the mask that `TUNSETOFFLOAD` accepted.
     pub(super) fn from_mask(mask: u32) -> Offloads {
         let has = |bits: u32| mask & bits == bits;
         Offloads {
             checksum: has(sys::offload::CSUM),
             tso: has(sys::offload::TSO4 | sys::offload::TSO6),
             uso: has(sys::offload::USO4 | sys::offload::USO6),
+            tunnel: false,
         }
     }
 }
 
 impl fmt::Display for Offloads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [(self.checksum, "checksum"), (self.tso, "tso"), (self.uso, "uso")];
+        let names = [(self.checksum, "checksum"), (self.tso, "tso"), (self.uso, "uso"), (self.tunnel, "tunnel")];
         let granted: Vec<_> = names.into_iter().filter(|(granted, _)| *granted).map(|(_, name)| name).collect();
         f.pad(&if granted.is_empty() { "none".to_owned() } else { granted.join(" ") })
     }
@@ -243,6 +246,8 @@ mod tests {
         ] {
             assert_eq!(Offloads::from_mask(mask).to_string(), words);
         }
+        let tunnel = Offloads { tunnel: true, ..Offloads::from_mask(0x0f) };
+        assert_eq!(tunnel.to_string(), "checksum tso tunnel");
     }
 
     #[test]

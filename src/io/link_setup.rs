@@ -12,7 +12,7 @@ use super::link::{Link, LinkConfig, Offloads};
 use super::netlink::{LinkInfo, LinkKind, Netlink};
 use super::{LinkError, sys, sysctl};
 use crate::base::{Medium, Prefix};
-use crate::wire::{Framing, VNET_LEN};
+use crate::wire::{Framing, VnetHeader};
 
 /// The kernel's limit for a name, without its zero.
 const NAME_MAX: usize = 15;
@@ -32,7 +32,7 @@ pub enum Undo {
     Ipv6(String),
     /// `rp_filter` had this value.
     ReversePath(String),
-    /// Offloads and byte order: back to the kernel's defaults, or the next user would be sent superframes.
+    /// Offloads, length and byte order of the virtio header: back to the kernel's defaults, or the next user would be sent superframes.
     Offloads,
 }
 
@@ -110,9 +110,9 @@ pub fn undo(link: &mut Link) {
             Undo::Up => netlink.set_down(tap.index),
             Undo::Ipv6(value) => sysctl::write(&ipv6_switch(&link.name), value),
             Undo::ReversePath(value) => sysctl::write(&reverse_path(&link.name), value),
-            Undo::Offloads => {
-                sys::set_offloads(&link.device, 0).and_then(|()| sys::set_vnet_little_endian(&link.device, 0))
-            }
+            Undo::Offloads => sys::set_offloads(&link.device, 0)
+                .and_then(|()| sys::set_vnet_little_endian(&link.device, 0))
+                .and_then(|()| sys::set_vnet_header_len(&link.device, VnetHeader::Plain.size() as i32)),
         };
         if let Err(error) = result {
             warn!("{}: not put back as it was ({change:?}): {error}", link.name);
@@ -154,14 +154,15 @@ impl Link {
 
     fn set_offloads(&mut self, config: &LinkConfig) -> io::Result<()> {
         self.undo.push(Undo::Offloads);
-        if self.framing.vnet {
+        let has_header = self.framing.vnet != VnetHeader::None;
+        if has_header {
             // A persistent TAP keeps the last user's values: say everything explicitly.
-            sys::set_vnet_header_len(&self.device, VNET_LEN as i32)?;
+            sys::set_vnet_header_len(&self.device, self.framing.vnet.size() as i32)?;
             sys::set_vnet_little_endian(&self.device, 1)?;
         }
         use sys::offload::{CSUM, TSO_ECN, TSO4, TSO6, USO4, USO6};
         const TCP: u32 = CSUM | TSO4 | TSO6;
-        let wanted: &[u32] = match config.offload && self.framing.vnet {
+        let wanted: &[u32] = match config.offload && has_header {
             true => &[TCP | TSO_ECN | USO4 | USO6, TCP | TSO_ECN, TCP, CSUM, 0],
             false => &[0],
         };
@@ -170,10 +171,27 @@ impl Link {
             result = sys::set_offloads(&self.device, *mask);
             if result.is_ok() {
                 self.offloads = Offloads::from_mask(*mask);
-                break;
+                return self.offer_tunnels(*mask);
             }
         }
         result
+    }
+
+    /// Has the kernel cut superframes inside UDP tunnels, if it can (Linux 6.17).
+    ///
+    /// The length of the header permits that. The bits say what may come to us: they are set only to see whether the kernel
+    /// knows them, so that it goes on cutting such frames before they come here. Not for a TUN: Linux 6.18 refuses them
+    /// there, for it counts an Ethernet header in.
+    fn offer_tunnels(&mut self, mask: u32) -> io::Result<()> {
+        use sys::offload::{UDP_TUNNEL, UDP_TUNNEL_CSUM};
+        let known = || sys::set_offloads(&self.device, mask | UDP_TUNNEL | UDP_TUNNEL_CSUM).is_ok();
+        if !self.offloads.tso || self.framing.medium == Medium::Ip || !known() {
+            return Ok(());
+        }
+        sys::set_offloads(&self.device, mask)?;
+        self.framing.vnet = VnetHeader::Tunnel;
+        self.offloads.tunnel = true;
+        sys::set_vnet_header_len(&self.device, VnetHeader::Tunnel.size() as i32)
     }
 
     /// A TAP's host must not speak IPv6 through its end of our wire; a TUN's must not doubt where our packets come from.
@@ -280,12 +298,12 @@ fn check_adoptable(
 }
 
 /// Opens it with a virtio header; a kernel that refuses the flag gets us without.
-fn open_device(medium: Medium, name: &str) -> Result<(tun::Device, bool), LinkError> {
+fn open_device(medium: Medium, name: &str) -> Result<(tun::Device, VnetHeader), LinkError> {
     let opened = match open_with(medium, name, true) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            open_with(medium, name, false).map(|tap| (tap, false))
+            open_with(medium, name, false).map(|tap| (tap, VnetHeader::None))
         }
-        other => other.map(|tap| (tap, true)),
+        other => other.map(|tap| (tap, VnetHeader::Plain)),
     };
     opened.map_err(|source| {
         let tap = label(medium, name);

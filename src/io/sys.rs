@@ -22,6 +22,10 @@ pub mod offload {
     pub const USO4: u32 = 0x20;
     /// UDP over IPv6 may come as superframes; only together with `USO4`.
     pub const USO6: u32 = 0x40;
+    /// Superframes may come inside UDP tunnels.
+    pub const UDP_TUNNEL: u32 = 0x80;
+    /// These may have outer checksums, unfinished; only together with `UDP_TUNNEL`.
+    pub const UDP_TUNNEL_CSUM: u32 = 0x100;
 }
 
 /// Sets the length of the virtio header (`TUNSETVNETHDRSZ`).

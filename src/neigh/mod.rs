@@ -43,6 +43,8 @@ pub struct Link {
 pub struct Router {
     links: Vec<Link>,
     media: Vec<Medium>,
+    /// Links that take superframes inside UDP tunnels.
+    tunnelling: Vec<LinkId>,
     /// Which links hear each other: those of the same number.
     wires: Vec<LinkId>,
     /// Destination to next hop.
@@ -87,6 +89,16 @@ impl Router {
     #[inline]
     pub fn medium(&self, id: LinkId) -> Medium {
         self.media[id.index()]
+    }
+
+    /// Says that a link takes superframes inside UDP tunnels, which the kernel cuts where it must.
+    pub fn allow_tunnels(&mut self, id: LinkId) {
+        self.tunnelling.push(id);
+    }
+
+    /// Whether a link takes superframes inside UDP tunnels.
+    pub fn allows_tunnels(&self, id: LinkId) -> bool {
+        self.tunnelling.contains(&id)
     }
 
     /// A link by its id.

@@ -19,7 +19,7 @@ pub use check::{CheckArgs, check};
 pub use draft::Problems;
 pub use plan::Plan;
 
-use crate::base::{Instant, Mac};
+use crate::base::{Instant, LinkId, Mac};
 use crate::daemon::Daemon;
 use crate::director::Director;
 use crate::io::{self, Link, Processors, Signals};
@@ -40,17 +40,26 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let opened: Vec<(String, u16)> = links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
     let first = opened.first().map_or("tapvs", |(name, _)| name);
     let listener = socket::open(args.name.as_deref(), args.socket.as_deref(), first)?;
-    let director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
+    let mut director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
     // Without them it is only slower.
     match io::use_large_pages() {
         Ok(bytes) => log::debug!("large pages asked for in {} MiB", bytes >> 20),
         Err(error) => log::debug!("no large pages: {error}"),
     }
+    allow_tunnels(&mut director, &links);
     introduce(&director, &links);
     let reload = reload::reload(args, plan, usual);
     let daemon = Daemon::new(director, links, signals, listener, reload)
         .map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
+}
+
+/// What only the opened devices tell: where superframes may leave inside UDP tunnels.
+fn allow_tunnels(director: &mut Director, links: &[Link]) {
+    let ids: Vec<LinkId> = director.router.links().map(|(id, _)| id).collect();
+    for (id, _) in ids.into_iter().zip(links).filter(|(_, link)| link.offloads().tunnel) {
+        director.router.allow_tunnels(id);
+    }
 }
 
 fn introduce(director: &Director, links: &[Link]) {

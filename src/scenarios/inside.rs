@@ -1,12 +1,14 @@
-//! Packets inside packets: what a tunnel device on the same host leaves to be done on the inner one.
+//! Packets inside packets with work left to be done: by us on what a tunnel device of this host has wrapped, and by the
+//! kernel on superframes that we have wrapped.
 //!
-//! Never a tunnel of the director's own (`methods`).
+//! Never a frame that is complete as it leaves (`methods`).
 
-use super::CLIENT;
-use super::lab::{DIRECTOR, Lab, ROUTER, expect, mac_of};
-use super::packet::{Packet, endpoint};
-use crate::base::Mac;
-use crate::wire::Vnet;
+use super::lab::{DIRECTOR, Frame, LINK, Lab, ROUTER, expect, mac_of};
+use super::methods::{checksum_over, superframe};
+use super::packet::{Kind, Packet, endpoint};
+use super::{CLIENT, VIP};
+use crate::base::{Family, Mac};
+use crate::wire::{Gso, UdpTunnel, Vnet};
 
 const RULES: &str = "-A -u 198.51.100.1:4789 -s rr\n-a -u 198.51.100.1:4789 -r 10.0.0.21:4789 -m\n";
 
@@ -24,7 +26,7 @@ fn an_unfinished_checksum_inside_is_finished() {
     // Ethernet 14, IPv4 20, UDP 8, what is between 8: 50; inner IPv4 20.
     let (l4, field) = (70, 86);
     let pseudo = [&frame[62..70], &[0, 6, 0, (frame.len() - l4) as u8]].concat();
-    frame[field..field + 2].copy_from_slice(&super::methods::checksum_over(&pseudo).to_be_bytes());
+    frame[field..field + 2].copy_from_slice(&checksum_over(&pseudo).to_be_bytes());
     let vnet = Vnet { needs_csum: true, csum_start: l4 as u16, csum_offset: 16, ..Vnet::default() };
     let mut lab = Lab::new(RULES);
 
@@ -47,4 +49,101 @@ fn a_promise_that_no_packet_keeps_is_no_frame() {
         assert_eq!(lab.frame_with(&frame, vnet), [], "{csum_start} {csum_offset}");
         assert_eq!(lab.take_moved(), "dropped.offload=1");
     }
+}
+
+const GUE4: &str = "-r 10.0.0.21 -i --tun-type gue --tun-port 6080";
+const GUE6: &str = "-r [2001:db8::21]:80 -i --tun-type gue --tun-port 6080";
+
+/// A lab with one server, whose link takes superframes inside UDP tunnels.
+fn tunnelling(server: &str) -> Lab {
+    let mut lab = Lab::new(&format!("-A -t {VIP} -s rr\n-a -t {VIP} {server}\n"));
+    lab.director.router.allow_tunnels(LINK);
+    lab.client(&Packet::tcp(CLIENT, VIP, "S"));
+    lab
+}
+
+fn upload(bytes: usize) -> Packet {
+    Packet::tcp(CLIENT, VIP, "ACPF").carrying(vec![7; bytes])
+}
+
+fn send(lab: &mut Lab, packet: &Packet, size: u16) -> Vec<Frame> {
+    let (frame, vnet) = superframe(packet, Gso::Tcp4, size);
+    lab.frame_with(&frame, Vnet { ecn: true, ..vnet })
+}
+
+/// The frame that must leave: GUE's four bytes between UDP and the superframe, whose checksums are as unfinished as the
+/// outer one.
+fn wrapped(inner: &Packet, (src, dst): (&str, &str), summed: bool) -> Vec<u8> {
+    let (inner, _) = superframe(&inner.clone().one_hop_on(), Gso::Tcp4, 0);
+    let outer = Packet::new(src, dst, if summed { Kind::Udp } else { Kind::UdpWithout });
+    let outer = Packet { ttl: 63, id: 0, ..outer }.carrying([&[0, 4, 0, 0][..], &inner[14..]].concat());
+    let mut frame = outer.frame(DIRECTOR, mac_of(outer.dst.addr));
+    if summed {
+        let (addresses, udp) = if outer.dst.addr.is_ipv4() { (26..34, 34) } else { (22..54, 54) };
+        let length = (frame.len() - udp) as u16;
+        let pseudo = [&frame[addresses], &[0, 17], &length.to_be_bytes()].concat();
+        frame[udp + 6..udp + 8].copy_from_slice(&checksum_over(&pseudo).to_be_bytes());
+    }
+    frame
+}
+
+#[test]
+fn a_superframe_goes_into_gue_whole_where_the_kernel_cuts_it_afterwards() {
+    let ends4 = ("10.0.0.2", "10.0.0.21", Family::V4, 34);
+    let ends6 = ("[2001:db8::2]", "[2001:db8::21]", Family::V6, 54);
+    for (server, (src, dst, family, udp_at)) in [(GUE4, ends4), (GUE6, ends6)] {
+        for (sums, summed) in [("--tun-nocsum", false), ("--tun-csum", true), ("--tun-remcsum", true)] {
+            let mut lab = tunnelling(&format!("{server} {sums}"));
+            let big = upload(20_000);
+
+            let sent = send(&mut lab, &big, 1400);
+
+            assert_eq!(sent.len(), 1, "{server} {sums}");
+            let at = usize::from(udp_at);
+            let port = u16::from_be_bytes([sent[0].bytes[at], sent[0].bytes[at + 1]]);
+            let ends = (&*format!("{src}:{port}"), &*format!("{dst}:6080"));
+            assert_eq!(sent[0].bytes, wrapped(&big, ends, summed), "{server} {sums}");
+            let tunnel = Some(UdpTunnel { family, summed, own: 4 });
+            let (gso_size, csum_start, csum_offset) = (1400, udp_at + 32, 16);
+            let vnet = Vnet { needs_csum: true, gso: Gso::Tcp4, ecn: true, gso_size, csum_start, csum_offset, tunnel };
+            assert_eq!(sent[0].vnet, vnet, "{server} {sums}");
+            assert_eq!(lab.take_moved(), "", "{server} {sums}: nothing was cut here");
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_would_not_cut_rightly_is_cut_here() {
+    // 1500 less IP, UDP and GUE, less the inner headers of 40 bytes.
+    for (server, bytes, size) in [
+        ("-r 10.0.0.21 -i", 5000, 1400),
+        ("-r 10.0.0.21 -i --tun-type gre --tun-csum", 5000, 1400),
+        // One byte too long for the link with its headers: ends as fragments, as from any director.
+        (GUE4, 5000, 1429),
+        (GUE6, 5000, 1409),
+        // Longer than a length can say, once it is inside.
+        (GUE4, 65_464, 1400),
+        // No more than one segment.
+        (GUE4, 1400, 1400),
+    ] {
+        let mut lab = tunnelling(server);
+        let big = Packet { dont_fragment: false, ..upload(bytes) };
+        let sent = send(&mut lab, &big, size);
+        assert!(sent.iter().all(|frame| frame.vnet == Vnet::default()), "{server} {bytes} {size}");
+        assert!(sent.len() >= bytes.div_ceil(usize::from(size)), "{server} {bytes} {size}");
+        assert!(lab.take_moved().contains("consumed.segmented=1"), "{server} {bytes} {size}");
+    }
+    for (server, bytes, size) in [(GUE4, 5000, 1428), (GUE6, 5000, 1408), (GUE4, 65_463, 1400), (GUE4, 1401, 1400)] {
+        assert_eq!(send(&mut tunnelling(server), &upload(bytes), size).len(), 1, "{server} {bytes} {size}");
+    }
+}
+
+#[test]
+fn whoever_cuts_a_superframe_has_identifications_for_all_its_pieces() {
+    let mut lab = tunnelling(GUE4);
+    let id = |sent: &[Frame]| u16::from_be_bytes([sent[0].bytes[18], sent[0].bytes[19]]);
+    let small = Packet { dont_fragment: false, ..Packet::tcp(CLIENT, VIP, "A") };
+    let first = id(&send(&mut lab, &Packet { dont_fragment: false, ..upload(4201) }, 1400));
+    let next = id(&lab.client(&small));
+    assert!(next.wrapping_sub(first) >= 4, "{first} {next}");
 }

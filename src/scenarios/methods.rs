@@ -140,7 +140,7 @@ pub(super) fn checksum_over(bytes: &[u8]) -> u16 {
 }
 
 /// A superframe as a TAP gives it: one checksum for all, unfinished.
-fn superframe(packet: &Packet, gso: Gso, size: u16) -> (Vec<u8>, Vnet) {
+pub(super) fn superframe(packet: &Packet, gso: Gso, size: u16) -> (Vec<u8>, Vnet) {
     let mut frame = packet.frame(ROUTER, super::lab::DIRECTOR);
     let (offset, proto) = if gso == Gso::Udp { (6, 17) } else { (16, 6) };
     let length = (frame.len() - 34) as u16;
@@ -149,7 +149,8 @@ fn superframe(packet: &Packet, gso: Gso, size: u16) -> (Vec<u8>, Vnet) {
     pseudo.extend(length.to_be_bytes());
     let sum = checksum_over(&pseudo).to_be_bytes();
     frame[34 + offset..36 + offset].copy_from_slice(&sum);
-    let vnet = Vnet { needs_csum: true, gso, ecn: false, gso_size: size, csum_start: 34, csum_offset: offset as u16 };
+    let csum_offset = offset as u16;
+    let vnet = Vnet { needs_csum: true, gso, gso_size: size, csum_start: 34, csum_offset, ..Vnet::default() };
     (frame, vnet)
 }
 

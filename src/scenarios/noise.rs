@@ -80,6 +80,7 @@ fn vnet(rng: &mut Rng) -> Vnet {
         gso_size: [0, 1, 8, 1448, 65_535][rng.below(5) as usize],
         csum_start: [34, 54, 0, 14, 65_535][rng.below(5) as usize],
         csum_offset: [6, 16, 0, 65_535][rng.below(4) as usize],
+        tunnel: None,
     }
 }
 
@@ -89,6 +90,7 @@ fn damaged_packets_are_handled_or_dropped_and_all_are_counted() {
     let mut rng = Rng::seeded(11);
     let settings = Settings { max_flows: 64, expire_nodest_conn: true, ..Settings::default() };
     let mut lab = Lab::with(settings, RULES);
+    lab.director.router.allow_tunnels(super::lab::LINK);
     for round in 0..60_000u32 {
         let seed = &seeds[rng.below(seeds.len() as u64) as usize];
         let frame = mutated(seed, &mut rng);

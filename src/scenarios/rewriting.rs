@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::lab::{DIRECTOR, ROUTER};
 use super::packet::{Kind, Packet};
 use crate::base::{Endpoint, Rng};
-use crate::wire::{End, Gso, Ip, PacketBuf, Parsed, Vnet, parse, set_endpoint};
+use crate::wire::{End, Ip, PacketBuf, Parsed, Vnet, parse, set_endpoint};
 
 pub(super) fn endpoint(rng: &mut Rng, v6: bool) -> Endpoint {
     let port = 1 + rng.below(65_535) as u16;
@@ -52,7 +52,7 @@ pub(super) fn partial(packet: &Packet) -> (Vec<u8>, Vnet) {
     }
     frame[l4 + offset..l4 + offset + 2].copy_from_slice(&(sum as u16).to_be_bytes());
     let (csum_start, csum_offset) = (l4 as u16, offset as u16);
-    (frame, Vnet { needs_csum: true, gso: Gso::None, ecn: false, gso_size: 0, csum_start, csum_offset })
+    (frame, Vnet { needs_csum: true, csum_start, csum_offset, ..Vnet::default() })
 }
 
 /// The L4 checksum field as a number, both zeros of one's complement being one.

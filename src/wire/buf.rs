@@ -3,7 +3,7 @@
 //! Allocated once; never grows, never copies payload to add a header.
 
 use super::parse::ETH_LEN;
-use super::{VNET_LEN, Vnet};
+use super::{VNET_LEN, Vnet, VnetHeader};
 use crate::base::Medium;
 
 /// Free bytes in front of a frame as it is read: an outer IPv6 + UDP + GUE header and the virtio header fit.
@@ -14,17 +14,13 @@ const LARGEST: usize = 65_536 + 64;
 /// How a device hands over and takes what it carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Framing {
-    /// With a virtio header in front.
-    pub vnet: bool,
+    /// The virtio header in front.
+    pub vnet: VnetHeader,
     /// With an Ethernet header, or without.
     pub medium: Medium,
 }
 
 impl Framing {
-    fn vnet_len(self) -> usize {
-        if self.vnet { VNET_LEN } else { 0 }
-    }
-
     /// Bytes of the header that a frame has here and not on the device.
     fn ethernet_to_add(self) -> usize {
         match self.medium {
@@ -114,7 +110,7 @@ impl PacketBuf {
     ///
     /// False, and nothing moved, if the headroom is used up. The gap holds stale bytes.
     pub fn insert(&mut self, at: usize, count: usize) -> bool {
-        if count + VNET_LEN > self.start || at > self.len() {
+        if count + VnetHeader::MAX > self.start || at > self.len() {
             return false;
         }
         let from = self.start;
@@ -133,23 +129,24 @@ impl PacketBuf {
 
     /// Where a device may write a virtio header (if it has one) and a frame or packet: one contiguous area.
     pub fn read_area(&mut self, framing: Framing) -> &mut [u8] {
-        &mut self.bytes[HEADROOM + framing.ethernet_to_add() - framing.vnet_len()..]
+        &mut self.bytes[HEADROOM + framing.ethernet_to_add() - framing.vnet.size()..]
     }
 
     /// Says how many bytes of the read area were filled; false if that is no frame at all.
     ///
     /// A packet without Ethernet header is given one, from and to the MAC 0, so that above there are only frames.
+    #[inline]
     pub fn filled(&mut self, count: usize, framing: Framing) -> bool {
         self.start = HEADROOM;
         self.end = HEADROOM;
         self.vnet = Vnet::default();
         self.cut = None;
         let added = framing.ethernet_to_add();
-        let Some(frame) = count.checked_sub(framing.vnet_len()).filter(|frame| *frame > 0) else { return false };
+        let Some(frame) = count.checked_sub(framing.vnet.size()).filter(|frame| *frame > 0) else { return false };
         let at = HEADROOM + added;
-        if framing.vnet {
+        if framing.vnet != VnetHeader::None {
             let mut header = [0; VNET_LEN];
-            header.copy_from_slice(&self.bytes[at - VNET_LEN..at]);
+            header.copy_from_slice(&self.bytes[at - framing.vnet.size()..][..VNET_LEN]);
             self.vnet = Vnet::decode(&header);
             self.vnet.csum_start = self.vnet.csum_start.saturating_add(added as u16);
         }
@@ -168,14 +165,21 @@ impl PacketBuf {
     pub fn write_area(&mut self, framing: Framing, hdr_len: usize) -> &[u8] {
         let dropped = framing.ethernet_to_add();
         let start = self.start + dropped;
-        if !framing.vnet {
+        if framing.vnet == VnetHeader::None {
             return &self.bytes[start..self.end];
         }
         let csum_start = self.vnet.csum_start.saturating_sub(dropped as u16);
         let vnet = Vnet { csum_start, ..self.vnet };
         let header = vnet.encode(hdr_len.min(self.len()).saturating_sub(dropped) as u16);
-        let from = start - VNET_LEN;
-        self.bytes[from..start].copy_from_slice(&header);
+        debug_assert!(vnet.tunnel.is_none() || framing.vnet == VnetHeader::Tunnel);
+        let from = start - framing.vnet.size();
+        self.bytes[from..from + VNET_LEN].copy_from_slice(&header);
+        if framing.vnet == VnetHeader::Tunnel {
+            self.bytes[from + VNET_LEN..start].fill(0);
+            if let (Some(tunnel), Some(header)) = (&vnet.tunnel, self.bytes[from..].first_chunk_mut()) {
+                tunnel.add_to(header);
+            }
+        }
         &self.bytes[from..self.end]
     }
 }
@@ -185,8 +189,8 @@ mod tests {
     use super::*;
     use crate::wire::Gso;
 
-    const TAP: Framing = Framing { vnet: true, medium: Medium::Ethernet };
-    const TUN: Framing = Framing { vnet: true, medium: Medium::Ip };
+    const TAP: Framing = Framing { vnet: VnetHeader::Plain, medium: Medium::Ethernet };
+    const TUN: Framing = Framing { vnet: VnetHeader::Plain, medium: Medium::Ip };
 
     #[test]
     fn a_header_goes_in_and_out_without_moving_the_payload() {
@@ -203,39 +207,44 @@ mod tests {
     fn headroom_ends_and_says_so() {
         let mut buf = PacketBuf::new();
         buf.set(&[1; 60]);
-        assert!(buf.insert(14, HEADROOM - VNET_LEN));
+        assert!(buf.insert(14, HEADROOM - VnetHeader::MAX));
         assert!(!buf.insert(14, 1));
-        assert_eq!(buf.len(), 60 + HEADROOM - VNET_LEN);
+        assert_eq!(buf.len(), 60 + HEADROOM - VnetHeader::MAX);
     }
 
     #[test]
     fn what_a_device_fills_is_what_a_device_gets() {
         let mut buf = PacketBuf::new();
-        let vnet =
-            Vnet { needs_csum: true, gso: Gso::Tcp4, ecn: false, gso_size: 1448, csum_start: 34, csum_offset: 16 };
-        let mut read = vnet.encode(54).to_vec();
-        read.extend_from_slice(&[7; 100]);
-        buf.read_area(TAP)[..read.len()].copy_from_slice(&read);
-        assert!(buf.filled(read.len(), TAP));
-        assert_eq!((buf.len(), buf.vnet), (100, vnet));
-        assert_eq!(buf.write_area(TAP, 54), read);
-        assert!(!buf.filled(VNET_LEN - 1, TAP));
-        assert!(!buf.filled(0, Framing { vnet: false, ..TAP }));
+        let (gso, gso_size, csum_start, csum_offset) = (Gso::Tcp4, 1448, 34, 16);
+        let vnet = Vnet { needs_csum: true, gso, gso_size, csum_start, csum_offset, ..Vnet::default() };
+        for header in [VnetHeader::Plain, VnetHeader::Tunnel] {
+            let framing = Framing { vnet: header, ..TAP };
+            let mut read = vnet.encode(54).to_vec();
+            read.resize(header.size(), 0);
+            read.extend_from_slice(&[7; 100]);
+            buf.read_area(framing)[..read.len()].copy_from_slice(&read);
+            assert!(buf.filled(read.len(), framing));
+            assert_eq!((buf.len(), buf.vnet), (100, vnet));
+            assert_eq!(buf.write_area(framing, 54), read);
+            assert!(!buf.filled(header.size() - 1, framing));
+        }
+        assert!(!buf.filled(0, Framing { vnet: VnetHeader::None, ..TAP }));
     }
 
     #[test]
     fn a_packet_without_ethernet_is_a_frame_here_and_a_packet_again_outside() {
         for (version, ethertype) in [(0x45, [0x08, 0x00]), (0x60, [0x86, 0xdd])] {
-            for framing in [TUN, Framing { vnet: false, ..TUN }] {
+            for framing in [TUN, Framing { vnet: VnetHeader::None, ..TUN }] {
                 let mut buf = PacketBuf::new();
                 let on_device = Vnet { needs_csum: true, csum_start: 20, csum_offset: 16, ..Vnet::default() };
-                let mut read = if framing.vnet { on_device.encode(40).to_vec() } else { Vec::new() };
+                let mut read =
+                    if framing.vnet == VnetHeader::Plain { on_device.encode(40).to_vec() } else { Vec::new() };
                 read.extend_from_slice(&[version; 60]);
                 buf.read_area(framing)[..read.len()].copy_from_slice(&read);
                 assert!(buf.filled(read.len(), framing));
                 assert_eq!((buf.len(), &buf.frame()[12..14]), (74, &ethertype[..]));
-                assert_eq!(buf.vnet.needs_csum, framing.vnet);
-                assert!(!framing.vnet || buf.vnet.csum_start == 34);
+                assert_eq!(buf.vnet.needs_csum, framing == TUN);
+                assert!(framing != TUN || buf.vnet.csum_start == 34);
                 assert_eq!(buf.write_area(framing, 54), read);
             }
         }

@@ -8,16 +8,18 @@
 //! TTL   the inner one, after its decrement       DF   copied from the inner packet
 //! TOS   DSCP and ECN copied, but CE becomes ECT(0)     ID   0 with DF, else a fresh one
 //! ```
-//! Never segments: a superframe is cut before it comes here.
+//! Never segments. A superframe goes into GUE as it is, for whoever cuts it to repeat the headers, and is cut before it
+//! comes here for the rest.
 
 use std::net::IpAddr;
 
 use super::icmp::{Header, ip_header};
 use super::parse::{ETH_LEN, Ip};
-use super::{Gso, PacketBuf, Vnet, checksum, finish_checksum};
+use super::{Gso, PacketBuf, UdpTunnel, Vnet, checksum, finish_checksum};
 use crate::base::{DropReason, Family, Proto, Tunnel, TunnelChecksum};
 
-const UDP_LEN: usize = 8;
+/// Bytes of a UDP header.
+pub(super) const UDP_LEN: usize = 8;
 const GUE_LEN: usize = 4;
 const GRE_LEN: usize = 4;
 /// GRE: a checksum and 16 reserved bits follow.
@@ -102,6 +104,16 @@ fn gue_len(sums: Sums) -> usize {
     }
 }
 
+/// True if a superframe may go into this tunnel as it is, where a link takes such frames: only Linux's UDP tunnels are cut
+/// outside, GUE among them; every segment must fit, the whole must have a length, and it must be more than one segment.
+pub fn takes_whole(tunnel: Tunnel, outer: Family, inner: &Ip, buf: &PacketBuf, mtu: u16) -> bool {
+    let (segment, added) = (inner.wire_len(buf), overhead(tunnel, outer, buf));
+    matches!(tunnel, Tunnel::Gue { .. })
+        && segment + added <= usize::from(mtu)
+        && inner.total_len() + added <= usize::from(u16::MAX)
+        && segment < inner.total_len()
+}
+
 /// The two ends of a tunnel, of one family.
 #[derive(Clone, Copy, Debug)]
 pub struct Outer {
@@ -109,7 +121,7 @@ pub struct Outer {
     pub src: IpAddr,
     /// The real server's address.
     pub dst: IpAddr,
-    /// IPv4 identification for a packet without DF.
+    /// IPv4 identification for a packet without DF; that of a superframe's first segment, which the others count on from.
     pub id: u16,
 }
 
@@ -122,6 +134,8 @@ pub fn wrap(buf: &mut PacketBuf, inner: &Ip, tunnel: Tunnel, outer: Outer) -> Re
     }
     let sums = Sums::of_tunnel(tunnel, buf);
     match sums {
+        // Whoever cuts it finishes the checksums of every segment.
+        Sums::None | Sums::Full if buf.vnet.gso != Gso::None => within(&mut buf.vnet, tunnel, outer, sums)?,
         Sums::None | Sums::Full => finish_checksum(buf, inner),
         Sums::Remote { .. } => buf.vnet = Vnet::default(),
     }
@@ -139,6 +153,17 @@ pub fn wrap(buf: &mut PacketBuf, inner: &Ip, tunnel: Tunnel, outer: Outer) -> Re
     let tos = outer_tos(inner.tos);
     let fields = Header { src: outer.src, dst: outer.dst, proto, ttl: inner.ttl, tos, id, dont_fragment };
     ip_header(buf.frame_mut(), &fields);
+    Ok(())
+}
+
+/// Describes the tunnel that a superframe is about to be inside of.
+fn within(vnet: &mut Vnet, tunnel: Tunnel, outer: Outer, sums: Sums) -> Result<(), DropReason> {
+    if !matches!(tunnel, Tunnel::Gue { .. }) {
+        return Err(DropReason::Unsupported);
+    }
+    let (family, own) = (Family::of(outer.dst), gue_len(sums));
+    vnet.csum_start += (ip_len(family) + UDP_LEN + own) as u16;
+    vnet.tunnel = Some(UdpTunnel { family, summed: sums != Sums::None, own: own as u8 });
     Ok(())
 }
 
@@ -187,6 +212,7 @@ fn gue(buf: &mut PacketBuf, inner: &Ip, sums: Sums) -> Result<(), DropReason> {
 
 fn udp(buf: &mut PacketBuf, (from, to): (u16, u16), sums: Sums, outer: Outer) -> Result<Proto, DropReason> {
     insert(buf, UDP_LEN)?;
+    let is_whole = buf.vnet.tunnel.is_some();
     let datagram = &mut buf.frame_mut()[ETH_LEN..];
     let len = u16::try_from(datagram.len()).map_err(|_| DropReason::TooBig)?;
     datagram[..2].copy_from_slice(&from.to_be_bytes());
@@ -195,7 +221,10 @@ fn udp(buf: &mut PacketBuf, (from, to): (u16, u16), sums: Sums, outer: Outer) ->
     datagram[6..8].fill(0);
     if sums != Sums::None {
         let pseudo = checksum::pseudo(outer.src, outer.dst, Proto::UDP, datagram.len());
-        let sum = checksum::nonzero(!checksum::add(pseudo, checksum::sum(datagram)));
+        let sum = match is_whole {
+            true => pseudo,
+            false => checksum::nonzero(!checksum::add(pseudo, checksum::sum(datagram))),
+        };
         datagram[6..8].copy_from_slice(&sum.to_be_bytes());
     }
     Ok(Proto::UDP)

@@ -26,4 +26,4 @@ pub use fragment::Fragments;
 pub use parse::{ETH_LEN, Fragment, Ip, L4, Parsed, TcpFlags, header_end, ip_packet, macs, parse};
 pub use reassembly::{Abandoned, Joined, Reassembly};
 pub use segment::Segments;
-pub use vnet::{Gso, VNET_LEN, Vnet};
+pub use vnet::{Gso, UdpTunnel, VNET_LEN, Vnet, VnetHeader};

@@ -4,7 +4,7 @@
 //! only, every checksum complete. Never changes the superframe.
 
 use super::parse::{ETH_LEN, Ip, L4, l4_header_len};
-use super::{PacketBuf, checksum};
+use super::{Gso, PacketBuf, checksum};
 use crate::base::{Family, Proto};
 
 const FIN_PSH: u8 = 0x09;
@@ -22,6 +22,15 @@ impl Segments {
     pub fn new(whole: &PacketBuf, ip: &Ip) -> Segments {
         let payload_at = ip.l4_at + l4_header_len(whole.frame(), ip);
         Segments { payload_at, size: usize::from(whole.vnet.gso_size).max(1), count: 0 }
+    }
+
+    /// How many packets a frame stands for.
+    pub fn count(buf: &PacketBuf, ip: &Ip) -> usize {
+        if buf.vnet.gso == Gso::None {
+            return 1;
+        }
+        let segments = Segments::new(buf, ip);
+        ip.end.saturating_sub(segments.payload_at).div_ceil(segments.size)
     }
 
     /// Writes the next segment; `None` when all payload is out, else the segment as parsed.

@@ -1,16 +1,47 @@
 //! The virtio-net header in front of every frame of a TAP opened with `IFF_VNET_HDR`.
 //!
-//! Ten bytes, little-endian (`TUNSETVNETLE`): flags, gso_type, hdr_len, gso_size, csum_start,
-//! csum_offset (virtio 1.2, 5.1.6). Never trusts `hdr_len` from a read: it may be the whole first fragment.
+//! Ten bytes, little-endian (`TUNSETVNETLE`): flags, gso_type, hdr_len, gso_size, csum_start, csum_offset (virtio 1.2,
+//! 5.1.6). Linux 6.17 takes fourteen more: ten without meaning here, then where the outer UDP header and the inner IP
+//! header of a superframe in a UDP tunnel are. Never trusts `hdr_len` from a read: it may be the whole first fragment.
 
-/// Bytes of the header.
+use super::encap::{UDP_LEN, ip_len};
+use super::parse::ETH_LEN;
+use crate::base::Family;
+
+/// Bytes of the header that every kernel knows.
 pub const VNET_LEN: usize = 10;
+/// Bytes that may follow it.
+const TUNNEL_LEN: usize = 14;
 
 const NEEDS_CSUM: u8 = 1;
+const TUNNEL_CSUM: u8 = 8;
 const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
 const GSO_UDP_L4: u8 = 5;
+const GSO_TUNNEL4: u8 = 0x20;
+const GSO_TUNNEL6: u8 = 0x40;
 const GSO_ECN: u8 = 0x80;
+
+/// The header that a device has in front of every frame; as a number, its length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VnetHeader {
+    /// No header.
+    None = 0,
+    /// `struct virtio_net_hdr`.
+    Plain = VNET_LEN as isize,
+    /// `struct virtio_net_hdr_v1_hash_tunnel`: what is written may be a superframe inside a UDP tunnel.
+    Tunnel = (VNET_LEN + TUNNEL_LEN) as isize,
+}
+
+impl VnetHeader {
+    /// The longest.
+    pub const MAX: usize = VnetHeader::Tunnel.size();
+
+    /// Its length in bytes.
+    pub const fn size(self) -> usize {
+        self as usize
+    }
+}
 
 /// What a superframe will be cut into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +56,33 @@ pub enum Gso {
     Udp,
     /// A type this program does not handle; such a frame is dropped.
     Unknown,
+}
+
+/// A UDP tunnel around a superframe: its headers, which go in front of every segment, are an IP header without options,
+/// UDP, and the tunnel's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UdpTunnel {
+    /// Of the outer packet.
+    pub family: Family,
+    /// The outer UDP checksum is wanted; the field holds the pseudo-header's sum, of the superframe's length.
+    pub summed: bool,
+    /// Bytes of the tunnel's own header.
+    pub own: u8,
+}
+
+impl UdpTunnel {
+    /// Adds the tunnel to the header of the superframe inside it, a long one.
+    pub fn add_to(&self, header: &mut [u8; VnetHeader::MAX]) {
+        header[0] |= if self.summed { TUNNEL_CSUM } else { 0 };
+        header[1] |= match self.family {
+            Family::V4 => GSO_TUNNEL4,
+            Family::V6 => GSO_TUNNEL6,
+        };
+        let udp_at = (ETH_LEN + ip_len(self.family)) as u16;
+        let inner_at = udp_at + UDP_LEN as u16 + u16::from(self.own);
+        header[20..22].copy_from_slice(&udp_at.to_le_bytes());
+        header[22..24].copy_from_slice(&inner_at.to_le_bytes());
+    }
 }
 
 /// The header as values. The default is a plain frame with complete checksums.
@@ -42,11 +100,14 @@ pub struct Vnet {
     pub csum_start: u16,
     /// Where the checksum is, from `csum_start`.
     pub csum_offset: u16,
+    /// The superframe is inside a UDP tunnel. Written only, to a device that takes it: none gives us such a frame.
+    pub tunnel: Option<UdpTunnel>,
 }
 
 impl Default for Vnet {
     fn default() -> Vnet {
-        Vnet { needs_csum: false, gso: Gso::None, ecn: false, gso_size: 0, csum_start: 0, csum_offset: 0 }
+        let (gso, tunnel) = (Gso::None, None);
+        Vnet { needs_csum: false, gso, ecn: false, gso_size: 0, csum_start: 0, csum_offset: 0, tunnel }
     }
 }
 
@@ -67,10 +128,11 @@ impl Vnet {
             gso_size: u16::from_le_bytes([bytes[4], bytes[5]]),
             csum_start: u16::from_le_bytes([bytes[6], bytes[7]]),
             csum_offset: u16::from_le_bytes([bytes[8], bytes[9]]),
+            tunnel: None,
         }
     }
 
-    /// Writes the header; `hdr_len` is the end of the L4 header, counted from the Ethernet header.
+    /// Writes the header that every kernel knows; `hdr_len` is the end of the L4 header, counted from the Ethernet header.
     pub fn encode(&self, hdr_len: u16) -> [u8; VNET_LEN] {
         let mut out = [0; VNET_LEN];
         out[0] = if self.needs_csum { NEEDS_CSUM } else { 0 };
@@ -100,10 +162,42 @@ mod tests {
     #[test]
     fn a_header_survives_decode_and_encode() {
         for (gso, ecn) in [(Gso::None, false), (Gso::Tcp4, true), (Gso::Tcp6, false), (Gso::Udp, false)] {
-            let vnet = Vnet { needs_csum: true, gso, ecn, gso_size: 1448, csum_start: 34, csum_offset: 16 };
+            let (gso_size, csum_start, csum_offset) = (1448, 34, 16);
+            let vnet = Vnet { needs_csum: true, gso, ecn, gso_size, csum_start, csum_offset, tunnel: None };
             assert_eq!(Vnet::decode(&vnet.encode(66)), vnet);
         }
         assert_eq!(Vnet::default().encode(0), [0; VNET_LEN]);
+    }
+
+    /// What Linux 6.18 put in front of superframes of its own VXLAN tunnel, and what it took for a GUE tunnel over IPv6.
+    #[test]
+    fn a_superframe_in_a_tunnel_is_described_as_a_kernel_does() {
+        let written = |vnet: Vnet, hdr_len| {
+            let mut header = [0; VnetHeader::MAX];
+            header[..VNET_LEN].copy_from_slice(&vnet.encode(hdr_len));
+            vnet.tunnel.iter().for_each(|tunnel| tunnel.add_to(&mut header));
+            header
+        };
+        let tunnel = UdpTunnel { family: Family::V4, summed: false, own: 22 };
+        let vnet = Vnet {
+            needs_csum: true,
+            gso: Gso::Tcp4,
+            gso_size: 1400,
+            csum_start: 84,
+            csum_offset: 16,
+            ..Vnet::default()
+        };
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let whole = Vnet { tunnel: Some(tunnel), ..vnet };
+        assert_eq!(hex(&written(whole, 104)), "012168007805540010000000000000000000000022004000");
+        let summed = Vnet { tunnel: Some(UdpTunnel { summed: true, ..tunnel }), ..vnet };
+        assert_eq!(hex(&written(summed, 104)), "092168007805540010000000000000000000000022004000");
+        let six = UdpTunnel { family: Family::V6, summed: false, own: 4 };
+        let six = Vnet { tunnel: Some(six), gso: Gso::Tcp6, csum_start: 106, ecn: true, ..vnet };
+        assert_eq!(hex(&written(six, 138)), "01c48a0078056a0010000000000000000000000036004200");
+        assert_eq!(hex(&written(vnet, 104)), "010168007805540010000000000000000000000000000000");
+        let read = written(whole, 104).first_chunk().map(Vnet::decode).unwrap();
+        assert_eq!(read.gso, Gso::Unknown, "nothing that we read");
     }
 
     #[test]
