@@ -10,7 +10,7 @@ use crate::conn::{Forwarding, Side};
 use crate::forward;
 use crate::neigh::{Consumed, Egress};
 use crate::wire::icmp::{self, Complaint, Quote};
-use crate::wire::{Ip, L4, PacketBuf, encap};
+use crate::wire::{Ip, L4, PacketBuf, encap, shim};
 
 impl Director {
     /// Handles an error that quotes a packet of a conn; `None` if it concerns none.
@@ -98,7 +98,7 @@ impl Director {
         if later_fragment || !self.owns(ip.dst) {
             return None;
         }
-        let (at, port) = encap::inner_at(buf.frame(), outer.proto, outer.l4_at, ip.end)?;
+        let (at, port) = shim::inner_at(buf.frame(), outer.proto, outer.l4_at, ip.end)?;
         let inner = icmp::quote_at(buf.frame(), at, ip.end)?;
         let (id, side) = self.conns.lookup(&inner.tuple()?)?;
         let ends = self.ends(id);

@@ -8,7 +8,7 @@ use std::ops::Range;
 use etherparse::Ipv4HeaderSlice;
 
 use crate::base::{Family, Proto};
-use crate::wire::encap::{gre_shim, gue_shim};
+use crate::wire::shim::{gre_shim, gue_shim};
 use crate::wire::{ETH_LEN, Fragment, Ip, L4, Vnet, checksum};
 
 /// Where bytes come from, so: with which header they begin.

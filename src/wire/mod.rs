@@ -14,6 +14,7 @@ pub mod options;
 mod parse;
 mod reassembly;
 mod segment;
+pub mod shim;
 pub mod sync;
 pub mod tcp;
 pub mod translate;
