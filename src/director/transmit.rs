@@ -177,7 +177,8 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
-        if ip.wire_len(buf) <= usize::from(route.mtu) && buf.cut.is_none() {
+        let known = buf.vnet.tunnel.is_none() || self.router.allows_tunnels(route.link);
+        if known && ip.wire_len(buf) <= usize::from(route.mtu) && buf.cut.is_none() {
             return self.router.send(buf, route, now, out);
         }
         if buf.vnet.gso == Gso::None {
@@ -192,7 +193,7 @@ impl Director {
     }
 
     /// Calls `each` with every packet that a superframe stands for; they count as generated.
-    fn each_segment(
+    pub(super) fn each_segment(
         &mut self,
         buf: &mut PacketBuf,
         ip: &Ip,

@@ -177,21 +177,22 @@ impl Link {
         result
     }
 
-    /// Has the kernel cut superframes inside UDP tunnels, if it can (Linux 6.17).
-    ///
-    /// The length of the header permits that. The bits say what may come to us: they are set only to see whether the kernel
-    /// knows them, so that it goes on cutting such frames before they come here. Not for a TUN: Linux 6.18 refuses them
-    /// there, for it counts an Ethernet header in.
+    /// Superframes inside UDP tunnels, both ways, if the kernel knows them (Linux 6.17): the long header is for those that
+    /// we write, the bits are for those that we read. Not on a TUN: Linux 6.18 refuses what we write there, for it counts an
+    /// Ethernet header in.
     fn offer_tunnels(&mut self, mask: u32) -> io::Result<()> {
-        use sys::offload::{UDP_TUNNEL, UDP_TUNNEL_CSUM};
-        let known = || sys::set_offloads(&self.device, mask | UDP_TUNNEL | UDP_TUNNEL_CSUM).is_ok();
-        if !self.offloads.tso || self.framing.medium == Medium::Ip || !known() {
+        if !self.offloads.tso || self.framing.medium == Medium::Ip {
             return Ok(());
         }
-        sys::set_offloads(&self.device, mask)?;
+        // The header first: a kernel that may give us such a frame must have room to describe it.
+        sys::set_vnet_header_len(&self.device, VnetHeader::Tunnel.size() as i32)?;
+        let mask = mask | sys::offload::UDP_TUNNEL | sys::offload::UDP_TUNNEL_CSUM;
+        if sys::set_offloads(&self.device, mask).is_err() {
+            return sys::set_vnet_header_len(&self.device, self.framing.vnet.size() as i32);
+        }
         self.framing.vnet = VnetHeader::Tunnel;
-        self.offloads.tunnel = true;
-        sys::set_vnet_header_len(&self.device, VnetHeader::Tunnel.size() as i32)
+        self.offloads = Offloads::from_mask(mask);
+        Ok(())
     }
 
     /// A TAP's host must not speak IPv6 through its end of our wire; a TUN's must not doubt where our packets come from.

@@ -147,3 +147,166 @@ fn whoever_cuts_a_superframe_has_identifications_for_all_its_pieces() {
     let next = id(&lab.client(&small));
     assert!(next.wrapping_sub(first) >= 4, "{first} {next}");
 }
+
+/// A superframe as a tunnel device of this host gives it, IPv4 in `outer`'s family, and its virtio header: TCP of `bytes`
+/// in segments of `size`, behind eight bytes of the tunnel's own.
+fn nested(outer: &Packet, bytes: usize, size: u16) -> (Vec<u8>, Vnet) {
+    let data = Packet::tcp("10.77.0.1:4000", "10.77.0.2:80", "ACPF").carrying(payload(bytes));
+    let (inner, vnet) = superframe(&data, Gso::Tcp4, size);
+    let whole = outer.clone().carrying([&b"between!"[..], &inner[14..]].concat());
+    let mut frame = whole.frame(ROUTER, DIRECTOR);
+    let (family, addresses, udp) = match outer.dst.addr.is_ipv4() {
+        true => (Family::V4, 26..34, 34),
+        false => (Family::V6, 22..54, 54),
+    };
+    let summed = outer.kind == Kind::Udp;
+    if summed {
+        sum_pseudo(&mut frame, addresses, udp);
+    }
+    let tunnel = Some(UdpTunnel { family, summed, own: 8 });
+    (frame, Vnet { tunnel, csum_start: udp as u16 + 36, ecn: true, ..vnet })
+}
+
+/// The sum of the pseudo-header where the UDP checksum is.
+fn sum_pseudo(frame: &mut [u8], addresses: std::ops::Range<usize>, udp: usize) {
+    let length = (frame.len() - udp) as u16;
+    let pseudo = [&frame[addresses], &[0, 17], &length.to_be_bytes()].concat();
+    frame[udp + 6..udp + 8].copy_from_slice(&checksum_over(&pseudo).to_be_bytes());
+}
+
+fn payload(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at % 251) as u8).collect()
+}
+
+/// The packets that such a superframe stands for.
+fn pieces(outer: &Packet, bytes: usize, size: usize) -> Vec<Packet> {
+    let payload = payload(bytes);
+    let count = bytes.div_ceil(size);
+    let piece = |(at, chunk): (usize, &[u8])| {
+        let flags = match (at, at + 1 == count) {
+            (0, _) => "AC",
+            (_, true) => "APF",
+            _ => "A",
+        };
+        let inner = Packet::tcp("10.77.0.1:4000", "10.77.0.2:80", flags).carrying(chunk);
+        let inner = Packet { seq: 1000 + (at * size) as u32, id: 0x1234 + at as u16, ..inner };
+        let id = outer.id + at as u16;
+        Packet { id, ..outer.clone() }.carrying([&b"between!"[..], &inner.bytes()].concat())
+    };
+    payload.chunks(size).enumerate().map(piece).collect()
+}
+
+/// A lab with a service for the tunnels of others, and a conn of it.
+fn nesting(rules: &str, outer: &Packet) -> Lab {
+    let mut lab = Lab::new(rules);
+    lab.director.router.allow_tunnels(LINK);
+    lab.client(&outer.clone().carrying("first"));
+    lab.take_moved();
+    lab
+}
+
+fn to_vip(kind: Kind) -> Packet {
+    Packet { dont_fragment: false, ..Packet::new(CLIENT, "198.51.100.1:4789", kind) }
+}
+
+#[test]
+fn a_superframe_in_somebodys_tunnel_is_rewritten_whole() {
+    let rules = |method| format!("-A -u 198.51.100.1:4789 -s rr\n-a -u 198.51.100.1:4789 -r 10.0.0.21:4789 {method}\n");
+    // NAT makes a checksum where there was none, as for any datagram; direct routing leaves everything as it is.
+    for (method, kind, to, summed) in [
+        ("-m", Kind::Udp, "10.0.0.21:4789", Kind::Udp),
+        ("-m", Kind::UdpWithout, "10.0.0.21:4789", Kind::Udp),
+        ("-g", Kind::Udp, "198.51.100.1:4789", Kind::Udp),
+        ("-g", Kind::UdpWithout, "198.51.100.1:4789", Kind::UdpWithout),
+    ] {
+        let outer = to_vip(kind);
+        let mut lab = nesting(&rules(method), &outer);
+        let (frame, vnet) = nested(&outer, 20_000, 1300);
+
+        let sent = lab.frame_with(&frame, vnet);
+
+        let (mut wanted, vnet) = nested(&Packet { kind: summed, ..outer.to(to).one_hop_on() }, 20_000, 1300);
+        wanted[..12].copy_from_slice(&[mac_of(endpoint("10.0.0.21:0").addr).0, DIRECTOR.0].concat());
+        assert_eq!(sent.len(), 1, "{method}");
+        assert_eq!((&sent[0].bytes, sent[0].vnet), (&wanted, vnet), "{method}");
+        assert_eq!(lab.take_moved(), "", "{method}");
+    }
+}
+
+/// Replies and what is only forwarded, over IPv6 too.
+#[test]
+fn a_superframe_in_somebodys_tunnel_passes_through_whole() {
+    for (src, dst) in [("10.0.0.21:1", "192.0.2.7:4789"), ("[2001:db8::21]:1", "[2001:db8:c::7]:4789")] {
+        let mut lab = Lab::new("");
+        lab.director.router.allow_tunnels(LINK);
+        let outer = Packet { dont_fragment: false, ..Packet::udp(src, dst) };
+        let (frame, vnet) = nested(&outer, 5000, 1300);
+        let sent = lab.frame_with(&frame, vnet);
+        let (mut wanted, _) = nested(&outer.one_hop_on(), 5000, 1300);
+        wanted[..12].copy_from_slice(&[ROUTER.0, DIRECTOR.0].concat());
+        assert_eq!((sent.len(), &sent[0].bytes, sent[0].vnet), (1, &wanted, vnet));
+    }
+}
+
+#[test]
+fn a_superframe_in_somebodys_tunnel_is_cut_where_it_cannot_stay_whole() {
+    let rules = |server: &str| format!("-A -u 198.51.100.1:4789 -s rr\n-a -u 198.51.100.1:4789 -r {server}\n");
+    let rs1 = mac_of(endpoint("10.0.0.21:0").addr);
+    for (kind, summed) in [(Kind::Udp, Kind::Udp), (Kind::UdpWithout, Kind::UdpWithout)] {
+        let outer = to_vip(kind);
+        let (frame, vnet) = nested(&outer, 3000, 1300);
+        let wanted = |to: &str, kind: &Kind| -> Vec<(Mac, Packet)> {
+            let outer = Packet { kind: kind.clone(), ..outer.clone().to(to).one_hop_on() };
+            pieces(&outer, 3000, 1300).into_iter().map(|piece| (rs1, piece)).collect()
+        };
+
+        // The first packet of a conn finds its server as any other does.
+        let mut fresh = Lab::new(&rules("10.0.0.21:4789 -m"));
+        fresh.director.router.allow_tunnels(LINK);
+        expect(&fresh.frame_with(&frame, vnet), &wanted("10.0.0.21:4789", &Kind::Udp));
+        assert_eq!(fresh.take_moved(), "consumed.segmented=1");
+
+        // The way out is a link that takes none.
+        let mut lab = Lab::new(&rules("10.0.0.21:4789 -g"));
+        lab.client(&outer.clone().carrying("first"));
+        expect(&lab.frame_with(&frame, vnet), &wanted("198.51.100.1:4789", &summed));
+
+        // A tunnel of ours around theirs; no such tunnel is cut outside.
+        let mut lab = nesting(&rules("10.0.0.21 -i"), &outer);
+        let sent = lab.frame_with(&frame, vnet);
+        assert_eq!(sent.len(), 3);
+        for (sent, (_, wanted)) in sent.iter().zip(wanted("198.51.100.1:4789", &summed)) {
+            assert_eq!((&sent.bytes[34..], sent.vnet), (&wanted.bytes()[..], Vnet::default()));
+        }
+
+        // Another family.
+        let mut lab = nesting(&(rules("[2001:db8::21]:4789 -b") + "-P -u 198.51.100.1:4789 -z 2001:db8::30\n"), &outer);
+        let sent = lab.frame_with(&frame, vnet);
+        assert_eq!((sent.len(), sent[2].vnet), (3, Vnet::default()));
+        assert_eq!(sent[0].bytes[12..14], [0x86, 0xdd]);
+    }
+}
+
+#[test]
+fn a_superframe_that_is_not_what_it_says_is_no_frame() {
+    let outer = to_vip(Kind::Udp);
+    let (frame, good) = nested(&outer, 5000, 1300);
+    let tunnel = good.tunnel.unwrap();
+    let bad = [
+        Vnet { needs_csum: false, ..good },
+        Vnet { gso: Gso::None, ..good },
+        Vnet { gso: Gso::Udp, ..good },
+        Vnet { gso_size: 0, ..good },
+        Vnet { csum_start: good.csum_start - 1, ..good },
+        Vnet { csum_offset: 6, ..good },
+        Vnet { tunnel: Some(UdpTunnel { family: Family::V6, ..tunnel }), ..good },
+        Vnet { tunnel: Some(UdpTunnel { own: 7, ..tunnel }), ..good },
+        Vnet { tunnel: Some(UdpTunnel { own: u16::MAX, ..tunnel }), ..good },
+    ];
+    let mut lab = nesting(RULES, &outer);
+    for vnet in bad {
+        assert_eq!(lab.frame_with(&frame, vnet), [], "{vnet:?}");
+        assert_eq!(lab.take_moved(), "dropped.offload=1", "{vnet:?}");
+    }
+    assert_eq!(lab.frame_with(&frame, good).len(), 1);
+}

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::lab::{DIRECTOR, Lab, ROUTER, mac_of};
 use super::packet::{Kind, Packet, endpoint};
 use super::{CLIENT, RS1, VIP};
-use crate::base::Rng;
+use crate::base::{Family, Rng};
 use crate::director::Settings;
-use crate::wire::{Gso, Vnet};
+use crate::wire::{Gso, UdpTunnel, Vnet};
 
 const RULES: &str = "\
 -A -t 198.51.100.1:80 -s rr -p 60
@@ -78,9 +78,13 @@ fn vnet(rng: &mut Rng) -> Vnet {
         gso,
         ecn: rng.below(8) == 0,
         gso_size: [0, 1, 8, 1448, 65_535][rng.below(5) as usize],
-        csum_start: [34, 54, 0, 14, 65_535][rng.below(5) as usize],
+        csum_start: [34, 54, 66, 0, 14, 65_535][rng.below(6) as usize],
         csum_offset: [6, 16, 0, 65_535][rng.below(4) as usize],
-        tunnel: None,
+        tunnel: (rng.below(3) == 0).then(|| UdpTunnel {
+            family: [Family::V4, Family::V6][rng.below(2) as usize],
+            summed: rng.below(2) == 0,
+            own: [0, 4, 22, 65_535][rng.below(4) as usize],
+        }),
     }
 }
 

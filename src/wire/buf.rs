@@ -145,9 +145,7 @@ impl PacketBuf {
         let Some(frame) = count.checked_sub(framing.vnet.size()).filter(|frame| *frame > 0) else { return false };
         let at = HEADROOM + added;
         if framing.vnet != VnetHeader::None {
-            let mut header = [0; VNET_LEN];
-            header.copy_from_slice(&self.bytes[at - framing.vnet.size()..][..VNET_LEN]);
-            self.vnet = Vnet::decode(&header);
+            self.vnet = vnet_before(&self.bytes[..at], framing.vnet);
             self.vnet.csum_start = self.vnet.csum_start.saturating_add(added as u16);
         }
         if added > 0 {
@@ -182,6 +180,17 @@ impl PacketBuf {
         }
         &self.bytes[from..self.end]
     }
+}
+
+/// The virtio header at the end of `bytes`.
+#[inline]
+fn vnet_before(bytes: &[u8], header: VnetHeader) -> Vnet {
+    let read = match header {
+        VnetHeader::None => None,
+        VnetHeader::Plain => bytes.last_chunk().map(Vnet::decode),
+        VnetHeader::Tunnel => bytes.last_chunk().map(Vnet::decode_long),
+    };
+    read.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -128,13 +128,29 @@ pub(super) fn set_total_len(frame: &mut [u8], ip: &Ip) {
 /// Makes the checksum of a UDP datagram that came without one (IPv4 only; not of a fragment).
 fn fill_udp_checksum(buf: &mut PacketBuf, ip: &Ip) {
     let at = ip.l4_at + 6;
-    if !matches!(ip.l4, L4::Udp { .. }) || buf.vnet.needs_csum || take::<2>(buf.frame(), at) != [0, 0] {
+    if !matches!(ip.l4, L4::Udp { .. }) {
+        return;
+    }
+    if buf.vnet.tunnel.is_some_and(|tunnel| !tunnel.summed) {
+        return ask_for_checksums(buf, ip);
+    }
+    if buf.vnet.needs_csum || take::<2>(buf.frame(), at) != [0, 0] {
         return;
     }
     let (src, dst, l4_at, end) = (ip.src, ip.dst, ip.l4_at, ip.end);
     let frame = buf.frame_mut();
     let whole = checksum::add(checksum::pseudo(src, dst, Proto::UDP, end - l4_at), checksum::sum(&frame[l4_at..end]));
     frame[at..at + 2].copy_from_slice(&checksum::nonzero(!whole).to_be_bytes());
+}
+
+/// The same for a superframe in a UDP tunnel: whoever cuts it makes the outer checksum of each segment.
+#[cold]
+fn ask_for_checksums(buf: &mut PacketBuf, ip: &Ip) {
+    let pseudo = checksum::pseudo(ip.src, ip.dst, Proto::UDP, ip.end - ip.l4_at);
+    buf.frame_mut()[ip.l4_at + 6..ip.l4_at + 8].copy_from_slice(&pseudo.to_be_bytes());
+    if let Some(tunnel) = &mut buf.vnet.tunnel {
+        tunnel.summed = true;
+    }
 }
 
 /// Completes a partial checksum, so that the packet can stand alone.
@@ -160,7 +176,7 @@ pub fn finish_inner_checksum(buf: &mut PacketBuf) -> bool {
     let Ok(outer) = ip_packet(buf.frame()) else { return false };
     let (start, at) = (usize::from(vnet.csum_start), usize::from(vnet.csum_start) + usize::from(vnet.csum_offset));
     let inside = start > outer.l4_at && at + 2 <= outer.end && outer.fragment == Fragment::Whole;
-    if !vnet.needs_csum || vnet.gso != Gso::None || !inside {
+    if !vnet.needs_csum || vnet.gso != Gso::None || vnet.tunnel.is_some() || !inside {
         return false;
     }
     let frame = buf.frame_mut();

@@ -105,10 +105,11 @@ fn gue_len(sums: Sums) -> usize {
 }
 
 /// True if a superframe may go into this tunnel as it is, where a link takes such frames: only Linux's UDP tunnels are cut
-/// outside, GUE among them; every segment must fit, the whole must have a length, and it must be more than one segment.
+/// outside, GUE among them; every segment must fit, the whole must have a length, it must be more than one segment and in no tunnel yet.
 pub fn takes_whole(tunnel: Tunnel, outer: Family, inner: &Ip, buf: &PacketBuf, mtu: u16) -> bool {
     let (segment, added) = (inner.wire_len(buf), overhead(tunnel, outer, buf));
     matches!(tunnel, Tunnel::Gue { .. })
+        && buf.vnet.tunnel.is_none()
         && segment + added <= usize::from(mtu)
         && inner.total_len() + added <= usize::from(u16::MAX)
         && segment < inner.total_len()
@@ -163,7 +164,7 @@ fn within(vnet: &mut Vnet, tunnel: Tunnel, outer: Outer, sums: Sums) -> Result<(
     }
     let (family, own) = (Family::of(outer.dst), gue_len(sums));
     vnet.csum_start += (ip_len(family) + UDP_LEN + own) as u16;
-    vnet.tunnel = Some(UdpTunnel { family, summed: sums != Sums::None, own: own as u8 });
+    vnet.tunnel = Some(UdpTunnel { family, summed: sums != Sums::None, own: own as u16 });
     Ok(())
 }
 

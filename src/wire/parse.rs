@@ -9,7 +9,7 @@ use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice
 
 use super::arp::{self, Arp};
 use super::ndp::{self, Ndp};
-use super::{Gso, PacketBuf, checksum};
+use super::{Gso, PacketBuf, UdpTunnel, checksum};
 use crate::base::{DropReason, Endpoint, Family, Mac, Proto, Tuple};
 
 /// Bytes of an Ethernet header without tag; the IP header starts there.
@@ -168,7 +168,7 @@ impl Ip {
         match buf.vnet.gso {
             Gso::None | Gso::Unknown => self.total_len(),
             Gso::Tcp4 | Gso::Tcp6 | Gso::Udp => {
-                let headers = self.l4_at - ETH_LEN + l4_header_len(buf.frame(), self);
+                let headers = header_end(buf).saturating_sub(ETH_LEN);
                 (headers + usize::from(buf.vnet.gso_size)).min(self.total_len())
             }
         }
@@ -346,6 +346,9 @@ pub fn header_end(buf: &PacketBuf) -> usize {
 #[inline]
 fn check_offload(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> {
     let vnet = &buf.vnet;
+    if let Some(tunnel) = &vnet.tunnel {
+        return check_tunnel(buf, ip, tunnel);
+    }
     let field = match ip.l4 {
         L4::Tcp { .. } => 16,
         L4::Udp { .. } => 6,
@@ -365,4 +368,21 @@ fn check_offload(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> {
         return Err(DropReason::Offload);
     }
     Ok(())
+}
+/// The same of a superframe inside a UDP tunnel: there are such headers at these places, one inside the other.
+#[cold]
+fn check_tunnel(buf: &PacketBuf, ip: &Ip, tunnel: &UdpTunnel) -> Result<(), DropReason> {
+    let vnet = &buf.vnet;
+    let is_outer = matches!(ip.l4, L4::Udp { .. }) && ip.fragment == Fragment::Whole && ip.l4_at == tunnel.udp_at();
+    // As if the inner packet stood behind an Ethernet header: wherever that begins, it is within the outer headers.
+    let before = tunnel.inner_at() - ETH_LEN;
+    let inner = ip_packet(buf.frame().get(before..ip.end).unwrap_or_default()).map_err(|_| DropReason::Offload)?;
+    let is_inner = match vnet.gso {
+        Gso::Tcp4 | Gso::Tcp6 => matches!(inner.l4, L4::Tcp { .. }) && vnet.csum_offset == 16,
+        Gso::Udp => matches!(inner.l4, L4::Udp { .. }) && vnet.csum_offset == 6,
+        Gso::None | Gso::Unknown => false,
+    };
+    let fits = usize::from(vnet.csum_start) == before + inner.l4_at && before + inner.end == ip.end;
+    let is_sound = is_outer && is_inner && fits && vnet.needs_csum && vnet.gso_size > 0;
+    if is_sound && header_end(buf) <= ip.end { Ok(()) } else { Err(DropReason::Offload) }
 }

@@ -1,9 +1,9 @@
 //! Cutting a superframe into the packets it stands for (TCP segmentation, UDP segmentation).
 //!
 //! Per segment: lengths, IPv4 identification + n, TCP sequence, FIN and PSH on the last only, CWR on the first
-//! only, every checksum complete. Never changes the superframe.
+//! only, every checksum complete; the same of the headers of a UDP tunnel around it. Never changes the superframe.
 
-use super::parse::{ETH_LEN, Ip, L4, l4_header_len};
+use super::parse::{ETH_LEN, Ip, L4, ip_packet, l4_header_len};
 use super::{Gso, PacketBuf, checksum};
 use crate::base::{Family, Proto};
 
@@ -12,6 +12,9 @@ const CWR: u8 = 0x80;
 
 /// Where the cutting stands.
 pub struct Segments {
+    /// The packet that is cut, which may be inside a tunnel, and where its own Ethernet header is or would be.
+    inner: Ip,
+    inner_at: usize,
     payload_at: usize,
     size: usize,
     count: usize,
@@ -20,8 +23,9 @@ pub struct Segments {
 impl Segments {
     /// Starts at the first payload byte; segments hold at most `gso_size` bytes of payload.
     pub fn new(whole: &PacketBuf, ip: &Ip) -> Segments {
-        let payload_at = ip.l4_at + l4_header_len(whole.frame(), ip);
-        Segments { payload_at, size: usize::from(whole.vnet.gso_size).max(1), count: 0 }
+        let (inner, inner_at) = inside(whole, ip).unwrap_or((*ip, 0));
+        let payload_at = inner_at + inner.l4_at + l4_header_len(&whole.frame()[inner_at..], &inner);
+        Segments { inner, inner_at, payload_at, size: usize::from(whole.vnet.gso_size).max(1), count: 0 }
     }
 
     /// How many packets a frame stands for.
@@ -44,19 +48,43 @@ impl Segments {
         frame[..self.payload_at].copy_from_slice(&whole.frame()[..self.payload_at]);
         frame[self.payload_at..].copy_from_slice(&whole.frame()[at..at + len]);
         let segment = Ip { end: self.payload_at + len, ..*ip };
-        ip_lengths(frame, &segment, self.count);
-        match ip.l4 {
-            L4::Tcp { .. } => tcp_fields(frame, ip.l4_at, self.count * self.size, self.count == 0, at + len == ip.end),
-            L4::Udp { .. } => {
-                let udp_len = (segment.end - ip.l4_at) as u16;
-                frame[ip.l4_at + 4..ip.l4_at + 6].copy_from_slice(&udp_len.to_be_bytes());
+        self.finish(&mut frame[self.inner_at..], at + len == ip.end)?;
+        if let Some(tunnel) = &whole.vnet.tunnel {
+            ip_lengths(frame, &segment, self.count);
+            udp_length(frame, &segment);
+            if tunnel.summed {
+                complete_checksum(frame, &segment);
             }
-            L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => return None,
         }
-        complete_checksum(frame, &segment);
         self.count += 1;
         Some(segment)
     }
+
+    /// Makes the headers of a segment, which `packet` is, its own.
+    #[inline]
+    fn finish(&self, packet: &mut [u8], last: bool) -> Option<()> {
+        let ip = Ip { end: packet.len(), ..self.inner };
+        ip_lengths(packet, &ip, self.count);
+        match ip.l4 {
+            L4::Tcp { .. } => tcp_fields(packet, ip.l4_at, self.count * self.size, self.count == 0, last),
+            L4::Udp { .. } => udp_length(packet, &ip),
+            L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => return None,
+        }
+        complete_checksum(packet, &ip);
+        Some(())
+    }
+}
+
+/// The packet inside a tunnel, and where an Ethernet header before it would be.
+fn inside(whole: &PacketBuf, ip: &Ip) -> Option<(Ip, usize)> {
+    let at = whole.vnet.tunnel?.inner_at() - ETH_LEN;
+    let inner = ip_packet(whole.frame().get(at..ip.end)?).ok()?;
+    Some((inner, at))
+}
+
+fn udp_length(frame: &mut [u8], ip: &Ip) {
+    let len = (ip.end - ip.l4_at) as u16;
+    frame[ip.l4_at + 4..ip.l4_at + 6].copy_from_slice(&len.to_be_bytes());
 }
 
 fn ip_lengths(frame: &mut [u8], ip: &Ip, count: usize) {

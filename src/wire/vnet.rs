@@ -20,6 +20,7 @@ const GSO_TCPV6: u8 = 4;
 const GSO_UDP_L4: u8 = 5;
 const GSO_TUNNEL4: u8 = 0x20;
 const GSO_TUNNEL6: u8 = 0x40;
+const GSO_TUNNEL: u8 = GSO_TUNNEL4 | GSO_TUNNEL6;
 const GSO_ECN: u8 = 0x80;
 
 /// The header that a device has in front of every frame; as a number, its length.
@@ -29,7 +30,7 @@ pub enum VnetHeader {
     None = 0,
     /// `struct virtio_net_hdr`.
     Plain = VNET_LEN as isize,
-    /// `struct virtio_net_hdr_v1_hash_tunnel`: what is written may be a superframe inside a UDP tunnel.
+    /// `struct virtio_net_hdr_v1_hash_tunnel`: superframes may be inside UDP tunnels.
     Tunnel = (VNET_LEN + TUNNEL_LEN) as isize,
 }
 
@@ -66,8 +67,8 @@ pub struct UdpTunnel {
     pub family: Family,
     /// The outer UDP checksum is wanted; the field holds the pseudo-header's sum, of the superframe's length.
     pub summed: bool,
-    /// Bytes of the tunnel's own header.
-    pub own: u8,
+    /// Bytes of the tunnel's own header, an inner Ethernet header included.
+    pub own: u16,
 }
 
 impl UdpTunnel {
@@ -78,10 +79,31 @@ impl UdpTunnel {
             Family::V4 => GSO_TUNNEL4,
             Family::V6 => GSO_TUNNEL6,
         };
-        let udp_at = (ETH_LEN + ip_len(self.family)) as u16;
-        let inner_at = udp_at + UDP_LEN as u16 + u16::from(self.own);
-        header[20..22].copy_from_slice(&udp_at.to_le_bytes());
-        header[22..24].copy_from_slice(&inner_at.to_le_bytes());
+        header[20..22].copy_from_slice(&(self.udp_at() as u16).to_le_bytes());
+        header[22..24].copy_from_slice(&(self.inner_at() as u16).to_le_bytes());
+    }
+
+    /// Where the outer UDP header is, from the Ethernet header.
+    pub fn udp_at(&self) -> usize {
+        ETH_LEN + ip_len(self.family)
+    }
+
+    /// Where the inner IP header is, from the Ethernet header.
+    pub fn inner_at(&self) -> usize {
+        self.udp_at() + UDP_LEN + usize::from(self.own)
+    }
+
+    /// Reads a long header that has bits of a tunnel; nothing if it is none as above.
+    fn of(header: &[u8; VnetHeader::MAX]) -> Option<UdpTunnel> {
+        let family = match header[1] & GSO_TUNNEL {
+            GSO_TUNNEL4 => Family::V4,
+            GSO_TUNNEL6 => Family::V6,
+            _ => return None,
+        };
+        let tunnel = UdpTunnel { family, summed: header[0] & TUNNEL_CSUM != 0, own: 0 };
+        let udp_at = usize::from(u16::from_le_bytes([header[20], header[21]]));
+        let own = u16::from_le_bytes([header[22], header[23]]).checked_sub(tunnel.inner_at() as u16)?;
+        (udp_at == tunnel.udp_at()).then_some(UdpTunnel { own, ..tunnel })
     }
 }
 
@@ -100,7 +122,7 @@ pub struct Vnet {
     pub csum_start: u16,
     /// Where the checksum is, from `csum_start`.
     pub csum_offset: u16,
-    /// The superframe is inside a UDP tunnel. Written only, to a device that takes it: none gives us such a frame.
+    /// The superframe is inside a UDP tunnel; on devices with the long header only.
     pub tunnel: Option<UdpTunnel>,
 }
 
@@ -130,6 +152,20 @@ impl Vnet {
             csum_offset: u16::from_le_bytes([bytes[8], bytes[9]]),
             tunnel: None,
         }
+    }
+
+    /// Reads the long header.
+    #[inline]
+    pub fn decode_long(header: &[u8; VnetHeader::MAX]) -> Vnet {
+        let mut plain = [0; VNET_LEN];
+        plain.copy_from_slice(&header[..VNET_LEN]);
+        if plain[1] & GSO_TUNNEL == 0 {
+            return Vnet::decode(&plain);
+        }
+        let tunnel = UdpTunnel::of(header);
+        // What is no such tunnel keeps its bits, and with them is unknown.
+        plain[1] &= if tunnel.is_some() { !GSO_TUNNEL } else { 0xff };
+        Vnet { tunnel, ..Vnet::decode(&plain) }
     }
 
     /// Writes the header that every kernel knows; `hdr_len` is the end of the L4 header, counted from the Ethernet header.
@@ -196,8 +232,17 @@ mod tests {
         let six = Vnet { tunnel: Some(six), gso: Gso::Tcp6, csum_start: 106, ecn: true, ..vnet };
         assert_eq!(hex(&written(six, 138)), "01c48a0078056a0010000000000000000000000036004200");
         assert_eq!(hex(&written(vnet, 104)), "010168007805540010000000000000000000000000000000");
-        let read = written(whole, 104).first_chunk().map(Vnet::decode).unwrap();
-        assert_eq!(read.gso, Gso::Unknown, "nothing that we read");
+        for vnet in [whole, summed, six, vnet] {
+            assert_eq!(Vnet::decode_long(&written(vnet, 104)), vnet);
+        }
+        let short = written(whole, 104).first_chunk().map(Vnet::decode).unwrap();
+        assert_eq!(short.gso, Gso::Unknown, "not without the rest");
+        for (at, byte) in [(1, 0x61), (20, 38), (22, 41), (23, 0xff)] {
+            let mut header = written(whole, 104);
+            header[at] = byte;
+            let read = Vnet::decode_long(&header);
+            assert!(read.gso == Gso::Unknown || at == 23 && read.tunnel.is_some(), "{at}: {read:?}");
+        }
     }
 
     #[test]
