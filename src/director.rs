@@ -11,6 +11,7 @@ mod fragments;
 mod ftp;
 mod icmp;
 mod neighbours;
+mod nested;
 mod options;
 mod persist;
 mod pmtu;
@@ -26,8 +27,8 @@ use std::net::IpAddr;
 
 pub use settings::Settings;
 
-use crate::base::{ConnId, DropReason, Family, Instant, LinkId, Prefix, Tuple};
-use crate::conn::{ConnTable, Due, Event, Forwarding, Side, Timeouts, next_state};
+use crate::base::{ConnId, DropReason, Instant, LinkId, Prefix, Tuple};
+use crate::conn::{ConnTable, Due, Event, Side, Timeouts, next_state};
 use schedule::Standing;
 
 use crate::forward::{Ends, LocalPorts};
@@ -165,37 +166,6 @@ impl Director {
             Place::Here => self.schedule(buf, ip, now, out),
             Place::Through => self.forward(buf, ip, now, out),
         }
-    }
-
-    /// Whether a superframe inside somebody's UDP tunnel may keep its form: on the way between the ends of a conn, both of one
-    /// family and without a tunnel of ours, and where it only passes through.
-    #[cold]
-    fn passes_whole(&self, ip: &Ip) -> bool {
-        match self.place(ip) {
-            Place::Flow(id, _) => {
-                let ends = self.ends(id);
-                let same = Family::of(ends.client.addr) == Family::of(ends.real.addr);
-                same && ends.forwarding != Forwarding::Tunnel
-            }
-            Place::Here => false,
-            Place::Through => true,
-        }
-    }
-
-    /// The path of each packet that a superframe stands for.
-    #[cold]
-    fn one_by_one(
-        &mut self,
-        buf: &mut PacketBuf,
-        ip: &Ip,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
-        self.each_segment(buf, ip, |director, piece, segment| {
-            if let Err(reason) = director.packet(piece, &mut segment.clone(), now, out) {
-                director.router.ledger.drop(reason);
-            }
-        })
     }
 
     /// The destination MAC is ours (true) or a group's (false); anything else is somebody else's frame.

@@ -1,0 +1,67 @@
+//! What a virtio header promises of a frame, held against the frame.
+//!
+//! The rewriter relies on it. Never changes a byte.
+
+use super::parse::{ETH_LEN, Fragment, Ip, L4, ip_packet};
+use super::{Gso, PacketBuf, UdpTunnel};
+use crate::base::DropReason;
+
+/// Where the L4 header of a frame ends, as its virtio header wants to know; 0 for a plain frame.
+#[inline]
+pub fn header_end(buf: &PacketBuf) -> usize {
+    let vnet = &buf.vnet;
+    if !vnet.needs_csum && vnet.gso == Gso::None {
+        return 0;
+    }
+    let start = usize::from(vnet.csum_start);
+    match (vnet.csum_offset, buf.frame().get(start + 12)) {
+        (16, Some(offset)) => start + (usize::from(offset >> 4) * 4).max(20),
+        (16, None) => buf.len(),
+        _ => start + 8,
+    }
+}
+
+/// A virtio header may promise only what the frame holds; the rewriter relies on it.
+#[inline]
+pub(super) fn check_offload(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> {
+    let vnet = &buf.vnet;
+    if let Some(tunnel) = &vnet.tunnel {
+        return check_tunnel(buf, ip, tunnel);
+    }
+    let field = match ip.l4 {
+        L4::Tcp { .. } => 16,
+        L4::Udp { .. } => 6,
+        L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => 0,
+    };
+    let own_checksum = usize::from(vnet.csum_start) == ip.l4_at && vnet.csum_offset == field && field != 0;
+    if vnet.needs_csum && !own_checksum {
+        return Err(DropReason::Offload);
+    }
+    let fits = match vnet.gso {
+        Gso::None => true,
+        Gso::Unknown => false,
+        Gso::Tcp4 | Gso::Tcp6 => matches!(ip.l4, L4::Tcp { .. }) && vnet.needs_csum,
+        Gso::Udp => matches!(ip.l4, L4::Udp { .. }) && vnet.needs_csum,
+    };
+    if !fits || (vnet.gso != Gso::None && (vnet.gso_size == 0 || ip.fragment != Fragment::Whole)) {
+        return Err(DropReason::Offload);
+    }
+    Ok(())
+}
+/// The same of a superframe inside a UDP tunnel: there are such headers at these places, one inside the other.
+#[cold]
+fn check_tunnel(buf: &PacketBuf, ip: &Ip, tunnel: &UdpTunnel) -> Result<(), DropReason> {
+    let vnet = &buf.vnet;
+    let is_outer = matches!(ip.l4, L4::Udp { .. }) && ip.fragment == Fragment::Whole && ip.l4_at == tunnel.udp_at();
+    // As if the inner packet stood behind an Ethernet header: wherever that begins, it is within the outer headers.
+    let before = tunnel.inner_at() - ETH_LEN;
+    let inner = ip_packet(buf.frame().get(before..ip.end).unwrap_or_default()).map_err(|_| DropReason::Offload)?;
+    let is_inner = match vnet.gso {
+        Gso::Tcp4 | Gso::Tcp6 => matches!(inner.l4, L4::Tcp { .. }) && vnet.csum_offset == 16,
+        Gso::Udp => matches!(inner.l4, L4::Udp { .. }) && vnet.csum_offset == 6,
+        Gso::None | Gso::Unknown => false,
+    };
+    let fits = usize::from(vnet.csum_start) == before + inner.l4_at && before + inner.end == ip.end;
+    let is_sound = is_outer && is_inner && fits && vnet.needs_csum && vnet.gso_size > 0;
+    if is_sound && header_end(buf) <= ip.end { Ok(()) } else { Err(DropReason::Offload) }
+}
