@@ -3,7 +3,11 @@
 //! Knows addresses and indices only; never knows a service, never allocates per packet or per flow.
 
 mod addresses;
+mod directory;
+mod homes;
+mod key;
 mod record;
+mod records;
 mod sctp;
 mod state;
 mod table;

@@ -6,7 +6,10 @@
 //! ```
 //! Refers to its dest by slot; the slot is not reused while a conn counts there.
 
-use super::addresses::{AddrId, pack, unpack};
+use zerocopy::FromZeros;
+
+use super::addresses::{AddrId, Addresses, pack, unpack};
+use super::key::Key;
 use crate::base::{ConnId, Counted, DestId, Endpoint, Proto};
 
 /// How the packets of a conn are forwarded; fixed at its birth.
@@ -98,8 +101,8 @@ pub struct NewConn {
     pub kind: Kind,
 }
 
-/// A live conn.
-#[derive(Clone, Copy)]
+/// A live conn; zeros are none.
+#[derive(Clone, Copy, FromZeros)]
 pub struct Conn {
     /// Packed addresses as bytes in the machine's order: a number would make the record 80 bytes long.
     client: [u8; 16],
@@ -156,21 +159,6 @@ impl Conn {
             proto: new.proto.0,
             state: 0,
         }
-    }
-
-    pub(super) fn vacant(next: u32) -> Conn {
-        let nobody = NewConn {
-            proto: Proto(0),
-            client: Endpoint::UNSPECIFIED,
-            virt: Endpoint::UNSPECIFIED,
-            real: AddrId(0),
-            dport: 0,
-            local: None,
-            dest: DestId(NIL),
-            forwarding: Forwarding::Nat,
-            kind: Kind::Flow,
-        };
-        Conn { flags: 0, next, ..Conn::new(&nobody) }
     }
 
     /// Protocol.
@@ -321,9 +309,9 @@ impl Conn {
         u128::from_ne_bytes(self.virt)
     }
 
-    /// Key of a packet from the client.
+    /// True if a packet with that key comes from the client.
     #[inline]
-    pub(super) fn is_forward(&self, key: &Key) -> bool {
+    pub(super) fn is_request(&self, key: &Key) -> bool {
         self.cport == key.src_port
             && self.vport == key.dst_port
             && self.packed_client() == key.src
@@ -331,22 +319,18 @@ impl Conn {
             && self.kind() == key.kind
     }
 
-    /// Key of a packet from the real server; `real` and `local` are the addresses behind the indices.
+    /// True if a packet with that key comes from the real server, and no newer conn takes it.
     #[inline]
-    pub(super) fn is_reply(&self, key: &Key, real: u128, local: u128) -> bool {
-        let (to, port) = match self.forwarding() {
-            Forwarding::FullNat => (local, self.lport),
-            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (self.packed_client(), self.cport),
-        };
+    pub(super) fn is_reply(&self, key: &Key, addresses: &Addresses) -> bool {
         self.dport == key.src_port
-            && port == key.dst_port
-            && real == key.src
-            && to == key.dst
             && self.kind() == key.kind
             && self.flags & flag::SHADOWED == 0
+            && self.has_reply_key()
+            && self.reply_key(addresses) == *key
     }
 
-    pub(super) fn forward_key(&self) -> Key {
+    /// Key of a packet from the client.
+    pub(super) fn request_key(&self) -> Key {
         Key {
             src: self.packed_client(),
             dst: self.packed_virt(),
@@ -356,20 +340,18 @@ impl Conn {
         }
     }
 
-    pub(super) fn reply_key(&self, real: u128, local: u128) -> Key {
+    /// Key of a packet from the real server.
+    #[inline]
+    pub(super) fn reply_key(&self, addresses: &Addresses) -> Key {
         let (dst, dst_port) = match self.forwarding() {
-            Forwarding::FullNat => (local, self.lport),
+            Forwarding::FullNat => (addresses.packed(self.local), self.lport),
             Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (self.packed_client(), self.cport),
         };
-        Key { src: real, dst, src_port: self.dport, dst_port, kind: self.kind() }
-    }
-
-    pub(super) fn local_id(&self) -> AddrId {
-        self.local
+        Key { src: addresses.packed(self.real), dst, src_port: self.dport, dst_port, kind: self.kind() }
     }
 
     fn kind(&self) -> u16 {
-        u16::from(self.proto) | self.flags & flag::TEMPLATE
+        u16::from(self.proto) | self.flags & (flag::TEMPLATE | flag::HIDDEN | flag::LIVE)
     }
 
     pub(super) fn set_control(&mut self, control: Option<ConnId>) {
@@ -388,36 +370,6 @@ impl Conn {
     /// How many conns this one controls.
     pub fn controlled(&self) -> u32 {
         self.controlled
-    }
-}
-
-/// What a packet or a record is found by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key {
-    pub src: u128,
-    pub dst: u128,
-    pub src_port: u16,
-    pub dst_port: u16,
-    /// Protocol, and the template bit.
-    pub kind: u16,
-}
-
-impl Key {
-    /// Key of a template.
-    pub(super) fn template(proto: Proto, client: Endpoint, virt: Endpoint) -> Key {
-        let key = Key::new(proto, client, virt);
-        Key { kind: key.kind | flag::TEMPLATE, ..key }
-    }
-
-    #[inline(always)]
-    pub(super) fn new(proto: Proto, src: Endpoint, dst: Endpoint) -> Key {
-        Key {
-            src: pack(src.addr),
-            dst: pack(dst.addr),
-            src_port: src.port,
-            dst_port: dst.port,
-            kind: u16::from(proto.0),
-        }
     }
 }
 

@@ -59,6 +59,7 @@ impl Timeouts {
     }
 
     /// The state behind a protocol's number.
+    #[inline]
     pub fn state(&self, proto: Proto, number: u8) -> State {
         match proto {
             Proto::TCP => {
@@ -81,6 +82,7 @@ impl Timeouts {
         }
     }
 
+    #[inline]
     fn tcp_timeout(&self, state: TcpState) -> Duration {
         let secs = match state {
             TcpState::Established => self.tcp,

@@ -1,17 +1,18 @@
-//! The flow table: a slab of records, one index for both directions, one wheel.
+//! The flow table: records in slots, a directory to find them, a wheel for their timers.
 //!
-//! Everything is reserved at the start; a full table refuses. The index is keyed (SipHash): clients choose keys.
+//! Everything is reserved at the start; a full table refuses.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use hashbrown::HashTable;
-
-use super::addresses::{AddrId, Addresses, ipv4_bits, unpack};
-use super::record::{Conn, Key, NIL, NewConn, flag};
+use super::addresses::{AddrId, unpack};
+use super::directory::Directory;
+use super::key::Key;
+use super::record::{Conn, NewConn, flag};
+use super::records::Records;
 use super::wheel::{Wheel, moment_of, tick_at};
-use crate::base::{ConnId, Endpoint, Instant, Proto, Tuple, siphash13};
-use std::net::IpAddr;
+use crate::base::{ConnId, Endpoint, Instant, Proto, Tuple};
 
 /// How long a conn stays beyond its time when it controls others.
 const PROLONGED: Duration = Duration::from_secs(60);
@@ -51,13 +52,9 @@ pub struct Full;
 
 /// All live conns.
 pub struct ConnTable {
-    records: Vec<Conn>,
-    free: u32,
-    index: HashTable<u32>,
-    /// Of the index; nobody outside knows it.
-    secret: [u64; 2],
+    records: Records,
+    directory: Directory,
     wheel: Wheel,
-    addresses: Addresses,
     max: usize,
     live: usize,
     one_way: usize,
@@ -69,15 +66,13 @@ pub struct ConnTable {
 }
 
 impl ConnTable {
-    /// Room for `max` conns, reserved now; `hasher` brings the key of the index.
+    /// Room for `max` conns, reserved now; `hasher` brings the secret by which they are found.
     pub fn new(max: usize, hasher: RandomState) -> ConnTable {
+        let directory = Directory::new(max, [hasher.hash_one(0), hasher.hash_one(1)]);
         ConnTable {
-            records: Vec::with_capacity(max),
-            free: NIL,
-            index: HashTable::with_capacity(max * 2),
-            secret: [hasher.hash_one(0), hasher.hash_one(1)],
+            records: Records::new(directory.slots()),
+            directory,
             wheel: Wheel::new(),
-            addresses: Addresses::default(),
             max,
             live: 0,
             one_way: 0,
@@ -89,12 +84,12 @@ impl ConnTable {
 
     /// The index of a real or local address, for `NewConn`.
     pub fn intern(&mut self, addr: IpAddr) -> Option<AddrId> {
-        self.addresses.intern(addr)
+        self.records.addresses.intern(addr)
     }
 
     /// The address behind an index.
     pub fn address(&self, id: AddrId) -> IpAddr {
-        unpack(self.addresses.packed(id))
+        unpack(self.records.addresses.packed(id))
     }
 
     /// Live conns.
@@ -110,13 +105,13 @@ impl ConnTable {
     /// A live conn.
     #[inline]
     pub fn get(&self, id: ConnId) -> &Conn {
-        &self.records[id.index()]
+        &self.records[id]
     }
 
     /// A live conn, to move its state.
     #[inline]
     pub fn get_mut(&mut self, id: ConnId) -> &mut Conn {
-        &mut self.records[id.index()]
+        &mut self.records[id]
     }
 
     /// Real server endpoint of a conn.
@@ -131,8 +126,9 @@ impl ConnTable {
 
     /// All live conns, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
-        let records = self.records.iter().enumerate();
-        records.filter(|(_, conn)| conn.is_live()).map(|(index, conn)| (ConnId(index as u32), conn))
+        let slots = self.directory.slots();
+        let next = move |from: usize| self.directory.next_taken(from, slots);
+        std::iter::successors(next(0), move |id| next(id.index() + 1)).map(|id| (id, &self.records[id]))
     }
 
     /// The conn a packet belongs to.
@@ -140,7 +136,7 @@ impl ConnTable {
     /// Replies of direct routing and tunnels, where they pass here at all, come from the virtual address.
     #[inline]
     pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
-        let found = self.find(&Key::new(tuple.proto, tuple.src, tuple.dst)).filter(|(id, side)| {
+        let found = self.find(tuple.proto, tuple.src, tuple.dst).filter(|(id, side)| {
             // A packet from port 0 is not the packet of a conn that waits for its port.
             *side == Side::Reply || !self.get(*id).is_without_client_port()
         });
@@ -150,48 +146,33 @@ impl ConnTable {
         self.lookup_rare(tuple)
     }
 
+    #[inline(always)]
+    fn find(&self, proto: Proto, src: Endpoint, dst: Endpoint) -> Option<(ConnId, Side)> {
+        self.directory.find(&self.records, &Key::new(proto, src, dst))
+    }
+
     /// Conns whose client port is not known, and replies of one-way conns.
     fn lookup_rare(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
         if self.without_client_port > 0 {
             let anyone = Endpoint::new(tuple.src.addr, 0);
-            let found = self.find(&Key::new(tuple.proto, anyone, tuple.dst));
-            if let Some((id, Side::Request)) = found
-                && self.get(id).is_without_client_port()
-            {
+            let found = self.find_flow(tuple.proto, anyone, tuple.dst);
+            if let Some(id) = found.filter(|id| self.get(*id).is_without_client_port()) {
                 return Some((id, Side::Request));
             }
         }
-        let (id, side) = self.find(&Key::new(tuple.proto, tuple.dst, tuple.src))?;
-        let one_way = !self.get(id).forwarding().rewrites_replies();
-        (side == Side::Request && one_way).then_some((id, Side::Reply))
-    }
-
-    #[inline(always)]
-    fn find(&self, key: &Key) -> Option<(ConnId, Side)> {
-        let entry = self.index.find(self.hash(key), |entry| self.matches(*entry, key))?;
-        Some((ConnId(entry >> 1), if entry & 1 == 0 { Side::Request } else { Side::Reply }))
-    }
-
-    #[inline]
-    fn matches(&self, entry: u32, key: &Key) -> bool {
-        let conn = &self.records[(entry >> 1) as usize];
-        if entry & 1 == 0 {
-            return conn.is_forward(key);
-        }
-        conn.is_reply(key, self.addresses.packed(conn.real()), self.addresses.packed(conn.local_id()))
-    }
-
-    #[inline(always)]
-    fn hash(&self, key: &Key) -> u64 {
-        hash(self.secret, key)
+        let found = self.find_flow(tuple.proto, tuple.dst, tuple.src);
+        found.filter(|id| !self.get(*id).forwarding().rewrites_replies()).map(|id| (id, Side::Reply))
     }
 
     /// Adds a conn with a deadline. A newer conn with the same reply key hides the older one's replies.
     pub fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, Full> {
-        let id = self.take_slot()?;
+        if self.live >= self.max {
+            return Err(Full);
+        }
         let mut conn = Conn::new(new);
         conn.deadline = tick_at(now + timeout);
-        self.records[id.index()] = conn;
+        let id = self.directory.take_slot(&conn.request_key()).ok_or(Full)?;
+        self.records[id] = conn;
         if let Some(expected) = self.expected.get_mut(id.index()) {
             *expected = [0; 2];
         }
@@ -199,74 +180,35 @@ impl ConnTable {
             *synced = Synced::default();
         }
         self.file(id);
-        self.wheel.insert(&mut self.records, id);
+        self.wheel.insert(self.records.all_mut(), id);
         self.live += 1;
         Ok(id)
     }
 
     /// Makes a record findable.
     fn file(&mut self, id: ConnId) {
-        let conn = self.records[id.index()];
-        self.index_entry(&conn.forward_key(), id.0 << 1);
-        if conn.has_reply_key() {
-            let key = self.reply_key(&conn);
-            if let Some((older, Side::Reply)) = self.find(&key) {
-                self.records[older.index()].set(flag::SHADOWED, true);
-            }
-            self.index_entry(&key, id.0 << 1 | 1);
-        }
-        self.one_way += usize::from(is_one_way_flow(&conn));
-        self.without_client_port += usize::from(conn.is_without_client_port());
+        self.directory.file(&mut self.records, id);
+        self.one_way += usize::from(is_one_way_flow(&self.records[id]));
+        self.without_client_port += usize::from(self.records[id].is_without_client_port());
     }
 
     /// The opposite of `file`.
     fn unfile(&mut self, id: ConnId) {
-        let conn = self.records[id.index()];
-        self.unindex(&conn.forward_key(), id.0 << 1);
-        if conn.has_reply_key() {
-            let key = self.reply_key(&conn);
-            self.unindex(&key, id.0 << 1 | 1);
-            self.uncover(&key);
-        }
-        self.one_way -= usize::from(is_one_way_flow(&conn));
-        self.without_client_port -= usize::from(conn.is_without_client_port());
+        self.directory.unfile(&mut self.records, id);
+        self.one_way -= usize::from(is_one_way_flow(&self.records[id]));
+        self.without_client_port -= usize::from(self.records[id].is_without_client_port());
     }
 
     /// True if packets that this local endpoint would receive belong to a conn already.
     pub fn reply_is_taken(&self, tuple: &Tuple) -> bool {
-        self.find(&Key::new(tuple.proto, tuple.src, tuple.dst)).is_some()
-    }
-
-    fn take_slot(&mut self) -> Result<ConnId, Full> {
-        if self.free != NIL {
-            let id = ConnId(self.free);
-            self.free = self.records[id.index()].next;
-            return Ok(id);
-        }
-        if self.records.len() >= self.max {
-            return Err(Full);
-        }
-        self.records.push(Conn::vacant(NIL));
-        Ok(ConnId(self.records.len() as u32 - 1))
-    }
-
-    fn index_entry(&mut self, key: &Key, entry: u32) {
-        let (records, addresses, secret) = (&self.records, &self.addresses, self.secret);
-        // Never called while there is room, and there is: the hasher of a rehash that tombstones may force.
-        self.index.insert_unique(hash(secret, key), entry, |entry| {
-            hash(secret, &key_of(&records[(entry >> 1) as usize], entry & 1, addresses))
-        });
-    }
-
-    fn reply_key(&self, conn: &Conn) -> Key {
-        key_of(conn, 1, &self.addresses)
+        self.find(tuple.proto, tuple.src, tuple.dst).is_some()
     }
 
     /// Remembers what the sender of a segment has acknowledged: the sequence number it expects next.
     #[inline]
     pub fn note_expected(&mut self, id: ConnId, sender: Side, number: u32) {
         if self.expected.is_empty() {
-            self.expected = vec![[0; 2]; self.max];
+            self.expected = vec![[0; 2]; self.directory.slots()];
         }
         self.expected[id.index()][sender as usize] = number;
     }
@@ -279,7 +221,7 @@ impl ConnTable {
     /// What was told of a conn last.
     pub fn synced(&mut self, id: ConnId) -> &mut Synced {
         if self.synced.is_empty() {
-            self.synced = vec![Synced::default(); self.max];
+            self.synced = vec![Synced::default(); self.directory.slots()];
         }
         &mut self.synced[id.index()]
     }
@@ -291,100 +233,78 @@ impl ConnTable {
 
     /// The conn between these two; the client's port is 0 where it is not known yet.
     pub fn find_flow(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> Option<ConnId> {
-        let found = self.find(&Key::new(proto, client, virt));
-        found.filter(|(_, side)| *side == Side::Request).map(|(id, _)| id)
+        self.directory.find_request(&self.records, &Key::new(proto, client, virt))
     }
 
     /// The client has opened the conn that was announced: now its port is known.
     pub fn learn_client_port(&mut self, id: ConnId, port: u16) {
         self.unfile(id);
-        self.records[id.index()].set_client_port(port);
+        self.records[id].set_client_port(port);
         self.file(id);
     }
 
     /// Changes how long a template lives after a packet of its conns.
     pub fn set_template_timeout(&mut self, id: ConnId, seconds: u32) {
         debug_assert!(self.get(id).is_template());
-        self.records[id.index()].set_template_timeout(seconds);
+        self.records[id].set_template_timeout(seconds);
     }
 
     /// The template that binds a client to a dest.
     pub fn find_template(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> Option<ConnId> {
-        self.find(&Key::template(proto, client, virt)).map(|(id, _)| id)
+        self.directory.find_request(&self.records, &Key::template(proto, client, virt))
     }
 
     /// Puts a conn under the template or conn that it came from: that one stays while it lives.
     pub fn set_control(&mut self, id: ConnId, control: ConnId) {
         debug_assert!(self.get(id).control().is_none());
-        self.records[id.index()].set_control(Some(control));
-        self.records[control.index()].count_controlled(1);
+        self.records[id].set_control(Some(control));
+        self.records[control].count_controlled(1);
     }
 
     /// A conn that no packet finds any more; it stays until its timer ends because others depend on it.
     pub fn hide(&mut self, id: ConnId) {
         if !self.get(id).is_hidden() {
             self.unfile(id);
-            self.records[id.index()].set(flag::HIDDEN, true);
+            self.records[id].set(flag::HIDDEN, true);
         }
     }
 
     /// A template that binds nobody any more; its timer goes on.
     pub fn invalidate_template(&mut self, id: ConnId) {
         self.hide(id);
-        self.records[id.index()].set_unusable();
+        self.records[id].set_unusable();
     }
 
     /// Takes a conn out. Its dest's counters and local port are the caller's.
     pub fn remove(&mut self, id: ConnId) {
-        self.wheel.remove(&mut self.records, id);
+        self.wheel.remove(self.records.all_mut(), id);
         self.forget(id);
     }
 
     fn forget(&mut self, id: ConnId) {
-        let conn = self.records[id.index()];
+        let conn = self.records[id];
         debug_assert!(conn.is_live() && conn.controlled() == 0);
         if !conn.is_hidden() {
             self.unfile(id);
         }
         if let Some(control) = conn.control() {
-            self.records[control.index()].count_controlled(-1);
+            self.records[control].count_controlled(-1);
         }
-        self.records[id.index()] = Conn::vacant(self.free);
-        self.free = id.0;
+        self.records[id].set(flag::LIVE, false);
+        self.directory.release_slot(id);
         self.live -= 1;
-    }
-
-    fn unindex(&mut self, key: &Key, entry: u32) {
-        let hash = self.hash(key);
-        if let Ok(found) = self.index.find_entry(hash, |e| *e == entry) {
-            found.remove();
-        }
-    }
-
-    /// After a conn has gone, an older one that it hid answers for the reply key again.
-    fn uncover(&mut self, key: &Key) {
-        let (records, addresses) = (&self.records, &self.addresses);
-        let hidden = self.index.iter_hash(self.hash(key)).copied().find(|entry| {
-            let conn = &records[(entry >> 1) as usize];
-            entry & 1 == 1 && conn.flags & flag::SHADOWED != 0 && key_of(conn, 1, addresses) == *key
-        });
-        if let Some(entry) = hidden
-            && self.find(key).is_none()
-        {
-            self.records[(entry >> 1) as usize].set(flag::SHADOWED, false);
-        }
     }
 
     /// Restarts a conn's timer.
     #[inline]
     pub fn rearm(&mut self, id: ConnId, now: Instant, timeout: Duration) {
         let deadline = tick_at(now + timeout);
-        let conn = &mut self.records[id.index()];
+        let conn = &mut self.records[id];
         let earlier = deadline < conn.deadline;
         conn.deadline = deadline;
         if earlier {
-            self.wheel.remove(&mut self.records, id);
-            self.wheel.insert(&mut self.records, id);
+            self.wheel.remove(self.records.all_mut(), id);
+            self.wheel.insert(self.records.all_mut(), id);
         }
     }
 
@@ -395,8 +315,8 @@ impl ConnTable {
 
     /// The next conn whose time is over, taken out unless it controls others.
     pub fn expire_one(&mut self, now: Instant) -> Option<Due> {
-        let id = self.wheel.pop_due(&mut self.records, now)?;
-        let conn = self.records[id.index()];
+        let id = self.wheel.pop_due(self.records.all_mut(), now)?;
+        let conn = self.records[id];
         if conn.controlled() == 0 {
             self.forget(id);
             return Some(Due::Over(id, conn));
@@ -405,27 +325,34 @@ impl ConnTable {
         Some(Due::Prolonged(id))
     }
 
-    /// Of at most `budget` records from `cursor` on, the next that `wanted` takes; where to go on, `None` at the end.
+    /// Of at most `budget` places from `cursor` on, the next that `wanted` takes; where to go on, `None` at the end.
     pub fn scan(
         &self,
         cursor: usize,
         budget: usize,
         wanted: impl Fn(&Conn) -> bool,
     ) -> (Option<ConnId>, Option<usize>) {
-        let until = self.records.len().min(cursor + budget);
-        let found = (cursor..until).find(|index| self.records[*index].is_live() && wanted(&self.records[*index]));
-        let next = found.map_or(until, |index| index + 1);
-        (found.map(|index| ConnId(index as u32)), (next < self.records.len()).then_some(next))
+        let until = self.slots().min(cursor.saturating_add(budget));
+        let next = |from: usize| self.directory.next_taken(from, until);
+        let found =
+            std::iter::successors(next(cursor), |id| next(id.index() + 1)).find(|id| wanted(&self.records[*id]));
+        let next = found.map_or(until, |id| id.index() + 1);
+        (found, (next < self.slots()).then_some(next))
+    }
+
+    /// How many places a scan passes.
+    pub fn slots(&self) -> usize {
+        self.directory.slots()
     }
 
     /// What controls others outlives its timer, a minute at a time; a template keeps that time for good.
     fn prolong(&mut self, id: ConnId, now: Instant) {
-        let conn = &mut self.records[id.index()];
+        let conn = &mut self.records[id];
         conn.deadline = tick_at(now + PROLONGED);
         if conn.is_template() {
             conn.set_template_timeout(PROLONGED.as_secs() as u32);
         }
-        self.wheel.insert(&mut self.records, id);
+        self.wheel.insert(self.records.all_mut(), id);
     }
 
     /// When `expire_one` may have something to do.
@@ -437,22 +364,4 @@ impl ConnTable {
 /// A flow whose replies would come from the virtual address, if they came here at all.
 fn is_one_way_flow(conn: &Conn) -> bool {
     !conn.forwarding().rewrites_replies() && !conn.is_template()
-}
-
-fn key_of(conn: &Conn, side: u32, addresses: &Addresses) -> Key {
-    if side == 0 {
-        return conn.forward_key();
-    }
-    conn.reply_key(addresses.packed(conn.real()), addresses.packed(conn.local_id()))
-}
-
-#[inline(always)]
-fn hash(secret: [u64; 2], key: &Key) -> u64 {
-    let rest = u64::from(key.src_port) << 32 | u64::from(key.dst_port) << 16 | u64::from(key.kind);
-    // Lengths in bytes: 2 * 4 + 6 and 2 * 16 + 6. No IPv6 message is an IPv4 one: that is what they are for.
-    if let (Some(src), Some(dst)) = (ipv4_bits(key.src), ipv4_bits(key.dst)) {
-        return siphash13(secret, [u64::from(src) << 32 | u64::from(dst), 14 << 56 | rest]);
-    }
-    let (src, dst) = (key.src, key.dst);
-    siphash13(secret, [(src >> 64) as u64, src as u64, (dst >> 64) as u64, dst as u64, 38 << 56 | rest])
 }

@@ -26,14 +26,19 @@ fn endpoint(net: u8, rng: &mut Rng, few: u64) -> Endpoint {
 struct Model {
     table: ConnTable,
     known: Vec<Known>,
+    /// Clients' addresses and virtual ones. A single client crowds its home.
+    addresses: (u64, u64),
     rng: Rng,
     now: Instant,
 }
 
 impl Model {
     fn insert(&mut self) {
-        let rng = &mut self.rng;
-        let (client, virt, real) = (endpoint(1, rng, 6), endpoint(2, rng, 2), endpoint(3, rng, 3));
+        let (rng, (clients, virtuals)) = (&mut self.rng, self.addresses);
+        let (mut client, virt, real) = (endpoint(1, rng, clients), endpoint(2, rng, virtuals), endpoint(3, rng, 3));
+        if clients == 1 {
+            client.port = 1;
+        }
         let proto = if rng.below(2) == 0 { Proto::TCP } else { Proto::UDP };
         let forwarding = [Forwarding::Nat, Forwarding::Direct, Forwarding::FullNat][rng.below(3) as usize];
         let local = Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 4, 0, 1)), 1 + rng.below(4000) as u16);
@@ -128,12 +133,14 @@ impl Model {
 
 #[test]
 fn the_table_finds_and_forgets_what_a_plain_list_does() {
-    let table = ConnTable::new(ROOM, RandomState::new());
-    let mut model = Model { table, known: Vec::new(), rng: Rng::seeded(3), now: Instant(5) };
-    for step in 0..40_000 {
-        model.step();
-        if step % 20 == 0 {
-            model.check();
+    for addresses in [(6, 2), (1, 100)] {
+        let table = ConnTable::new(ROOM, RandomState::new());
+        let mut model = Model { table, known: Vec::new(), addresses, rng: Rng::seeded(3), now: Instant(5) };
+        for step in 0..40_000 {
+            model.step();
+            if step % 20 == 0 {
+                model.check();
+            }
         }
     }
 }

@@ -1,0 +1,70 @@
+//! What packets and records are found by, and its hashes under a secret: clients choose keys.
+//!
+//! Never looks at a record.
+
+use super::addresses::{ipv4_bits, pack};
+use super::record::flag;
+use crate::base::{Endpoint, Proto, siphash13};
+
+/// Nobody outside the table knows it.
+pub(super) type Secret = [u64; 2];
+
+/// Both ends of a packet, and what kind of record is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    pub src: u128,
+    pub dst: u128,
+    pub src_port: u16,
+    pub dst_port: u16,
+    /// Protocol, and the flags by which a record can be found at all.
+    pub kind: u16,
+}
+
+impl Key {
+    /// Key of a packet between two endpoints.
+    #[inline(always)]
+    pub(super) fn new(proto: Proto, src: Endpoint, dst: Endpoint) -> Key {
+        Key {
+            src: pack(src.addr),
+            dst: pack(dst.addr),
+            src_port: src.port,
+            dst_port: dst.port,
+            kind: u16::from(proto.0) | flag::LIVE,
+        }
+    }
+
+    /// Key of a template.
+    pub(super) fn template(proto: Proto, client: Endpoint, virt: Endpoint) -> Key {
+        let key = Key::new(proto, client, virt);
+        Key { kind: key.kind | flag::TEMPLATE, ..key }
+    }
+
+    /// Where the conns of the sender lie, if it is a client.
+    #[inline(always)]
+    pub(super) fn home_of_source(&self, secret: Secret) -> u64 {
+        home(secret, self.src, self.src_port, self.kind)
+    }
+
+    /// Where the conns of the receiver lie, if it is a client.
+    #[inline(always)]
+    pub(super) fn home_of_destination(&self, secret: Secret) -> u64 {
+        home(secret, self.dst, self.dst_port, self.kind)
+    }
+
+    /// Of everything: for records that are not at home.
+    pub(super) fn hash(&self, secret: Secret) -> u64 {
+        let rest = u64::from(self.src_port) << 32 | u64::from(self.dst_port) << 16 | u64::from(self.kind);
+        let (src, dst) = (self.src, self.dst);
+        siphash13(secret, [(src >> 64) as u64, src as u64, (dst >> 64) as u64, dst as u64, rest])
+    }
+}
+
+/// As in the kernel, a conn is filed by its client's endpoint alone, which packets of both directions carry.
+#[inline(always)]
+fn home(secret: Secret, addr: u128, port: u16, kind: u16) -> u64 {
+    let rest = u64::from(port) << 16 | u64::from(kind);
+    match ipv4_bits(addr) {
+        Some(addr) => siphash13(secret, [u64::from(addr) << 32 | rest]),
+        None => siphash13(secret, [(addr >> 64) as u64, addr as u64, rest]),
+    }
+}
