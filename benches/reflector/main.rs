@@ -148,16 +148,16 @@ fn rewrite(rewrite: &Rewrite, buf: &mut PacketBuf) -> bool {
     }
     frame[rewrite.at..rewrite.at + 4].copy_from_slice(&rewrite.new);
     frame[ETH_LEN + 8] -= 1;
-    let update = |frame: &mut [u8], at: usize, partial: bool, old: &[u8], new: &[u8]| {
+    let update = |frame: &mut [u8], at: usize, partial: bool, change: u16| {
         let field = u16::from_be_bytes([frame[at], frame[at + 1]]);
-        let made = if partial { checksum::shift(field, old, new) } else { checksum::update(field, old, new) };
+        let made = if partial { checksum::add(field, change) } else { checksum::update(field, change) };
         frame[at..at + 2].copy_from_slice(&made.to_be_bytes());
     };
-    update(frame, ETH_LEN + 10, false, &rewrite.old, &rewrite.new);
-    update(frame, ETH_LEN + 10, false, &[1, 0], &[0, 0]);
+    let change = checksum::change(&rewrite.old, &rewrite.new);
+    update(frame, ETH_LEN + 10, false, checksum::add(change, checksum::change(&[1, 0], &[0, 0])));
     let field = if frame[ETH_LEN + 9] == 6 { ETH_LEN + 36 } else { ETH_LEN + 26 };
     if field + 2 <= frame.len() {
-        update(frame, field, partial, &rewrite.old, &rewrite.new);
+        update(frame, field, partial, change);
     }
     turn(rewrite.to, buf)
 }
@@ -192,7 +192,7 @@ fn wrap(outer: &[u8; IP_LEN], buf: &mut PacketBuf) -> bool {
     let header = &mut buf.frame_mut()[ETH_LEN..ETH_LEN + IP_LEN];
     header.copy_from_slice(outer);
     header[2..4].copy_from_slice(&total);
-    let sum = checksum::update(u16::from_be_bytes([outer[10], outer[11]]), &[0, 0], &total);
+    let sum = checksum::update(u16::from_be_bytes([outer[10], outer[11]]), checksum::change(&[0, 0], &total));
     header[10..12].copy_from_slice(&sum.to_be_bytes());
     true
 }

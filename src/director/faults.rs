@@ -18,6 +18,7 @@ const SCTP_CHUNK: usize = 12;
 
 impl Director {
     /// The layer 4 that moves a conn's state.
+    #[inline]
     pub(super) fn layer4_for_state(&self, buf: &PacketBuf, ip: &Ip) -> L4 {
         let fixed = ETH_LEN + IPV6_LEN;
         if !self.settings.kernel_faults || ip.family() == Family::V4 || ip.l4_at == fixed {

@@ -262,6 +262,7 @@ impl Director {
     ///
     /// A first packet on a conn that is over starts another one (`conn_reuse_mode`); with `expire_nodest_conn` so does
     /// one on a quiesced dest, and any packet on a dest that was removed.
+    #[inline]
     pub(super) fn standing(&self, id: ConnId, ip: &Ip) -> Standing {
         let server = self.services.server(self.conns.get(id).dest);
         let expire = self.settings.expire_nodest_conn;

@@ -101,7 +101,7 @@ fn mark_congested(inner: &mut [u8], family: Family) {
         return;
     }
     let (old, new) = ([inner[0], inner[1]], [inner[0], inner[1] | 3]);
-    let sum = checksum::update(u16::from_be_bytes([inner[10], inner[11]]), &old, &new);
+    let sum = checksum::update(u16::from_be_bytes([inner[10], inner[11]]), checksum::change(&old, &new));
     inner[1] |= 3;
     inner[10..12].copy_from_slice(&sum.to_be_bytes());
 }
@@ -255,7 +255,8 @@ mod tests {
             match family {
                 Family::V4 => {
                     inside[1] |= 2;
-                    let sum = checksum::update(u16::from_be_bytes([inside[10], inside[11]]), &[0x45, 0], &[0x45, 2]);
+                    let change = checksum::change(&[0x45, 0], &[0x45, 2]);
+                    let sum = checksum::update(u16::from_be_bytes([inside[10], inside[11]]), change);
                     inside[10..12].copy_from_slice(&sum.to_be_bytes());
                 }
                 Family::V6 => inside[1] |= 0x20,

@@ -270,15 +270,18 @@ impl Services {
     }
 
     /// A packet from a client to this dest; not counted once the dest is out of its service.
+    #[inline]
     pub fn count_in(&mut self, dest: DestId, bytes: usize) {
         self.count(dest, |stats| stats.count_in(bytes));
     }
 
     /// A packet from this dest to a client.
+    #[inline]
     pub fn count_out(&mut self, dest: DestId, bytes: usize) {
         self.count(dest, |stats| stats.count_out(bytes));
     }
 
+    #[inline]
     fn count(&mut self, dest: DestId, add: impl Fn(&mut Stats)) {
         if !self.servers[dest.index()].available {
             return;

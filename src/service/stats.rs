@@ -26,12 +26,14 @@ pub struct Stats {
 
 impl Stats {
     /// One more packet from a client.
+    #[inline]
     pub fn count_in(&mut self, bytes: usize) {
         self.in_pkts += 1;
         self.in_bytes += bytes as u64;
     }
 
     /// One more packet from a real server.
+    #[inline]
     pub fn count_out(&mut self, bytes: usize) {
         self.out_pkts += 1;
         self.out_bytes += bytes as u64;

@@ -60,16 +60,19 @@ impl PacketBuf {
     }
 
     /// The frame.
+    #[inline]
     pub fn frame(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
     /// The frame, to be edited in place.
+    #[inline]
     pub fn frame_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.end]
     }
 
     /// Length of the frame in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
@@ -102,6 +105,7 @@ impl PacketBuf {
     }
 
     /// Cuts the frame to `len` bytes (Ethernet padding); does nothing if it is shorter.
+    #[inline]
     pub fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start + len);
     }

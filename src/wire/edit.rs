@@ -39,10 +39,8 @@ pub fn decrement_ttl(buf: &mut PacketBuf, ip: &mut Ip) {
     ip.ttl -= 1;
     match ip.dst {
         IpAddr::V4(_) => {
-            let old = [ip.ttl + 1, frame[ETH_LEN + 9]];
-            frame[ETH_LEN + 8] = ip.ttl;
-            let new = [ip.ttl, old[1]];
-            update_field(frame, ETH_LEN + 10, &old, &new);
+            let change = put(frame, ETH_LEN + 8, [ip.ttl, frame[ETH_LEN + 9]]);
+            update_field(frame, ETH_LEN + 10, change);
         }
         IpAddr::V6(_) => frame[ETH_LEN + 7] = ip.ttl,
     }
@@ -54,69 +52,68 @@ pub fn decrement_ttl(buf: &mut PacketBuf, ip: &mut Ip) {
 #[inline]
 pub fn set_endpoint(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: Endpoint) {
     fill_udp_checksum(buf, ip);
-    set_address(buf, ip, end, to.addr);
-    set_port(buf, ip, end, to.port);
+    let address = write_address(buf, ip, end, to.addr);
+    let port = write_port(buf, ip, end, to.port);
+    adjust_l4(buf, ip, address, port);
 }
 
 /// Sets one address, the IPv4 header checksum and the L4 checksum that covers it.
-#[inline]
 pub fn set_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) {
-    let partial = buf.vnet.needs_csum;
+    let address = write_address(buf, ip, end, to);
+    adjust_l4(buf, ip, address, 0);
+}
+
+/// Writes an address; by how much the sum under the L4 checksum changes.
+#[inline(always)]
+fn write_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) -> u16 {
     let frame = buf.frame_mut();
-    match to {
-        IpAddr::V4(addr) => {
-            let at = ETH_LEN + if end == End::Source { 12 } else { 16 };
-            let (old, new) = (take::<4>(frame, at), addr.octets());
-            frame[at..at + 4].copy_from_slice(&new);
-            update_field(frame, ETH_LEN + 10, &old, &new);
-            update_l4(frame, ip, partial, &old, &new);
-        }
-        IpAddr::V6(addr) => {
-            let at = ETH_LEN + if end == End::Source { 8 } else { 24 };
-            let (old, new) = (take::<16>(frame, at), addr.octets());
-            frame[at..at + 16].copy_from_slice(&new);
-            update_l4(frame, ip, partial, &old, &new);
-        }
+    let (own, change) = match end {
+        End::Source => (&mut ip.src, write(frame, to, ETH_LEN + 12, ETH_LEN + 8)),
+        End::Destination => (&mut ip.dst, write(frame, to, ETH_LEN + 16, ETH_LEN + 24)),
+    };
+    *own = to;
+    if to.is_ipv4() {
+        update_field(frame, ETH_LEN + 10, change);
     }
-    match end {
-        End::Source => ip.src = to,
-        End::Destination => ip.dst = to,
+    change
+}
+
+#[inline(always)]
+fn write(frame: &mut [u8], addr: IpAddr, at4: usize, at6: usize) -> u16 {
+    match addr {
+        IpAddr::V4(addr) => put(frame, at4, addr.octets()),
+        IpAddr::V6(addr) => put(frame, at6, addr.octets()),
     }
 }
 
-#[inline]
-fn set_port(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: u16) {
-    let partial = buf.vnet.needs_csum;
+/// Writes a port; by how much the sum under the L4 checksum changes.
+#[inline(always)]
+fn write_port(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: u16) -> u16 {
     let port = match &mut ip.l4 {
         L4::Tcp { sport, dport, .. } | L4::Udp { sport, dport } | L4::Sctp { sport, dport, .. } => match end {
             End::Source => sport,
             End::Destination => dport,
         },
-        L4::Icmp { .. } | L4::Other | L4::Truncated => return,
+        L4::Icmp { .. } | L4::Other | L4::Truncated => return 0,
     };
     if *port == to {
-        return;
+        return 0;
     }
     *port = to;
     let frame = buf.frame_mut();
-    let at = ip.l4_at + if end == End::Source { 0 } else { 2 };
-    let (old, new) = (take::<2>(frame, at), to.to_be_bytes());
-    frame[at..at + 2].copy_from_slice(&new);
+    let change = put(frame, ip.l4_at + if end == End::Source { 0 } else { 2 }, to.to_be_bytes());
     if ip.proto == Proto::SCTP {
         set_crc32c(&mut frame[ip.l4_at..ip.end]);
-    } else if !partial {
-        // Under a partial checksum the ports are summed later, by whoever completes it.
-        update_l4(frame, ip, false, &old, &new);
     }
+    change
 }
 
 /// Writes a packet's new length into its IP header; `ip.end` is the new end.
 pub(super) fn set_total_len(frame: &mut [u8], ip: &Ip) {
     match ip.dst {
         IpAddr::V4(_) => {
-            let (old, new) = (take::<2>(frame, ETH_LEN + 2), (ip.total_len() as u16).to_be_bytes());
-            frame[ETH_LEN + 2..ETH_LEN + 4].copy_from_slice(&new);
-            update_field(frame, ETH_LEN + 10, &old, &new);
+            let change = put(frame, ETH_LEN + 2, (ip.total_len() as u16).to_be_bytes());
+            update_field(frame, ETH_LEN + 10, change);
         }
         IpAddr::V6(_) => {
             let length = (ip.total_len() - 40) as u16;
@@ -126,6 +123,7 @@ pub(super) fn set_total_len(frame: &mut [u8], ip: &Ip) {
 }
 
 /// Makes the checksum of a UDP datagram that came without one (IPv4 only; not of a fragment).
+#[inline]
 fn fill_udp_checksum(buf: &mut PacketBuf, ip: &Ip) {
     let at = ip.l4_at + 6;
     if !matches!(ip.l4, L4::Udp { .. }) {
@@ -137,6 +135,11 @@ fn fill_udp_checksum(buf: &mut PacketBuf, ip: &Ip) {
     if buf.vnet.needs_csum || take::<2>(buf.frame(), at) != [0, 0] {
         return;
     }
+    make_udp_checksum(buf, ip);
+}
+
+fn make_udp_checksum(buf: &mut PacketBuf, ip: &Ip) {
+    let at = ip.l4_at + 6;
     let (src, dst, l4_at, end) = (ip.src, ip.dst, ip.l4_at, ip.end);
     let frame = buf.frame_mut();
     let whole = checksum::add(checksum::pseudo(src, dst, Proto::UDP, end - l4_at), checksum::sum(&frame[l4_at..end]));
@@ -186,8 +189,9 @@ pub fn finish_inner_checksum(buf: &mut PacketBuf) -> bool {
     true
 }
 
-#[inline]
-fn update_l4<const N: usize>(frame: &mut [u8], ip: &Ip, partial: bool, old: &[u8; N], new: &[u8; N]) {
+/// Keeps the L4 checksum true after an address and a port under it have changed.
+#[inline(always)]
+fn adjust_l4(buf: &mut PacketBuf, ip: &Ip, address: u16, port: u16) {
     let at = match ip.l4 {
         L4::Tcp { .. } => ip.l4_at + 16,
         L4::Udp { .. } => ip.l4_at + 6,
@@ -195,21 +199,32 @@ fn update_l4<const N: usize>(frame: &mut [u8], ip: &Ip, partial: bool, old: &[u8
         L4::Icmp { .. } if ip.proto == Proto::ICMP6 => ip.l4_at + 2,
         L4::Icmp { .. } | L4::Sctp { .. } | L4::Other | L4::Truncated => return,
     };
+    let partial = buf.vnet.needs_csum;
+    let frame = buf.frame_mut();
     if partial {
+        // The ports are summed later, by whoever completes it.
         let field = u16::from_be_bytes(take(frame, at));
-        frame[at..at + 2].copy_from_slice(&checksum::shift(field, old, new).to_be_bytes());
+        frame[at..at + 2].copy_from_slice(&checksum::add(field, address).to_be_bytes());
         return;
     }
-    update_field(frame, at, old, new);
+    update_field(frame, at, checksum::add(address, port));
     if ip.proto == Proto::UDP && take::<2>(frame, at) == [0, 0] {
         frame[at..at + 2].copy_from_slice(&[0xff, 0xff]);
     }
 }
 
-#[inline]
-fn update_field<const N: usize>(frame: &mut [u8], at: usize, old: &[u8; N], new: &[u8; N]) {
+#[inline(always)]
+fn update_field(frame: &mut [u8], at: usize, change: u16) {
     let field = u16::from_be_bytes(take(frame, at));
-    frame[at..at + 2].copy_from_slice(&checksum::update(field, old, new).to_be_bytes());
+    frame[at..at + 2].copy_from_slice(&checksum::update(field, change).to_be_bytes());
+}
+
+/// Writes bytes; by how much their sum changes.
+#[inline(always)]
+fn put<const N: usize>(frame: &mut [u8], at: usize, new: [u8; N]) -> u16 {
+    let old = take::<N>(frame, at);
+    frame[at..at + N].copy_from_slice(&new);
+    checksum::change(&old, &new)
 }
 
 /// Makes SCTP's checksum anew; it covers the ports and no address (RFC 9260 6.8).

@@ -197,7 +197,7 @@ pub fn echo_reply(out: &mut PacketBuf, request: &[u8], ip: &Ip, id: u16) {
     let old = [body[0], body[1]];
     body[0] = if ip.family() == Family::V4 { 0 } else { 129 };
     // The pseudo-header's sum does not change when its two addresses change places.
-    let sum = checksum::update(u16::from_be_bytes([body[2], body[3]]), &old, &[body[0], body[1]]);
+    let sum = checksum::update(u16::from_be_bytes([body[2], body[3]]), checksum::change(&old, &[body[0], body[1]]));
     body[2..4].copy_from_slice(&sum.to_be_bytes());
     let fields =
         Header { src: ip.dst, dst: ip.src, proto: ip.proto, ttl: DEFAULT_TTL, tos: ip.tos, id, dont_fragment: false };

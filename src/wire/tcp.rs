@@ -153,7 +153,7 @@ fn shift(buf: &mut PacketBuf, ip: &Ip, at: usize, by: i32) {
     if complete {
         let (old, new) = aligned(at - ip.l4_at, old, new);
         let field = u16::from_be_bytes([frame[ip.l4_at + 16], frame[ip.l4_at + 17]]);
-        let sum = checksum::update(field, &old, &new);
+        let sum = checksum::update(field, checksum::change(&old, &new));
         frame[ip.l4_at + 16..ip.l4_at + 18].copy_from_slice(&sum.to_be_bytes());
     }
 }

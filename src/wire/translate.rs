@@ -88,8 +88,8 @@ fn move_checksum(buf: &mut PacketBuf, ip: &Ip, before: (IpAddr, IpAddr)) {
     if udp && field == 0 {
         return;
     }
-    let (old, new) = (packed(before), packed((ip.src, ip.dst)));
-    let moved = if partial { checksum::shift(field, &old, &new) } else { checksum::update(field, &old, &new) };
+    let change = checksum::change(&packed(before), &packed((ip.src, ip.dst)));
+    let moved = if partial { checksum::add(field, change) } else { checksum::update(field, change) };
     let moved = if udp && moved == 0 { 0xffff } else { moved };
     buf.frame_mut()[at..at + 2].copy_from_slice(&moved.to_be_bytes());
 }
