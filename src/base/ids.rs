@@ -1,11 +1,9 @@
 //! Indices with a type, so that one cannot be used for another.
 
-use zerocopy::FromZeros;
-
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, FromZeros)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
         pub struct $name(pub $inner);
 
         impl $name {

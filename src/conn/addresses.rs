@@ -5,15 +5,13 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use zerocopy::FromZeros;
-
 use crate::base::Mixing;
 
 /// The upper 96 bits of `::ffff:a.b.c.d`.
 const MAPPED: u128 = 0xffff;
 
 /// An interned address.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromZeros)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AddrId(pub u16);
 
 /// The store.

@@ -1,7 +1,7 @@
-//! Where conns lie and how packets find them.
+//! How packets find their conns.
 //!
 //! ```text
-//! at home   in the set of slots that the client's endpoint names: packets of both directions know it
+//! at home   in the set that the client's endpoint names: packets of both directions know it
 //! indexed   by all that a packet carries: guests, for whom there was no room at home, and what servers send to the
 //!           local endpoints of FULL-NAT, who do not know the client
 //! ```
@@ -56,26 +56,6 @@ impl Directory {
         Directory { homes: Homes::new(max), index: HashTable::with_capacity(max * 2), with_local: 0, secret }
     }
 
-    /// How many slots there are.
-    pub(super) fn slots(&self) -> usize {
-        self.homes.slots()
-    }
-
-    /// The first slot of a range with a conn.
-    pub(super) fn next_taken(&self, from: usize, until: usize) -> Option<ConnId> {
-        self.homes.next_taken(from, until)
-    }
-
-    /// A slot for a conn with that key, which is found there once it is filed.
-    pub(super) fn take_slot(&mut self, key: &Key) -> Option<ConnId> {
-        self.homes.take(key.home_of_source(self.secret))
-    }
-
-    /// Gives a slot back whose conn is not filed.
-    pub(super) fn release_slot(&mut self, id: ConnId) {
-        self.homes.release(id);
-    }
-
     /// The conn that a packet or a template's key belongs to.
     #[inline(always)]
     pub(super) fn find(&self, records: &Records, key: &Key) -> Option<(ConnId, Side)> {
@@ -108,11 +88,9 @@ impl Directory {
         self.index.find(key.hash(self.secret), matches).map(|entry| entry.id())
     }
 
-    /// The slot a record lies in first is looked at before its tag has come from memory.
     #[inline(always)]
     fn at_home(&self, hash: u64, is_it: impl Fn(ConnId) -> bool) -> Option<ConnId> {
-        let first = self.homes.first(hash);
-        if is_it(first) { Some(first) } else { self.homes.candidates(hash).find(|id| is_it(*id)) }
+        self.homes.candidates(hash).find(|id| is_it(*id))
     }
 
     fn find_indexed(&self, records: &Records, key: &Key) -> Option<(ConnId, Side)> {
@@ -126,13 +104,10 @@ impl Directory {
     /// Lets a conn be found. Where an older one has the same reply key, replies are the newer one's.
     pub(super) fn file(&mut self, records: &mut Records, id: ConnId) {
         let home = records[id].request_key().home_of_source(self.secret);
-        if records[id].has_reply_key() {
-            // Whoever is found now is another one.
-            records[id].set(flag::SHADOWED, true);
-            if let Some(older) = self.find_reply(records, &records.reply_key(id), home) {
-                records[older].set(flag::SHADOWED, true);
-            }
-            records[id].set(flag::SHADOWED, false);
+        if records[id].has_reply_key()
+            && let Some(older) = self.find_reply(records, &records.reply_key(id), home)
+        {
+            records[older].set(flag::SHADOWED, true);
         }
         self.with_local += usize::from(records[id].local().is_some());
         let stay = self.homes.move_in(id, home);
@@ -160,7 +135,6 @@ impl Directory {
             self.unindex(records, Entry::new(id, side));
         }
         if records[id].has_reply_key() {
-            records[id].set(flag::SHADOWED, true);
             self.uncover(records, &records.reply_key(id), home);
         }
     }

@@ -16,7 +16,7 @@ pub(super) struct Key {
     pub dst: u128,
     pub src_port: u16,
     pub dst_port: u16,
-    /// Protocol, and the flags by which a record can be found at all.
+    /// Protocol, and the template bit.
     pub kind: u16,
 }
 
@@ -29,7 +29,7 @@ impl Key {
             dst: pack(dst.addr),
             src_port: src.port,
             dst_port: dst.port,
-            kind: u16::from(proto.0) | flag::LIVE,
+            kind: u16::from(proto.0),
         }
     }
 

@@ -6,8 +6,6 @@
 //! ```
 //! Refers to its dest by slot; the slot is not reused while a conn counts there.
 
-use zerocopy::FromZeros;
-
 use super::addresses::{AddrId, Addresses, pack, unpack};
 use super::key::Key;
 use crate::base::{ConnId, Counted, DestId, Endpoint, Proto};
@@ -101,8 +99,8 @@ pub struct NewConn {
     pub kind: Kind,
 }
 
-/// A live conn; zeros are none.
-#[derive(Clone, Copy, FromZeros)]
+/// A live conn.
+#[derive(Clone, Copy)]
 pub struct Conn {
     /// Packed addresses as bytes in the machine's order: a number would make the record 80 bytes long.
     client: [u8; 16],
@@ -159,6 +157,21 @@ impl Conn {
             proto: new.proto.0,
             state: 0,
         }
+    }
+
+    pub(super) fn vacant(next: u32) -> Conn {
+        let nobody = NewConn {
+            proto: Proto(0),
+            client: Endpoint::UNSPECIFIED,
+            virt: Endpoint::UNSPECIFIED,
+            real: AddrId(0),
+            dport: 0,
+            local: None,
+            dest: DestId(NIL),
+            forwarding: Forwarding::Nat,
+            kind: Kind::Flow,
+        };
+        Conn { flags: 0, next, ..Conn::new(&nobody) }
     }
 
     /// Protocol.
@@ -351,7 +364,7 @@ impl Conn {
     }
 
     fn kind(&self) -> u16 {
-        u16::from(self.proto) | self.flags & (flag::TEMPLATE | flag::HIDDEN | flag::LIVE)
+        u16::from(self.proto) | self.flags & flag::TEMPLATE
     }
 
     pub(super) fn set_control(&mut self, control: Option<ConnId>) {

@@ -1,32 +1,57 @@
 //! The records in their slots, and the addresses that they name by index.
 //!
-//! Memory is taken from the kernel at the start and touched only where a conn lies. Never knows how a slot is found.
+//! Slots are reserved at the start, and used one beside the other, so that conns that are made together lie together.
+//! Never knows how a slot is found.
 
 use std::ops::{Index, IndexMut};
 
-use zerocopy::FromZeros;
-
 use super::addresses::Addresses;
 use super::key::Key;
-use super::record::Conn;
+use super::record::{Conn, NIL};
 use crate::base::ConnId;
 
 /// All slots.
 pub(super) struct Records {
     conns: Vec<Conn>,
+    free: u32,
+    max: usize,
     pub(super) addresses: Addresses,
 }
 
 impl Records {
-    /// Panics if the address space has no room for so many: a director cannot do without its table.
-    pub(super) fn new(slots: usize) -> Records {
-        let conns = Conn::new_vec_zeroed(slots).expect("room for the flow table");
-        Records { conns, addresses: Addresses::default() }
+    pub(super) fn new(max: usize) -> Records {
+        Records { conns: Vec::with_capacity(max), free: NIL, max, addresses: Addresses::default() }
     }
 
-    /// The slots themselves, for lists that run through them.
+    /// The slots that were ever used, for lists that run through them.
+    pub(super) fn all(&self) -> &[Conn] {
+        &self.conns
+    }
+
+    /// The same, to be changed.
     pub(super) fn all_mut(&mut self) -> &mut [Conn] {
         &mut self.conns
+    }
+
+    /// Puts a record into a slot; `None` if all are taken.
+    pub(super) fn add(&mut self, conn: Conn) -> Option<ConnId> {
+        if self.free != NIL {
+            let id = ConnId(self.free);
+            self.free = self[id].next;
+            self[id] = conn;
+            return Some(id);
+        }
+        if self.conns.len() >= self.max {
+            return None;
+        }
+        self.conns.push(conn);
+        Some(ConnId(self.conns.len() as u32 - 1))
+    }
+
+    /// Gives a slot back.
+    pub(super) fn remove(&mut self, id: ConnId) {
+        self[id] = Conn::vacant(self.free);
+        self.free = id.0;
     }
 
     /// Key of packets from the real server.

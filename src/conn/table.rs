@@ -68,10 +68,9 @@ pub struct ConnTable {
 impl ConnTable {
     /// Room for `max` conns, reserved now; `hasher` brings the secret by which they are found.
     pub fn new(max: usize, hasher: RandomState) -> ConnTable {
-        let directory = Directory::new(max, [hasher.hash_one(0), hasher.hash_one(1)]);
         ConnTable {
-            records: Records::new(directory.slots()),
-            directory,
+            records: Records::new(max),
+            directory: Directory::new(max, [hasher.hash_one(0), hasher.hash_one(1)]),
             wheel: Wheel::new(),
             max,
             live: 0,
@@ -126,9 +125,8 @@ impl ConnTable {
 
     /// All live conns, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
-        let slots = self.directory.slots();
-        let next = move |from: usize| self.directory.next_taken(from, slots);
-        std::iter::successors(next(0), move |id| next(id.index() + 1)).map(|id| (id, &self.records[id]))
+        let records = self.records.all().iter().enumerate();
+        records.filter(|(_, conn)| conn.is_live()).map(|(index, conn)| (ConnId(index as u32), conn))
     }
 
     /// The conn a packet belongs to.
@@ -166,13 +164,9 @@ impl ConnTable {
 
     /// Adds a conn with a deadline. A newer conn with the same reply key hides the older one's replies.
     pub fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, Full> {
-        if self.live >= self.max {
-            return Err(Full);
-        }
         let mut conn = Conn::new(new);
         conn.deadline = tick_at(now + timeout);
-        let id = self.directory.take_slot(&conn.request_key()).ok_or(Full)?;
-        self.records[id] = conn;
+        let id = self.records.add(conn).ok_or(Full)?;
         if let Some(expected) = self.expected.get_mut(id.index()) {
             *expected = [0; 2];
         }
@@ -208,7 +202,7 @@ impl ConnTable {
     #[inline]
     pub fn note_expected(&mut self, id: ConnId, sender: Side, number: u32) {
         if self.expected.is_empty() {
-            self.expected = vec![[0; 2]; self.directory.slots()];
+            self.expected = vec![[0; 2]; self.max];
         }
         self.expected[id.index()][sender as usize] = number;
     }
@@ -221,7 +215,7 @@ impl ConnTable {
     /// What was told of a conn last.
     pub fn synced(&mut self, id: ConnId) -> &mut Synced {
         if self.synced.is_empty() {
-            self.synced = vec![Synced::default(); self.directory.slots()];
+            self.synced = vec![Synced::default(); self.max];
         }
         &mut self.synced[id.index()]
     }
@@ -290,8 +284,7 @@ impl ConnTable {
         if let Some(control) = conn.control() {
             self.records[control].count_controlled(-1);
         }
-        self.records[id].set(flag::LIVE, false);
-        self.directory.release_slot(id);
+        self.records.remove(id);
         self.live -= 1;
     }
 
@@ -332,17 +325,11 @@ impl ConnTable {
         budget: usize,
         wanted: impl Fn(&Conn) -> bool,
     ) -> (Option<ConnId>, Option<usize>) {
-        let until = self.slots().min(cursor.saturating_add(budget));
-        let next = |from: usize| self.directory.next_taken(from, until);
-        let found =
-            std::iter::successors(next(cursor), |id| next(id.index() + 1)).find(|id| wanted(&self.records[*id]));
-        let next = found.map_or(until, |id| id.index() + 1);
-        (found, (next < self.slots()).then_some(next))
-    }
-
-    /// How many places a scan passes.
-    pub fn slots(&self) -> usize {
-        self.directory.slots()
+        let records = self.records.all();
+        let until = records.len().min(cursor.saturating_add(budget));
+        let found = (cursor..until).find(|index| records[*index].is_live() && wanted(&records[*index]));
+        let next = found.map_or(until, |index| index + 1);
+        (found.map(|index| ConnId(index as u32)), (next < records.len()).then_some(next))
     }
 
     /// What controls others outlives its timer, a minute at a time; a template keeps that time for good.

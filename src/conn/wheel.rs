@@ -116,8 +116,6 @@ impl Wheel {
 
 #[cfg(test)]
 mod tests {
-    use zerocopy::FromZeros;
-
     use super::*;
     use crate::base::Rng;
 
@@ -131,7 +129,7 @@ mod tests {
     fn the_next_due_slot_is_found_as_if_each_were_looked_at() {
         let mut rng = Rng::seeded(11);
         let mut wheel = Wheel::new();
-        let mut records = vec![Conn::new_zeroed(); 64];
+        let mut records = vec![Conn::vacant(NIL); 64];
         let mut filed = vec![false; records.len()];
         let mut now = Instant::START;
         for _ in 0..20_000 {

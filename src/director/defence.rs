@@ -120,7 +120,7 @@ impl Director {
     }
 
     fn drop_entries(&mut self, now: Instant) {
-        let until = self.defence.cursor + self.conns.slots().div_ceil(PART);
+        let until = self.defence.cursor + self.settings.max_flows.div_ceil(PART);
         let mut cursor = Some(self.defence.cursor);
         while let Some(from) = cursor.filter(|from| *from < until) {
             let (found, next) = self.conns.scan(from, until - from, |conn| conn.controlled() == 0);
