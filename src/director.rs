@@ -272,6 +272,7 @@ impl Director {
         let ends = self.ends(id);
         // As the kernel does: a router's checks first, about the packet as the real server sent it.
         let route = self.route_onward(buf, ip, ends.client.addr, now, out)?;
+        self.check_border(&ends, buf, ip, now, out)?;
         self.note_expected(id, Side::Reply, buf, ip);
         if self.conns.get(id).is_helped() {
             self.ftp_reply(id, buf, ip, now)?;

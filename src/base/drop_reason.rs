@@ -33,6 +33,9 @@ reasons! {
     Martian => "martian",
     /// An IPv4 packet whose sender wants to choose its way (loose or strict source route).
     SourceRoute => "source-route",
+    /// An IPv6 option or routing header that ends a packet: unknown and not to be passed over, or not as it must be; the
+    /// sender was told where that is due.
+    ExtensionHeader => "extension-header",
     /// The L4 header is cut short.
     TruncatedL4 => "truncated-l4",
     /// A segment with a wrong checksum on a conn whose text is read (FTP's control conn).

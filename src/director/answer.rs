@@ -5,9 +5,10 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{ConnId, DropReason, Instant, Proto};
+use crate::base::{ConnId, DropReason, Family, Instant, Proto};
 use crate::conn::Event;
 use crate::neigh::{Consumed, Egress};
+use crate::wire::extension;
 use crate::wire::icmp::{self, Complaint};
 use crate::wire::{ETH_LEN, Fragment, Ip, L4, PacketBuf, TcpFlags, ip_packet, tcp};
 
@@ -49,6 +50,7 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
+        self.abide(extension::at_the_end(buf.frame(), ip), buf, ip, now, out)?;
         match ip.l4 {
             L4::Icmp { kind, .. } if icmp::is_echo_request(ip, kind) => self.echo(buf, ip, now, out),
             L4::Icmp { .. } => Err(DropReason::LocalIcmp),
@@ -66,11 +68,15 @@ impl Director {
             }
             L4::Sctp { .. } | L4::Other | L4::Truncated => {
                 // Hosts with tunnel handlers answer "port" for a tunnel that is not configured.
-                let complaint = match ip.proto {
-                    Proto::IPIP | Proto::IPV6 | Proto::GRE => Complaint::PortUnreachable,
-                    _ => Complaint::ProtocolUnreachable,
-                };
-                self.complain(complaint, buf, ip, now, out);
+                match ip.proto {
+                    Proto::IPIP | Proto::IPV6 | Proto::GRE => {
+                        self.complain(Complaint::PortUnreachable, buf, ip, now, out);
+                    }
+                    _ if ip.family() == Family::V6 => {
+                        self.abide(extension::unknown_protocol(buf.frame(), ip), buf, ip, now, out)?;
+                    }
+                    _ => self.complain(Complaint::ProtocolUnreachable, buf, ip, now, out),
+                }
                 Err(DropReason::LocalClosed)
             }
         }
@@ -120,7 +126,9 @@ impl Director {
         out: &mut impl Egress,
     ) {
         let about_error = matches!(ip.l4, L4::Icmp { kind, .. } if icmp::is_error(ip, kind));
-        if ip.fragment == Fragment::Later || about_error {
+        // Of IPv4 only the first fragment is told of (RFC 1122 3.2.2).
+        let later = ip.fragment == Fragment::Later && ip.family() == Family::V4;
+        if later || about_error {
             return;
         }
         self.complain_as(complaint, &buf.frame()[ETH_LEN..ip.end], ip.dst, ip.src, now, out);

@@ -45,14 +45,14 @@ impl Director {
                 let to = if ends.forwarding == Forwarding::FullNat { ends.client.addr } else { ip.dst };
                 self.services.count_out(dest, ip.total_len());
                 self.route_onward(buf, ip, to, now, out).and_then(|route| {
-                    forward::about_request(buf, ip, &quote, &ends, self.fresh_id())?;
+                    forward::about_request(buf, ip, &quote, &ends, self.way(&route))?;
                     self.transmit(buf, ip, &route, now, out)
                 })
             }
             Side::Request => {
                 self.services.count_in(dest, ip.total_len());
                 self.route_to_server(&ends, buf, ip, now, out).and_then(|route| {
-                    forward::about_reply(buf, ip, &quote, &ends, self.fresh_id())?;
+                    forward::about_reply(buf, ip, &quote, &ends, self.way(&route))?;
                     self.by_method(&ends, buf, ip, &route, now, out)
                 })
             }

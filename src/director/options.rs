@@ -1,4 +1,4 @@
-//! IPv4 options: refused where they cannot be, and the way recorded where that is asked for.
+//! IPv4 options and IPv6 extension headers: refused where they cannot be, and the way recorded where that is asked for.
 //!
 //! As a Linux router with its defaults: no source routes. Time stamps are left to others.
 
@@ -7,12 +7,17 @@ use std::net::IpAddr;
 use super::Director;
 use crate::base::{DropReason, Instant};
 use crate::neigh::{Egress, Route};
+use crate::wire::extension::{self, Verdict};
 use crate::wire::icmp::Complaint;
 use crate::wire::options::{Wish, record, wish};
 use crate::wire::{Ip, PacketBuf};
 
+/// ICMPv6 type (RFC 4443 3.4).
+const PARAMETER_PROBLEM: u8 = 4;
+
 impl Director {
-    /// Looks at the options of a packet as it comes; what is for this director records the address it came to.
+    /// Looks at the options of a packet as it comes; what is for this director records the address it came to. Of IPv6
+    /// every node on the way reads the hop-by-hop options, and no others.
     pub(super) fn check_options(
         &mut self,
         buf: &mut PacketBuf,
@@ -20,6 +25,7 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
+        self.abide(extension::on_the_way(buf.frame(), ip), buf, ip, now, out)?;
         match wish(buf.frame(), ip) {
             Wish::Nothing => {}
             Wish::SourceRoute => return Err(DropReason::SourceRoute),
@@ -34,6 +40,23 @@ impl Director {
             }
         }
         Ok(())
+    }
+
+    /// Does what an IPv6 extension header asks for.
+    pub(super) fn abide(
+        &mut self,
+        verdict: Verdict,
+        buf: &PacketBuf,
+        ip: &Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        match verdict {
+            Verdict::Good => return Ok(()),
+            Verdict::Drop => {}
+            Verdict::Tell(code, at) => self.complain(Complaint::Raw(PARAMETER_PROBLEM, code, at), buf, ip, now, out),
+        }
+        Err(DropReason::ExtensionHeader)
     }
 
     /// What passes records the address it leaves from: the virtual one if that is its source now, else the link's.

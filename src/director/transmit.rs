@@ -9,6 +9,7 @@ use crate::base::{DropReason, Family, Instant};
 use crate::conn::Forwarding;
 use crate::forward::{self, Ends, Way};
 use crate::neigh::{Consumed, Egress, Route, is_link_local};
+use crate::wire::extension;
 use crate::wire::icmp::Complaint;
 use crate::wire::translate::growth;
 use crate::wire::{Fragments, Gso, Ip, L4, PacketBuf, Segments, decrement_ttl, encap, finish_checksum};
@@ -48,9 +49,26 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         let route = self.route_to_server(ends, buf, ip, now, out)?;
+        self.check_border(ends, buf, ip, now, out)?;
         let way = self.way(&route);
         forward::request(buf, ip, ends, way)?;
         self.by_method(ends, buf, ip, &route, now, out)
+    }
+
+    /// A packet that is to change its family must not ask for what is lost thereby.
+    #[inline]
+    pub(super) fn check_border(
+        &mut self,
+        ends: &Ends,
+        buf: &PacketBuf,
+        ip: &Ip,
+        now: Instant,
+        out: &mut impl Egress,
+    ) -> Result<(), DropReason> {
+        if !ends.cross() {
+            return Ok(());
+        }
+        self.abide(extension::at_the_border(buf.frame(), ip), buf, ip, now, out)
     }
 
     /// What a packet by that route must fit if it changes its family.

@@ -2,7 +2,7 @@
 //!
 //! The quoted L4 checksum is left as it is, as in IPVS. Never answers an error with an error.
 
-use super::Ends;
+use super::{Ends, Way};
 use crate::base::DropReason;
 use crate::conn::Forwarding;
 use crate::wire::icmp::{self, Quote};
@@ -11,12 +11,12 @@ use crate::wire::{End, Ip, PacketBuf, set_address};
 
 /// An error about a request, on its way to the client: it seems to come from the virtual address.
 ///
-/// The source becomes the virtual address even if a router in between sent it. `id` is for an error of the other family.
-pub fn about_request(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, id: u16) -> Result<(), DropReason> {
+/// The source becomes the virtual address even if a router in between sent it. `way` is for an error of the other family.
+pub fn about_request(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, way: Way) -> Result<(), DropReason> {
     if ends.cross() {
-        let (src, dst) = (ends.virt.addr, ends.client.addr);
-        let ends = ErrorEnds { src, dst, quoted_src: ends.client, quoted_dst: ends.virt };
-        return translate::error(buf, ip, quote, &ends, id);
+        let (src, dst, Way { mtu, id }) = (ends.virt.addr, ends.client.addr, way);
+        let ends = ErrorEnds { src, dst, quoted_src: ends.client, quoted_dst: ends.virt, mtu, id };
+        return translate::error(buf, ip, quote, &ends);
     }
     match ends.forwarding {
         Forwarding::Nat | Forwarding::FullNat => {
@@ -34,11 +34,11 @@ pub fn about_request(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &End
 }
 
 /// An error about a reply, on its way to the real server, which knows its own address only.
-pub fn about_reply(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, id: u16) -> Result<(), DropReason> {
+pub fn about_reply(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, way: Way) -> Result<(), DropReason> {
     if ends.cross() {
-        let (src, dst) = (ends.peer.addr, ends.real.addr);
-        let ends = ErrorEnds { src, dst, quoted_src: ends.real, quoted_dst: ends.peer };
-        return translate::error(buf, ip, quote, &ends, id);
+        let (src, dst, Way { mtu, id }) = (ends.peer.addr, ends.real.addr, way);
+        let ends = ErrorEnds { src, dst, quoted_src: ends.real, quoted_dst: ends.peer, mtu, id };
+        return translate::error(buf, ip, quote, &ends);
     }
     match ends.forwarding {
         Forwarding::Nat | Forwarding::FullNat => {

@@ -77,6 +77,7 @@ fn send(reason: DropReason, lab: &mut Lab) {
             lab.frame(&to_group.frame(ROUTER, Mac::of_group("224.0.0.81".parse().unwrap())));
         }
         DropReason::SourceRoute => drop(lab.frame(&source_routed(&frame))),
+        DropReason::ExtensionHeader => drop(lab.frame(&with_unknown_option())),
         DropReason::Arp => drop(lab.frame(&arp_for_somebody())),
         DropReason::NdpInvalid => drop(lab.frame(&with(&question("2001:db8::9"), 21, 64))),
         DropReason::Ndp => drop(lab.frame(&question("2001:db8::9"))),
@@ -190,6 +191,15 @@ fn question(sender: &str) -> Vec<u8> {
 /// A packet of a link-local source for another link.
 fn link_local_syn() -> Vec<u8> {
     Packet::tcp("[fe80::9]:4000", "[2001:db8:5::1]:80", "S").frame(ROUTER, DIRECTOR)
+}
+
+/// A packet to an IPv6 address with a hop-by-hop option that nobody knows and that says "discard" (RFC 8200 4.2).
+fn with_unknown_option() -> Vec<u8> {
+    let mut frame = Packet::tcp("[2001:db8:c::7]:4000", "[2001:db8:51::1]:80", "S").frame(ROUTER, DIRECTOR);
+    frame[19] += 8;
+    let next = std::mem::replace(&mut frame[20], 0);
+    frame.splice(54..54, [next, 0, 0x5e, 4, 9, 9, 9, 9]);
+    frame
 }
 
 /// No packet in this program can end so: the headroom holds every header that a method adds.

@@ -154,6 +154,19 @@ fn errors_are_translated_with_the_packet_that_they_quote() {
     assert_eq!(lab.take_moved(), "");
 }
 
+#[test]
+fn nobody_is_told_of_a_size_that_the_next_link_does_not_take_and_a_router_that_names_none_is_guessed_for() {
+    let mut lab = six_to_four();
+    lab.client(&Packet::tcp(CLIENT6, VIP6, "S"));
+    let seen = Packet::tcp(LIP4, RS1, "S").carrying(vec![0; 1460]).one_hop_on();
+    let quoted = Packet::tcp(CLIENT6, VIP6, "S").carrying(vec![0; 1460]).one_hop_on();
+    // The plateau below 1500 (RFC 1191 7), no more than the link takes, no less than IPv6 may send.
+    for (named, told) in [(0, 1492), (1400, 1420), (9000, 1500), (68, 1280)] {
+        let sent = lab.real(&Packet::icmp_about("10.0.0.21", "10.0.0.30", (3, 4, named), &seen));
+        expect_error(&sent, ROUTER, &Packet::icmp_about("2001:db8:51::1", "2001:db8:c::7", (2, 0, told), &quoted));
+    }
+}
+
 /// The error and, of the packet that it quotes, addresses and ports; the quoted checksum is of its own world.
 #[track_caller]
 fn expect_error(sent: &[Frame], to: Mac, wanted: &Packet) {

@@ -4,6 +4,7 @@
 //! be wrong in the same way.
 
 mod drops;
+mod extensions;
 mod families;
 mod flows;
 mod inside;

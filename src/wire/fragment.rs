@@ -2,6 +2,7 @@
 //!
 //! Works on complete packets, IPv4 fragments included; never on a superframe. Whether it may be cut is the caller's to know.
 
+use super::extension::FRAGMENT;
 use super::parse::{ETH_LEN, Ip};
 use super::reassembly::unfragmentable_end;
 use super::{PacketBuf, checksum};
@@ -9,7 +10,6 @@ use crate::base::Family;
 
 const MORE: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
-const FRAGMENT_HEADER: u8 = 44;
 const FRAGMENT_HEADER_LEN: usize = 8;
 
 /// Where the cutting stands.
@@ -94,7 +94,7 @@ impl Fragments {
         frame[..at].copy_from_slice(&source[..at]);
         frame[at + FRAGMENT_HEADER_LEN..].copy_from_slice(part.data);
         frame[at] = source[self.name_at];
-        frame[self.name_at] = FRAGMENT_HEADER;
+        frame[self.name_at] = FRAGMENT;
         let field = part.offset as u16 | u16::from(part.more != 0);
         frame[at + 2..at + 4].copy_from_slice(&field.to_be_bytes());
         frame[at + 4..at + 8].copy_from_slice(&self.id.to_be_bytes());

@@ -4,10 +4,10 @@
 
 use std::net::IpAddr;
 
-use etherparse::{Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice};
+use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
-use super::parse::{ETH_LEN, Ip};
-use super::{PacketBuf, checksum};
+use super::parse::{ETH_LEN, Fragment, Ip};
+use super::{PacketBuf, checksum, extension};
 use crate::base::{Endpoint, Family, Proto, Tuple};
 
 /// TTL of what the director itself says (RFC 1700).
@@ -28,7 +28,7 @@ pub enum Complaint {
     BeyondScope,
     /// No answer from the next hop.
     HostUnreachable,
-    /// Nothing takes this protocol.
+    /// Nothing takes this protocol (of IPv6 a parameter problem, which points to where the protocol is named).
     ProtocolUnreachable,
     /// Nothing listens there.
     PortUnreachable,
@@ -36,7 +36,7 @@ pub enum Complaint {
     TooBig(u16),
     /// An IPv4 option that cannot be, at this byte of the header.
     BadOption(u8),
-    /// An IPv4 type, code and second word as they came, passed on to somebody else.
+    /// A type, code and second word of the family, as they came or as a header's reader has them.
     Raw(u8, u8, u32),
 }
 
@@ -56,7 +56,6 @@ impl Complaint {
             (Family::V6, Complaint::NetUnreachable) => (1, 0, 0),
             (Family::V6, Complaint::BeyondScope) => (1, 2, 0),
             (Family::V6, Complaint::HostUnreachable) => (1, 3, 0),
-            // Parameter problem, unrecognized next header, pointing at the first header's field.
             (Family::V6, Complaint::ProtocolUnreachable) => (4, 1, 6),
             (Family::V6, Complaint::BadOption(at)) => (4, 0, u32::from(at)),
             (Family::V6, Complaint::PortUnreachable) => (1, 4, 0),
@@ -275,10 +274,9 @@ pub fn quote_at(frame: &[u8], at: usize, end: usize) -> Option<Quote> {
         }
         6 => {
             let header = Ipv6HeaderSlice::from_slice(packet).ok()?;
-            let (extensions, next, rest) = Ipv6ExtensionsSlice::from_slice(header.next_header(), &packet[40..]).ok()?;
+            let extension::Upper { proto, at, fragment, .. } = extension::upper(packet)?;
             let (src, dst) = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
-            let later = extensions.is_fragmenting_payload();
-            (src, dst, next.0, packet.len() - rest.len(), later, true)
+            (src, dst, proto, at, fragment == Fragment::Later, true)
         }
         _ => return None,
     };

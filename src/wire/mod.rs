@@ -7,6 +7,7 @@ mod buf;
 pub mod checksum;
 mod edit;
 pub mod encap;
+pub mod extension;
 mod fragment;
 pub mod icmp;
 pub mod ndp;

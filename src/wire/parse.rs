@@ -5,12 +5,12 @@
 
 use std::net::IpAddr;
 
-use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6ExtensionsSlice, Ipv6HeaderSlice};
+use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice};
 
 use super::arp::{self, Arp};
 use super::ndp::{self, Ndp};
 use super::offload::{check_offload, header_end};
-use super::{Gso, PacketBuf, checksum};
+use super::{Gso, PacketBuf, checksum, extension};
 use crate::base::{DropReason, Endpoint, Family, Mac, Proto, Tuple};
 
 /// Bytes of an Ethernet header without tag; the IP header starts there.
@@ -251,11 +251,9 @@ fn ipv6(frame: &[u8]) -> Result<Ip, DropReason> {
     let packet = frame.get(ETH_LEN..).ok_or(DropReason::Malformed)?;
     let header = Ipv6HeaderSlice::from_slice(packet).map_err(|_| DropReason::Malformed)?;
     let total = 40 + usize::from(header.payload_length());
-    let payload = packet.get(40..total).ok_or(DropReason::Malformed)?;
-    let (extensions, next, rest) =
-        Ipv6ExtensionsSlice::from_slice(header.next_header(), payload).map_err(|_| DropReason::Malformed)?;
-    let (proto, fragment) = (Proto(next.0), fragment6(extensions));
-    let header_len = total - rest.len();
+    let packet = packet.get(..total).ok_or(DropReason::Malformed)?;
+    let extension::Upper { proto, at, fragment, .. } = extension::upper(packet).ok_or(DropReason::Malformed)?;
+    let proto = Proto(proto);
     Ok(Ip {
         src: IpAddr::V6(header.source_addr()),
         dst: IpAddr::V6(header.destination_addr()),
@@ -264,23 +262,10 @@ fn ipv6(frame: &[u8]) -> Result<Ip, DropReason> {
         tos: header.traffic_class(),
         dont_fragment: true,
         fragment,
-        l4_at: ETH_LEN + header_len,
+        l4_at: ETH_LEN + at,
         end: ETH_LEN + total,
-        l4: layer4(proto, fragment, &packet[header_len..total]),
+        l4: layer4(proto, fragment, &packet[at..]),
     })
-}
-
-fn fragment6(extensions: Ipv6ExtensionsSlice) -> Fragment {
-    for extension in extensions {
-        if let etherparse::Ipv6ExtensionSlice::Fragment(header) = extension {
-            return match (header.fragment_offset().value(), header.more_fragments()) {
-                (0, false) => Fragment::Whole,
-                (0, true) => Fragment::First,
-                (_, _) => Fragment::Later,
-            };
-        }
-    }
-    Fragment::Whole
 }
 
 #[inline(always)]

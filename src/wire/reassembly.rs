@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::extension::{DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING};
 use super::parse::{ETH_LEN, Ip};
 use super::{PacketBuf, checksum};
 use crate::base::{Family, Instant, Proto};
@@ -17,7 +18,6 @@ const MOST_BYTES: usize = 4 << 20;
 /// Incomplete datagrams.
 const MOST_DATAGRAMS: usize = 1024;
 const LARGEST_PACKET: usize = 65_535;
-const FRAGMENT_HEADER: u8 = 44;
 
 /// What became of one fragment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -294,14 +294,11 @@ fn take_apart_v6(frame: &[u8], ip: &Ip) -> Option<Piece> {
 /// Where a fragment header is named, and where it stands: behind hop-by-hop, routing and destination options only.
 fn fragment_header(frame: &[u8], end: usize) -> Option<(usize, usize)> {
     let (name_at, at) = unfragmentable_end(frame, end);
-    (frame[name_at] == FRAGMENT_HEADER && at + 8 <= end).then_some((name_at, at))
+    (frame[name_at] == FRAGMENT && at + 8 <= end).then_some((name_at, at))
 }
 
 /// The end of the headers that every router reads (RFC 8200 4.5), and where they name what follows.
 pub(super) fn unfragmentable_end(frame: &[u8], end: usize) -> (usize, usize) {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const DESTINATION: u8 = 60;
     let (mut name_at, mut at) = (ETH_LEN + 6, ETH_LEN + 40);
     while matches!(frame[name_at], HOP_BY_HOP | ROUTING | DESTINATION) && at + 8 <= end {
         let next = at + (usize::from(frame[at + 1]) + 1) * 8;

@@ -17,6 +17,7 @@ use crate::base::{DropReason, Endpoint, Family, Proto};
 
 /// An IPv6 packet that every path takes (RFC 8200 5).
 const LEAST_MTU6: usize = 1280;
+/// What the length field of a header counts at most: of IPv6 it leaves out the header itself.
 const LARGEST: usize = 65_535;
 
 fn header_len(family: Family) -> usize {
@@ -42,7 +43,8 @@ pub fn translate(buf: &mut PacketBuf, ip: &mut Ip, src: IpAddr, dst: IpAddr, id:
         return Err(DropReason::Unsupported);
     }
     let grown = growth(ip, Family::of(dst));
-    if ip.total_len() as isize + grown > LARGEST as isize {
+    let uncounted = if dst.is_ipv6() { header_len(Family::V6) } else { 0 };
+    if ip.total_len() as isize + grown > (LARGEST + uncounted) as isize {
         return Err(DropReason::TooBig);
     }
     let small = ip.wire_len(buf) as isize + grown <= (LEAST_MTU6 - 20) as isize;
@@ -116,7 +118,7 @@ pub fn fit_segments(buf: &mut PacketBuf, ip: &Ip, mtu: u16) {
     buf.vnet.gso_size = buf.vnet.gso_size.min(room as u16);
 }
 
-/// The addresses of an error and of the packet that it quotes, in the other family.
+/// What an error becomes in the other family: its addresses and those of the packet that it quotes.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorEnds {
     /// Who seems to send the error.
@@ -127,22 +129,28 @@ pub struct ErrorEnds {
     pub quoted_src: Endpoint,
     /// Destination of the quoted packet.
     pub quoted_dst: Endpoint,
+    /// What the link takes that it leaves by: nobody is told of more.
+    pub mtu: u16,
+    /// Identification of an IPv4 packet.
+    pub id: u16,
 }
 
 /// Replaces an ICMP error by the other family's, with the quoted packet translated too (RFC 7915 4.2, 4.3, 5.2, 5.3).
 ///
 /// Errors without a counterpart end as unsupported.
-pub fn error(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &ErrorEnds, id: u16) -> Result<(), DropReason> {
+pub fn error(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &ErrorEnds) -> Result<(), DropReason> {
     let L4::Icmp { kind, code } = ip.l4 else { return Err(DropReason::Unsupported) };
     let word = icmp::second_word(buf.frame(), ip);
-    let said = match ip.family() {
-        Family::V4 => to_icmp6(kind, code, word),
-        Family::V6 => to_icmp4(kind, code, word),
+    let said = match (ip.family(), icmp::is_too_big(ip, kind, code)) {
+        (Family::V4, true) => Some((2, 0, too_big6(word & 0xffff, be16(buf.frame(), quote.at + 2), ends.mtu))),
+        (Family::V4, false) => to_icmp6(kind, code, word),
+        (Family::V6, true) => Some((3, 4, word.saturating_sub(20).min(u32::from(ends.mtu)))),
+        (Family::V6, false) => to_icmp4(kind, code, word),
     };
     let (kind, code, word) = said.ok_or(DropReason::Unsupported)?;
     let mut room = [0; ETH_LEN + LEAST_MTU6];
     let about = translate_quote(&mut room, buf.frame(), ip.end, quote, ends);
-    icmp::error(buf, Complaint::Raw(kind, code, word), about, ends.src, ends.dst, id);
+    icmp::error(buf, Complaint::Raw(kind, code, word), about, ends.src, ends.dst, ends.id);
     *ip = ip_packet(buf.frame())?;
     Ok(())
 }
@@ -184,13 +192,23 @@ fn be16(bytes: &[u8], at: usize) -> usize {
     usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))
 }
 
+/// The size that an IPv6 sender is told for one that was told in IPv4 about a packet of `total` bytes (RFC 7915 4.2).
+fn too_big6(told: u32, total: usize, mtu: u16) -> u32 {
+    // Routers older than RFC 1191 do not say what fits; these are the sizes that links are known to have (its section 7).
+    const PLATEAUS: [u32; 6] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492];
+    let fits = match told {
+        0 => PLATEAUS.into_iter().find(|plateau| (*plateau as usize) < total).unwrap_or_default(),
+        told => told + 20,
+    };
+    fits.min(u32::from(mtu)).max(LEAST_MTU6 as u32)
+}
+
 /// ICMP to ICMPv6: type, code and second word (RFC 7915 4.2).
 fn to_icmp6(kind: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
     match (kind, code) {
         (3, 0 | 1 | 5..=8 | 11 | 12) => Some((1, 0, 0)),
         (3, 2) => Some((4, 1, 6)),
         (3, 3) => Some((1, 4, 0)),
-        (3, 4) => Some((2, 0, ((word & 0xffff) + 20).max(LEAST_MTU6 as u32))),
         (3, 9 | 10 | 13 | 15) => Some((1, 1, 0)),
         (11, code) => Some((3, code, 0)),
         (12, 0 | 2) => {
@@ -215,7 +233,6 @@ fn to_icmp4(kind: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
         (1, 0 | 2 | 3) => Some((3, 1, 0)),
         (1, 1) => Some((3, 10, 0)),
         (1, 4) => Some((3, 3, 0)),
-        (2, _) => Some((3, 4, word.saturating_sub(20).min(0xffff))),
         (3, code) => Some((11, code, 0)),
         (4, 1) => Some((3, 2, 0)),
         (4, 0) => {

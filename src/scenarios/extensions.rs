@@ -1,0 +1,100 @@
+//! IPv6 extension headers: what passes, what ends, and what its sender is told.
+
+use super::lab::{DIRECTOR, Frame, Lab, ROUTER, mac_of};
+use super::packet::{Kind, Packet, endpoint};
+use super::{LIP, RS1};
+use crate::base::DropReason;
+
+const CLIENT6: &str = "[2001:db8:c::7]:4000";
+const VIP6: &str = "[2001:db8:51::1]:80";
+const RS6: &str = "[2001:db8::21]:8080";
+const NAT6: &str = "-A -t [2001:db8:51::1]:80 -s rr\n-a -t [2001:db8:51::1]:80 -r [2001:db8::21]:8080 -m\n";
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const DESTINATION: u8 = 60;
+/// Where the fixed header of IPv6 ends in a frame.
+const END: usize = 54;
+
+/// The frame of an IPv6 packet with these headers between the fixed one and layer 4; the first byte of each is set.
+fn behind(headers: &[(u8, &[u8])], packet: &Packet) -> Vec<u8> {
+    let plain = packet.frame(ROUTER, DIRECTOR);
+    let mut frame = plain[..END].to_vec();
+    let mut name_at = 20;
+    for (kind, bytes) in headers {
+        let last = std::mem::replace(&mut frame[name_at], *kind);
+        name_at = frame.len();
+        frame.extend_from_slice(bytes);
+        frame[name_at] = last;
+    }
+    frame.extend_from_slice(&plain[END..]);
+    let len = (frame.len() - END) as u16;
+    frame[18..20].copy_from_slice(&len.to_be_bytes());
+    frame
+}
+
+fn syn() -> Packet {
+    Packet::tcp(CLIENT6, VIP6, "S")
+}
+
+/// One error to the client: type, code and the place that it points to.
+#[track_caller]
+fn told(sent: &[Frame]) -> (u8, u8, u32) {
+    assert_eq!(sent.len(), 1);
+    let bytes = &sent[0].bytes;
+    assert_eq!((&bytes[..6], bytes[20]), (&ROUTER.0[..], 58));
+    (bytes[END], bytes[END + 1], u32::from_be_bytes(bytes[END + 4..END + 8].try_into().unwrap()))
+}
+
+#[test]
+fn what_need_not_be_known_passes_and_is_rewritten_behind_it() {
+    for headers in [
+        &[(HOP_BY_HOP, &[0, 0, 5, 2, 0, 0, 1, 0][..]), (DESTINATION, &[0, 0, 0x1e, 4, 9, 9, 9, 9])][..],
+        &[(ROUTING, &[0, 2, 4, 0, 0, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9])],
+        // What the destination may not know is the destination's to say, and that is the real server.
+        &[(DESTINATION, &[0, 0, 0x9e, 4, 9, 9, 9, 9])],
+    ] {
+        let mut lab = Lab::new(NAT6);
+        let sent = lab.frame(&behind(headers, &syn()));
+        let mut wanted = behind(headers, &syn().to(RS6).one_hop_on());
+        wanted[..6].copy_from_slice(&mac_of(endpoint(RS6).addr).0);
+        wanted[6..12].copy_from_slice(&DIRECTOR.0);
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0].bytes, wanted, "{headers:?}");
+    }
+}
+
+#[test]
+fn every_node_on_the_way_reads_hop_by_hop_options() {
+    let mut lab = Lab::new(NAT6);
+    let sent = lab.frame(&behind(&[(HOP_BY_HOP, &[0, 0, 1, 0, 0x9e, 2, 9, 9])], &syn()));
+    assert_eq!(told(&sent), (4, 2, 44), "parameter problem, unrecognized option, where it stands");
+    assert_eq!(lab.frame(&behind(&[(HOP_BY_HOP, &[0, 0, 0x5e, 4, 9, 9, 9, 9])], &syn())), []);
+    assert_eq!(lab.director.router.ledger.dropped(DropReason::ExtensionHeader), 2);
+    assert_eq!(lab.director.conns.len(), 0);
+}
+
+#[test]
+fn the_director_as_destination_reads_the_rest() {
+    let mut lab = Lab::new(NAT6);
+    let ping = Packet::new("2001:db8:c::7", "2001:db8:51::1", Kind::Icmp(128, 0, [0, 1, 0, 1]));
+    let answer = lab.frame(&behind(&[(DESTINATION, &[0, 0, 0x1e, 4, 9, 9, 9, 9])], &ping));
+    assert_eq!((answer.len(), answer[0].bytes[END]), (1, 129), "an option that may be passed over");
+    let sent = lab.frame(&behind(&[(DESTINATION, &[0, 0, 0x9e, 4, 9, 9, 9, 9])], &ping));
+    assert_eq!(told(&sent), (4, 2, 42));
+    let onward = [&[0, 2, 0, 1, 0, 0, 0, 0][..], &[0x20; 16]].concat();
+    assert_eq!(told(&lab.frame(&behind(&[(ROUTING, &onward)], &ping))), (4, 0, 42), "nobody is led on from here");
+    let unknown = Packet { kind: Kind::Other(200), ..ping }.carrying([0; 8]);
+    let sent = lab.frame(&behind(&[(DESTINATION, &[0, 0, 1, 4, 0, 0, 0, 0])], &unknown));
+    assert_eq!(told(&sent), (4, 1, 40), "where the unknown protocol is named");
+}
+
+#[test]
+fn a_packet_that_is_to_be_led_elsewhere_does_not_change_its_family() {
+    let rules = format!("-A -t {VIP6} -s rr\n-a -t {VIP6} -r {RS1} --fullnat\n--add-laddr -z {LIP} -t {VIP6}\n");
+    let mut lab = Lab::new(&rules);
+    let header = |left: u8| [&[0, 2, 4, left, 0, 0, 0, 0][..], &[0x20; 16]].concat();
+    assert_eq!(told(&lab.frame(&behind(&[(ROUTING, &header(1))], &syn()))), (4, 0, 43), "segments left");
+    let sent = lab.frame(&behind(&[(ROUTING, &header(0))], &syn()));
+    assert_eq!((sent.len(), sent[0].bytes[12..15].to_vec()), (1, vec![0x08, 0x00, 0x45]), "led to its end already");
+}
