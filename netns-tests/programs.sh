@@ -308,9 +308,9 @@ queries() {
     in_ns client dig @"${2:-$VIP}" -f "$LAB_DIR/questions" | sort | uniq -c | awk '{ print $2 "=" $1 }' | tr -d '"' | xargs
 }
 
-# pings COUNT ADDRESS: every echo request is answered.
+# pings COUNT ADDRESS [BYTES]: every echo request is answered.
 pings() {
-    in_ns client ping -q -c "$1" -i 0.02 -W 2 "$2" >"$LAB_DIR/ping.log" || die "ping $2: $(tail -n 2 "$LAB_DIR/ping.log")"
+    in_ns client ping -q -c "$1" -i 0.02 -W 2 -s "${3:-56}" "$2" >"$LAB_DIR/ping.log" || die "ping $2: $(tail -n 2 "$LAB_DIR/ping.log")"
     grep -q " 0% packet loss" "$LAB_DIR/ping.log" || die "ping $2: $(tail -n 2 "$LAB_DIR/ping.log")"
 }
 

@@ -65,6 +65,35 @@ fn what_need_not_be_known_passes_and_is_rewritten_behind_it() {
 }
 
 #[test]
+fn every_method_carries_them() {
+    let headers: &[(u8, &[u8])] =
+        &[(HOP_BY_HOP, &[0, 0, 5, 2, 0, 0, 1, 0]), (DESTINATION, &[0, 0, 0x1e, 4, 9, 9, 9, 9])];
+    for (method, rewritten, outer) in [
+        ("-g", syn().to(VIP6), 0),
+        ("--fullnat", syn().to(RS6).from("[2001:db8::30]:5000"), 0),
+        ("-i", syn(), 40),
+        ("-i --tun-type gre", syn(), 44),
+    ] {
+        let port = if method == "--fullnat" { 8080 } else { 80 };
+        let real = format!("[2001:db8::21]:{port}");
+        let mut lab = Lab::new(&format!(
+            "-A -t {VIP6} -s rr\n-a -t {VIP6} -r {real} {method}\n--add-laddr -z 2001:db8::30 -t {VIP6}\n"
+        ));
+        let sent = lab.frame(&behind(headers, &syn()));
+        assert_eq!(sent.len(), 1, "{method}");
+        let mut wanted = behind(headers, &rewritten.one_hop_on())[14..].to_vec();
+        let bytes = &sent[0].bytes;
+        assert_eq!(bytes[..6], mac_of(endpoint(RS6).addr).0);
+        if method == "--fullnat" {
+            // The local port is the director's choice; it moves the checksum.
+            wanted[56..58].copy_from_slice(&bytes[70..72]);
+            wanted[72..74].copy_from_slice(&bytes[86..88]);
+        }
+        assert_eq!(bytes[14 + outer..], wanted, "{method}");
+    }
+}
+
+#[test]
 fn every_node_on_the_way_reads_hop_by_hop_options() {
     let mut lab = Lab::new(NAT6);
     let sent = lab.frame(&behind(&[(HOP_BY_HOP, &[0, 0, 1, 0, 0x9e, 2, 9, 9])], &syn()));
