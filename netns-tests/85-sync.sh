@@ -60,8 +60,9 @@ mac_in_log() { grep -oE 'mac [0-9a-f:]{17}' "$LAB_DIR/$1.log" | head -n 1 | cut 
 goes_on_through() {
     local mac=$1 file
     shift
-    file=$(payload 16)
-    in_ns client curl --silent --show-error --max-time 20 --limit-rate 3M --output "$SCRATCH/got" \
+    # curl may run ahead of its rate by several MiB at first.
+    file=$(payload 32)
+    in_ns client curl --silent --show-error --max-time 30 --limit-rate 3M --output "$SCRATCH/got" \
         "http://$VIP/files/${file##*/}" 2>"$LAB_DIR/curl.errors" &
     local curl=$!
     wait_for 8 "the other director to be told" "$@"
