@@ -26,7 +26,7 @@ kernel_lab() {
     : >"$LAB_DIR/nginx-guest.access"
     LAB_DIR=/tmp/lab nginx_config guest /tmp/lab/guest >"$LAB_DIR/guest/nginx.conf"
     if [[ $FAMILY == 6 ]]; then
-        uml_guest uml0 "$(guest_script ip6gre ip6tnl0 -6)" ipv6 ip6_tunnel ip6_gre fou fou6
+        uml_guest uml0 "$(guest_of_both_families && guest_script ip6gre ip6tnl0 -6)" ipv6 ip6_tunnel ip6_gre fou fou6 sit
     else
         uml_guest uml0 "$(guest_script gre tunl0)" ipv6 ipip ip_gre fou
     fi
@@ -60,6 +60,17 @@ guest_script() {
 	SCRIPT
 }
 
+# guest_of_both_families: what makes the IPv6 guest one of IPv4 too; sit0 unpacks IPv6 from IPv4, both6 either from IPv6.
+guest_of_both_families() {
+    cat <<-SCRIPT
+	/bin/ip address add 10.0.0.41/24 dev vec0
+	/bin/ip address add 10.0.0.100/32 dev lo
+	/bin/ip link set sit0 up
+	/bin/ip link add both6 type ip6tnl mode any local $GUEST remote $DIP
+	/bin/ip link set both6 up
+	SCRIPT
+}
+
 # unpacked_by_the_kernel SERVER FILTER: requests and an upload reach the guest through that tunnel, whole.
 unpacked_by_the_kernel() {
     local server=$1 filter=$2
@@ -86,6 +97,26 @@ test_tunnels_unpacked_by_a_real_kernel() {
     unpacked_by_the_kernel "$AT_GUEST,gue" "$(filter_of gue)"
     unpacked_by_the_kernel "$AT_GUEST,gue,csum" "$(filter_of gue,csum)"
     unpacked_by_the_kernel "$AT_GUEST,gue,remcsum" "$(filter_of gue,remcsum)"
+}
+
+# IPv4 in IPv6 and IPv6 in IPv4.
+# limit: 90
+# families: 6
+test_tunnels_between_families_unpacked_by_a_real_kernel() {
+    kernel_lab
+    in_ns client ip address add 10.0.0.9/24 dev eth0
+
+    director --address 10.0.0.2/24 --service tcp/10.0.0.100:80 --server "$AT_GUEST,tunnel"
+    expect_eq "$(fetch http://10.0.0.100/)" guest "answer to an IPv4 client through IPv6"
+    director_stop
+    director --address 10.0.0.2/24 --service "tcp/$AT_VIP:80" --server "10.0.0.41,tunnel"
+    expect_eq "$(fetch "http://$AT_VIP/")" guest "answer to an IPv6 client through IPv4"
+    director_stop
+
+    expect_sources "10.0.0.9 $CLIENT" guest
+    fence guest director "$GUEST"
+    expect_seen guest "ip6[6] == 4 and src host $DIP" "IPv4 in IPv6 to the guest"
+    expect_seen guest "ip proto 41 and src host 10.0.0.2" "IPv6 in IPv4 to the guest"
 }
 
 # The director leaves superframes in GUE to the host's kernel, which cuts them before the guest's link: none of them is
