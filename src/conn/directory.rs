@@ -48,6 +48,13 @@ impl Entry {
             Side::Reply => records.reply_key(self.id()),
         }
     }
+
+    fn is_of(self, records: &Records, key: &Key) -> bool {
+        match self.side() {
+            Side::Request => records[self.id()].is_request(key),
+            Side::Reply => records.is_reply(self.id(), key),
+        }
+    }
 }
 
 impl Directory {
@@ -73,8 +80,10 @@ impl Directory {
         if let Some(id) = self.at_home(destination, |id| records.is_reply(id, key)) {
             return Some((id, Side::Reply));
         }
-        let indexed = self.with_local > 0 || self.homes.some_are_away(source) || self.homes.some_are_away(destination);
-        if indexed { self.find_indexed(records, key) } else { None }
+        if !self.replies_are_indexed(destination) && !self.homes.some_are_away(source) {
+            return None;
+        }
+        self.find_indexed(records, key, |_| true).map(|entry| (entry.id(), entry.side()))
     }
 
     /// As `find`, of those whose client is the sender.
@@ -84,8 +93,7 @@ impl Directory {
         if found.is_some() || !self.homes.some_are_away(source) {
             return found;
         }
-        let matches = |entry: &Entry| entry.side() == Side::Request && records[entry.id()].is_request(key);
-        self.index.find(key.hash(self.secret), matches).map(|entry| entry.id())
+        self.find_indexed(records, key, |side| side == Side::Request).map(Entry::id)
     }
 
     #[inline(always)]
@@ -93,12 +101,14 @@ impl Directory {
         self.homes.candidates(hash).find(|id| is_it(*id))
     }
 
-    fn find_indexed(&self, records: &Records, key: &Key) -> Option<(ConnId, Side)> {
-        let matches = |entry: &Entry| match entry.side() {
-            Side::Request => records[entry.id()].is_request(key),
-            Side::Reply => records.is_reply(entry.id(), key),
-        };
-        self.index.find(key.hash(self.secret), matches).map(|entry| (entry.id(), entry.side()))
+    /// True if the index may hold replies to a client of this home, or to a local endpoint that hashes to it.
+    fn replies_are_indexed(&self, home: u64) -> bool {
+        self.with_local > 0 || self.homes.some_are_away(home)
+    }
+
+    fn find_indexed(&self, records: &Records, key: &Key, wanted: impl Fn(Side) -> bool) -> Option<Entry> {
+        let matches = |entry: &Entry| wanted(entry.side()) && entry.is_of(records, key);
+        self.index.find(key.hash(self.secret), matches).copied()
     }
 
     /// Lets a conn be found. Where an older one has the same reply key, replies are the newer one's.
@@ -119,11 +129,10 @@ impl Directory {
     /// The conn whose replies have that key; `home` is its client's.
     fn find_reply(&self, records: &Records, key: &Key, home: u64) -> Option<ConnId> {
         let found = self.at_home(home, |id| records.is_reply(id, key));
-        if found.is_some() || (self.with_local == 0 && !self.homes.some_are_away(home)) {
+        if found.is_some() || !self.replies_are_indexed(home) {
             return found;
         }
-        let matches = |entry: &Entry| entry.side() == Side::Reply && records.is_reply(entry.id(), key);
-        self.index.find(key.hash(self.secret), matches).map(|entry| entry.id())
+        self.find_indexed(records, key, |side| side == Side::Reply).map(Entry::id)
     }
 
     /// The opposite of `file`; an older conn that this one hid answers for the reply key again.
@@ -158,8 +167,8 @@ impl Directory {
             let conn = &records[*id];
             conn.flags & flag::SHADOWED != 0 && conn.has_reply_key() && records.reply_key(*id) == *key
         };
-        let indexed = self.with_local > 0 || self.homes.some_are_away(home);
-        let indexed = indexed.then(|| self.index.iter_hash(key.hash(self.secret))).into_iter().flatten();
+        let indexed =
+            self.replies_are_indexed(home).then(|| self.index.iter_hash(key.hash(self.secret))).into_iter().flatten();
         let replies = indexed.filter(|entry| entry.side() == Side::Reply).map(|entry| entry.id());
         let hidden = self.homes.candidates(home).chain(replies).find(is_hidden);
         if let Some(id) = hidden

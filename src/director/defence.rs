@@ -102,18 +102,11 @@ impl Director {
         if self.defence.secures_tcp { Tables::Secure } else { Tables::Normal }
     }
 
-    /// Ends the half-open conn that would end first of those in the next few places: near enough the oldest.
+    /// Ends the half-open conn that was made longest ago, as near as a hand going round the table can tell.
     pub(super) fn evict_half_open(&mut self) -> bool {
-        let until = self.defence.hand + SEARCH_BUDGET;
-        let (mut oldest, mut cursor) = (None, Some(self.defence.hand));
-        while let Some(from) = cursor.filter(|from| *from < until) {
-            let (found, next) = self.conns.scan(from, until - from, is_half_open);
-            let both = oldest.into_iter().chain(found);
-            oldest = both.min_by_key(|id| self.conns.deadline(self.conns.get(*id)));
-            cursor = next;
-        }
-        self.defence.hand = cursor.unwrap_or(0);
-        let Some(id) = oldest else { return false };
+        let found = self.conns.scan(self.defence.hand, SEARCH_BUDGET, is_half_open);
+        self.defence.hand = found.1.unwrap_or(0);
+        let Some(id) = found.0 else { return false };
         self.end(id);
         self.defence.evicted += 1;
         true

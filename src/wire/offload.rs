@@ -48,6 +48,7 @@ pub(super) fn check_offload(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> 
     }
     Ok(())
 }
+
 /// The same of a superframe inside a UDP tunnel: there are such headers at these places, one inside the other.
 #[cold]
 fn check_tunnel(buf: &PacketBuf, ip: &Ip, tunnel: &UdpTunnel) -> Result<(), DropReason> {
