@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::extensions::{HOP_BY_HOP, behind};
 use super::lab::{DIRECTOR, Lab, ROUTER, mac_of};
 use super::packet::{Kind, Packet, endpoint};
-use super::{CLIENT, RS1, VIP};
+use super::{CLIENT, CLIENT6, RS1, VIP, VIP6};
 use crate::base::{DropReason, Mac};
 use crate::director::Settings;
 use crate::wire::{Gso, PacketBuf, Vnet, ndp};
@@ -195,11 +196,7 @@ fn link_local_syn() -> Vec<u8> {
 
 /// A packet to an IPv6 address with a hop-by-hop option that nobody knows and that says "discard" (RFC 8200 4.2).
 fn with_unknown_option() -> Vec<u8> {
-    let mut frame = Packet::tcp("[2001:db8:c::7]:4000", "[2001:db8:51::1]:80", "S").frame(ROUTER, DIRECTOR);
-    frame[19] += 8;
-    let next = std::mem::replace(&mut frame[20], 0);
-    frame.splice(54..54, [next, 0, 0x5e, 4, 9, 9, 9, 9]);
-    frame
+    behind(&[(HOP_BY_HOP, &[0, 0, 0x5e, 4, 9, 9, 9, 9])], &Packet::tcp(CLIENT6, VIP6, "S"))
 }
 
 /// No packet in this program can end so: the headroom holds every header that a method adds.

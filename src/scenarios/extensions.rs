@@ -2,22 +2,19 @@
 
 use super::lab::{DIRECTOR, Frame, Lab, ROUTER, mac_of};
 use super::packet::{Kind, Packet, endpoint};
-use super::{LIP, RS1};
+use super::{CLIENT6, LIP, RS1, RS6, VIP6};
 use crate::base::DropReason;
 
-const CLIENT6: &str = "[2001:db8:c::7]:4000";
-const VIP6: &str = "[2001:db8:51::1]:80";
-const RS6: &str = "[2001:db8::21]:8080";
 const NAT6: &str = "-A -t [2001:db8:51::1]:80 -s rr\n-a -t [2001:db8:51::1]:80 -r [2001:db8::21]:8080 -m\n";
 
-const HOP_BY_HOP: u8 = 0;
+pub const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const DESTINATION: u8 = 60;
 /// Where the fixed header of IPv6 ends in a frame.
 const END: usize = 54;
 
 /// The frame of an IPv6 packet with these headers between the fixed one and layer 4; the first byte of each is set.
-fn behind(headers: &[(u8, &[u8])], packet: &Packet) -> Vec<u8> {
+pub fn behind(headers: &[(u8, &[u8])], packet: &Packet) -> Vec<u8> {
     let plain = packet.frame(ROUTER, DIRECTOR);
     let mut frame = plain[..END].to_vec();
     let mut name_at = 20;

@@ -2,14 +2,11 @@
 
 use super::lab::{DIRECTOR, Frame, Lab, ROUTER, expect, mac_of};
 use super::packet::{Kind, Packet, endpoint};
-use super::{CLIENT, LIP, RS1, VIP, rewriting};
+use super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6, rewriting};
 use crate::base::{DropReason, Mac, Rng};
 use crate::wire::translate::translate;
 use crate::wire::{Gso, PacketBuf, Vnet, set_endpoint};
 
-const CLIENT6: &str = "[2001:db8:c::7]:4000";
-const VIP6: &str = "[2001:db8:51::1]:80";
-const RS6: &str = "[2001:db8::21]:8080";
 const LIP6: &str = "[2001:db8::30]:5000";
 const LIP4: &str = "10.0.0.30:5000";
 /// The first identification that a director of this seed gives a packet: not asserted, IPv4 packets carry any.

@@ -28,3 +28,7 @@ const RS1: &str = "10.0.0.21:8080";
 const RS2: &str = "10.0.0.22:8080";
 /// A local address for FULL-NAT.
 const LIP: &str = "10.0.0.30";
+/// The same of IPv6.
+const CLIENT6: &str = "[2001:db8:c::7]:4000";
+const VIP6: &str = "[2001:db8:51::1]:80";
+const RS6: &str = "[2001:db8::21]:8080";
