@@ -12,8 +12,8 @@ use mio::{Events, Interest, Poll, Token};
 use crate::base::{DropReason, Instant, LinkId};
 use crate::ctl;
 use crate::ctl::protocol::{Reply, Request};
-use crate::director::Director;
-use crate::io::{Clock, Link, Listener, ReadOutcome, Signal, Signals};
+use crate::director::{Director, Lookahead};
+use crate::io::{Clock, Link, Listener, ReadOutcome, Signal, Signals, fetch};
 use crate::neigh::Egress;
 use crate::wire::{self, PacketBuf};
 use control::Control;
@@ -37,6 +37,7 @@ pub struct Daemon {
     signals: Signals,
     control: Control,
     reload: Reload,
+    lookahead: Lookahead,
     buf: PacketBuf,
 }
 
@@ -86,6 +87,7 @@ impl Daemon {
             signals,
             control,
             reload,
+            lookahead: Lookahead::new(fetch),
             buf: PacketBuf::new(),
         })
     }
@@ -154,14 +156,21 @@ impl Daemon {
 
     /// Reads and handles frames until there are none (false) or the budget is used up (true).
     fn drain(&mut self, link: LinkId, now: Instant) -> io::Result<bool> {
+        let Daemon { director, wires, lookahead, buf, .. } = self;
         for _ in 0..BUDGET {
-            match self.wires.links[link.index()].read(&mut self.buf)? {
-                ReadOutcome::Frame => self.director.ingress(link, &mut self.buf, now, &mut self.wires),
-                ReadOutcome::Empty => return Ok(false),
+            let next = match wires.links[link.index()].read(buf)? {
+                ReadOutcome::Frame => lookahead.exchange(director, link, buf),
+                ReadOutcome::Empty => match lookahead.take(director, buf) {
+                    None => return Ok(false),
+                    next => next,
+                },
                 ReadOutcome::Gone => {
-                    let name = self.wires.links[link.index()].name();
+                    let name = wires.links[link.index()].name();
                     return Err(io::Error::other(format!("{name} was deleted; start tapvs again to make it anew")));
                 }
+            };
+            if let Some(link) = next {
+                director.ingress(link, buf, now, wires);
             }
         }
         Ok(true)

@@ -10,6 +10,7 @@ mod faults;
 mod fragments;
 mod ftp;
 mod icmp;
+mod lookahead;
 mod neighbours;
 mod nested;
 mod options;
@@ -25,6 +26,7 @@ mod undelivered;
 use std::hash::RandomState;
 use std::net::IpAddr;
 
+pub use lookahead::Lookahead;
 pub use settings::Settings;
 
 use crate::base::{ConnId, DropReason, Instant, LinkId, Prefix, Tuple};
@@ -318,7 +320,7 @@ impl Director {
 
     /// Takes a conn out before its time, or, while others depend on it, out of sight.
     fn replace(&mut self, id: ConnId) {
-        if self.conns.get(id).controlled() > 0 {
+        if self.conns.get(id).controls() {
             return self.conns.hide(id);
         }
         self.end(id);

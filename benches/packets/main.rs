@@ -16,7 +16,8 @@ use std::time::Instant as Clock;
 use lab::{ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN, Sink};
 use tapvs::base::{DropReason, Family, Instant, Rng};
 use tapvs::conn::Side;
-use tapvs::director::Director;
+use tapvs::director::{Director, Lookahead};
+use tapvs::io::fetch;
 use tapvs::service::command::{Method, Tunnel};
 use tapvs::wire::{self, PacketBuf, Parsed};
 
@@ -141,7 +142,7 @@ fn cell(work: Work, flows: usize) -> String {
 /// A director with so many new conns; nanoseconds for each.
 fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
     let mut director = lab::director(family, method, flows.max(10_000));
-    let (mut sink, mut buf) = (Sink::default(), PacketBuf::new());
+    let (mut sink, mut buf, mut lookahead) = (Sink::default(), PacketBuf::new(), Lookahead::new(fetch));
     let mut clients: Vec<u32> = (0..flows as u32).collect();
     shuffle(&mut clients);
     let syn = |client: &u32| lab::segment(lab::client(family, *client), lab::vip(family), SYN, 0);
@@ -149,7 +150,12 @@ fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
     let start = Clock::now();
     for syn in &syns {
         lab::load(&mut buf, syn);
-        director.ingress(LINK, &mut buf, NOW, &mut sink);
+        if let Some(link) = lookahead.exchange(&director, LINK, &mut buf) {
+            director.ingress(link, &mut buf, NOW, &mut sink);
+        }
+    }
+    while let Some(link) = lookahead.take(&director, &mut buf) {
+        director.ingress(link, &mut buf, NOW, &mut sink);
     }
     let spent = start.elapsed();
     assert_eq!(director.conns.len(), flows, "every SYN opens a conn");
@@ -169,6 +175,7 @@ struct Bench {
     flows: usize,
     /// Two by turns: what was written is read a packet later, as it is after a system call, not from the store buffer.
     bufs: [PacketBuf; 2],
+    lookahead: Lookahead,
     sink: Sink,
 }
 
@@ -177,7 +184,13 @@ impl Bench {
         let method = if let Work::Ingress(_, method, _) = work { method } else { Method::Nat };
         let family = work.family();
         let (director, _) = open(family, method, flows);
-        let mut bench = Bench { director, flows, bufs: Default::default(), sink: Sink::default() };
+        let mut bench = Bench {
+            director,
+            flows,
+            bufs: Default::default(),
+            lookahead: Lookahead::new(fetch),
+            sink: Sink::default(),
+        };
         for number in 0..flows as u32 {
             lab::load(&mut bench.bufs[0], &lab::segment(lab::client(family, number), lab::vip(family), ACK, 0));
             bench.director.ingress(LINK, &mut bench.bufs[0], NOW, &mut bench.sink);
@@ -211,6 +224,9 @@ impl Bench {
             lab::load(&mut self.bufs[0], head);
             self.step(work);
         }
+        while let Some(link) = self.lookahead.take(&self.director, &mut self.bufs[1]) {
+            self.director.ingress(link, &mut self.bufs[1], NOW, &mut self.sink);
+        }
         let spent = start.elapsed().as_nanos() as f64 / count as f64;
         if let Work::Ingress(..) = work {
             let ledger = &self.director.router.ledger;
@@ -231,7 +247,9 @@ impl Bench {
                 assert!(black_box(self.director.conn_of(&tuple)).is_some());
             }
             Work::Ingress(..) | Work::NewConn(..) => {
-                self.director.ingress(LINK, &mut self.bufs[1], NOW, &mut self.sink);
+                if let Some(link) = self.lookahead.exchange(&self.director, LINK, &mut self.bufs[1]) {
+                    self.director.ingress(link, &mut self.bufs[1], NOW, &mut self.sink);
+                }
             }
         }
     }

@@ -1,9 +1,9 @@
 //! How packets find their conns.
 //!
 //! ```text
-//! at home   in the set that the client's endpoint names: packets of both directions know it
-//! indexed   by all that a packet carries: guests, for whom there was no room at home, and what servers send to the
-//!           local endpoints of FULL-NAT, who do not know the client
+//! at home   in the set that the client's endpoint names: packets of both directions know it. Of FULL-NAT, whose servers do
+//!           not know the client, also in the set that both ends of a reply name
+//! indexed   by all that a packet carries: guests, for whom there was no room at home
 //! ```
 //! Everything is reserved at the start. Never changes a record but for the mark of one whose replies a newer one takes.
 
@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 
 use super::homes::{Homes, Stay};
 use super::key::{Key, Secret};
-use super::record::{Conn, Forwarding, flag};
+use super::record::flag;
 use super::records::Records;
 use super::table::Side;
 use crate::base::ConnId;
@@ -22,7 +22,25 @@ pub(super) struct Directory {
     index: HashTable<Entry>,
     /// Conns with a local endpoint.
     with_local: usize,
+    /// Conns whose replies a newer one takes.
+    shadowed: usize,
     secret: Secret,
+}
+
+/// Asks memory for the line behind an address, which may be any: a wish, and nothing depends on it.
+pub type Fetch = fn(*const ());
+
+/// Where a packet's conn may be found.
+#[derive(Clone, Copy)]
+pub struct Foreseen {
+    ends: [u64; 2],
+    both: Option<u64>,
+}
+
+impl Foreseen {
+    fn homes(&self) -> impl Iterator<Item = u64> {
+        self.ends.into_iter().chain(self.both)
+    }
 }
 
 /// A conn in the index, by the key of one of its sides: its slot, and the side in the lowest bit.
@@ -60,7 +78,13 @@ impl Entry {
 impl Directory {
     pub(super) fn new(max: usize, secret: Secret) -> Directory {
         // As if all were guests: then each has two entries.
-        Directory { homes: Homes::new(max), index: HashTable::with_capacity(max * 2), with_local: 0, secret }
+        Directory {
+            homes: Homes::new(max),
+            index: HashTable::with_capacity(max * 2),
+            with_local: 0,
+            shadowed: 0,
+            secret,
+        }
     }
 
     /// The conn that a packet or a template's key belongs to.
@@ -73,17 +97,45 @@ impl Directory {
         self.find_other(records, key, source)
     }
 
-    /// No request of one at home: replies, and what is indexed.
+    /// No request of one at home: replies, and guests.
     #[inline]
     fn find_other(&self, records: &Records, key: &Key, source: u64) -> Option<(ConnId, Side)> {
-        let destination = key.home_of_destination(self.secret);
-        if let Some(id) = self.at_home(destination, |id| records.is_reply(id, key)) {
+        if let Some(id) = self.find_reply(records, key) {
             return Some((id, Side::Reply));
         }
-        if !self.replies_are_indexed(destination) && !self.homes.some_are_away(source) {
-            return None;
+        let guest = self.homes.some_are_away(source).then(|| self.find_guest(records, key, Side::Request));
+        guest.flatten().map(|id| (id, Side::Request))
+    }
+
+    /// The conn whose replies have that key.
+    #[inline]
+    fn find_reply(&self, records: &Records, key: &Key) -> Option<ConnId> {
+        let is_it = |id| records.is_reply(id, key);
+        let of_client = key.home_of_destination(self.secret);
+        if let Some(id) = self.at_home(of_client, is_it) {
+            return Some(id);
         }
-        self.find_indexed(records, key, |_| true).map(|entry| (entry.id(), entry.side()))
+        let of_both = (self.with_local > 0).then(|| key.hash(self.secret));
+        if let Some(id) = of_both.and_then(|home| self.at_home(home, is_it)) {
+            return Some(id);
+        }
+        let homes = [Some(of_client), of_both];
+        let some_are_away = homes.into_iter().flatten().any(|home| self.homes.some_are_away(home));
+        some_are_away.then(|| self.find_guest(records, key, Side::Reply)).flatten()
+    }
+
+    /// The homes in which `find` will look, which are fetched.
+    pub(super) fn foresee(&self, key: &Key, fetch: Fetch) -> Foreseen {
+        let ends = [key.home_of_source(self.secret), key.home_of_destination(self.secret)];
+        let both = (self.with_local > 0).then(|| key.hash(self.secret));
+        let foreseen = Foreseen { ends, both };
+        foreseen.homes().for_each(|home| fetch(self.homes.line(home)));
+        foreseen
+    }
+
+    /// The conns that `find` will look at, if they are at home.
+    pub(super) fn candidates(&self, foreseen: &Foreseen) -> impl Iterator<Item = ConnId> {
+        foreseen.homes().flat_map(|home| self.homes.candidates(home))
     }
 
     /// As `find`, of those whose client is the sender.
@@ -93,7 +145,7 @@ impl Directory {
         if found.is_some() || !self.homes.some_are_away(source) {
             return found;
         }
-        self.find_indexed(records, key, |side| side == Side::Request).map(Entry::id)
+        self.find_guest(records, key, Side::Request)
     }
 
     #[inline(always)]
@@ -101,51 +153,52 @@ impl Directory {
         self.homes.candidates(hash).find(|id| is_it(*id))
     }
 
-    /// True if the index may hold replies to a client of this home, or to a local endpoint that hashes to it.
-    fn replies_are_indexed(&self, home: u64) -> bool {
-        self.with_local > 0 || self.homes.some_are_away(home)
-    }
-
-    fn find_indexed(&self, records: &Records, key: &Key, wanted: impl Fn(Side) -> bool) -> Option<Entry> {
-        let matches = |entry: &Entry| wanted(entry.side()) && entry.is_of(records, key);
-        self.index.find(key.hash(self.secret), matches).copied()
+    fn find_guest(&self, records: &Records, key: &Key, side: Side) -> Option<ConnId> {
+        let is_it = |entry: &Entry| entry.side() == side && entry.is_of(records, key);
+        self.index.find(key.hash(self.secret), is_it).map(|entry| entry.id())
     }
 
     /// Lets a conn be found. Where an older one has the same reply key, replies are the newer one's.
     pub(super) fn file(&mut self, records: &mut Records, id: ConnId) {
-        let home = records[id].request_key().home_of_source(self.secret);
         if records[id].has_reply_key()
-            && let Some(older) = self.find_reply(records, &records.reply_key(id), home)
+            && let Some(older) = self.find_reply(records, &records.reply_key(id))
         {
             records[older].set(flag::SHADOWED, true);
+            self.shadowed += 1;
         }
         self.with_local += usize::from(records[id].local().is_some());
-        let stay = self.homes.move_in(id, home);
-        for side in indexed_sides(&records[id], stay) {
-            self.index_entry(records, Entry::new(id, side));
+        for (sides, home) in self.homes_of(records, id) {
+            if self.homes.move_in(id, home) == Stay::Guest {
+                sides.iter().for_each(|side| self.index_entry(records, Entry::new(id, *side)));
+            }
         }
-    }
-
-    /// The conn whose replies have that key; `home` is its client's.
-    fn find_reply(&self, records: &Records, key: &Key, home: u64) -> Option<ConnId> {
-        let found = self.at_home(home, |id| records.is_reply(id, key));
-        if found.is_some() || !self.replies_are_indexed(home) {
-            return found;
-        }
-        self.find_indexed(records, key, |side| side == Side::Reply).map(Entry::id)
     }
 
     /// The opposite of `file`; an older conn that this one hid answers for the reply key again.
     pub(super) fn unfile(&mut self, records: &mut Records, id: ConnId) {
-        let home = records[id].request_key().home_of_source(self.secret);
+        for (sides, home) in self.homes_of(records, id) {
+            if self.homes.move_out(id, home) == Stay::Guest {
+                sides.iter().for_each(|side| self.unindex(records, Entry::new(id, *side)));
+            }
+        }
+        if self.shadowed > 0 && records[id].has_reply_key() {
+            self.shadowed -= usize::from(records[id].flags & flag::SHADOWED != 0);
+            records[id].set(flag::SHADOWED, false);
+            self.uncover(records, &records.reply_key(id));
+        }
         self.with_local -= usize::from(records[id].local().is_some());
-        let stay = self.homes.move_out(id, home);
-        for side in indexed_sides(&records[id], stay) {
-            self.unindex(records, Entry::new(id, side));
-        }
-        if records[id].has_reply_key() {
-            self.uncover(records, &records.reply_key(id), home);
-        }
+    }
+
+    /// Where a conn is looked for, and by packets of which sides.
+    fn homes_of(&self, records: &Records, id: ConnId) -> impl Iterator<Item = (&'static [Side], u64)> + use<> {
+        let conn = &records[id];
+        let client = conn.request_key().home_of_source(self.secret);
+        let replies = conn.local().map(|_| (&[Side::Reply][..], records.reply_key(id).hash(self.secret)));
+        let sides: &[Side] = match conn.has_reply_key() && replies.is_none() {
+            true => &[Side::Request, Side::Reply],
+            false => &[Side::Request],
+        };
+        std::iter::once((sides, client)).chain(replies)
     }
 
     // Never grows while there is room, and there is: the hasher is for a rehash that tombstones may force.
@@ -162,26 +215,21 @@ impl Directory {
         }
     }
 
-    fn uncover(&self, records: &mut Records, key: &Key, home: u64) {
+    /// Nobody takes the replies with that key, unless a conn that was hidden does.
+    fn uncover(&mut self, records: &mut Records, key: &Key) {
+        let both = key.hash(self.secret);
         let is_hidden = |id: &ConnId| {
             let conn = &records[*id];
             conn.flags & flag::SHADOWED != 0 && conn.has_reply_key() && records.reply_key(*id) == *key
         };
-        let indexed =
-            self.replies_are_indexed(home).then(|| self.index.iter_hash(key.hash(self.secret))).into_iter().flatten();
-        let replies = indexed.filter(|entry| entry.side() == Side::Reply).map(|entry| entry.id());
-        let hidden = self.homes.candidates(home).chain(replies).find(is_hidden);
-        if let Some(id) = hidden
-            && self.find_reply(records, key, home).is_none()
+        let at_home =
+            [key.home_of_destination(self.secret), both].into_iter().flat_map(|home| self.homes.candidates(home));
+        let guests = self.index.iter_hash(both).filter(|entry| entry.side() == Side::Reply).map(|entry| entry.id());
+        if let Some(id) = at_home.chain(guests).find(is_hidden)
+            && self.find_reply(records, key).is_none()
         {
             records[id].set(flag::SHADOWED, false);
+            self.shadowed -= 1;
         }
     }
-}
-
-/// The sides by which a conn stands in the index.
-fn indexed_sides(conn: &Conn, stay: Stay) -> impl Iterator<Item = Side> + use<> {
-    let request = (stay == Stay::Guest).then_some(Side::Request);
-    let reply = conn.has_reply_key() && (stay == Stay::Guest || conn.forwarding() == Forwarding::FullNat);
-    request.into_iter().chain(reply.then_some(Side::Reply))
 }

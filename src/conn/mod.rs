@@ -15,6 +15,7 @@ mod tcp;
 mod wheel;
 
 pub use addresses::AddrId;
+pub use directory::{Fetch, Foreseen};
 pub use record::{Conn, Forwarding, Kind, NewConn};
 pub use sctp::SctpState;
 pub use state::{Event, State, Timeouts, next as next_state};

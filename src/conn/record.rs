@@ -1,4 +1,4 @@
-//! One conn as plain data: 76 bytes, no pointers, so that millions fit and could outlive the process.
+//! One conn as plain data: one line of the cache, no pointers, so that millions fit and could outlive the process.
 //!
 //! ```text
 //! client CIP:cport -> virtual VIP:vport         what the client sees
@@ -46,6 +46,8 @@ pub(super) mod flag {
     pub const HELPED: u16 = 0x0010;
     /// Another director told of it.
     pub const SYNCED: u16 = 0x0020;
+    /// It controls others.
+    pub const CONTROLS: u16 = 0x0040;
     /// The client's port is not known yet.
     pub const NO_CPORT: u16 = 0x0800;
     /// Replies are not seen (NOOUTPUT).
@@ -101,10 +103,10 @@ pub struct NewConn {
 
 /// A live conn.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub struct Conn {
-    /// Packed addresses as bytes in the machine's order: a number would make the record 80 bytes long.
-    client: [u8; 16],
-    virt: [u8; 16],
+    client: u128,
+    virt: u128,
     cport: u16,
     vport: u16,
     dport: u16,
@@ -115,10 +117,8 @@ pub struct Conn {
     pub dest: DestId,
     /// Tick at which it expires.
     pub(super) deadline: u32,
-    pub(super) next: u32,
-    pub(super) prev: u32,
+    /// What controls it; of a vacant record: the next one.
     control: u32,
-    controlled: u32,
     /// Packets from the client; of a template: from the clients of its conns.
     pub in_pkts: u32,
     pub(super) flags: u16,
@@ -138,8 +138,8 @@ impl Conn {
         };
         let one_way = if new.forwarding.rewrites_replies() { 0 } else { flag::ONE_WAY };
         Conn {
-            client: pack(new.client.addr).to_ne_bytes(),
-            virt: pack(new.virt.addr).to_ne_bytes(),
+            client: pack(new.client.addr),
+            virt: pack(new.virt.addr),
             cport: new.client.port,
             vport: new.virt.port,
             dport: new.dport,
@@ -148,10 +148,7 @@ impl Conn {
             local,
             dest: new.dest,
             deadline: 0,
-            next: NIL,
-            prev: NIL,
             control: NIL,
-            controlled: 0,
             in_pkts: 0,
             flags: flag::LIVE | flag::INACTIVE | one_way | kind | new.forwarding as u16,
             proto: new.proto.0,
@@ -159,6 +156,7 @@ impl Conn {
         }
     }
 
+    /// A slot without a conn, and the vacant slot after it.
     pub(super) fn vacant(next: u32) -> Conn {
         let nobody = NewConn {
             proto: Proto(0),
@@ -171,7 +169,7 @@ impl Conn {
             forwarding: Forwarding::Nat,
             kind: Kind::Flow,
         };
-        Conn { flags: 0, next, ..Conn::new(&nobody) }
+        Conn { flags: 0, control: next, ..Conn::new(&nobody) }
     }
 
     /// Protocol.
@@ -181,12 +179,12 @@ impl Conn {
 
     /// Client endpoint.
     pub fn client(&self) -> Endpoint {
-        Endpoint::new(unpack(self.packed_client()), self.cport)
+        Endpoint::new(unpack(self.client), self.cport)
     }
 
     /// Virtual endpoint.
     pub fn virt(&self) -> Endpoint {
-        Endpoint::new(unpack(self.packed_virt()), self.vport)
+        Endpoint::new(unpack(self.virt), self.vport)
     }
 
     /// Port at the real server.
@@ -312,23 +310,13 @@ impl Conn {
         self.flags & flag::LIVE != 0
     }
 
-    #[inline]
-    fn packed_client(&self) -> u128 {
-        u128::from_ne_bytes(self.client)
-    }
-
-    #[inline]
-    fn packed_virt(&self) -> u128 {
-        u128::from_ne_bytes(self.virt)
-    }
-
     /// True if a packet with that key comes from the client.
     #[inline]
     pub(super) fn is_request(&self, key: &Key) -> bool {
         self.cport == key.src_port
             && self.vport == key.dst_port
-            && self.packed_client() == key.src
-            && self.packed_virt() == key.dst
+            && self.client == key.src
+            && self.virt == key.dst
             && self.kind() == key.kind
     }
 
@@ -344,13 +332,7 @@ impl Conn {
 
     /// Key of a packet from the client.
     pub(super) fn request_key(&self) -> Key {
-        Key {
-            src: self.packed_client(),
-            dst: self.packed_virt(),
-            src_port: self.cport,
-            dst_port: self.vport,
-            kind: self.kind(),
-        }
+        Key { src: self.client, dst: self.virt, src_port: self.cport, dst_port: self.vport, kind: self.kind() }
     }
 
     /// Key of a packet from the real server.
@@ -358,7 +340,7 @@ impl Conn {
     pub(super) fn reply_key(&self, addresses: &Addresses) -> Key {
         let (dst, dst_port) = match self.forwarding() {
             Forwarding::FullNat => (addresses.packed(self.local), self.lport),
-            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (self.packed_client(), self.cport),
+            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (self.client, self.cport),
         };
         Key { src: addresses.packed(self.real), dst, src_port: self.dport, dst_port, kind: self.kind() }
     }
@@ -371,8 +353,9 @@ impl Conn {
         self.control = control.map_or(NIL, |id| id.0);
     }
 
-    pub(super) fn count_controlled(&mut self, step: i32) {
-        self.controlled = self.controlled.saturating_add_signed(step);
+    pub(super) fn next_vacant(&self) -> u32 {
+        debug_assert!(!self.is_live());
+        self.control
     }
 
     /// The conn or template that controls this one.
@@ -380,9 +363,9 @@ impl Conn {
         (self.control != NIL).then_some(ConnId(self.control))
     }
 
-    /// How many conns this one controls.
-    pub fn controlled(&self) -> u32 {
-        self.controlled
+    /// True if it controls others.
+    pub fn controls(&self) -> bool {
+        self.flags & flag::CONTROLS != 0
     }
 }
 
@@ -391,7 +374,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_small() {
-        assert!(size_of::<Conn>() <= 76, "{} bytes", size_of::<Conn>());
+    fn a_record_is_one_line_of_the_cache() {
+        assert_eq!((size_of::<Conn>(), align_of::<Conn>()), (64, 64));
     }
 }

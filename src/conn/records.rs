@@ -7,12 +7,14 @@ use std::ops::{Index, IndexMut};
 
 use super::addresses::Addresses;
 use super::key::Key;
-use super::record::{Conn, NIL};
+use super::record::{Conn, NIL, flag};
 use crate::base::ConnId;
 
 /// All slots.
 pub(super) struct Records {
     conns: Vec<Conn>,
+    /// How many others each controls: asked for seldom, and never by a packet.
+    controlled: Vec<u32>,
     free: u32,
     max: usize,
     pub(super) addresses: Addresses,
@@ -20,7 +22,13 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn new(max: usize) -> Records {
-        Records { conns: Vec::with_capacity(max), free: NIL, max, addresses: Addresses::default() }
+        Records {
+            conns: Vec::with_capacity(max),
+            controlled: vec![0; max],
+            free: NIL,
+            max,
+            addresses: Addresses::default(),
+        }
     }
 
     /// The slots that were ever used, for lists that run through them.
@@ -28,16 +36,11 @@ impl Records {
         &self.conns
     }
 
-    /// The same, to be changed.
-    pub(super) fn all_mut(&mut self) -> &mut [Conn] {
-        &mut self.conns
-    }
-
     /// Puts a record into a slot; `None` if all are taken.
     pub(super) fn add(&mut self, conn: Conn) -> Option<ConnId> {
         if self.free != NIL {
             let id = ConnId(self.free);
-            self.free = self[id].next;
+            self.free = self[id].next_vacant();
             self[id] = conn;
             return Some(id);
         }
@@ -52,6 +55,14 @@ impl Records {
     pub(super) fn remove(&mut self, id: ConnId) {
         self[id] = Conn::vacant(self.free);
         self.free = id.0;
+    }
+
+    /// Counts one more or less that this one controls.
+    pub(super) fn count_controlled(&mut self, id: ConnId, step: i32) {
+        let count = &mut self.controlled[id.index()];
+        *count = count.saturating_add_signed(step);
+        let any = *count > 0;
+        self[id].set(flag::CONTROLS, any);
     }
 
     /// Key of packets from the real server.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::addresses::{AddrId, unpack};
-use super::directory::Directory;
+use super::directory::{Directory, Fetch, Foreseen};
 use super::key::Key;
 use super::record::{Conn, NewConn, flag};
 use super::records::Records;
@@ -16,6 +16,9 @@ use crate::base::{ConnId, Endpoint, Instant, Proto, Tuple};
 
 /// How long a conn stays beyond its time when it controls others.
 const PROLONGED: Duration = Duration::from_secs(60);
+
+/// Conns that a processor keeps near by itself: a few megabytes of cache.
+const NEAR: usize = 32_768;
 
 /// Which side of its conn a packet belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +74,7 @@ impl ConnTable {
         ConnTable {
             records: Records::new(max),
             directory: Directory::new(max, [hasher.hash_one(0), hasher.hash_one(1)]),
-            wheel: Wheel::new(),
+            wheel: Wheel::new(max),
             max,
             live: 0,
             one_way: 0,
@@ -144,6 +147,27 @@ impl ConnTable {
         self.lookup_rare(tuple)
     }
 
+    /// True if so many conns live that most packets wait for memory.
+    #[inline]
+    pub fn is_far_flung(&self) -> bool {
+        self.live > NEAR
+    }
+
+    /// Fetches what `lookup` will read first.
+    pub fn foresee(&self, tuple: &Tuple, fetch: Fetch) -> Foreseen {
+        self.directory.foresee(&Key::new(tuple.proto, tuple.src, tuple.dst), fetch)
+    }
+
+    /// Fetches what `lookup` will read next, once what it reads first has come.
+    pub fn approach(&self, foreseen: &Foreseen, fetch: Fetch) {
+        for id in self.directory.candidates(foreseen) {
+            fetch((&raw const self.records[id]).cast());
+            if let Some(expected) = self.expected.get(id.index()) {
+                fetch((&raw const *expected).cast());
+            }
+        }
+    }
+
     #[inline(always)]
     fn find(&self, proto: Proto, src: Endpoint, dst: Endpoint) -> Option<(ConnId, Side)> {
         self.directory.find(&self.records, &Key::new(proto, src, dst))
@@ -174,7 +198,7 @@ impl ConnTable {
             *synced = Synced::default();
         }
         self.file(id);
-        self.wheel.insert(self.records.all_mut(), id);
+        self.wheel.insert(id, self.records[id].deadline);
         self.live += 1;
         Ok(id)
     }
@@ -252,7 +276,7 @@ impl ConnTable {
     pub fn set_control(&mut self, id: ConnId, control: ConnId) {
         debug_assert!(self.get(id).control().is_none());
         self.records[id].set_control(Some(control));
-        self.records[control].count_controlled(1);
+        self.records.count_controlled(control, 1);
     }
 
     /// A conn that no packet finds any more; it stays until its timer ends because others depend on it.
@@ -271,18 +295,18 @@ impl ConnTable {
 
     /// Takes a conn out. Its dest's counters and local port are the caller's.
     pub fn remove(&mut self, id: ConnId) {
-        self.wheel.remove(self.records.all_mut(), id);
+        self.wheel.remove(id);
         self.forget(id);
     }
 
     fn forget(&mut self, id: ConnId) {
         let conn = self.records[id];
-        debug_assert!(conn.is_live() && conn.controlled() == 0);
+        debug_assert!(conn.is_live() && !conn.controls());
         if !conn.is_hidden() {
             self.unfile(id);
         }
         if let Some(control) = conn.control() {
-            self.records[control].count_controlled(-1);
+            self.records.count_controlled(control, -1);
         }
         self.records.remove(id);
         self.live -= 1;
@@ -296,8 +320,8 @@ impl ConnTable {
         let earlier = deadline < conn.deadline;
         conn.deadline = deadline;
         if earlier {
-            self.wheel.remove(self.records.all_mut(), id);
-            self.wheel.insert(self.records.all_mut(), id);
+            self.wheel.remove(id);
+            self.wheel.insert(id, deadline);
         }
     }
 
@@ -308,9 +332,9 @@ impl ConnTable {
 
     /// The next conn whose time is over, taken out unless it controls others.
     pub fn expire_one(&mut self, now: Instant) -> Option<Due> {
-        let id = self.wheel.pop_due(self.records.all_mut(), now)?;
+        let id = self.wheel.pop_due(&self.records, now)?;
         let conn = self.records[id];
-        if conn.controlled() == 0 {
+        if !conn.controls() {
             self.forget(id);
             return Some(Due::Over(id, conn));
         }
@@ -339,7 +363,7 @@ impl ConnTable {
         if conn.is_template() {
             conn.set_template_timeout(PROLONGED.as_secs() as u32);
         }
-        self.wheel.insert(self.records.all_mut(), id);
+        self.wheel.insert(id, self.records[id].deadline);
     }
 
     /// When `expire_one` may have something to do.

@@ -1,9 +1,10 @@
-//! Timers of conns: one wheel of slots, lists threaded through the records themselves.
+//! Timers of conns: one wheel of slots, each with a list of those that it may be time for.
 //!
 //! A packet only moves a record's deadline; the wheel looks again when the old one comes (lazy re-arm), so
 //! an established flow costs no list work. Only a deadline that comes earlier moves the record. Never scans.
 
-use super::record::{Conn, NIL};
+use super::record::NIL;
+use super::records::Records;
 use crate::base::{ConnId, Instant};
 
 /// Milliseconds in a tick, as a shift: 128 ms.
@@ -12,8 +13,13 @@ const SLOTS: u32 = 4096;
 const WORDS: usize = SLOTS as usize / 64;
 /// Marks a `prev` that names a slot, not a record.
 const IS_HEAD: u32 = 1 << 31;
+/// Places in a record's links.
+const NEXT: usize = 0;
+const PREV: usize = 1;
 
 pub(super) struct Wheel {
+    /// The next and the previous one of each record in its list, apart from what packets read.
+    links: Vec<[u32; 2]>,
     heads: Box<[u32]>,
     /// A bit for each slot that is not empty, so that the next one is found in a glance: the loop asks at every turn.
     filled: [u64; WORDS],
@@ -34,28 +40,27 @@ pub(super) fn moment_of(tick: u32) -> Instant {
 }
 
 impl Wheel {
-    pub(super) fn new() -> Wheel {
-        Wheel { heads: vec![NIL; SLOTS as usize].into_boxed_slice(), filled: [0; WORDS], done: 0, count: 0 }
+    pub(super) fn new(max: usize) -> Wheel {
+        let heads = vec![NIL; SLOTS as usize].into_boxed_slice();
+        Wheel { links: vec![[0; 2]; max], heads, filled: [0; WORDS], done: 0, count: 0 }
     }
 
     /// Files a record under its deadline, or as late as the wheel reaches.
-    pub(super) fn insert(&mut self, records: &mut [Conn], id: ConnId) {
-        let tick = records[id.index()].deadline.clamp(self.done + 1, self.done + SLOTS - 1);
+    pub(super) fn insert(&mut self, id: ConnId, deadline: u32) {
+        let tick = deadline.clamp(self.done + 1, self.done + SLOTS - 1);
         let slot = tick % SLOTS;
         let head = self.heads[slot as usize];
-        let record = &mut records[id.index()];
-        record.next = head;
-        record.prev = IS_HEAD | slot;
+        self.links[id.index()] = [head, IS_HEAD | slot];
         if head != NIL {
-            records[head as usize].prev = id.0;
+            self.links[head as usize][PREV] = id.0;
         }
         self.heads[slot as usize] = id.0;
         self.filled[slot as usize / 64] |= 1 << (slot % 64);
         self.count += 1;
     }
 
-    pub(super) fn remove(&mut self, records: &mut [Conn], id: ConnId) {
-        let (next, prev) = (records[id.index()].next, records[id.index()].prev);
+    pub(super) fn remove(&mut self, id: ConnId) {
+        let [next, prev] = self.links[id.index()];
         if prev & IS_HEAD != 0 {
             let slot = prev & !IS_HEAD;
             self.heads[slot as usize] = next;
@@ -63,16 +68,16 @@ impl Wheel {
                 self.filled[slot as usize / 64] &= !(1 << (slot % 64));
             }
         } else {
-            records[prev as usize].next = next;
+            self.links[prev as usize][NEXT] = next;
         }
         if next != NIL {
-            records[next as usize].prev = prev;
+            self.links[next as usize][PREV] = prev;
         }
         self.count -= 1;
     }
 
     /// The next record whose deadline has come, taken off the wheel; records seen too early are filed anew.
-    pub(super) fn pop_due(&mut self, records: &mut [Conn], now: Instant) -> Option<ConnId> {
+    pub(super) fn pop_due(&mut self, records: &Records, now: Instant) -> Option<ConnId> {
         let today = (now.0 >> TICK_SHIFT) as u32;
         while self.done < today {
             if self.count == 0 {
@@ -85,14 +90,15 @@ impl Wheel {
                 continue;
             }
             let id = ConnId(head);
-            self.remove(records, id);
-            if records[id.index()].deadline <= self.done + 1 {
+            self.remove(id);
+            let deadline = records[id].deadline;
+            if deadline <= self.done + 1 {
                 return Some(id);
             }
             // Filed at least one tick later, so this slot drains.
             let slot_now = self.done;
             self.done += 1;
-            self.insert(records, id);
+            self.insert(id, deadline);
             self.done = slot_now;
         }
         None
@@ -116,6 +122,7 @@ impl Wheel {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Conn;
     use super::*;
     use crate::base::Rng;
 
@@ -128,21 +135,21 @@ mod tests {
     #[test]
     fn the_next_due_slot_is_found_as_if_each_were_looked_at() {
         let mut rng = Rng::seeded(11);
-        let mut wheel = Wheel::new();
-        let mut records = vec![Conn::vacant(NIL); 64];
-        let mut filed = vec![false; records.len()];
+        let (mut wheel, mut records) = (Wheel::new(64), Records::new(64));
+        (0..64).for_each(|_| _ = records.add(Conn::vacant(NIL)));
+        let mut filed = [false; 64];
         let mut now = Instant::START;
         for _ in 0..20_000 {
             let id = ConnId(rng.below(64) as u32);
             if std::mem::replace(&mut filed[id.index()], true) {
-                wheel.remove(&mut records, id);
+                wheel.remove(id);
                 filed[id.index()] = false;
             } else {
-                records[id.index()].deadline = wheel.done + rng.below(6_000) as u32;
-                wheel.insert(&mut records, id);
+                records[id].deadline = wheel.done + rng.below(6_000) as u32;
+                wheel.insert(id, records[id].deadline);
             }
             now = Instant(now.0 + rng.below(2_000));
-            while let Some(due) = wheel.pop_due(&mut records, now) {
+            while let Some(due) = wheel.pop_due(&records, now) {
                 filed[due.index()] = false;
             }
             assert_eq!(wheel.next_due(), searched(&wheel));

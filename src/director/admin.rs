@@ -154,7 +154,7 @@ impl Director {
         let until = cursor + SWEEP_BUDGET;
         while cursor < until {
             let services = &self.services;
-            let idle = |conn: &Conn| conn.controlled() == 0 && !services.server(conn.dest).available;
+            let idle = |conn: &Conn| !conn.controls() && !services.server(conn.dest).available;
             let (found, next) = self.conns.scan(cursor, until - cursor, idle);
             self.sweep = next;
             let Some(id) = found else { return };

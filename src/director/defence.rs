@@ -116,7 +116,7 @@ impl Director {
         let until = self.defence.cursor + self.settings.max_flows.div_ceil(PART);
         let mut cursor = Some(self.defence.cursor);
         while let Some(from) = cursor.filter(|from| *from < until) {
-            let (found, next) = self.conns.scan(from, until - from, |conn| conn.controlled() == 0);
+            let (found, next) = self.conns.scan(from, until - from, |conn| !conn.controls());
             cursor = next;
             if let Some(id) = found
                 && self.is_dispensable(id, now)
@@ -157,7 +157,7 @@ impl Director {
 }
 
 fn is_half_open(conn: &Conn) -> bool {
-    if conn.is_template() || conn.controlled() > 0 {
+    if conn.is_template() || conn.controls() {
         return false;
     }
     match conn.proto() {

@@ -22,3 +22,4 @@ pub(crate) use link_error::Said;
 pub use link_setup::check_name;
 pub use process::{PROCESSORS, Processors, use_large_pages};
 pub use signals::{Signal, Signals};
+pub use sys::fetch;

@@ -1,4 +1,5 @@
-//! The system calls that no crate wraps: TUN ioctls, raw IP sockets, a socket option, the kernel's random source.
+//! The system calls that no crate wraps: TUN ioctls, raw IP sockets, a socket option, the kernel's random source; and a hint
+//! to the processor.
 //!
 //! The one file with `unsafe`; every function it offers is safe. Never keeps state, never logs.
 #![allow(unsafe_code)]
@@ -102,6 +103,19 @@ pub fn fill_random(out: &mut [u8]) -> io::Result<()> {
 pub fn advise_large_pages(from: usize, len: usize) -> io::Result<()> {
     // SAFETY: this advice never changes what memory holds or whether it may be touched, wherever it points.
     checked(unsafe { libc::madvise(from as *mut libc::c_void, len, libc::MADV_HUGEPAGE) }).map(drop)
+}
+
+/// Asks memory for the line behind `at`, which may be any address. Does nothing on machines where it has no name here.
+#[inline]
+pub fn fetch(at: *const ()) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: the instruction is a hint: it reads nothing into the program and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {

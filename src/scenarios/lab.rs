@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::packet::Packet;
 use crate::base::{DropReason, Instant, LinkId, Mac};
 use crate::ctl;
-use crate::director::{Director, Settings};
+use crate::director::{Director, Lookahead, Settings};
 use crate::neigh::{Egress, Link};
 use crate::wire::{PacketBuf, Vnet};
 
@@ -119,6 +119,25 @@ impl Lab {
         buf.set(bytes);
         buf.vnet = vnet;
         self.director.ingress(LINK, &mut buf, self.now, &mut self.wire);
+        self.done()
+    }
+
+    /// Any bytes, through frames that wait for memory, as the daemon does.
+    pub fn frame_ahead(&mut self, lookahead: &mut Lookahead, bytes: &[u8]) -> Vec<Frame> {
+        let mut buf = PacketBuf::new();
+        buf.set(bytes);
+        if let Some(link) = lookahead.exchange(&self.director, LINK, &mut buf) {
+            self.director.ingress(link, &mut buf, self.now, &mut self.wire);
+        }
+        self.done()
+    }
+
+    /// Nothing more has come: those that still wait.
+    pub fn rest_of(&mut self, lookahead: &mut Lookahead) -> Vec<Frame> {
+        let mut buf = PacketBuf::new();
+        while let Some(link) = lookahead.take(&self.director, &mut buf) {
+            self.director.ingress(link, &mut buf, self.now, &mut self.wire);
+        }
         self.done()
     }
 

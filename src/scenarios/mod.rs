@@ -3,6 +3,7 @@
 //! One file per behaviour. The packets are built by another hand than the director's (etherparse), so that both cannot
 //! be wrong in the same way.
 
+mod ahead;
 mod drops;
 mod extensions;
 mod families;

@@ -1,0 +1,94 @@
+//! Two frames ahead: while one is handled, memory brings what the next ones will need.
+//!
+//! With a million conns most packets wait twice for memory: for the place that names their record, and for the record. One
+//! system call lies between a frame and the next, time enough for each. Few conns stay near the processor by themselves, and
+//! their frames are handled at once. Never changes the order of frames, and never looks at more of them than who sends what
+//! to whom.
+
+use std::mem::swap;
+
+use super::Director;
+use crate::base::LinkId;
+use crate::conn::{Fetch, Foreseen};
+use crate::wire::{self, PacketBuf, Parsed};
+
+/// How far ahead: one step for each of the two reads of memory that depend on each other.
+const STEPS: usize = 2;
+
+/// Frames that were read and are not handled yet.
+pub struct Lookahead {
+    waiting: [Waiting; STEPS],
+    /// Where the oldest is, if any are there.
+    oldest: usize,
+    count: usize,
+    fetch: Fetch,
+}
+
+struct Waiting {
+    link: LinkId,
+    buf: PacketBuf,
+    foreseen: Option<Foreseen>,
+}
+
+impl Lookahead {
+    /// Nothing waits; `fetch` asks memory for a line.
+    pub fn new(fetch: Fetch) -> Lookahead {
+        let nothing = |_| Waiting { link: LinkId(0), buf: PacketBuf::new(), foreseen: None };
+        Lookahead { waiting: std::array::from_fn(nothing), oldest: 0, count: 0, fetch }
+    }
+
+    /// Takes the frame in `buf`, which came from `link`, and puts the one there that is to be handled now: its link. `None`
+    /// if that one has to wait for the next; then what is in `buf` is nobody's.
+    #[inline]
+    pub fn exchange(&mut self, director: &Director, link: LinkId, buf: &mut PacketBuf) -> Option<LinkId> {
+        if self.count == 0 && !director.conns.is_far_flung() {
+            return Some(link);
+        }
+        self.queue(director, link, buf)
+    }
+
+    fn queue(&mut self, director: &Director, mut link: LinkId, buf: &mut PacketBuf) -> Option<LinkId> {
+        let foreseen = foresee(director, buf, self.fetch);
+        self.approach_newest(director);
+        let is_full = self.count == STEPS;
+        let place = &mut self.waiting[(self.oldest + self.count) % STEPS];
+        place.foreseen = foreseen;
+        swap(&mut place.link, &mut link);
+        swap(&mut place.buf, buf);
+        if is_full {
+            self.oldest = (self.oldest + 1) % STEPS;
+            return Some(link);
+        }
+        self.count += 1;
+        None
+    }
+
+    /// Puts the oldest of those that wait into `buf`, now that no other has come: its link. `None` if none waits.
+    #[inline]
+    pub fn take(&mut self, director: &Director, buf: &mut PacketBuf) -> Option<LinkId> {
+        self.count.checked_sub(1)?;
+        self.approach_newest(director);
+        let Waiting { link, buf: first, .. } = &mut self.waiting[self.oldest];
+        swap(first, buf);
+        self.oldest = (self.oldest + 1) % STEPS;
+        self.count -= 1;
+        Some(*link)
+    }
+
+    /// The line that names the newest one's record has arrived: its record is next.
+    fn approach_newest(&self, director: &Director) {
+        if let Some(before) = self.count.checked_sub(1)
+            && let Some(foreseen) = &self.waiting[(self.oldest + before) % STEPS].foreseen
+        {
+            director.conns.approach(foreseen, self.fetch);
+        }
+    }
+}
+
+/// Where the conn of this frame may be found, which is fetched. A guess: nothing depends on it.
+fn foresee(director: &Director, buf: &PacketBuf, fetch: Fetch) -> Option<Foreseen> {
+    match wire::parse(buf) {
+        Ok(Parsed::Ip(ip)) => Some(director.conns.foresee(&ip.tuple()?, fetch)),
+        Ok(Parsed::Arp(_) | Parsed::Ndp(_)) | Err(_) => None,
+    }
+}
