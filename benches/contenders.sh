@@ -103,7 +103,7 @@ up_direct() { TARGET=$RS1 DIRECTOR_PID=0; }
 
 reflector_by() {
     TARGET=$VIP
-    run_pinned reflector director "$REFLECTOR" "$1" br0 tap0 "$DIP" "$VIP" "$CLIENT" "$(mac_of client)" "$RS1" "$(mac_of rs1)"
+    run_pinned reflector director "$REFLECTOR" "$1" br0 tap0 "$DIP" "$VIP" "$(mac_of client)" "$RS1" "$(mac_of rs1)"
     await_ready reflector ready
 }
 
@@ -125,7 +125,7 @@ tapvs_by() {
         echo "-a $service -r $AT_RS1:${service##*:} $method -w 1"
     done >"$LAB_DIR/rules"
     # shellcheck disable=SC2086  # words
-    run_pinned tapvs director "$TAPVS" run --bridge br0 --address "$DIP/$NET_BITS" --tap tap0 --max-flows 1048576 \
+    run_pinned tapvs director "$TAPVS" run --bridge br0 --address "$DIP/$NET_BITS" --tap tap0 --max-flows 2097152 \
         --rules "$LAB_DIR/rules" $TAPVS_OPTIONS "$@"
     await_ready tapvs ready
 }

@@ -17,6 +17,8 @@ MAIN = {
     "udp1400": ("kpps", "UDP 1400 B, kpps (loss)"),
     "latency": ("p50us", "latency, µs, p50 / p99"),
     "mixed": ("p99us", "under 4 streams: p50 / p99, µs"),
+    "few": ("kpps", "256 clients, kpps"),
+    "million": ("kpps", "1,048,576 clients, kpps"),
 }
 
 # What the project wants to reach: (what is said, contender, work, measured against, at least). Without the last it is what

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034  # what scripts/bench reads
 # The works of scripts/bench: each loads the contender at $TARGET and prints lines of `METRIC VALUE`.
 
-WORKS=(down1 up1 down4 up4 keepalive close udp64 udp1400 latency mixed)
+WORKS=(down1 up1 down4 up4 keepalive close udp64 udp1400 latency mixed few million)
 BULK_PORT=5201 UDP_PORT=5202
 
 describe_work() {
@@ -17,6 +17,8 @@ describe_work() {
         udp1400) echo "iperf3, the same with 1400 bytes" ;;
         latency) echo "wrk, one connection, one request at a time" ;;
         mixed) echo "the same while four TCP streams run from the server" ;;
+        few) echo "datagrams of 256 clients in random order, as many as can be sent, counted at the receiver" ;;
+        million) echo "the same of 1,048,576 clients, after all of them have their conns" ;;
     esac
 }
 
@@ -112,6 +114,37 @@ work_mixed() {
     bulk_report <"$LAB_DIR/mixed.json"
 }
 
+# received: frames that have come to rs1.
+received() { in_ns rs1 cat /sys/class/net/eth0/statistics/rx_packets; }
+
+# senders COUNT WARM ADDRESS PORT: datagrams from random addresses and ports, as trafgen has them; what arrives in two seconds
+# after WARM seconds. Nobody answers: rs1 throws them away when they have been counted.
+senders() {
+    local count=$1 warm=$2 address=$3 port=$4 mac before
+    scripts/need trafgen nft
+    in_ns rs1 nft "add table ip senders; add chain ip senders come { type filter hook prerouting priority -300; }
+        add rule ip senders come udp dport $UDP_PORT drop"
+    in_ns client ping -q -c 1 -W 1 "$TARGET" >/dev/null || true
+    mac=$(in_ns client ip neigh show "$TARGET" | grep -oE '([0-9a-f]{2}:){5}[0-9a-f]{2}')
+    cat >"$LAB_DIR/senders" <<-CONF
+	{ 0x${mac//:/, 0x}, 2, 0, 0, 0, 0, 9, c16(0x0800), 0x45, 0, c16(46), drnd(2), 0, 0, 64, 17, csumip(14, 33),
+	$address, ${TARGET//./, }, $port, c16($UDP_PORT), c16(26), c16(0), fill(0x41, 18) }
+	CONF
+    # Ends by itself. It binds itself to the first processor, which is not the director's.
+    in_ns client timeout $((warm + 12)) trafgen --dev eth0 --conf "$LAB_DIR/senders" --cpus 1 --no-cpu-stats \
+        --num "$count" >/dev/null 2>&1 &
+    sleep "$warm"
+    before=$(received)
+    sleep 2
+    echo "kpps $((($(received) - before) / 2000))"
+    wait $! || true
+    in_ns rs1 nft delete table ip senders
+}
+
+work_few() { senders 4000000 1 "172, 16, 0, drnd(1)" "c16(4096)"; }
+# 65,536 addresses, and 16 ports of each.
+work_million() { senders 20000000 12 "172, 16, drnd(2)" "16, dinc(0, 15, 1)"; }
+
 # applies CONTENDER WORK: whether that can be measured and says something.
 applies() {
     case $1-$2 in
@@ -119,6 +152,8 @@ applies() {
         # Large frames do not fit a tunnel, and cutting them is not its job.
         reflector-tunnel*-down? | reflector-tunnel*-keepalive | reflector-tunnel*-close | reflector-tunnel*-latency) return 0 ;;
         reflector-tunnel*) return 1 ;;
+        reflector-few | reflector-million | tapvs-nat-few | tapvs-nat-million) return 0 ;;
+        *-few | *-million) return 1 ;;
         reflector-mixed | tapvs-nat-mixed | haproxy-mixed | nginx-mixed | nftables-mixed) return 0 ;;
         *-mixed) return 1 ;;
     esac

@@ -1,7 +1,7 @@
 //! The null reflector: reads a frame from a TAP, rewrites it with constants, writes it. The limit of what a TAP can do.
 //!
 //! ```text
-//! reflector nat|direct|tunnel BRIDGE TAP DIP VIP CLIENT CLIENT_MAC SERVER SERVER_MAC
+//! reflector nat|direct|tunnel BRIDGE TAP DIP VIP CLIENT_MAC SERVER SERVER_MAC
 //!      nat      client -> VIP     becomes   client -> SERVER                        to SERVER_MAC
 //!               SERVER -> client  becomes   VIP -> client                           to CLIENT_MAC
 //!      direct   client -> VIP     stays what it is                                 to SERVER_MAC
@@ -48,14 +48,14 @@ enum Method {
 struct Reflector {
     link: Link,
     own: [Ipv4Addr; 2],
-    client: [u8; 4],
+    vip: [u8; 4],
     method: Method,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [method, bridge, tap, dip, vip, client, client_mac, server, server_mac] = &words[..] else {
-        return Err("usage: reflector nat|direct|tunnel BRIDGE TAP DIP VIP CLIENT CLIENT_MAC SERVER SERVER_MAC".into());
+    let [method, bridge, tap, dip, vip, client_mac, server, server_mac] = &words[..] else {
+        return Err("usage: reflector nat|direct|tunnel BRIDGE TAP DIP VIP CLIENT_MAC SERVER SERVER_MAC".into());
     };
     let config = LinkConfig {
         tap: Some(tap.clone()),
@@ -76,8 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "tunnel" => Method::Tunnel { outer: outer(dip.octets(), server), to },
         other => return Err(format!("reflector: no method '{other}'; use nat, direct or tunnel").into()),
     };
-    let client = Ipv4Addr::from_str(client)?.octets();
-    let reflector = Reflector { link: Link::open(&config)?, own: [dip, vip], client, method };
+    let reflector = Reflector { link: Link::open(&config)?, own: [dip, vip], vip: vip.octets(), method };
     println!("ready");
     reflector.run()
 }
@@ -109,7 +108,7 @@ impl Reflector {
         if frame.len() < ETH_LEN + 28 || frame[12..14] != [8, 0] {
             return self.answer(buf);
         }
-        let from_client = frame[SOURCE..SOURCE + 4] == self.client;
+        let from_client = frame[DESTINATION..DESTINATION + 4] == self.vip;
         let leaves = match &self.method {
             Method::Nat { inbound, outbound } => rewrite(if from_client { inbound } else { outbound }, buf),
             Method::Direct { to } => from_client && turn(*to, buf),
