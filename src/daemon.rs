@@ -100,6 +100,7 @@ impl Daemon {
         self.attract();
         log::info!("ready");
         let ended = self.turn_until_stopped();
+        self.finish_frames();
         self.director.router.shut_down();
         self.report();
         ended
@@ -174,6 +175,15 @@ impl Daemon {
             }
         }
         Ok(true)
+    }
+
+    /// What was read is handled, also when the loop ends.
+    fn finish_frames(&mut self) {
+        let Daemon { director, wires, lookahead, buf, clock, .. } = self;
+        let now = clock.now();
+        while let Some(link) = lookahead.take(director, buf) {
+            director.ingress(link, buf, now, wires);
+        }
     }
 
     /// True if the loop is to end.

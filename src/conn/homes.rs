@@ -1,4 +1,5 @@
-//! Conns by their clients' endpoints, twelve to a set: one look at one line of memory says where a record can be.
+//! Conns by a hash of what packets carry, the client's endpoint or both ends of FULL-NAT's replies, twelve to a set: one
+//! look at one line of memory says where a record can be.
 //!
 //! A conn stands in the set that its hash names, its home, with a byte of the hash as its tag. Who finds that set full is a
 //! guest, and nobody looks for it here. Never looks at the records themselves.
@@ -39,7 +40,7 @@ const AWAY: usize = WORDS - 1;
 
 impl Homes {
     /// Sets for `max` conns, two places for each: those of FULL-NAT are looked for in two sets. When all that may come are
-    /// there and all are of FULL-NAT, one in nine is a guest.
+    /// there, hardly any is a guest; if all are of FULL-NAT, one in nine at each of its places.
     pub(super) fn new(max: usize) -> Homes {
         let count = (2 * max).div_ceil(WAYS).max(1);
         let words = vec![0; (count + 1) * WORDS];

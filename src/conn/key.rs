@@ -51,7 +51,7 @@ impl Key {
         home(secret, self.dst, self.dst_port, self.kind)
     }
 
-    /// Of everything: for records that are not at home.
+    /// Of everything: for what servers send to FULL-NAT's local endpoints, and for guests.
     pub(super) fn hash(&self, secret: Secret) -> u64 {
         let rest = u64::from(self.src_port) << 32 | u64::from(self.dst_port) << 16 | u64::from(self.kind);
         let (src, dst) = (self.src, self.dst);

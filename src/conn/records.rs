@@ -13,7 +13,7 @@ use crate::base::ConnId;
 /// All slots.
 pub(super) struct Records {
     conns: Vec<Conn>,
-    /// How many others each controls: asked for seldom, and never by a packet.
+    /// How many others each controls: asked for seldom, and by no packet of an established conn.
     controlled: Vec<u32>,
     free: u32,
     max: usize,

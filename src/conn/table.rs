@@ -158,14 +158,17 @@ impl ConnTable {
         self.directory.foresee(&Key::new(tuple.proto, tuple.src, tuple.dst), fetch)
     }
 
-    /// Fetches what `lookup` will read next, once what it reads first has come.
-    pub fn approach(&self, foreseen: &Foreseen, fetch: Fetch) {
+    /// Fetches what `lookup` will read next, once what it reads first has come. The conn, most likely.
+    pub fn approach(&self, foreseen: &Foreseen, fetch: Fetch) -> Option<ConnId> {
+        let mut last = None;
         for id in self.directory.candidates(foreseen) {
             fetch((&raw const self.records[id]).cast());
             if let Some(expected) = self.expected.get(id.index()) {
                 fetch((&raw const *expected).cast());
             }
+            last = Some(id);
         }
+        last
     }
 
     #[inline(always)]

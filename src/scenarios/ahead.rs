@@ -110,6 +110,33 @@ fn few_conns_keep_no_frame_waiting() {
 }
 
 #[test]
+fn few_conns_among_many_keep_no_frame_waiting_once_that_has_shown() {
+    let mut lab = lab(MANY);
+    let mut lookahead = Lookahead::new(remember);
+    // How many of 600 packets leave when they come; of so many conns, and others each time.
+    let mut first = 0;
+    let mut at_once = |conns: u64| {
+        let mut left = 0;
+        for number in 0..600 {
+            let number = first + number % conns;
+            let ack = Packet::tcp(&client(number), service(number), "A").frame(ROUTER, DIRECTOR);
+            left += lab.frame_ahead(&mut lookahead, &ack).len();
+            lab.rest_of(&mut lookahead);
+        }
+        first += 600;
+        left
+    };
+    assert_eq!(at_once(600), 0);
+    // The first judgement is of some packets of before too.
+    let left = at_once(10);
+    assert!((80..=350).contains(&left), "{left}");
+    // That holds for a while.
+    (0..13).for_each(|_| assert_eq!(at_once(600), 600));
+    at_once(600);
+    assert_eq!(at_once(600), 0);
+}
+
+#[test]
 fn frames_that_wait_while_conns_end_keep_their_order() {
     let mut lab = lab(MANY);
     let mut lookahead = Lookahead::new(remember);
