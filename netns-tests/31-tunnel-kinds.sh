@@ -118,12 +118,7 @@ test_tunnel_between_families() {
     serve rs1
     local kind
     for kind in tunnel gre,csum gue gue,csum; do
-        director --address 10.0.0.2/24 --service tcp/10.0.0.100:80 --server "$AT_RS1,$kind"
-        expect_eq "$(fetch http://10.0.0.100/)" rs1 "answer to an IPv4 client through IPv6, $kind"
-        director_stop
-        director --address 10.0.0.2/24 --service "tcp/$AT_VIP:80" --server "10.0.0.21,$kind"
-        expect_eq "$(fetch "http://$AT_VIP/")" rs1 "answer to an IPv6 client through IPv4, $kind"
-        director_stop
+        answers_between_families rs1 "$AT_RS1" 10.0.0.21 "$kind"
     done
     expect_sources "10.0.0.9 $CLIENT" rs1
 }

@@ -106,13 +106,7 @@ test_tunnels_between_families_unpacked_by_a_real_kernel() {
     kernel_lab
     in_ns client ip address add 10.0.0.9/24 dev eth0
 
-    director --address 10.0.0.2/24 --service tcp/10.0.0.100:80 --server "$AT_GUEST,tunnel"
-    expect_eq "$(fetch http://10.0.0.100/)" guest "answer to an IPv4 client through IPv6"
-    director_stop
-    director --address 10.0.0.2/24 --service "tcp/$AT_VIP:80" --server "10.0.0.41,tunnel"
-    expect_eq "$(fetch "http://$AT_VIP/")" guest "answer to an IPv6 client through IPv4"
-    director_stop
-
+    answers_between_families guest "$AT_GUEST" 10.0.0.41 tunnel
     expect_sources "10.0.0.9 $CLIENT" guest
     fence guest director "$GUEST"
     expect_seen guest "ip6[6] == 4 and src host $DIP" "IPv4 in IPv6 to the guest"

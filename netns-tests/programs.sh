@@ -252,6 +252,18 @@ forget_answers() {
     done
 }
 
+# answers_between_families NAME SERVER6 SERVER4 KIND: with such a tunnel NAME answers an IPv4 client through IPv6, where it
+# is SERVER6, and an IPv6 client through IPv4, where it is SERVER4.
+answers_between_families() {
+    local name=$1 server6=$2 server4=$3 kind=$4
+    director --address 10.0.0.2/24 --service tcp/10.0.0.100:80 --server "$server6,$kind"
+    expect_eq "$(fetch http://10.0.0.100/)" "$name" "answer to an IPv4 client through IPv6, $kind"
+    director_stop
+    director --address 10.0.0.2/24 --service "tcp/$AT_VIP:80" --server "$server4,$kind"
+    expect_eq "$(fetch "http://$AT_VIP/")" "$name" "answer to an IPv6 client through IPv4, $kind"
+    director_stop
+}
+
 # expect_sources ADDRESSES ROLE...: these, and no others, are the client addresses that the servers logged.
 expect_sources() {
     local wanted=$1 role

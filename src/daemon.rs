@@ -180,10 +180,7 @@ impl Daemon {
     /// What was read is handled, also when the loop ends.
     fn finish_frames(&mut self) {
         let Daemon { director, wires, lookahead, buf, clock, .. } = self;
-        let now = clock.now();
-        while let Some(link) = lookahead.take(director, buf) {
-            director.ingress(link, buf, now, wires);
-        }
+        lookahead.finish(director, buf, clock.now(), wires);
     }
 
     /// True if the loop is to end.

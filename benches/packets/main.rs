@@ -154,9 +154,7 @@ fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
             director.ingress(link, &mut buf, NOW, &mut sink);
         }
     }
-    while let Some(link) = lookahead.take(&director, &mut buf) {
-        director.ingress(link, &mut buf, NOW, &mut sink);
-    }
+    lookahead.finish(&mut director, &mut buf, NOW, &mut sink);
     let spent = start.elapsed();
     assert_eq!(director.conns.len(), flows, "every SYN opens a conn");
     (director, spent.as_nanos() as f64 / flows as f64)
@@ -224,9 +222,7 @@ impl Bench {
             lab::load(&mut self.bufs[0], head);
             self.step(work);
         }
-        while let Some(link) = self.lookahead.take(&self.director, &mut self.bufs[1]) {
-            self.director.ingress(link, &mut self.bufs[1], NOW, &mut self.sink);
-        }
+        self.lookahead.finish(&mut self.director, &mut self.bufs[1], NOW, &mut self.sink);
         let spent = start.elapsed().as_nanos() as f64 / count as f64;
         if let Work::Ingress(..) = work {
             let ledger = &self.director.router.ledger;

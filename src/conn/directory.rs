@@ -31,7 +31,6 @@ pub(super) struct Directory {
 pub type Fetch = fn(*const ());
 
 /// Where a packet's conn may be found.
-#[derive(Clone, Copy)]
 pub struct Foreseen {
     ends: [u64; 2],
     both: Option<u64>,

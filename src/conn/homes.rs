@@ -33,7 +33,8 @@ pub(super) struct Homes {
     count: usize,
 }
 
-/// One line: the conns, then a byte of tag for each, then how many are guests elsewhere; what is full stays full.
+/// One line: the conns, then a byte of tag for each, then how many are guests elsewhere. There are
+/// fewer than a word counts: 2^30 conns of two places.
 type Set = [u32; WORDS];
 const TAGS: usize = WAYS;
 const AWAY: usize = WORDS - 1;
@@ -72,7 +73,7 @@ impl Homes {
     pub(super) fn move_in(&mut self, id: ConnId, hash: u64) -> Stay {
         let set = self.set_mut(hash);
         let Some(way) = Places::of(set, FREE).next() else {
-            set[AWAY] = set[AWAY].saturating_add(1);
+            set[AWAY] += 1;
             return Stay::Guest;
         };
         set[way] = id.0;
@@ -87,9 +88,7 @@ impl Homes {
             set_tag(set, way, FREE);
             return Stay::Home;
         }
-        if set[AWAY] < u32::MAX {
-            set[AWAY] -= 1;
-        }
+        set[AWAY] -= 1;
         Stay::Guest
     }
 

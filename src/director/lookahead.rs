@@ -8,8 +8,9 @@
 use std::mem::{replace, swap};
 
 use super::Director;
-use crate::base::{ConnId, LinkId};
+use crate::base::{ConnId, Instant, LinkId};
 use crate::conn::{Fetch, Foreseen};
+use crate::neigh::Egress;
 use crate::wire::{self, PacketBuf, Parsed};
 
 /// How far ahead: one step for each of the two reads of memory that depend on each other.
@@ -114,6 +115,13 @@ impl Lookahead {
         self.oldest = (self.oldest + 1) % STEPS;
         self.count -= 1;
         Some(*link)
+    }
+
+    /// Handles all that wait.
+    pub fn finish(&mut self, director: &mut Director, buf: &mut PacketBuf, now: Instant, out: &mut impl Egress) {
+        while let Some(link) = self.take(director, buf) {
+            director.ingress(link, buf, now, out);
+        }
     }
 
     /// The line that names the newest one's record has arrived: its record is next.

@@ -135,9 +135,7 @@ impl Lab {
     /// Nothing more has come: those that still wait.
     pub fn rest_of(&mut self, lookahead: &mut Lookahead) -> Vec<Frame> {
         let mut buf = PacketBuf::new();
-        while let Some(link) = lookahead.take(&self.director, &mut buf) {
-            self.director.ingress(link, &mut buf, self.now, &mut self.wire);
-        }
+        lookahead.finish(&mut self.director, &mut buf, self.now, &mut self.wire);
         self.done()
     }
 
