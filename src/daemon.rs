@@ -3,20 +3,20 @@
 //! One thread, one clock reading per wake-up. Never decides anything about a packet.
 
 mod control;
+mod wires;
 
 use std::io;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use crate::base::{DropReason, Instant, LinkId};
+use crate::base::{Instant, LinkId};
 use crate::ctl;
 use crate::ctl::protocol::{Reply, Request};
-use crate::director::{Director, Lookahead};
+use crate::director::{Batch, Director};
 use crate::io::{Clock, Link, Listener, ReadOutcome, Signal, Signals, fetch};
-use crate::neigh::Egress;
-use crate::wire::{self, PacketBuf};
 use control::Control;
+use wires::Wires;
 
 /// Frames read from one link before the others have their turn.
 const BUDGET: usize = 256;
@@ -37,30 +37,7 @@ pub struct Daemon {
     signals: Signals,
     control: Control,
     reload: Reload,
-    lookahead: Lookahead,
-    buf: PacketBuf,
-}
-
-/// The links as the core's way out.
-struct Wires {
-    links: Vec<Link>,
-    /// The kernel refused a frame as invalid; said once.
-    told: bool,
-}
-
-impl Egress for Wires {
-    fn transmit(&mut self, link: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
-        let header_end = wire::header_end(frame);
-        let written = self.links[link.index()].write(frame, header_end);
-        if let Err(error) = written
-            && error.drop_reason() == DropReason::DeviceRefused
-            && !self.told
-        {
-            self.told = true;
-            log::error!("{}: {error}; this is a defect of tapvs, please report it", self.links[link.index()].name());
-        }
-        written.map_err(DropReason::from)
-    }
+    batch: Batch,
 }
 
 impl Daemon {
@@ -81,14 +58,13 @@ impl Daemon {
         Ok(Daemon {
             director,
             hot: vec![true; links.len()],
-            wires: Wires { links, told: false },
+            wires: Wires::new(links),
             clock: Clock::start(),
             poll,
             signals,
             control,
             reload,
-            lookahead: Lookahead::new(fetch),
-            buf: PacketBuf::new(),
+            batch: Batch::new(fetch),
         })
     }
 
@@ -96,11 +72,10 @@ impl Daemon {
     pub fn run(mut self) -> io::Result<()> {
         let now = self.clock.now();
         self.director.announce_links(now);
-        self.director.tick(now, &mut self.wires);
+        self.pass_time(now);
         self.attract();
         log::info!("ready");
         let ended = self.turn_until_stopped();
-        self.finish_frames();
         self.director.router.shut_down();
         self.report();
         ended
@@ -128,7 +103,7 @@ impl Daemon {
                     self.hot[link] = self.drain(LinkId(link as u8), now)?;
                 }
             }
-            self.director.tick(now, &mut self.wires);
+            self.pass_time(now);
             if self.control.is_hot() {
                 self.serve_clients();
             }
@@ -155,32 +130,40 @@ impl Daemon {
         Some(due.since(self.clock.now()))
     }
 
+    fn pass_time(&mut self, now: Instant) {
+        self.director.tick(now, &mut self.wires);
+        self.wires.flush(&mut self.director.router.ledger);
+    }
+
     /// Reads and handles frames until there are none (false) or the budget is used up (true).
     fn drain(&mut self, link: LinkId, now: Instant) -> io::Result<bool> {
-        let Daemon { director, wires, lookahead, buf, .. } = self;
-        for _ in 0..BUDGET {
-            let next = match wires.links[link.index()].read(buf)? {
-                ReadOutcome::Frame => lookahead.exchange(director, link, buf),
-                ReadOutcome::Empty => match lookahead.take(director, buf) {
-                    None => return Ok(false),
-                    next => next,
-                },
-                ReadOutcome::Gone => {
-                    let name = wires.links[link.index()].name();
-                    return Err(io::Error::other(format!("{name} was deleted; start tapvs again to make it anew")));
-                }
-            };
-            if let Some(link) = next {
-                director.ingress(link, buf, now, wires);
+        let mut handled = 0;
+        while handled < BUDGET {
+            // What was read before an error is handled too.
+            let more = self.read(link);
+            handled += self.batch.handle(&mut self.director, link, now, &mut self.wires);
+            self.wires.flush(&mut self.director.router.ledger);
+            if !more? {
+                return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// What was read is handled, also when the loop ends.
-    fn finish_frames(&mut self) {
-        let Daemon { director, wires, lookahead, buf, clock, .. } = self;
-        lookahead.finish(director, buf, clock.now(), wires);
+    /// Reads a batch of frames; false if there are no more.
+    fn read(&mut self, link: LinkId) -> io::Result<bool> {
+        let link = &mut self.wires.links[link.index()];
+        while let Some(buf) = self.batch.room() {
+            match link.read(buf)? {
+                ReadOutcome::Frame => self.batch.add(),
+                ReadOutcome::Empty => return Ok(false),
+                ReadOutcome::Gone => {
+                    let name = link.name();
+                    return Err(io::Error::other(format!("{name} was deleted; start tapvs again to make it anew")));
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// True if the loop is to end.

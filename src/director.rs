@@ -5,12 +5,12 @@
 mod admin;
 mod answer;
 mod backup;
+mod batch;
 mod defence;
 mod faults;
 mod fragments;
 mod ftp;
 mod icmp;
-mod lookahead;
 mod neighbours;
 mod nested;
 mod options;
@@ -26,7 +26,7 @@ mod undelivered;
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-pub use lookahead::Lookahead;
+pub use batch::Batch;
 pub use settings::Settings;
 
 use crate::base::{ConnId, DropReason, Instant, LinkId, Prefix, Tuple};

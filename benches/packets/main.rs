@@ -16,7 +16,7 @@ use std::time::Instant as Clock;
 use lab::{ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN, Sink};
 use tapvs::base::{DropReason, Family, Instant, Rng};
 use tapvs::conn::Side;
-use tapvs::director::{Director, Lookahead};
+use tapvs::director::{Batch, Director};
 use tapvs::io::fetch;
 use tapvs::service::command::{Method, Tunnel};
 use tapvs::wire::{self, PacketBuf, Parsed};
@@ -142,22 +142,31 @@ fn cell(work: Work, flows: usize) -> String {
 /// A director with so many new conns; nanoseconds for each.
 fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
     let mut director = lab::director(family, method, flows.max(10_000));
-    let (mut sink, mut buf, mut lookahead) = (Sink::default(), PacketBuf::new(), Lookahead::new(fetch));
+    let (mut sink, mut batch) = (Sink::default(), Batch::new(fetch));
     let mut clients: Vec<u32> = (0..flows as u32).collect();
     shuffle(&mut clients);
     let syn = |client: &u32| lab::segment(lab::client(family, *client), lab::vip(family), SYN, 0);
     let syns: Vec<Head> = clients.iter().map(syn).collect();
     let start = Clock::now();
     for syn in &syns {
-        lab::load(&mut buf, syn);
-        if let Some(link) = lookahead.exchange(&director, LINK, &mut buf) {
-            director.ingress(link, &mut buf, NOW, &mut sink);
-        }
+        feed(&mut batch, syn, &mut director, &mut sink);
     }
-    lookahead.finish(&mut director, &mut buf, NOW, &mut sink);
+    batch.handle(&mut director, LINK, NOW, &mut sink);
     let spent = start.elapsed();
     assert_eq!(director.conns.len(), flows, "every SYN opens a conn");
     (director, spent.as_nanos() as f64 / flows as f64)
+}
+
+/// One more frame, as if it had been read; a full batch is handled first.
+#[inline]
+fn feed(batch: &mut Batch, head: &Head, director: &mut Director, sink: &mut Sink) {
+    if batch.room().is_none() {
+        batch.handle(director, LINK, NOW, sink);
+    }
+    if let Some(buf) = batch.room() {
+        lab::load(buf, head);
+        batch.add();
+    }
 }
 
 fn shuffle(list: &mut [u32]) {
@@ -173,7 +182,7 @@ struct Bench {
     flows: usize,
     /// Two by turns: what was written is read a packet later, as it is after a system call, not from the store buffer.
     bufs: [PacketBuf; 2],
-    lookahead: Lookahead,
+    batch: Batch,
     sink: Sink,
 }
 
@@ -182,13 +191,8 @@ impl Bench {
         let method = if let Work::Ingress(_, method, _) = work { method } else { Method::Nat };
         let family = work.family();
         let (director, _) = open(family, method, flows);
-        let mut bench = Bench {
-            director,
-            flows,
-            bufs: Default::default(),
-            lookahead: Lookahead::new(fetch),
-            sink: Sink::default(),
-        };
+        let mut bench =
+            Bench { director, flows, bufs: Default::default(), batch: Batch::new(fetch), sink: Sink::default() };
         for number in 0..flows as u32 {
             lab::load(&mut bench.bufs[0], &lab::segment(lab::client(family, number), lab::vip(family), ACK, 0));
             bench.director.ingress(LINK, &mut bench.bufs[0], NOW, &mut bench.sink);
@@ -218,11 +222,9 @@ impl Bench {
         let start = Clock::now();
         lab::load(&mut self.bufs[0], &heads[heads.len() - 1]);
         for head in heads.iter().cycle().take(count) {
-            self.bufs.swap(0, 1);
-            lab::load(&mut self.bufs[0], head);
-            self.step(work);
+            self.step(work, head);
         }
-        self.lookahead.finish(&mut self.director, &mut self.bufs[1], NOW, &mut self.sink);
+        self.batch.handle(&mut self.director, LINK, NOW, &mut self.sink);
         let spent = start.elapsed().as_nanos() as f64 / count as f64;
         if let Work::Ingress(..) = work {
             let ledger = &self.director.router.ledger;
@@ -233,20 +235,24 @@ impl Bench {
     }
 
     #[inline]
-    fn step(&mut self, work: Work) {
+    fn step(&mut self, work: Work, head: &Head) {
         match work {
-            Work::Copy => drop(black_box(self.bufs[1].frame())),
-            Work::Parse => drop(black_box(wire::parse(&self.bufs[1]))),
+            Work::Copy => drop(black_box(self.next(head).frame())),
+            Work::Parse => drop(black_box(wire::parse(self.next(head)))),
             Work::Lookup => {
-                let Ok(Parsed::Ip(ip)) = wire::parse(&self.bufs[1]) else { panic!("a sound frame") };
+                let Ok(Parsed::Ip(ip)) = wire::parse(self.next(head)) else { panic!("a sound frame") };
                 let tuple = ip.tuple().expect("a packet with ports");
                 assert!(black_box(self.director.conn_of(&tuple)).is_some());
             }
-            Work::Ingress(..) | Work::NewConn(..) => {
-                if let Some(link) = self.lookahead.exchange(&self.director, LINK, &mut self.bufs[1]) {
-                    self.director.ingress(link, &mut self.bufs[1], NOW, &mut self.sink);
-                }
-            }
+            Work::Ingress(..) | Work::NewConn(..) => feed(&mut self.batch, head, &mut self.director, &mut self.sink),
         }
+    }
+
+    /// The frame before, while this one is put where the next read will find it.
+    #[inline]
+    fn next(&mut self, head: &Head) -> &PacketBuf {
+        self.bufs.swap(0, 1);
+        lab::load(&mut self.bufs[0], head);
+        &self.bufs[1]
     }
 }

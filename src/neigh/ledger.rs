@@ -106,6 +106,12 @@ impl Ledger {
         self.dropped[why as usize] += 1;
     }
 
+    /// One frame that was counted as written and was not.
+    pub fn unsent(&mut self, why: DropReason) {
+        self.tx -= 1;
+        self.drop(why);
+    }
+
     /// Frames consumed in a way.
     pub fn consumed(&self, how: Consumed) -> u64 {
         self.consumed[how as usize]

@@ -21,7 +21,8 @@ use hold::Hold;
 
 /// Where frames leave the core.
 pub trait Egress {
-    /// Writes a frame; an error is the reason for which it is lost.
+    /// Takes a frame to be written, after all that were taken before; an error is the reason for which it is lost. What the
+    /// buffer holds afterwards is nobody's.
     fn transmit(&mut self, link: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason>;
 }
 

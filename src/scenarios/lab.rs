@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::packet::Packet;
 use crate::base::{DropReason, Instant, LinkId, Mac};
 use crate::ctl;
-use crate::director::{Director, Lookahead, Settings};
+use crate::director::{Batch, Director, Settings};
 use crate::neigh::{Egress, Link};
 use crate::wire::{PacketBuf, Vnet};
 
@@ -122,20 +122,14 @@ impl Lab {
         self.done()
     }
 
-    /// Any bytes, through frames that wait for memory, as the daemon does.
-    pub fn frame_ahead(&mut self, lookahead: &mut Lookahead, bytes: &[u8]) -> Vec<Frame> {
-        let mut buf = PacketBuf::new();
-        buf.set(bytes);
-        if let Some(link) = lookahead.exchange(&self.director, LINK, &mut buf) {
-            self.director.ingress(link, &mut buf, self.now, &mut self.wire);
+    /// Frames that the daemon would read together, which are no more than it takes.
+    pub fn together(&mut self, batch: &mut Batch, frames: &[Vec<u8>]) -> Vec<Frame> {
+        for bytes in frames {
+            batch.room().expect("room for a frame").set(bytes);
+            batch.add();
         }
-        self.done()
-    }
-
-    /// Nothing more has come: those that still wait.
-    pub fn rest_of(&mut self, lookahead: &mut Lookahead) -> Vec<Frame> {
-        let mut buf = PacketBuf::new();
-        lookahead.finish(&mut self.director, &mut buf, self.now, &mut self.wire);
+        let handled = batch.handle(&mut self.director, LINK, self.now, &mut self.wire);
+        assert_eq!(handled, frames.len());
         self.done()
     }
 
