@@ -231,9 +231,9 @@ impl Director {
         now: Instant,
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
-        let dest = self.conns.get(id).dest;
-        self.services.count_in(dest, ip.total_len());
-        let event = if self.conns.get(id).is_one_way() { Event::InputOnly } else { Event::Input };
+        let conn = self.conns.get(id);
+        let event = if conn.is_one_way() { Event::InputOnly } else { Event::Input };
+        self.services.count_in(conn.dest, ip.total_len());
         self.advance(id, event, &self.layer4_for_state(buf, ip), now);
         let conn = self.conns.get_mut(id);
         conn.in_pkts = conn.in_pkts.wrapping_add(1);
@@ -273,7 +273,7 @@ impl Director {
     ) -> Result<(), DropReason> {
         let ends = self.ends(id);
         // As the kernel does: a router's checks first, about the packet as the real server sent it.
-        let route = self.route_onward(buf, ip, ends.client.addr, now, out)?;
+        let route = self.route_onward(buf, ip, ends.client().addr, now, out)?;
         self.check_border(&ends, buf, ip, now, out)?;
         self.note_expected(id, Side::Reply, buf, ip);
         if self.conns.get(id).is_helped() {
@@ -307,15 +307,9 @@ impl Director {
     #[inline(always)]
     fn ends(&self, id: ConnId) -> Ends {
         let conn = self.conns.get(id);
-        let client = conn.client();
-        Ends {
-            forwarding: conn.forwarding(),
-            tunnel: self.tunnel_of(conn.dest),
-            client,
-            virt: conn.virt(),
-            real: self.conns.real(conn),
-            peer: self.conns.local(conn).unwrap_or(client),
-        }
+        let method = (conn.forwarding(), self.tunnel_of(conn.dest));
+        let (client, virt) = (conn.packed_client(), conn.packed_virt());
+        Ends::new(method, client, virt, self.conns.real(conn), self.conns.local(conn))
     }
 
     /// Takes a conn out before its time, or, while others depend on it, out of sight.

@@ -2,9 +2,8 @@
 //!
 //! Never looks at a record.
 
-use super::addresses::{ipv4_bits, pack};
 use super::record::flag;
-use crate::base::{Endpoint, Proto, siphash13};
+use crate::base::{Endpoint, Packed, Proto, siphash13};
 
 /// Nobody outside the table knows it.
 pub(super) type Secret = [u64; 2];
@@ -12,8 +11,8 @@ pub(super) type Secret = [u64; 2];
 /// Both ends of a packet, and what kind of record is looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
-    pub src: u128,
-    pub dst: u128,
+    pub src: Packed,
+    pub dst: Packed,
     pub src_port: u16,
     pub dst_port: u16,
     /// Protocol, and the template bit.
@@ -25,8 +24,8 @@ impl Key {
     #[inline(always)]
     pub(super) fn new(proto: Proto, src: Endpoint, dst: Endpoint) -> Key {
         Key {
-            src: pack(src.addr),
-            dst: pack(dst.addr),
+            src: src.addr.into(),
+            dst: dst.addr.into(),
             src_port: src.port,
             dst_port: dst.port,
             kind: u16::from(proto.0),
@@ -54,17 +53,20 @@ impl Key {
     /// Of everything: for what servers send to FULL-NAT's local endpoints, and for guests.
     pub(super) fn hash(&self, secret: Secret) -> u64 {
         let rest = u64::from(self.src_port) << 32 | u64::from(self.dst_port) << 16 | u64::from(self.kind);
-        let (src, dst) = (self.src, self.dst);
-        siphash13(secret, [(src >> 64) as u64, src as u64, (dst >> 64) as u64, dst as u64, rest])
+        let ([a, b], [c, d]) = (self.src.halves(), self.dst.halves());
+        siphash13(secret, [a, b, c, d, rest])
     }
 }
 
 /// As in the kernel, a conn is filed by its client's endpoint alone, which packets of both directions carry.
 #[inline(always)]
-fn home(secret: Secret, addr: u128, port: u16, kind: u16) -> u64 {
+fn home(secret: Secret, addr: Packed, port: u16, kind: u16) -> u64 {
     let rest = u64::from(port) << 16 | u64::from(kind);
-    match ipv4_bits(addr) {
+    match addr.ipv4_bits() {
         Some(addr) => siphash13(secret, [u64::from(addr) << 32 | rest]),
-        None => siphash13(secret, [(addr >> 64) as u64, addr as u64, rest]),
+        None => {
+            let [upper, lower] = addr.halves();
+            siphash13(secret, [upper, lower, rest])
+        }
     }
 }

@@ -6,9 +6,9 @@
 //! ```
 //! Refers to its dest by slot; the slot is not reused while a conn counts there.
 
-use super::addresses::{AddrId, Addresses, pack, unpack};
+use super::addresses::{AddrId, Addresses};
 use super::key::Key;
-use crate::base::{ConnId, Counted, DestId, Endpoint, Proto};
+use crate::base::{ConnId, Counted, DestId, Endpoint, Packed, PackedEndpoint, Proto};
 
 /// How the packets of a conn are forwarded; fixed at its birth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,8 +105,8 @@ pub struct NewConn {
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 pub struct Conn {
-    client: u128,
-    virt: u128,
+    client: Packed,
+    virt: Packed,
     cport: u16,
     vport: u16,
     dport: u16,
@@ -138,8 +138,8 @@ impl Conn {
         };
         let one_way = if new.forwarding.rewrites_replies() { 0 } else { flag::ONE_WAY };
         Conn {
-            client: pack(new.client.addr),
-            virt: pack(new.virt.addr),
+            client: new.client.addr.into(),
+            virt: new.virt.addr.into(),
             cport: new.client.port,
             vport: new.virt.port,
             dport: new.dport,
@@ -179,12 +179,24 @@ impl Conn {
 
     /// Client endpoint.
     pub fn client(&self) -> Endpoint {
-        Endpoint::new(unpack(self.client), self.cport)
+        self.packed_client().into()
+    }
+
+    /// The same as it is kept.
+    #[inline(always)]
+    pub fn packed_client(&self) -> PackedEndpoint {
+        PackedEndpoint { addr: self.client, port: self.cport }
     }
 
     /// Virtual endpoint.
     pub fn virt(&self) -> Endpoint {
-        Endpoint::new(unpack(self.virt), self.vport)
+        self.packed_virt().into()
+    }
+
+    /// The same as it is kept.
+    #[inline(always)]
+    pub fn packed_virt(&self) -> PackedEndpoint {
+        PackedEndpoint { addr: self.virt, port: self.vport }
     }
 
     /// Port at the real server.

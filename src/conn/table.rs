@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::addresses::{AddrId, unpack};
+use super::addresses::AddrId;
 use super::directory::{Directory, Fetch, Foreseen};
 use super::key::Key;
 use super::record::{Conn, NewConn, flag};
@@ -91,7 +91,7 @@ impl ConnTable {
 
     /// The address behind an index.
     pub fn address(&self, id: AddrId) -> IpAddr {
-        unpack(self.records.addresses.packed(id))
+        self.records.addresses.packed(id).into()
     }
 
     /// Live conns.

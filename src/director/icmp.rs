@@ -42,7 +42,7 @@ impl Director {
         Some(match side {
             Side::Reply if !rewritten => return None,
             Side::Reply => {
-                let to = if ends.forwarding == Forwarding::FullNat { ends.client.addr } else { ip.dst };
+                let to = if ends.forwarding == Forwarding::FullNat { ends.client().addr } else { ip.dst };
                 self.services.count_out(dest, ip.total_len());
                 self.route_onward(buf, ip, to, now, out).and_then(|route| {
                     forward::about_request(buf, ip, &quote, &ends, self.way(&route))?;

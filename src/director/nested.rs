@@ -16,7 +16,7 @@ impl Director {
         match self.place(ip) {
             Place::Flow(id, _) => {
                 let ends = self.ends(id);
-                let same = Family::of(ends.client.addr) == Family::of(ends.real.addr);
+                let same = Family::of(ends.client().addr) == Family::of(ends.real.addr);
                 same && ends.forwarding != Forwarding::Tunnel
             }
             Place::Here => false,

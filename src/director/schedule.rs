@@ -80,19 +80,19 @@ impl Director {
     ) -> Result<(), DropReason> {
         let Choice { dest, real, template } = *choice;
         let forwarding = self.forwarding(dest);
-        let peer = match forwarding {
+        let local = match forwarding {
             Forwarding::FullNat => {
                 let local = self.local_endpoint(service, tuple.proto, real, now)?;
                 self.ports.give_back(local.addr, tuple.proto, real, local.port);
-                local
+                Some(local)
             }
-            Forwarding::Nat | Forwarding::Direct | Forwarding::Tunnel => tuple.src,
+            Forwarding::Nat | Forwarding::Direct | Forwarding::Tunnel => None,
         };
         self.services.bind(dest);
         self.services.count_conn(service, dest);
         self.services.count_in(dest, ip.total_len());
-        let tunnel = self.tunnel_of(dest);
-        let ends = Ends { forwarding, tunnel, client: tuple.src, virt: tuple.dst, real, peer };
+        let method = (forwarding, self.tunnel_of(dest));
+        let ends = Ends::new(method, tuple.src.into(), tuple.dst.into(), real, local);
         let done = self.serve(&ends, buf, ip, now, out);
         self.services.unbind(dest, Counted::Inactive);
         if let Some(template) = template {

@@ -19,29 +19,59 @@ pub use related::{about_reply, about_request};
 
 use std::net::IpAddr;
 
-use crate::base::{DropReason, Endpoint, Tunnel};
+use crate::base::{DropReason, Endpoint, PackedEndpoint, Tunnel};
 use crate::conn::Forwarding;
 use crate::wire::translate::{fit_segments, translate};
 use crate::wire::{End, Ip, PacketBuf, set_endpoint};
 
-/// The ends of a conn, as its packets are rewritten between them.
+/// The ends of a conn, as its packets are rewritten between them. Few packets need more than one.
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
     /// Method.
     pub forwarding: Forwarding,
     /// Kind of tunnel, where that is the method.
     pub tunnel: Tunnel,
-    /// Client.
-    pub client: Endpoint,
-    /// What the client addresses.
-    pub virt: Endpoint,
     /// Real server.
     pub real: Endpoint,
+    /// Client.
+    client: PackedEndpoint,
+    /// What the client addresses.
+    virt: PackedEndpoint,
     /// What the real server sees as its client: the local endpoint in FULL-NAT, else the client.
-    pub peer: Endpoint,
+    peer: PackedEndpoint,
 }
 
 impl Ends {
+    /// The ends of a conn to `real`, which sees `local` as its client if it has that.
+    #[inline(always)]
+    pub fn new(
+        (forwarding, tunnel): (Forwarding, Tunnel),
+        client: PackedEndpoint,
+        virt: PackedEndpoint,
+        real: Endpoint,
+        local: Option<Endpoint>,
+    ) -> Ends {
+        Ends { forwarding, tunnel, real, client, virt, peer: local.map_or(client, PackedEndpoint::from) }
+    }
+
+    /// Client.
+    #[inline]
+    pub fn client(&self) -> Endpoint {
+        self.client.into()
+    }
+
+    /// What the client addresses.
+    #[inline]
+    pub fn virt(&self) -> Endpoint {
+        self.virt.into()
+    }
+
+    /// What the real server sees as its client.
+    #[inline]
+    pub fn peer(&self) -> Endpoint {
+        self.peer.into()
+    }
+
     /// True if client and real server are of different families, so that packets are translated between them.
     #[inline]
     pub fn cross(&self) -> bool {
@@ -62,13 +92,13 @@ pub struct Way {
 #[inline]
 pub fn request(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends, way: Way) -> Result<(), DropReason> {
     if ends.cross() {
-        cross(buf, ip, ends.peer.addr, ends.real.addr, way)?;
+        cross(buf, ip, ends.peer().addr, ends.real.addr, way)?;
     }
     match ends.forwarding {
         Forwarding::Nat => set_endpoint(buf, ip, End::Destination, ends.real),
         Forwarding::FullNat => {
             set_endpoint(buf, ip, End::Destination, ends.real);
-            set_endpoint(buf, ip, End::Source, ends.peer);
+            set_endpoint(buf, ip, End::Source, ends.peer());
         }
         Forwarding::Direct | Forwarding::Tunnel => {}
     }
@@ -79,13 +109,13 @@ pub fn request(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends, way: Way) -> Resul
 #[inline]
 pub fn reply(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends, way: Way) -> Result<(), DropReason> {
     if ends.cross() {
-        cross(buf, ip, ends.virt.addr, ends.client.addr, way)?;
+        cross(buf, ip, ends.virt().addr, ends.client().addr, way)?;
     }
     match ends.forwarding {
-        Forwarding::Nat => set_endpoint(buf, ip, End::Source, ends.virt),
+        Forwarding::Nat => set_endpoint(buf, ip, End::Source, ends.virt()),
         Forwarding::FullNat => {
-            set_endpoint(buf, ip, End::Source, ends.virt);
-            set_endpoint(buf, ip, End::Destination, ends.client);
+            set_endpoint(buf, ip, End::Source, ends.virt());
+            set_endpoint(buf, ip, End::Destination, ends.client());
         }
         Forwarding::Direct | Forwarding::Tunnel => {}
     }

@@ -14,20 +14,20 @@ use crate::wire::{End, Ip, PacketBuf, set_address};
 /// The source becomes the virtual address even if a router in between sent it. `way` is for an error of the other family.
 pub fn about_request(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, way: Way) -> Result<(), DropReason> {
     if ends.cross() {
-        let (src, dst, Way { mtu, id }) = (ends.virt.addr, ends.client.addr, way);
-        let ends = ErrorEnds { src, dst, quoted_src: ends.client, quoted_dst: ends.virt, mtu, id };
+        let (src, dst, Way { mtu, id }) = (ends.virt().addr, ends.client().addr, way);
+        let ends = ErrorEnds { src, dst, quoted_src: ends.client(), quoted_dst: ends.virt(), mtu, id };
         return translate::error(buf, ip, quote, &ends);
     }
     match ends.forwarding {
         Forwarding::Nat | Forwarding::FullNat => {
-            set_address(buf, ip, End::Source, ends.virt.addr);
-            icmp::set_quoted(buf, quote, End::Destination, ends.virt);
+            set_address(buf, ip, End::Source, ends.virt().addr);
+            icmp::set_quoted(buf, quote, End::Destination, ends.virt());
         }
         Forwarding::Direct | Forwarding::Tunnel => return Ok(()),
     }
     if ends.forwarding == Forwarding::FullNat {
-        set_address(buf, ip, End::Destination, ends.client.addr);
-        icmp::set_quoted(buf, quote, End::Source, ends.client);
+        set_address(buf, ip, End::Destination, ends.client().addr);
+        icmp::set_quoted(buf, quote, End::Source, ends.client());
     }
     icmp::set_checksum(buf, ip);
     Ok(())
@@ -36,8 +36,8 @@ pub fn about_request(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &End
 /// An error about a reply, on its way to the real server, which knows its own address only.
 pub fn about_reply(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, way: Way) -> Result<(), DropReason> {
     if ends.cross() {
-        let (src, dst, Way { mtu, id }) = (ends.peer.addr, ends.real.addr, way);
-        let ends = ErrorEnds { src, dst, quoted_src: ends.real, quoted_dst: ends.peer, mtu, id };
+        let (src, dst, Way { mtu, id }) = (ends.peer().addr, ends.real.addr, way);
+        let ends = ErrorEnds { src, dst, quoted_src: ends.real, quoted_dst: ends.peer(), mtu, id };
         return translate::error(buf, ip, quote, &ends);
     }
     match ends.forwarding {
@@ -49,8 +49,8 @@ pub fn about_reply(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends,
     }
     if ends.forwarding == Forwarding::FullNat {
         // The real server knows no way to the client's side but through the local address.
-        set_address(buf, ip, End::Source, ends.peer.addr);
-        icmp::set_quoted(buf, quote, End::Destination, ends.peer);
+        set_address(buf, ip, End::Source, ends.peer().addr);
+        icmp::set_quoted(buf, quote, End::Destination, ends.peer());
     }
     icmp::set_checksum(buf, ip);
     Ok(())

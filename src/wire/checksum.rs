@@ -20,6 +20,14 @@ pub fn sum(bytes: &[u8]) -> u16 {
     u16::from_be(fold(total + u64::from(u32::from_ne_bytes(last))))
 }
 
+/// The same of a known length, a multiple of four: no loop is left of it.
+#[inline(always)]
+pub fn sum_of<const N: usize>(bytes: &[u8; N]) -> u16 {
+    const { assert!(N.is_multiple_of(4)) };
+    let words = bytes.as_chunks().0.iter();
+    u16::from_be(fold(words.map(|word| u64::from(u32::from_ne_bytes(*word))).sum()))
+}
+
 /// Adds two folded sums.
 #[inline]
 pub fn add(a: u16, b: u16) -> u16 {
@@ -46,6 +54,13 @@ pub fn change<const N: usize>(old: &[u8; N], new: &[u8; N]) -> u16 {
 #[inline(always)]
 pub fn update(checksum: u16, change: u16) -> u16 {
     !add(!checksum, change)
+}
+
+/// An IPv4 header's checksum after one was taken from its TTL (RFC 1141).
+#[inline(always)]
+pub fn one_hop_less(checksum: u16) -> u16 {
+    let more = u32::from(checksum) + 0x0100;
+    (more + u32::from(more >= 0xffff)) as u16
 }
 
 /// A UDP checksum as it is sent: 0 would say that there is none (RFC 768).
@@ -85,6 +100,24 @@ mod tests {
         assert_eq!(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
         assert_eq!(sum(&[0x12]), 0x1200);
         assert_eq!(sum(&[]), 0);
+    }
+
+    #[test]
+    fn one_hop_less_is_an_update_for_every_checksum_and_ttl() {
+        for checksum in 0..=u16::MAX {
+            let ttl = (checksum % 255) as u8;
+            let change = change(&[ttl + 1, 6], &[ttl, 6]);
+            assert_eq!(one_hop_less(checksum), update(checksum, change), "{checksum:#06x}");
+        }
+    }
+
+    #[test]
+    fn a_sum_of_a_known_length_is_a_sum() {
+        let mut rng = Rng::seeded(8);
+        for _ in 0..1000 {
+            let bytes: [u8; 20] = std::array::from_fn(|_| [rng.next_u64() as u8, 0xff][rng.below(2) as usize]);
+            assert_eq!(sum_of(&bytes), sum(&bytes));
+        }
     }
 
     #[test]

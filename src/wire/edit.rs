@@ -39,8 +39,9 @@ pub fn decrement_ttl(buf: &mut PacketBuf, ip: &mut Ip) {
     ip.ttl -= 1;
     match ip.dst {
         IpAddr::V4(_) => {
-            let change = put(frame, ETH_LEN + 8, [ip.ttl, frame[ETH_LEN + 9]]);
-            update_field(frame, ETH_LEN + 10, change);
+            let checksum = u16::from_be_bytes(take(frame, ETH_LEN + 10));
+            frame[ETH_LEN + 8] = ip.ttl;
+            frame[ETH_LEN + 10..ETH_LEN + 12].copy_from_slice(&checksum::one_hop_less(checksum).to_be_bytes());
         }
         IpAddr::V6(_) => frame[ETH_LEN + 7] = ip.ttl,
     }

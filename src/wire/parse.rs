@@ -219,9 +219,8 @@ fn ipv4(frame: &[u8]) -> Result<Ip, DropReason> {
     if total < header_len || total > packet.len() {
         return Err(DropReason::Malformed);
     }
-    // The plain length apart, because for a known one the loop is none.
     let sum = match header.slice().first_chunk::<20>() {
-        Some(plain) if header_len == 20 => checksum::sum(plain),
+        Some(plain) if header_len == 20 => checksum::sum_of(plain),
         _ => checksum::sum(header.slice()),
     };
     if sum != 0xffff {
