@@ -117,7 +117,8 @@ impl Reflector {
         if leaves {
             let header_end = wire::header_end(buf);
             // A full queue is the kernel's to count.
-            let _ = self.link.write(buf, header_end);
+            self.link.enclose(buf, header_end);
+            let _ = self.link.write(buf);
         }
     }
 
@@ -127,7 +128,8 @@ impl Reflector {
         };
         if self.own.contains(&target.1) {
             arp::build(buf, sender.0, &Arp { op: ArpOp::Reply, sender: (OWN_MAC, target.1), target: sender });
-            let _ = self.link.write(buf, 0);
+            self.link.enclose(buf, 0);
+            let _ = self.link.write(buf);
         }
     }
 }

@@ -44,14 +44,15 @@ impl Egress for Wires {
         if self.outbox.is_full() {
             self.write();
         }
+        // Here, where all is near, not between two writes.
+        self.links[link.index()].enclose(frame, wire::header_end(frame));
         self.outbox.put(link, frame);
         Ok(())
     }
 }
 
-fn write(link: &mut Link, frame: &mut PacketBuf, told: &mut bool) -> Result<(), DropReason> {
-    let header_end = wire::header_end(frame);
-    let written = link.write(frame, header_end);
+fn write(link: &mut Link, frame: &PacketBuf, told: &mut bool) -> Result<(), DropReason> {
+    let written = link.write(frame);
     if let Err(error) = written
         && error.drop_reason() == DropReason::DeviceRefused
         && !*told
@@ -88,8 +89,8 @@ impl Outbox {
         self.count += 1;
     }
 
-    fn empty(&mut self, mut write: impl FnMut(LinkId, &mut PacketBuf) -> Result<(), DropReason>) {
-        for (link, frame) in &mut self.frames[..self.count] {
+    fn empty(&mut self, mut write: impl FnMut(LinkId, &PacketBuf) -> Result<(), DropReason>) {
+        for (link, frame) in &self.frames[..self.count] {
             if let Err(reason) = write(*link, frame) {
                 self.lost.push(reason);
             }

@@ -26,19 +26,13 @@ const UNFETCHED: usize = 8192;
 
 /// Frames of one link, to be handled together.
 pub struct Batch {
-    frames: Box<[Waiting]>,
+    frames: Box<[PacketBuf]>,
     count: usize,
     bytes: usize,
     fetch: Fetch,
     lately: Lately,
     /// Frames for which nothing is fetched yet.
     unfetched: usize,
-}
-
-#[derive(Default)]
-struct Waiting {
-    buf: PacketBuf,
-    foreseen: Option<Foreseen>,
 }
 
 /// The conns of the last packets.
@@ -66,7 +60,7 @@ impl Lately {
 impl Batch {
     /// No frames; `fetch` asks memory for a line.
     pub fn new(fetch: Fetch) -> Batch {
-        let frames = (0..FRAMES).map(|_| Waiting::default()).collect();
+        let frames = (0..FRAMES).map(|_| PacketBuf::new()).collect();
         let lately = Lately { met: vec![ConnId(u32::MAX); LATELY].into(), packets: 0, again: 0 };
         Batch { frames, count: 0, bytes: 0, fetch, lately, unfetched: 0 }
     }
@@ -74,14 +68,13 @@ impl Batch {
     /// Where the next frame may be put; `None` if no other is taken.
     #[inline]
     pub fn room(&mut self) -> Option<&mut PacketBuf> {
-        let place = self.frames.get_mut(self.count).filter(|_| self.bytes < BYTES)?;
-        Some(&mut place.buf)
+        self.frames.get_mut(self.count).filter(|_| self.bytes < BYTES)
     }
 
     /// The frame that was put into the room is one of the batch.
     #[inline]
     pub fn add(&mut self) {
-        self.bytes += self.frames[self.count].buf.len();
+        self.bytes += self.frames[self.count].len();
         self.count += 1;
     }
 
@@ -91,8 +84,8 @@ impl Batch {
         if self.count > 1 && director.conns.is_far_flung() {
             self.fetch_ahead(director);
         }
-        for place in &mut self.frames[..self.count] {
-            director.ingress(link, &mut place.buf, now, out);
+        for frame in &mut self.frames[..self.count] {
+            director.ingress(link, frame, now, out);
         }
         self.bytes = 0;
         replace(&mut self.count, 0)
@@ -104,10 +97,12 @@ impl Batch {
             self.unfetched = self.unfetched.saturating_sub(self.count);
             return;
         }
-        let frames = &mut self.frames[..self.count];
-        frames.iter_mut().for_each(|place| place.foreseen = foresee(director, &place.buf, self.fetch));
+        let mut places = [const { None }; FRAMES];
+        for (place, frame) in places.iter_mut().zip(&self.frames[..self.count]) {
+            *place = foresee(director, frame, self.fetch);
+        }
         // The lines that name the records have arrived: the records are next.
-        for foreseen in frames.iter_mut().filter_map(|place| place.foreseen.take()) {
+        for foreseen in places.into_iter().flatten() {
             if let Some(conn) = director.conns.approach(&foreseen, self.fetch)
                 && self.lately.meet(conn)
             {

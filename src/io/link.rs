@@ -194,12 +194,17 @@ impl Link {
         }
     }
 
-    /// Writes the frame in `buf`; `hdr_len` is the end of its L4 header, counted from the Ethernet header.
-    pub fn write(&mut self, buf: &mut PacketBuf, hdr_len: usize) -> Result<(), WriteError> {
-        let area = buf.write_area(self.framing, hdr_len);
+    /// Readies the frame in `buf` to be written; `hdr_len` is the end of its L4 header, counted from the Ethernet header.
+    #[inline]
+    pub fn enclose(&self, buf: &mut PacketBuf, hdr_len: usize) {
+        buf.enclose(self.framing, hdr_len);
+    }
+
+    /// Writes a frame that was made ready.
+    pub fn write(&mut self, ready: &PacketBuf) -> Result<(), WriteError> {
         // One buffer, one write: a TAP takes a frame per call, whole or not at all.
-        let written = self.device.write(area).map_err(|error| WriteError::of(&error))?;
-        debug_assert_eq!(written, area.len());
+        let written = self.device.write(ready.frame()).map_err(|error| WriteError::of(&error))?;
+        debug_assert_eq!(written, ready.len());
         Ok(())
     }
 }

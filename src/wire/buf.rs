@@ -161,14 +161,15 @@ impl PacketBuf {
         true
     }
 
-    /// The virtio header (if there is one) and the frame or packet as one contiguous area to write.
+    /// Makes the frame what a device takes, one contiguous piece: the virtio header (if there is one) and the frame or packet.
     ///
-    /// `hdr_len` is the end of the L4 header, counted from the Ethernet header. Afterwards the frame's MACs are gone.
-    pub fn write_area(&mut self, framing: Framing, hdr_len: usize) -> &[u8] {
+    /// `hdr_len` is the end of the L4 header, counted from the Ethernet header.
+    pub fn enclose(&mut self, framing: Framing, hdr_len: usize) {
         let dropped = framing.ethernet_to_add();
         let start = self.start + dropped;
         if framing.vnet == VnetHeader::None {
-            return &self.bytes[start..self.end];
+            self.start = start;
+            return;
         }
         let csum_start = self.vnet.csum_start.saturating_sub(dropped as u16);
         let vnet = Vnet { csum_start, ..self.vnet };
@@ -182,7 +183,7 @@ impl PacketBuf {
                 tunnel.add_to(header);
             }
         }
-        &self.bytes[from..self.end]
+        self.start = from;
     }
 }
 
@@ -238,7 +239,8 @@ mod tests {
             buf.read_area(framing)[..read.len()].copy_from_slice(&read);
             assert!(buf.filled(read.len(), framing));
             assert_eq!((buf.len(), buf.vnet), (100, vnet));
-            assert_eq!(buf.write_area(framing, 54), read);
+            buf.enclose(framing, 54);
+            assert_eq!(buf.frame(), read);
             assert!(!buf.filled(header.size() - 1, framing));
         }
         assert!(!buf.filled(0, Framing { vnet: VnetHeader::None, ..TAP }));
@@ -258,7 +260,8 @@ mod tests {
                 assert_eq!((buf.len(), &buf.frame()[12..14]), (74, &ethertype[..]));
                 assert_eq!(buf.vnet.needs_csum, framing == TUN);
                 assert!(framing != TUN || buf.vnet.csum_start == 34);
-                assert_eq!(buf.write_area(framing, 54), read);
+                buf.enclose(framing, 54);
+                assert_eq!(buf.frame(), read);
             }
         }
     }
