@@ -146,3 +146,16 @@ impl fmt::Display for Ledger {
         f.write_str(&lines.join("\n"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_was_not_written_after_all_is_dropped_by_name() {
+        let mut ledger = Ledger { rx: 2, tx: 2, ..Ledger::default() };
+        ledger.unsent(DropReason::DeviceDown);
+        assert_eq!((ledger.tx, ledger.dropped(DropReason::DeviceDown)), (1, 1));
+        assert!(ledger.balances());
+    }
+}
