@@ -18,7 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 use tapvs::base::{Mac, Medium};
 use tapvs::io::{Link, LinkConfig, ReadOutcome};
 use tapvs::wire::arp::{self, Arp, ArpOp};
-use tapvs::wire::{self, ETH_LEN, Gso, PacketBuf, Vnet, checksum};
+use tapvs::wire::{ETH_LEN, Gso, PacketBuf, Vnet, checksum};
 
 const OWN_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const BUDGET: usize = 256;
@@ -115,10 +115,7 @@ impl Reflector {
             Method::Tunnel { outer, to } => from_client && wrap(outer, buf) && turn(*to, buf),
         };
         if leaves {
-            let header_end = wire::header_end(buf);
-            // A full queue is the kernel's to count.
-            self.link.enclose(buf, header_end);
-            let _ = self.link.write(buf);
+            self.send(buf);
         }
     }
 
@@ -128,9 +125,14 @@ impl Reflector {
         };
         if self.own.contains(&target.1) {
             arp::build(buf, sender.0, &Arp { op: ArpOp::Reply, sender: (OWN_MAC, target.1), target: sender });
-            self.link.enclose(buf, 0);
-            let _ = self.link.write(buf);
+            self.send(buf);
         }
+    }
+
+    fn send(&mut self, buf: &mut PacketBuf) {
+        self.link.enclose(buf);
+        // A full queue is the kernel's to count.
+        let _ = self.link.write(buf);
     }
 }
 

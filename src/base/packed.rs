@@ -17,7 +17,7 @@ impl Packed {
     /// The IPv4 address, if it is one.
     #[inline(always)]
     pub fn ipv4_bits(self) -> Option<u32> {
-        (self.0 >> 32 == MAPPED).then_some(self.0 as u32)
+        self.is_ipv4().then_some(self.0 as u32)
     }
 
     /// True for IPv4.

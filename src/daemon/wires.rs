@@ -7,7 +7,7 @@ use std::mem::swap;
 use crate::base::{DropReason, LinkId};
 use crate::io::Link;
 use crate::neigh::{Egress, Ledger};
-use crate::wire::{self, PacketBuf};
+use crate::wire::PacketBuf;
 
 /// Frames that are gathered at most: a batch, and some that it gave rise to.
 const GATHERED: usize = 32;
@@ -45,7 +45,7 @@ impl Egress for Wires {
             self.write();
         }
         // Here, where all is near, not between two writes.
-        self.links[link.index()].enclose(frame, wire::header_end(frame));
+        self.links[link.index()].enclose(frame);
         self.outbox.put(link, frame);
         Ok(())
     }

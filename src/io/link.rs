@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 use super::link_setup::{self, Undo};
 use super::{LinkError, sys};
 use crate::base::{DropReason, Mac, Medium};
-use crate::wire::{Framing, PacketBuf};
+use crate::wire::{Framing, PacketBuf, header_end};
 
 /// What the operator wants of a link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -194,10 +194,10 @@ impl Link {
         }
     }
 
-    /// Readies the frame in `buf` to be written; `hdr_len` is the end of its L4 header, counted from the Ethernet header.
+    /// Readies the frame in `buf` to be written.
     #[inline]
-    pub fn enclose(&self, buf: &mut PacketBuf, hdr_len: usize) {
-        buf.enclose(self.framing, hdr_len);
+    pub fn enclose(&self, buf: &mut PacketBuf) {
+        buf.enclose(self.framing, header_end(buf));
     }
 
     /// Writes a frame that was made ready.

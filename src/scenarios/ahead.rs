@@ -101,7 +101,7 @@ fn a_batch_ends_with_many_frames_or_a_large_one() {
 #[test]
 fn the_records_of_packets_are_fetched() {
     let mut lab = lab(MANY);
-    let (mut batch, mut rng, mut found, mut asked) = (Batch::new(remember), Rng::seeded(4), 0, 0);
+    let (mut batch, mut rng, mut found) = (Batch::new(remember), Rng::seeded(4), 0);
     for number in (0..MANY).step_by(61) {
         let request = Packet::tcp(&client(number), service(number), "A");
         let Some(id) = lab.conn_of(&request) else { continue };
@@ -109,10 +109,9 @@ fn the_records_of_packets_are_fetched() {
         assert!(fetches(&mut lab, &mut batch, &frames).0);
         let record = (&raw const *lab.director.conns.get(id)).addr();
         found += usize::from(FETCHED.with_borrow(|fetched| fetched.contains(&record)));
-        asked += 1;
     }
     // All but guests, for whom their clients' sets had no room.
-    assert!(asked > 500 && found * 100 > asked * 98, "{found} of {asked}");
+    assert!(found >= 535, "{found} of 541");
 }
 
 #[test]
