@@ -5,17 +5,17 @@
 //! `daemon` is free of clocks, sockets and randomness: time, seed and frames come in as arguments.
 
 pub mod base;
-pub mod client;
-pub mod completion;
+pub mod cli;
+pub mod config;
 pub mod conn;
-pub mod ctl;
+pub mod control;
 pub mod daemon;
 pub mod director;
 pub mod forward;
 pub mod io;
+pub mod ipvsadm;
 pub mod neigh;
 pub mod realserver;
-pub mod run;
 pub mod sched;
 pub mod service;
 pub mod wire;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
-use tapvs::client::{self, ReloadArgs, StatusArgs};
-use tapvs::completion::{self, CompletionArgs};
+use tapvs::cli::completion::{self, CompletionArgs};
+use tapvs::cli::{self, CheckArgs, ReloadArgs, StatusArgs};
+use tapvs::config::RunArgs;
+use tapvs::daemon;
 use tapvs::realserver::RealserverArgs;
-use tapvs::run::{self, CheckArgs, RunArgs};
 
 /// A Linux Virtual Server director in user space, behind a TAP device
 #[derive(ArgsInfo, FromArgs)]
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     let done = match args.command {
         Some(Command::Run(args)) => match args.missing() {
             Some(what) => return usage(what),
-            None => run::run(args),
+            None => daemon::run(args),
         },
         Some(Command::Check(args)) => return check(&args),
         Some(Command::Realserver(args)) => args.run().map_err(|error| error.to_string()),
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
         Some(Command::Reload(args)) => args.run(),
         // Where `as_ipvsadm` did not see it, behind an option of tapvs itself.
         Some(Command::Ipvsadm(IpvsadmArgs { socket, args })) => {
-            return ExitCode::from(client::ipvsadm("tapvs ipvsadm", &args, socket.as_deref()));
+            return ExitCode::from(cli::ipvsadm("tapvs ipvsadm", &args, socket.as_deref()));
         }
         None if args.version => {
             println!("tapvs {}", env!("CARGO_PKG_VERSION"));
@@ -102,21 +103,21 @@ fn main() -> ExitCode {
 /// The exit status, if this is a command line of ipvsadm: by the program's name, or by the first word.
 fn as_ipvsadm(program: &str, words: &[String]) -> Option<u8> {
     if Path::new(program).file_name().is_some_and(|name| name == "ipvsadm") {
-        return Some(client::ipvsadm(program, words, None));
+        return Some(cli::ipvsadm(program, words, None));
     }
     let program = format!("{program} ipvsadm");
     match words {
         [first, option, socket, args @ ..] if first == "ipvsadm" && option == "--socket" => {
-            Some(client::ipvsadm(&program, args, Some(Path::new(socket))))
+            Some(cli::ipvsadm(&program, args, Some(Path::new(socket))))
         }
-        [first, args @ ..] if first == "ipvsadm" => Some(client::ipvsadm(&program, args, None)),
+        [first, args @ ..] if first == "ipvsadm" => Some(cli::ipvsadm(&program, args, None)),
         _ => None,
     }
 }
 
 /// Problems begin with file, line and column, as editors read them.
 fn check(args: &CheckArgs) -> ExitCode {
-    match run::check(args) {
+    match cli::check(args) {
         Ok(line) => {
             println!("{line}");
             ExitCode::SUCCESS
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_manual_explains_every_option_of_ipvsadm_and_no_other() {
-        let known = tapvs::ctl::option_names().flat_map(|(long, short, _)| {
+        let known = tapvs::ipvsadm::option_names().flat_map(|(long, short, _)| {
             let letter = short.map(|letter| format!("-{letter}"));
             [Some(format!("--{long}")), letter].into_iter().flatten()
         });

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::packet::Packet;
 use crate::base::{DropReason, Instant, LinkId, Mac};
-use crate::ctl;
 use crate::director::{Batch, Director, Settings};
+use crate::ipvsadm;
 use crate::neigh::{Egress, Link};
 use crate::wire::{PacketBuf, Vnet};
 
@@ -93,7 +93,7 @@ impl Lab {
 
     /// Applies rules, which must be accepted.
     pub fn rules(&mut self, rules: &str) {
-        for (_, command) in ctl::parse_rules(rules).unwrap() {
+        for (_, command) in ipvsadm::parse_rules(rules).unwrap() {
             self.director.apply(&command, self.now).unwrap();
         }
     }

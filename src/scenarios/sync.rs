@@ -143,7 +143,7 @@ fn daemons_are_refused_where_they_cannot_be() {
     let mut lab = lab(&[SERVICE, MASTER]);
     let now = lab.now;
     let mut refused = |line: &str| {
-        let (_, command) = crate::ctl::parse_rules(line).unwrap().remove(0);
+        let (_, command) = crate::ipvsadm::parse_rules(line).unwrap().remove(0);
         lab.director.apply(&command, now).err().map(|refused| refused.to_string())
     };
     let named = |what: &str| Some(what.to_owned());

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tapvs::base::{DropReason, Endpoint, Instant, LinkId, Mac, Prefix, Proto, Tuple};
 use tapvs::conn::Conn;
-use tapvs::ctl;
 use tapvs::director::{Director, Settings};
+use tapvs::ipvsadm;
 use tapvs::neigh::{Egress, Link};
 use tapvs::service::MarkRule;
 use tapvs::service::command::{Command, ServiceKey};
@@ -112,7 +112,7 @@ impl Lab {
 
     /// Carries out a command line of `ipvsadm`; the exit status it would have had.
     pub fn command(&mut self, line: &str) -> Result<i64, String> {
-        let commands = ctl::parse_rules(line).map_err(|error| format!("'{line}': {error}"))?;
+        let commands = ipvsadm::parse_rules(line).map_err(|error| format!("'{line}': {error}"))?;
         for (_, command) in commands {
             if let Command::AddDest(_, endpoint, _) = &command {
                 self.know(endpoint.addr);

@@ -5,9 +5,10 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use super::{Client, Unreachable, help, locals, show, strange};
-use crate::ctl::protocol::{Reply, Request, ServiceEntry};
-use crate::ctl::{self, CliError, Invocation, Listing, Names, Opt};
+use super::{help, locals, show};
+use crate::control::protocol::{Reply, Request, ServiceEntry};
+use crate::control::{Client, Unreachable, strange};
+use crate::ipvsadm::{self as language, CliError, Invocation, Listing, Names, Opt};
 use crate::service::command::{Command, ServiceKey};
 
 const USAGE: u8 = 2;
@@ -43,7 +44,7 @@ pub fn ipvsadm(program: &str, args: &[String], socket: Option<&Path>) -> u8 {
 
 /// What can be said by nobody but the program itself.
 fn without_director(program: &str, args: &[String], why: Unreachable) -> u8 {
-    match (why, ctl::parse(args)) {
+    match (why, language::parse(args)) {
         (Unreachable::Forbidden, _) => {
             let why = String::from(Unreachable::Forbidden);
             eprintln!(
@@ -78,7 +79,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn run(&mut self, args: &[String], source: Source) -> Ended {
-        let invocation = match ctl::parse(args) {
+        let invocation = match language::parse(args) {
             // Rules cannot ask for rules.
             Ok(Invocation::Restore) if source == Source::Rules => Err(CliError::hint()),
             other => other,
@@ -128,7 +129,7 @@ impl Session<'_> {
 
     fn save(&mut self, options: &[Opt]) -> Result<u8, String> {
         let services = self.sorted(options)?;
-        Ok(print(&ctl::saved_text(&services, &names(options))))
+        Ok(print(&language::saved_text(&services, &names(options))))
     }
 
     fn list(&mut self, listing: &Listing) -> Result<u8, String> {
@@ -138,22 +139,22 @@ impl Session<'_> {
         }
         if options.contains(&Opt::Timeout) {
             let Reply::Timeouts(timeouts) = self.client.ask(&Request::Timeouts)? else { return Err(strange()) };
-            return Ok(print(&ctl::timeouts_text(&timeouts)));
+            return Ok(print(&language::timeouts_text(&timeouts)));
         }
         if options.contains(&Opt::Daemon) {
             let Reply::Daemons(daemons) = self.client.ask(&Request::Daemons)? else { return Err(strange()) };
-            return Ok(print(&ctl::daemons_text(&daemons)));
+            return Ok(print(&language::daemons_text(&daemons)));
         }
         let Some(key) = listing.service else {
             let services = self.sorted(options)?;
             return Ok(print(
-                &(ctl::VERSION_LINE.to_owned() + &ctl::services_text(&services, options, &names(options))),
+                &(language::VERSION_LINE.to_owned() + &language::services_text(&services, options, &names(options))),
             ));
         };
         match self.client.ask(&Request::Service(key))? {
             Reply::Services { mut services, .. } => {
                 arrange(&mut services, options);
-                Ok(print(&ctl::services_text(&services, options, &names(options))))
+                Ok(print(&language::services_text(&services, options, &names(options))))
             }
             Reply::Refused(refused) => {
                 eprintln!("{refused}");
@@ -165,8 +166,8 @@ impl Session<'_> {
 
     fn list_conns(&mut self, options: &[Opt]) -> Result<u8, String> {
         let names = names(options);
-        show(ctl::conns_titles(options));
-        self.client.each_conn(|conns| show(&ctl::conns_text(conns, options, &names)))?;
+        show(language::conns_titles(options));
+        self.client.each_conn(|conns| show(&language::conns_text(conns, options, &names)))?;
         Ok(0)
     }
 
@@ -182,7 +183,7 @@ fn arrange(services: &mut Vec<ServiceEntry>, options: &[Opt]) {
         // The kernel keeps marks in a table of their own, behind the other one.
         return services.sort_by_key(|service| matches!(service.key, ServiceKey::Mark(..)));
     }
-    ctl::sort(services);
+    language::sort(services);
 }
 
 fn names(options: &[Opt]) -> Names {

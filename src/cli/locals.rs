@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::{Client, strange};
 use crate::base::{Endpoint, Proto};
-use crate::ctl::protocol::{Reply, Request};
+use crate::control::protocol::{Reply, Request};
+use crate::control::{Client, strange};
 use crate::service::command::ServiceKey;
 
 /// The listing of one service or all.

@@ -54,7 +54,7 @@ fn are_dest_options(options: &DestOptions) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctl::protocol::Request;
+    use crate::control::protocol::Request;
 
     fn checked(json: &str) -> Result<(), Refused> {
         let Ok(Request::Apply(command)) = serde_json::from_str(json) else { panic!("not a command: {json}") };

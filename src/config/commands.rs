@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::draft::{Field, Place, Planned, Problems, ServerDraft, ServiceDraft};
-use super::{checks, spec};
+use super::{spec, validate};
 use crate::base::{Endpoint, Family};
 use crate::sched;
 use crate::service::command::{Command, Method, Persistence, ServiceKey, ServiceOptions};
@@ -15,7 +15,7 @@ use crate::service::command::{Command, Method, Persistence, ServiceKey, ServiceO
 pub fn from_rules(path: &Path, locals: &[IpAddr]) -> Result<Vec<Planned>, String> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("--rules {name}: cannot be read: {error}"))?;
-    let rules = crate::ctl::parse_rules(&text).map_err(|error| format!("--rules {name}: {error}"))?;
+    let rules = crate::ipvsadm::parse_rules(&text).map_err(|error| format!("--rules {name}: {error}"))?;
     let mut planned = Vec::new();
     // A local address is for services that have servers of its family.
     let serves = |key, family| {
@@ -74,8 +74,8 @@ fn service_options(service: &ServiceDraft, problems: &mut Problems) -> ServiceOp
             Err(word) => problems.add(&said.place, format!("'{word}' is not a flag of {scheduler}")),
         }
     }
-    if let Some(said) = service.persistent.as_ref().filter(|said| !checks::PERSISTENCE.contains(&said.value)) {
-        let longest = checks::PERSISTENCE.end();
+    if let Some(said) = service.persistent.as_ref().filter(|said| !validate::PERSISTENCE.contains(&said.value)) {
+        let longest = validate::PERSISTENCE.end();
         problems.add(&said.place, format!("not a time that persistence can have (1 to {longest} seconds)"));
     }
     let engine = service.engine.as_ref().map(|name| name.value.clone());

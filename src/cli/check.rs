@@ -6,9 +6,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::config;
-use super::draft::Problems;
-use super::plan::Plan;
+use crate::config::{Plan, Problems, read_file};
 use crate::service::command::Command;
 
 /// check a configuration file as `tapvs run --config FILE` would, and tell every problem with line and column; opens
@@ -23,7 +21,7 @@ pub struct CheckArgs {
 
 /// What a good file configures, in a line; a bad one's problems, a line each.
 pub fn check(args: &CheckArgs) -> Result<String, Problems> {
-    let plan = config::read_file(&args.file).and_then(Plan::from_draft)?;
+    let plan = read_file(&args.file).and_then(Plan::from_draft)?;
     let count = |is: fn(&Command) -> bool| plan.commands.iter().filter(|planned| is(&planned.command)).count();
     let services = count(|command| matches!(command, Command::AddService(..)));
     let servers = count(|command| matches!(command, Command::AddDest(..)));

@@ -2,7 +2,9 @@
 //!
 //! One thread, one clock reading per wake-up. Never decides anything about a packet.
 
-mod control;
+mod connections;
+mod reload;
+mod start;
 mod wires;
 
 use std::io;
@@ -11,11 +13,12 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::base::{Instant, LinkId};
-use crate::ctl;
-use crate::ctl::protocol::{Reply, Request};
+use crate::control;
+use crate::control::protocol::{Reply, Request};
 use crate::director::{Batch, Director};
 use crate::io::{Clock, Link, Listener, ReadOutcome, Signal, Signals, fetch};
-use control::Control;
+use connections::Control;
+pub use start::run;
 use wires::Wires;
 
 /// Frames read from one link before the others have their turn.
@@ -189,7 +192,7 @@ impl Daemon {
                 Ok(changes) => Reply::Reloaded(changes),
                 Err(problems) => Reply::NotReloaded(problems),
             },
-            request => ctl::answer(director, request, clock.now()),
+            request => control::answer(director, request, clock.now()),
         });
     }
 

@@ -72,7 +72,7 @@ fn service_words(key: ServiceKey, options: &ServiceOptions) -> Words {
         ("flags", if flags.is_empty() { none() } else { flags }),
         ("persistent", persistence.map_or_else(none, |persistence| persistence.timeout.to_string())),
         ("pe", options.engine.clone().unwrap_or_else(none)),
-        ("netmask", crate::ctl::netmask_text(key, options.netmask).unwrap_or_else(none)),
+        ("netmask", crate::ipvsadm::netmask_text(key, options.netmask).unwrap_or_else(none)),
         ("one_packet", options.one_packet.to_string()),
     ]
 }

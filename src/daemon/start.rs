@@ -2,25 +2,10 @@
 //!
 //! Everything is checked before anything on the host is touched. Never handles a packet.
 
-mod args;
-mod changes;
-mod check;
-mod checks;
-mod config;
-mod draft;
-mod plan;
-mod reload;
-mod services;
-mod socket;
-mod spec;
-
-pub use args::RunArgs;
-pub use check::{CheckArgs, check};
-pub use draft::Problems;
-pub use plan::Plan;
-
-use crate::base::{Instant, LinkId, Mac};
-use crate::daemon::Daemon;
+use super::{Daemon, reload};
+use crate::base::{LinkId, Mac};
+use crate::config::{Plan, RunArgs, spec};
+use crate::control;
 use crate::director::Director;
 use crate::io::{self, Link, Processors, Signals};
 use crate::neigh;
@@ -39,7 +24,7 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let links = links.map_err(|error| error.to_string())?;
     let opened: Vec<(String, u16)> = links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
     let first = opened.first().map_or("tapvs", |(name, _)| name);
-    let listener = socket::open(args.name.as_deref(), args.socket.as_deref(), first)?;
+    let listener = control::open(args.name.as_deref(), args.socket.as_deref(), first)?;
     let mut director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
     // Without them it is only slower.
     match io::use_large_pages() {
@@ -77,6 +62,3 @@ fn introduce(director: &Director, links: &[Link]) {
         }
     }
 }
-
-/// Configuration happens before time begins.
-const BEFORE: Instant = Instant::START;

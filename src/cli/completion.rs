@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, FromArgs};
 
-use crate::ctl;
+use crate::ipvsadm::option_names;
 use crate::sched;
 
 /// print a script that completes the command line of tapvs and ipvsadm: for bash into
@@ -118,7 +118,7 @@ fn ipvsadm() -> impl Iterator<Item = Choice> {
         about: String::new(),
         value: takes.then(|| values(long)),
     };
-    ctl::option_names().flat_map(move |(long, short, takes)| {
+    option_names().flat_map(move |(long, short, takes)| {
         let letter = short.map(|letter| choice(format!("-{letter}"), long, takes));
         [Some(choice(format!("--{long}"), long, takes)), letter].into_iter().flatten()
     })

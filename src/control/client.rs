@@ -1,23 +1,15 @@
-//! The side of the control socket that operators sit on: `ipvsadm`, `tapvs status`, `tapvs reload`.
+//! The asking side of the control socket: finds the director's socket, asks, and reads the answers.
 //!
-//! Never touches a packet or a device; everything is asked of a running director.
+//! Never touches a packet or a device.
 
-mod help;
-mod ipvsadm;
-mod locals;
-mod status;
-
-use std::io::{self, ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-pub use ipvsadm::ipvsadm;
-pub use status::{ReloadArgs, StatusArgs};
-
-use crate::ctl::protocol::{ConnEntry, Reply, Request, ServiceEntry};
+use super::protocol::{ConnEntry, Reply, Request, ServiceEntry};
 use crate::io::{Connection, DIRECTORY, VARIABLE, sockets_here};
 
 /// Why a director does not answer.
-enum Unreachable {
+pub enum Unreachable {
     /// This user may not ask it.
     Forbidden,
     /// A sentence or two for the operator.
@@ -41,7 +33,7 @@ pub struct Client {
 
 impl Client {
     /// The director at `path`, else at `$TAPVS_SOCKET`, else the one that runs here.
-    fn find(path: Option<&Path>) -> Result<Client, Unreachable> {
+    pub fn find(path: Option<&Path>) -> Result<Client, Unreachable> {
         let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
         match path.map(Path::to_owned).or(named) {
             Some(path) => Client::open(path),
@@ -65,7 +57,7 @@ impl Client {
     }
 
     /// Asks one thing; an error is a sentence.
-    fn ask(&mut self, request: &Request) -> Result<Reply, String> {
+    pub fn ask(&mut self, request: &Request) -> Result<Reply, String> {
         let path = self.path.display();
         let line = serde_json::to_string(request).map_err(|error| format!("cannot write the request: {error}"))?;
         let answer = self.connection.ask(&line).map_err(|error| match error.kind() {
@@ -81,7 +73,7 @@ impl Client {
     }
 
     /// All services, page by page, in the director's order.
-    fn services(&mut self) -> Result<Vec<ServiceEntry>, String> {
+    pub fn services(&mut self) -> Result<Vec<ServiceEntry>, String> {
         let (mut all, mut from) = (Vec::new(), Some(0));
         while let Some(place) = from {
             let Reply::Services { services, next } = self.ask(&Request::Services(place))? else {
@@ -94,7 +86,7 @@ impl Client {
     }
 
     /// All conns, a page at a time.
-    fn each_conn(&mut self, mut take: impl FnMut(&[ConnEntry])) -> Result<(), String> {
+    pub fn each_conn(&mut self, mut take: impl FnMut(&[ConnEntry])) -> Result<(), String> {
         let mut from = Some(0);
         while let Some(place) = from {
             let Reply::Conns { conns, next } = self.ask(&Request::Conns(place))? else { return Err(strange()) };
@@ -124,12 +116,7 @@ fn only_one() -> Result<PathBuf, Unreachable> {
     }
 }
 
-fn strange() -> String {
+/// The sentence for an answer of the wrong kind.
+pub fn strange() -> String {
     "the director's answer does not fit the question".into()
-}
-
-/// Writes to standard output; who does not want to read any more is not an error.
-fn show(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

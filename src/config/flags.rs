@@ -236,7 +236,7 @@ impl RunArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Plan;
+    use crate::config::Plan;
 
     fn refused(words: &str) -> String {
         let words: Vec<&str> = words.split(' ').collect();

@@ -4,18 +4,12 @@
 
 mod address;
 mod allowed;
-mod answer;
-mod bounds;
-mod diff;
 mod grammar;
 mod listing;
 mod names;
 mod options;
-pub mod protocol;
 mod save;
 
-pub use answer::answer;
-pub use diff::{diff, rules_of};
 pub use grammar::{Invocation, Listing, parse};
 pub use listing::{
     VERSION_LINE, conns_text, conns_titles, daemons_text, saved_text, services_text, sort, timeouts_text,

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
-use super::{Client, show, strange};
-use crate::ctl::protocol::{Reply, Request, ServiceEntry, Status};
-use crate::ctl::{Names, Opt, services_text, sort};
+use super::show;
+use crate::control::protocol::{Reply, Request, ServiceEntry, Status};
+use crate::control::{Client, strange};
+use crate::ipvsadm::{Names, Opt, services_text, sort};
 
 /// show what a running director does: services, links, neighbours, and what became of every frame
 #[derive(ArgsInfo, FromArgs, Debug)]

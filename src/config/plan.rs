@@ -5,9 +5,9 @@
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use super::args::RunArgs;
 use super::draft::{At, Draft, Hop, LinkDraft, Place, Planned, Problems};
-use super::{BEFORE, checks, config, services};
+use super::flags::RunArgs;
+use super::{BEFORE, commands, read_file, validate};
 use crate::base::{Family, LinkId, Mac, Medium, Prefix};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
@@ -57,7 +57,7 @@ impl Plan {
     /// Puts the flags together, or what the file says that they name.
     pub fn from_args(args: &RunArgs) -> Result<Plan, Problems> {
         let Some(path) = &args.config else { return Plan::from_draft(args.draft()?) };
-        let read = config::read_file(path)?;
+        let read = read_file(path)?;
         let rules = args.rules.clone().map(|rules| (rules, Vec::new()));
         let draft = Draft { rules, cpu: args.cpu_said().or(read.cpu), ..read };
         match args.besides_config().first() {
@@ -70,7 +70,7 @@ impl Plan {
     pub fn from_draft(draft: Draft) -> Result<Plan, Problems> {
         let mut problems = Problems::default();
         let links: Vec<PlannedLink> = draft.links.iter().filter_map(|link| planned_link(link, &mut problems)).collect();
-        checks::links_differ(&draft.links, &links, &mut problems);
+        validate::links_differ(&draft.links, &links, &mut problems);
         let mut plan = Plan {
             routes: routes(&draft, &links, &mut problems),
             links,
@@ -83,13 +83,13 @@ impl Plan {
         problems.none_or(())?;
         let mut problems = Problems::default();
         if let Some((path, locals)) = &draft.rules {
-            match services::from_rules(path, locals) {
+            match commands::from_rules(path, locals) {
                 Ok(rules) => plan.commands.extend(rules),
                 Err(sentence) => problems.0.push(sentence),
             }
         }
         for service in &draft.services {
-            plan.commands.extend(services::commands(service, &mut problems));
+            plan.commands.extend(commands::commands(service, &mut problems));
         }
         for At { value: (role, options), place } in draft.syncs {
             plan.commands.push(Planned { command: Command::StartDaemon(role, options), place, fields: Vec::new() });
@@ -153,15 +153,15 @@ impl Plan {
         let mut problems = Problems::default();
         let mut refused: Vec<ServiceKey> = Vec::new();
         for planned in &self.commands {
-            let key = checks::service_of(&planned.command);
+            let key = validate::service_of(&planned.command);
             // What a refused service would have had is no problem of its own.
             if key.is_some_and(|key| refused.contains(&key)) {
                 continue;
             }
-            let checked = checks::command(director, &planned.command);
+            let checked = validate::command(director, &planned.command);
             let done = checked.and_then(|()| {
                 let applied = director.apply(&planned.command, BEFORE);
-                applied.map_err(|refused| checks::explain(refused, &planned.command))
+                applied.map_err(|refused| validate::explain(refused, &planned.command))
             });
             if let Err((field, what)) = done {
                 problems.add(planned.place_of(field), what);
@@ -175,7 +175,7 @@ impl Plan {
 fn planned_link(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink> {
     let before = problems.0.len();
     for address in &link.addresses {
-        checks::own_address(address, problems);
+        validate::own_address(address, problems);
     }
     let Some(first) = link.addresses.first() else {
         problems.add(&link.place, "no address; the director needs one of its own there, like 10.0.0.2/24");
@@ -184,13 +184,13 @@ fn planned_link(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink
     if let Some(mac) = link.mac.as_ref().filter(|mac| mac.value.is_multicast() || mac.value == Mac::ZERO) {
         problems.add(&mac.place, "not the address of one station; its first byte must be even, like 02");
     }
-    checks::tun(link, problems);
+    validate::tun(link, problems);
     for name in link.bridge.iter().chain(&link.tap).chain(&link.tun) {
         if let Err(error) = io::check_name(&name.value) {
             problems.add(&name.place, error);
         }
     }
-    checks::mtu(link, problems);
+    validate::mtu(link, problems);
     let medium = if link.tun.is_some() { Medium::Ip } else { Medium::Ethernet };
     let device = LinkConfig {
         tap: link.tap.as_ref().or(link.tun.as_ref()).map(|name| name.value.clone()),

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 use super::names::Names;
 use super::options::Opt;
-use super::protocol::{ConnEntry, DestEntry, ServiceEntry};
 use super::save::{dest_line, netmask_text, service_line};
 use crate::base::{Endpoint, Family, Proto};
 use crate::conn::Timeouts;
+use crate::control::protocol::{ConnEntry, DestEntry, ServiceEntry};
 use crate::sched::{self, Flags};
 use crate::service::command::{Method, ServiceKey, SyncOptions, SyncRole, Tunnel, TunnelChecksum};
 

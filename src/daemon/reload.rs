@@ -2,13 +2,9 @@
 //!
 //! A bad configuration, or one that needs a restart, changes nothing.
 
-use super::args::RunArgs;
-use super::changes;
-use super::draft::Problems;
-use super::plan::Plan;
+use super::Reload;
 use crate::base::Instant;
-use crate::ctl::{diff, rules_of};
-use crate::daemon::Reload;
+use crate::config::{Plan, Problems, RunArgs, describe, diff, rules_of};
 use crate::director::{Director, Settings};
 use crate::io::Processors;
 
@@ -36,7 +32,7 @@ pub fn reload(args: RunArgs, mut running: Plan, usual: Processors) -> Reload {
 fn check_fixed(running: &Plan, plan: &Plan) -> Result<(), Problems> {
     let mut problems = Problems::default();
     if running.links != plan.links {
-        let names = |plan: &Plan| plan.links.iter().map(changes::link_text).collect::<Vec<_>>();
+        let names = |plan: &Plan| plan.links.iter().map(describe::link_text).collect::<Vec<_>>();
         let (before, after) = (names(running), names(plan));
         before.iter().filter(|link| !after.contains(link)).for_each(|link| problems.0.push(format!("- {link}")));
         after.iter().filter(|link| !before.contains(link)).for_each(|link| problems.0.push(format!("+ {link}")));
@@ -52,7 +48,7 @@ fn check_fixed(running: &Plan, plan: &Plan) -> Result<(), Problems> {
 
 /// Goes where the plan says, if that is elsewhere: what somebody else bound the process to stays otherwise.
 fn change_processor(running: &Plan, plan: &Plan, usual: &Processors) -> Result<Vec<String>, Problems> {
-    let Some(line) = changes::processor_text(running, plan) else { return Ok(Vec::new()) };
+    let Some(line) = describe::processor_text(running, plan) else { return Ok(Vec::new()) };
     plan.run_on_processor(usual)?;
     Ok(vec![line])
 }
@@ -68,18 +64,18 @@ fn bring_in_line(director: &mut Director, wanted: &Director, now: Instant) -> Re
         }
     }
     if director.router.routes != wanted.router.routes {
-        let routes = |of: &Director| of.router.routes.by_neighbour().map(changes::route_text).collect::<Vec<_>>();
-        changes::note_moves(&routes(director), &routes(wanted), &mut lines);
+        let routes = |of: &Director| of.router.routes.by_neighbour().map(describe::route_text).collect::<Vec<_>>();
+        describe::note_moves(&routes(director), &routes(wanted), &mut lines);
         director.router.routes = wanted.router.routes.clone();
     }
     if director.services.marks != wanted.services.marks {
-        let marks = |of: &Director| of.services.marks.rules().iter().map(changes::mark_text).collect::<Vec<_>>();
-        changes::note_moves(&marks(director), &marks(wanted), &mut lines);
+        let marks = |of: &Director| of.services.marks.rules().iter().map(describe::mark_text).collect::<Vec<_>>();
+        describe::note_moves(&marks(director), &marks(wanted), &mut lines);
         director.set_marks(wanted.services.marks.clone(), now);
     }
     let rules = rules_of(director);
     for command in diff(&rules, &rules_of(wanted)) {
-        lines.push(changes::describe(&rules, &command));
+        lines.push(describe::describe(&rules, &command));
         if let Err(refused) = director.apply(&command, now) {
             lines.push(format!("! refused: {refused}"));
         }
@@ -94,7 +90,7 @@ mod tests {
     use argh::FromArgs;
 
     use super::*;
-    use crate::ctl::{Names, dest_line, service_line};
+    use crate::ipvsadm::{Names, dest_line, service_line};
     use crate::service::command::Command;
 
     /// A file that goes with the test.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::draft::{At, Draft, Hop, LinkDraft, Place, Problems, RouteDraft};
-use super::{checks, spec};
+use super::{spec, validate};
 use crate::base::{Prefix, Proto};
 use crate::io::{PROCESSORS, Said};
 use crate::service::MarkRule;
@@ -140,7 +140,7 @@ fn sync(mut daemon: Section) -> Option<At<(SyncRole, SyncOptions)>> {
 }
 
 fn seconds(mut timeouts: Section) -> [Option<u32>; 3] {
-    let longest = u64::from(*checks::PERSISTENCE.end());
+    let longest = u64::from(*validate::PERSISTENCE.end());
     ["tcp", "tcp_fin", "udp"].map(|key| timeouts.number(key, 1..=longest).map(|seconds| seconds.value))
 }
 

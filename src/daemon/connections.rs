@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 
-use crate::ctl::protocol::{LONGEST_REQUEST, Reply, Request};
+use crate::control::protocol::{LONGEST_REQUEST, Reply, Request};
 use crate::io::{Listener, own_uid};
 
 /// Clients at a time; the one that has been quiet for the longest makes room for another.

@@ -1,0 +1,24 @@
+//! The configuration: flags, or a TOML file, become a draft; a checked draft is a plan, and a plan makes a director.
+//!
+//! Everything is checked before anything on the host is touched. Never opens a device and never handles a packet.
+
+mod commands;
+pub mod describe;
+mod diff;
+mod draft;
+mod flags;
+mod plan;
+pub mod spec;
+mod toml;
+mod validate;
+
+pub use self::toml::read_file;
+pub use diff::{diff, rules_of};
+pub use draft::Problems;
+pub use flags::RunArgs;
+pub use plan::Plan;
+
+use crate::base::Instant;
+
+/// Configuration happens before time begins.
+const BEFORE: Instant = Instant::START;
