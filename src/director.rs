@@ -252,7 +252,7 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         let conn = self.conns.get(id);
-        if conn.is_to_here() {
+        if conn.is_local() {
             return self.deliver_here(id, buf, ip, now, out);
         }
         if conn.is_helped() {

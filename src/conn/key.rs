@@ -2,10 +2,19 @@
 //!
 //! Never looks at a record.
 
-use super::record::flag;
+use super::flags as flag;
 use crate::base::{Endpoint, Packed, Proto, siphash13};
 
-/// Nobody outside the table knows it.
+/// Which side of its conn a packet belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// From the client.
+    Request,
+    /// From the real server.
+    Reply,
+}
+
+/// Key of the hashes; no client may learn it.
 pub(super) type Secret = [u64; 2];
 
 /// Both ends of a packet, and what kind of record is looked for.
@@ -40,13 +49,13 @@ impl Key {
 
     /// Where the conns of the sender lie, if it is a client.
     #[inline(always)]
-    pub(super) fn home_of_source(&self, secret: Secret) -> u64 {
+    pub(super) fn source_hash(&self, secret: Secret) -> u64 {
         home(secret, self.src, self.src_port, self.kind)
     }
 
     /// Where the conns of the receiver lie, if it is a client.
     #[inline(always)]
-    pub(super) fn home_of_destination(&self, secret: Secret) -> u64 {
+    pub(super) fn destination_hash(&self, secret: Secret) -> u64 {
         home(secret, self.dst, self.dst_port, self.kind)
     }
 

@@ -3,9 +3,13 @@
 //! Knows addresses and indices only; never knows a service, never allocates per packet or per flow.
 
 mod addresses;
-mod directory;
-mod homes;
+mod buckets;
+mod event;
+mod flags;
+mod index;
 mod key;
+mod lookup;
+mod new_conn;
 mod record;
 mod records;
 mod sctp;
@@ -15,9 +19,12 @@ mod tcp;
 mod wheel;
 
 pub use addresses::AddrId;
-pub use directory::{Fetch, Foreseen};
-pub use record::{Conn, Forwarding, Kind, NewConn};
+pub use event::Event;
+pub use index::{Fetch, Prefetched};
+pub use key::Side;
+pub use new_conn::{Kind, NewConn};
+pub use record::{Conn, Forwarding};
 pub use sctp::SctpState;
-pub use state::{Event, State, Timeouts, next as next_state};
-pub use table::{ConnTable, Due, Full, Side, Synced};
+pub use state::{State, Timeouts, next as next_state};
+pub use table::{ConnTable, Due, Full, Synced};
 pub use tcp::{Tables, TcpState};

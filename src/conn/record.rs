@@ -7,7 +7,9 @@
 //! Refers to its dest by slot; the slot is not reused while a conn counts there.
 
 use super::addresses::{AddrId, Addresses};
+use super::flags as flag;
 use super::key::Key;
+use super::new_conn::{Kind, NewConn};
 use crate::base::{ConnId, Counted, DestId, Endpoint, Packed, PackedEndpoint, Proto};
 
 /// How the packets of a conn are forwarded; fixed at its birth.
@@ -35,71 +37,6 @@ impl Forwarding {
 }
 
 pub(super) const NIL: u32 = u32::MAX;
-
-/// Bits of `Conn::flags`.
-pub(super) mod flag {
-    /// The forwarding method's value.
-    pub const METHOD: u16 = 0x0007;
-    /// The real server's address is the director's own.
-    pub const HERE: u16 = 0x0008;
-    /// Its packets are read by a helper.
-    pub const HELPED: u16 = 0x0010;
-    /// Another director told of it.
-    pub const SYNCED: u16 = 0x0020;
-    /// It controls others.
-    pub const CONTROLS: u16 = 0x0040;
-    /// The client's port is not known yet.
-    pub const NO_CPORT: u16 = 0x0800;
-    /// Replies are not seen (NOOUTPUT).
-    pub const ONE_WAY: u16 = 0x0080;
-    /// Counted as inactive.
-    pub const INACTIVE: u16 = 0x0100;
-    /// A persistence template.
-    pub const TEMPLATE: u16 = 0x1000;
-    /// Not in the index any more: it only waits for its end.
-    pub const HIDDEN: u16 = 0x2000;
-    /// Another conn has the same reply key and is newer.
-    pub const SHADOWED: u16 = 0x4000;
-    /// The slot is in use.
-    pub const LIVE: u16 = 0x8000;
-}
-
-/// What a record stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// A flow of packets.
-    Flow,
-    /// A flow of packets to a real server whose address is the director's own.
-    FlowToHere,
-    /// A persistence template, which lives this many seconds after the last conn made by it.
-    Template {
-        /// Seconds.
-        timeout: u32,
-    },
-}
-
-/// What a new conn is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct NewConn {
-    /// Protocol.
-    pub proto: Proto,
-    /// Client endpoint; port 0 in a template.
-    pub client: Endpoint,
-    /// Virtual endpoint, as the packet was addressed.
-    pub virt: Endpoint,
-    /// Address of the real server.
-    pub real: AddrId,
-    /// Port at the real server.
-    pub dport: u16,
-    /// FULL-NAT: the local endpoint.
-    pub local: Option<(AddrId, u16)>,
-    /// Its dest.
-    pub dest: DestId,
-    /// Method.
-    pub forwarding: Forwarding,
-    /// Flow or template.
-    pub kind: Kind,
-}
 
 /// A live conn.
 #[derive(Clone, Copy)]
@@ -133,7 +70,7 @@ impl Conn {
         let (local, lport, kind) = match new.kind {
             Kind::Flow if new.client.port == 0 => (local, lport, flag::NO_CPORT),
             Kind::Flow => (local, lport, 0),
-            Kind::FlowToHere => (local, lport, flag::HERE),
+            Kind::LocalFlow => (local, lport, flag::LOCAL),
             Kind::Template { timeout } => (AddrId((timeout >> 16) as u16), timeout as u16, flag::TEMPLATE),
         };
         let one_way = if new.forwarding.rewrites_replies() { 0 } else { flag::ONE_WAY };
@@ -290,8 +227,8 @@ impl Conn {
     }
 
     /// True if the real server's address is the director's own.
-    pub fn is_to_here(&self) -> bool {
-        self.flags & flag::HERE != 0
+    pub fn is_local(&self) -> bool {
+        self.flags & flag::LOCAL != 0
     }
 
     /// True if replies of the real server have not been seen here.

@@ -6,8 +6,9 @@
 use std::ops::{Index, IndexMut};
 
 use super::addresses::Addresses;
+use super::flags as flag;
 use super::key::Key;
-use super::record::{Conn, NIL, flag};
+use super::record::{Conn, NIL};
 use crate::base::ConnId;
 
 /// All slots.

@@ -2,7 +2,7 @@
 //!
 //! A cookie that comes with an abort behind it is an abort. Never validates tags or sequence numbers.
 
-use super::state::Event;
+use super::event::Event;
 
 /// States, numbered as in the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

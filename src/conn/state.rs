@@ -4,21 +4,11 @@
 
 use std::time::Duration;
 
+use super::event::Event;
 use super::sctp::{self, SctpState};
 use super::tcp::{self, Tables, TcpState};
 use crate::base::{Counted, Proto};
 use crate::wire::L4;
-
-/// Who sent a packet, as the state machine sees it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// From the client, and replies are seen too.
-    Input,
-    /// From the real server.
-    Output,
-    /// From the client, and replies are not seen (direct routing, tunnel).
-    InputOnly,
-}
 
 /// A conn's state with its name and weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,4 +1,4 @@
-//! The flow table: records in slots, a directory to find them, a wheel for their timers.
+//! The flow table: records in slots, an index to find them, a wheel for their timers.
 //!
 //! Everything is reserved at the start; a full table refuses.
 
@@ -7,27 +7,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::addresses::AddrId;
-use super::directory::{Directory, Fetch, Foreseen};
-use super::key::Key;
-use super::record::{Conn, NewConn, flag};
+use super::flags as flag;
+use super::index::FlowIndex;
+use super::key::Side;
+use super::new_conn::NewConn;
+use super::record::Conn;
 use super::records::Records;
 use super::wheel::{Wheel, moment_of, tick_at};
-use crate::base::{ConnId, Endpoint, Instant, Proto, Tuple};
+use crate::base::{ConnId, Endpoint, Instant};
 
 /// How long a conn stays beyond its time when it controls others.
 const PROLONGED: Duration = Duration::from_secs(60);
-
-/// Conns that a processor keeps near by itself: a few megabytes of cache.
-const NEAR: usize = 32_768;
-
-/// Which side of its conn a packet belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// From the client.
-    Request,
-    /// From the real server.
-    Reply,
-}
 
 /// What other directors were told of a conn last, and when it would end by that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -55,15 +45,15 @@ pub struct Full;
 
 /// All live conns.
 pub struct ConnTable {
-    records: Records,
-    directory: Directory,
+    pub(super) records: Records,
+    pub(super) index: FlowIndex,
     wheel: Wheel,
     max: usize,
-    live: usize,
-    one_way: usize,
-    without_client_port: usize,
+    pub(super) live: usize,
+    pub(super) one_way: usize,
+    pub(super) without_client_port: usize,
     /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
-    expected: Vec<[u32; 2]>,
+    pub(super) expected: Vec<[u32; 2]>,
     /// What was told of each, by slot. Empty until somebody is told.
     synced: Vec<Synced>,
 }
@@ -73,7 +63,7 @@ impl ConnTable {
     pub fn new(max: usize, hasher: RandomState) -> ConnTable {
         ConnTable {
             records: Records::new(max),
-            directory: Directory::new(max, [hasher.hash_one(0), hasher.hash_one(1)]),
+            index: FlowIndex::new(max, [hasher.hash_one(0), hasher.hash_one(1)]),
             wheel: Wheel::new(max),
             max,
             live: 0,
@@ -132,63 +122,6 @@ impl ConnTable {
         records.filter(|(_, conn)| conn.is_live()).map(|(index, conn)| (ConnId(index as u32), conn))
     }
 
-    /// The conn a packet belongs to.
-    ///
-    /// Replies of direct routing and tunnels, where they pass here at all, come from the virtual address.
-    #[inline]
-    pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
-        let found = self.find(tuple.proto, tuple.src, tuple.dst).filter(|(id, side)| {
-            // A packet from port 0 is not the packet of a conn that waits for its port.
-            *side == Side::Reply || !self.get(*id).is_without_client_port()
-        });
-        if found.is_some() || self.one_way + self.without_client_port == 0 {
-            return found;
-        }
-        self.lookup_rare(tuple)
-    }
-
-    /// True if so many conns live that most packets wait for memory.
-    #[inline]
-    pub fn is_far_flung(&self) -> bool {
-        self.live > NEAR
-    }
-
-    /// Fetches what `lookup` will read first.
-    pub fn foresee(&self, tuple: &Tuple, fetch: Fetch) -> Foreseen {
-        self.directory.foresee(&Key::new(tuple.proto, tuple.src, tuple.dst), fetch)
-    }
-
-    /// Fetches what `lookup` will read next, once what it reads first has come. The conn, most likely.
-    pub fn approach(&self, foreseen: &Foreseen, fetch: Fetch) -> Option<ConnId> {
-        let mut last = None;
-        for id in self.directory.candidates(foreseen) {
-            fetch((&raw const self.records[id]).cast());
-            if let Some(expected) = self.expected.get(id.index()) {
-                fetch((&raw const *expected).cast());
-            }
-            last = Some(id);
-        }
-        last
-    }
-
-    #[inline(always)]
-    fn find(&self, proto: Proto, src: Endpoint, dst: Endpoint) -> Option<(ConnId, Side)> {
-        self.directory.find(&self.records, &Key::new(proto, src, dst))
-    }
-
-    /// Conns whose client port is not known, and replies of one-way conns.
-    fn lookup_rare(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
-        if self.without_client_port > 0 {
-            let anyone = Endpoint::new(tuple.src.addr, 0);
-            let found = self.find_flow(tuple.proto, anyone, tuple.dst);
-            if let Some(id) = found.filter(|id| self.get(*id).is_without_client_port()) {
-                return Some((id, Side::Request));
-            }
-        }
-        let found = self.find_flow(tuple.proto, tuple.dst, tuple.src);
-        found.filter(|id| !self.get(*id).forwarding().rewrites_replies()).map(|id| (id, Side::Reply))
-    }
-
     /// Adds a conn with a deadline. A newer conn with the same reply key hides the older one's replies.
     pub fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, Full> {
         let mut conn = Conn::new(new);
@@ -200,29 +133,24 @@ impl ConnTable {
         if let Some(synced) = self.synced.get_mut(id.index()) {
             *synced = Synced::default();
         }
-        self.file(id);
+        self.link(id);
         self.wheel.insert(id, self.records[id].deadline);
         self.live += 1;
         Ok(id)
     }
 
     /// Makes a record findable.
-    fn file(&mut self, id: ConnId) {
-        self.directory.file(&mut self.records, id);
+    fn link(&mut self, id: ConnId) {
+        self.index.link(&mut self.records, id);
         self.one_way += usize::from(is_one_way_flow(&self.records[id]));
         self.without_client_port += usize::from(self.records[id].is_without_client_port());
     }
 
-    /// The opposite of `file`.
-    fn unfile(&mut self, id: ConnId) {
-        self.directory.unfile(&mut self.records, id);
+    /// The opposite of `link`.
+    fn unlink(&mut self, id: ConnId) {
+        self.index.unlink(&mut self.records, id);
         self.one_way -= usize::from(is_one_way_flow(&self.records[id]));
         self.without_client_port -= usize::from(self.records[id].is_without_client_port());
-    }
-
-    /// True if packets that this local endpoint would receive belong to a conn already.
-    pub fn reply_is_taken(&self, tuple: &Tuple) -> bool {
-        self.find(tuple.proto, tuple.src, tuple.dst).is_some()
     }
 
     /// Remembers what the sender of a segment has acknowledged: the sequence number it expects next.
@@ -247,32 +175,17 @@ impl ConnTable {
         &mut self.synced[id.index()]
     }
 
-    /// True if there is a conn between these two.
-    pub fn exists(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> bool {
-        self.find_flow(proto, client, virt).is_some()
-    }
-
-    /// The conn between these two; the client's port is 0 where it is not known yet.
-    pub fn find_flow(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> Option<ConnId> {
-        self.directory.find_request(&self.records, &Key::new(proto, client, virt))
-    }
-
     /// The client has opened the conn that was announced: now its port is known.
     pub fn learn_client_port(&mut self, id: ConnId, port: u16) {
-        self.unfile(id);
+        self.unlink(id);
         self.records[id].set_client_port(port);
-        self.file(id);
+        self.link(id);
     }
 
     /// Changes how long a template lives after a packet of its conns.
     pub fn set_template_timeout(&mut self, id: ConnId, seconds: u32) {
         debug_assert!(self.get(id).is_template());
         self.records[id].set_template_timeout(seconds);
-    }
-
-    /// The template that binds a client to a dest.
-    pub fn find_template(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> Option<ConnId> {
-        self.directory.find_request(&self.records, &Key::template(proto, client, virt))
     }
 
     /// Puts a conn under the template or conn that it came from: that one stays while it lives.
@@ -285,7 +198,7 @@ impl ConnTable {
     /// A conn that no packet finds any more; it stays until its timer ends because others depend on it.
     pub fn hide(&mut self, id: ConnId) {
         if !self.get(id).is_hidden() {
-            self.unfile(id);
+            self.unlink(id);
             self.records[id].set(flag::HIDDEN, true);
         }
     }
@@ -306,7 +219,7 @@ impl ConnTable {
         let conn = self.records[id];
         debug_assert!(conn.is_live() && !conn.controls());
         if !conn.is_hidden() {
-            self.unfile(id);
+            self.unlink(id);
         }
         if let Some(control) = conn.control() {
             self.records.count_controlled(control, -1);
@@ -359,7 +272,7 @@ impl ConnTable {
         (found.map(|index| ConnId(index as u32)), (next < records.len()).then_some(next))
     }
 
-    /// What controls others outlives its timer, a minute at a time; a template keeps that time for good.
+    /// A conn that controls others is re-armed for a minute instead of expiring; a template keeps that timeout.
     fn prolong(&mut self, id: ConnId, now: Instant) {
         let conn = &mut self.records[id];
         conn.deadline = tick_at(now + PROLONGED);

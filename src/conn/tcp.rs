@@ -2,7 +2,7 @@
 //!
 //! The event of a segment is, in this order, RST, SYN, FIN, ACK; with none of them the conn is closed.
 
-use super::state::Event;
+use super::event::Event;
 use crate::wire::TcpFlags;
 
 /// States, numbered as in the kernel.

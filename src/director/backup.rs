@@ -113,7 +113,7 @@ impl Director {
         }
         let kind = match template {
             true => Kind::Template { timeout: lifetime(record) },
-            false if self.is_here(record.real.addr) => Kind::FlowToHere,
+            false if self.is_here(record.real.addr) => Kind::LocalFlow,
             false => Kind::Flow,
         };
         let new = NewConn {

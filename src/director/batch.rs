@@ -9,7 +9,7 @@ use std::mem::replace;
 
 use super::Director;
 use crate::base::{ConnId, Instant, LinkId};
-use crate::conn::{Fetch, Foreseen};
+use crate::conn::{Fetch, Prefetched};
 use crate::neigh::Egress;
 use crate::wire::{self, PacketBuf, Parsed};
 
@@ -81,7 +81,7 @@ impl Batch {
     /// Handles all frames, which came from `link`, in their order; how many. None are left.
     #[inline]
     pub fn handle(&mut self, director: &mut Director, link: LinkId, now: Instant, out: &mut impl Egress) -> usize {
-        if self.count > 1 && director.conns.is_far_flung() {
+        if self.count > 1 && director.conns.exceeds_cache() {
             self.fetch_ahead(director);
         }
         for frame in &mut self.frames[..self.count] {
@@ -102,8 +102,8 @@ impl Batch {
             *place = foresee(director, frame, self.fetch);
         }
         // The lines that name the records have arrived: the records are next.
-        for foreseen in places.into_iter().flatten() {
-            if let Some(conn) = director.conns.approach(&foreseen, self.fetch)
+        for prefetched in places.into_iter().flatten() {
+            if let Some(conn) = director.conns.prefetch_records(&prefetched, self.fetch)
                 && self.lately.meet(conn)
             {
                 self.unfetched = UNFETCHED;
@@ -113,9 +113,9 @@ impl Batch {
 }
 
 /// Where the conn of this frame may be found, which is fetched. A guess: nothing depends on it.
-fn foresee(director: &Director, buf: &PacketBuf, fetch: Fetch) -> Option<Foreseen> {
+fn foresee(director: &Director, buf: &PacketBuf, fetch: Fetch) -> Option<Prefetched> {
     match wire::parse(buf) {
-        Ok(Parsed::Ip(ip)) => Some(director.conns.foresee(&ip.tuple()?, fetch)),
+        Ok(Parsed::Ip(ip)) => Some(director.conns.prefetch_buckets(&ip.tuple()?, fetch)),
         Ok(Parsed::Arp(_) | Parsed::Ndp(_)) | Err(_) => None,
     }
 }

@@ -177,7 +177,7 @@ impl Director {
             },
             dest,
             forwarding,
-            kind: if self.is_here(real.addr) { Kind::FlowToHere } else { Kind::Flow },
+            kind: if self.is_here(real.addr) { Kind::LocalFlow } else { Kind::Flow },
         };
         let made = self.insert(&new, now, UNBORN);
         match (made, local) {

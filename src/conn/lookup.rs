@@ -1,0 +1,86 @@
+//! Finding conns: by a packet, by its endpoints, as a template; and prefetching what a lookup will read.
+//!
+//! Never changes the table.
+
+use super::index::{Fetch, Prefetched};
+use super::key::{Key, Side};
+use super::table::ConnTable;
+use crate::base::{ConnId, Endpoint, Proto, Tuple};
+
+/// Conns whose records and buckets fit the caches of a processor: a few megabytes.
+const FIT_CACHE: usize = 32_768;
+
+impl ConnTable {
+    /// The conn a packet belongs to.
+    ///
+    /// Replies of direct routing and tunnels, where they pass here at all, come from the virtual address.
+    #[inline]
+    pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
+        let found = self.find(tuple.proto, tuple.src, tuple.dst).filter(|(id, side)| {
+            // A packet from port 0 is not the packet of a conn that waits for its port.
+            *side == Side::Reply || !self.get(*id).is_without_client_port()
+        });
+        if found.is_some() || self.one_way + self.without_client_port == 0 {
+            return found;
+        }
+        self.lookup_rare(tuple)
+    }
+
+    /// True if there are so many conns that most lookups miss the caches.
+    #[inline]
+    pub fn exceeds_cache(&self) -> bool {
+        self.live > FIT_CACHE
+    }
+
+    /// First prefetch step: the buckets that `lookup` will read.
+    pub fn prefetch_buckets(&self, tuple: &Tuple, fetch: Fetch) -> Prefetched {
+        self.index.prefetch_buckets(&Key::new(tuple.proto, tuple.src, tuple.dst), fetch)
+    }
+
+    /// Second prefetch step: the records named by the buckets of step one. Returns the conn that `lookup` will most likely
+    /// find.
+    pub fn prefetch_records(&self, prefetched: &Prefetched, fetch: Fetch) -> Option<ConnId> {
+        let mut last = None;
+        for id in self.index.candidates(prefetched) {
+            fetch((&raw const self.records[id]).cast());
+            if let Some(expected) = self.expected.get(id.index()) {
+                fetch((&raw const *expected).cast());
+            }
+            last = Some(id);
+        }
+        last
+    }
+
+    #[inline(always)]
+    fn find(&self, proto: Proto, src: Endpoint, dst: Endpoint) -> Option<(ConnId, Side)> {
+        self.index.find(&self.records, &Key::new(proto, src, dst))
+    }
+
+    /// Conns whose client port is not known yet, and replies of one-way conns.
+    fn lookup_rare(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
+        if self.without_client_port > 0 {
+            let anyone = Endpoint::new(tuple.src.addr, 0);
+            let found = self.find_flow(tuple.proto, anyone, tuple.dst);
+            if let Some(id) = found.filter(|id| self.get(*id).is_without_client_port()) {
+                return Some((id, Side::Request));
+            }
+        }
+        let found = self.find_flow(tuple.proto, tuple.dst, tuple.src);
+        found.filter(|id| !self.get(*id).forwarding().rewrites_replies()).map(|id| (id, Side::Reply))
+    }
+
+    /// True if there is a conn between these two.
+    pub fn exists(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> bool {
+        self.find_flow(proto, client, virt).is_some()
+    }
+
+    /// The conn between these two; the client's port is 0 where it is not known yet.
+    pub fn find_flow(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> Option<ConnId> {
+        self.index.find_request(&self.records, &Key::new(proto, client, virt))
+    }
+
+    /// The template that binds a client to a dest.
+    pub fn find_template(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> Option<ConnId> {
+        self.index.find_request(&self.records, &Key::template(proto, client, virt))
+    }
+}
