@@ -5,16 +5,13 @@
 
 #[allow(dead_code)]
 mod counting;
-#[path = "packets/lab.rs"]
-#[allow(dead_code)]
-mod lab;
 
 use std::time::{Duration, Instant as Clock};
 
-use lab::{ACK, LINK, PLAIN, SYN, Sink};
 use tapvs::base::{Family, Instant, Rng, Tuple};
 use tapvs::director::Director;
 use tapvs::service::command::Method;
+use tapvs::testing::load::{self, ACK, LINK, PLAIN, SYN};
 use tapvs::wire::PacketBuf;
 
 #[global_allocator]
@@ -33,11 +30,11 @@ fn main() {
 
 fn hold(method: Method, flows: usize) {
     let (bytes, resident) = (counting::bytes(), resident_bytes());
-    let mut director = lab::director(Family::V4, method, flows);
-    let (mut buf, mut sink) = (PacketBuf::new(), Sink::default());
+    let mut director = load::director(Family::V4, method, flows);
+    let (mut buf, mut sink) = (PacketBuf::new(), load::sink());
     for number in 0..flows as u32 {
         for flags in [SYN, ACK] {
-            lab::load(&mut buf, &lab::segment(lab::client(Family::V4, number), lab::vip(Family::V4), flags, 0));
+            load::load(&mut buf, &load::segment(load::client(Family::V4, number), load::vip(Family::V4), flags, 0));
             director.ingress(LINK, &mut buf, START, &mut sink);
         }
     }
@@ -80,8 +77,8 @@ fn lookups(director: &Director, flows: usize) -> f64 {
         for client in &clients {
             let tuple = Tuple {
                 proto: tapvs::base::Proto::TCP,
-                src: lab::client(Family::V4, *client),
-                dst: lab::vip(Family::V4),
+                src: load::client(Family::V4, *client),
+                dst: load::vip(Family::V4),
             };
             assert!(director.conn_of(&tuple).is_some());
         }
@@ -92,13 +89,13 @@ fn lookups(director: &Director, flows: usize) -> f64 {
 fn packets(director: &mut Director, flows: usize) -> f64 {
     const COUNT: usize = 1 << 20;
     let mut rng = Rng::seeded(6);
-    let (mut buf, mut sink) = (PacketBuf::new(), Sink::default());
-    let client = |rng: &mut Rng| lab::client(Family::V4, rng.below(flows as u64) as u32);
-    let heads: Vec<lab::Head> =
-        (0..COUNT).map(|_| lab::segment(client(&mut rng), lab::vip(Family::V4), ACK, PLAIN)).collect();
+    let (mut buf, mut sink) = (PacketBuf::new(), load::sink());
+    let client = |rng: &mut Rng| load::client(Family::V4, rng.below(flows as u64) as u32);
+    let heads: Vec<load::Head> =
+        (0..COUNT).map(|_| load::segment(client(&mut rng), load::vip(Family::V4), ACK, PLAIN)).collect();
     let spent = timed(|| {
         for head in &heads {
-            lab::load(&mut buf, head);
+            load::load(&mut buf, head);
             director.ingress(LINK, &mut buf, START, &mut sink);
         }
     });

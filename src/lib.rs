@@ -18,6 +18,8 @@ pub mod neigh;
 pub mod realserver;
 pub mod sched;
 pub mod service;
+#[doc(hidden)]
+pub mod testing;
 pub mod wire;
 
 #[cfg(test)]

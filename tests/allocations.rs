@@ -3,14 +3,12 @@
 #[path = "../benches/counting.rs"]
 #[allow(dead_code)]
 mod counting;
-#[path = "../benches/packets/lab.rs"]
-#[allow(dead_code)]
-mod lab;
 
-use lab::{ACK, LINK, PLAIN, SUPER, SYN, Sink};
 use tapvs::base::{Family, Instant};
 use tapvs::director::Director;
 use tapvs::service::command::{Method, Tunnel};
+use tapvs::testing::Wire;
+use tapvs::testing::load::{self, ACK, LINK, PLAIN, SUPER, SYN};
 use tapvs::wire::PacketBuf;
 
 #[global_allocator]
@@ -21,8 +19,8 @@ const BEFORE: Instant = Instant(1_000);
 const NOW: Instant = Instant(100_000);
 const METHODS: [Method; 4] = [Method::Nat, Method::Direct, Method::Tunnel(Tunnel::Ipip), Method::FullNat];
 
-fn send(director: &mut Director, buf: &mut PacketBuf, head: &lab::Head, sink: &mut Sink) {
-    lab::load(buf, head);
+fn send(director: &mut Director, buf: &mut PacketBuf, head: &load::Head, sink: &mut Wire) {
+    load::load(buf, head);
     director.ingress(LINK, buf, NOW, sink);
 }
 
@@ -34,13 +32,13 @@ fn packets_ask_for_no_memory() {
 }
 
 fn no_memory_for(family: Family, method: Method) {
-    let mut director = lab::director(family, method, 10_000);
-    let (mut buf, mut sink) = (PacketBuf::new(), Sink::default());
+    let mut director = load::director(family, method, 10_000);
+    let (mut buf, mut sink) = (PacketBuf::new(), load::sink());
     // Announcements are made before there is traffic.
     director.tick(BEFORE, &mut sink);
     director.tick(NOW, &mut sink);
-    let client = |number| lab::client(family, number);
-    let sent = |number, flags, payload| lab::segment(client(number), lab::vip(family), flags, payload);
+    let client = |number| load::client(family, number);
+    let sent = |number, flags, payload| load::segment(client(number), load::vip(family), flags, payload);
     // The first ones may: addresses are stored once, pools of local ports are made.
     (0..100).for_each(|number| send(&mut director, &mut buf, &sent(number, SYN, 0), &mut sink));
     (0..100).for_each(|number| send(&mut director, &mut buf, &sent(number, ACK, SUPER), &mut sink));
@@ -51,8 +49,8 @@ fn no_memory_for(family: Family, method: Method) {
         send(&mut director, &mut buf, &sent(number, ACK, PLAIN), &mut sink);
         send(&mut director, &mut buf, &sent(number, ACK, SUPER), &mut sink);
         if !matches!(method, Method::Direct | Method::Tunnel(_)) {
-            let (real, peer) = lab::reply_ends(&director, client(number));
-            send(&mut director, &mut buf, &lab::segment(real, peer, ACK, SUPER), &mut sink);
+            let (real, peer) = load::reply_ends(&director, client(number));
+            send(&mut director, &mut buf, &load::segment(real, peer, ACK, SUPER), &mut sink);
         }
         director.tick(NOW, &mut sink);
     }

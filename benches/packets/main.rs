@@ -8,17 +8,16 @@
 //! Flows are met in random order. Each time is the best of five runs over a million packets (the first also warms up).
 //! It includes the copy of the headers into the buffer, which stands for the read; the first row says what that costs.
 
-mod lab;
-
 use std::hint::black_box;
 use std::time::Instant as Clock;
 
-use lab::{ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN, Sink};
 use tapvs::base::{DropReason, Family, Instant, Rng};
 use tapvs::conn::Side;
 use tapvs::director::{Batch, Director};
 use tapvs::io::fetch;
 use tapvs::service::command::{Method, Tunnel};
+use tapvs::testing::Wire;
+use tapvs::testing::load::{self, ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN};
 use tapvs::wire::{self, PacketBuf, Parsed};
 
 const PACKETS: usize = 1 << 20;
@@ -141,11 +140,11 @@ fn cell(work: Work, flows: usize) -> String {
 
 /// A director with so many new conns; nanoseconds for each.
 fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
-    let mut director = lab::director(family, method, flows.max(10_000));
-    let (mut sink, mut batch) = (Sink::default(), Batch::new(fetch));
+    let mut director = load::director(family, method, flows.max(10_000));
+    let (mut sink, mut batch) = (load::sink(), Batch::new(fetch));
     let mut clients: Vec<u32> = (0..flows as u32).collect();
     shuffle(&mut clients);
-    let syn = |client: &u32| lab::segment(lab::client(family, *client), lab::vip(family), SYN, 0);
+    let syn = |client: &u32| load::segment(load::client(family, *client), load::vip(family), SYN, 0);
     let syns: Vec<Head> = clients.iter().map(syn).collect();
     let start = Clock::now();
     for syn in &syns {
@@ -159,12 +158,12 @@ fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
 
 /// One more frame, as if it had been read; a full batch is handled first.
 #[inline]
-fn feed(batch: &mut Batch, head: &Head, director: &mut Director, sink: &mut Sink) {
+fn feed(batch: &mut Batch, head: &Head, director: &mut Director, sink: &mut Wire) {
     if batch.room().is_none() {
         batch.handle(director, LINK, NOW, sink);
     }
     if let Some(buf) = batch.room() {
-        lab::load(buf, head);
+        load::load(buf, head);
         batch.add();
     }
 }
@@ -183,7 +182,7 @@ struct Bench {
     /// Two by turns: what was written is read a packet later, as it is after a system call, not from the store buffer.
     bufs: [PacketBuf; 2],
     batch: Batch,
-    sink: Sink,
+    sink: Wire,
 }
 
 impl Bench {
@@ -192,9 +191,9 @@ impl Bench {
         let family = work.family();
         let (director, _) = open(family, method, flows);
         let mut bench =
-            Bench { director, flows, bufs: Default::default(), batch: Batch::new(fetch), sink: Sink::default() };
+            Bench { director, flows, bufs: Default::default(), batch: Batch::new(fetch), sink: load::sink() };
         for number in 0..flows as u32 {
-            lab::load(&mut bench.bufs[0], &lab::segment(lab::client(family, number), lab::vip(family), ACK, 0));
+            load::load(&mut bench.bufs[0], &load::segment(load::client(family, number), load::vip(family), ACK, 0));
             bench.director.ingress(LINK, &mut bench.bufs[0], NOW, &mut bench.sink);
         }
         bench
@@ -206,12 +205,12 @@ impl Bench {
         let family = work.family();
         let mut rng = Rng::seeded(5);
         let head = |_| {
-            let client = lab::client(family, rng.below(self.flows as u64) as u32);
+            let client = load::client(family, rng.below(self.flows as u64) as u32);
             let (src, dst) = match work {
-                Work::Ingress(_, _, Side::Reply) => lab::reply_ends(&self.director, client),
-                _ => (client, lab::vip(family)),
+                Work::Ingress(_, _, Side::Reply) => load::reply_ends(&self.director, client),
+                _ => (client, load::vip(family)),
             };
-            lab::segment(src, dst, ACK, payload)
+            load::segment(src, dst, ACK, payload)
         };
         (0..count).map(head).collect()
     }
@@ -220,7 +219,7 @@ impl Bench {
     fn run(&mut self, work: Work, heads: &[Head], count: usize) -> f64 {
         let before = self.sink.frames;
         let start = Clock::now();
-        lab::load(&mut self.bufs[0], &heads[heads.len() - 1]);
+        load::load(&mut self.bufs[0], &heads[heads.len() - 1]);
         for head in heads.iter().cycle().take(count) {
             self.step(work, head);
         }
@@ -252,7 +251,7 @@ impl Bench {
     #[inline]
     fn next(&mut self, head: &Head) -> &PacketBuf {
         self.bufs.swap(0, 1);
-        lab::load(&mut self.bufs[0], head);
+        load::load(&mut self.bufs[0], head);
         &self.bufs[1]
     }
 }

@@ -287,6 +287,7 @@ fn question_to(addr: IpAddr) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Wire;
 
     fn router(nets: &[&str]) -> Router {
         let mut router = Router::default();
@@ -297,32 +298,21 @@ mod tests {
         router
     }
 
-    /// Counts what is sent.
-    #[derive(Default)]
-    struct Count(u32);
-
-    impl Egress for Count {
-        fn transmit(&mut self, _: LinkId, _: &mut PacketBuf) -> Result<(), DropReason> {
-            self.0 += 1;
-            Ok(())
-        }
-    }
-
     #[test]
     fn without_ethernet_everything_leaves_at_once_and_nobody_is_told() {
         let mut router = Router::default();
         let addresses = vec!["203.0.113.2/32".parse().unwrap(), "2001:db8::2/128".parse().unwrap()];
         let link = router.add_ip_link(Link { name: "tun0".into(), mac: Mac::ZERO, mtu: 1500, addresses });
-        let mut out = Count::default();
+        let mut out = Wire::default();
         router.announce(link, "203.0.113.2".parse().unwrap(), &mut out);
-        assert_eq!(out.0, 0);
+        assert_eq!(out.frames, 0);
         for to in ["192.0.2.7", "2001:db8:c::7"] {
             let route = router.route(to.parse().unwrap()).unwrap();
             let mut buf = PacketBuf::new();
             buf.reset(60);
             router.send_own(&mut buf, &route, Instant(1000), &mut out);
         }
-        assert_eq!((out.0, router.ledger.tx, router.ledger.held), (2, 2, 0));
+        assert_eq!((out.frames, router.ledger.tx, router.ledger.held), (2, 2, 0));
     }
 
     #[test]

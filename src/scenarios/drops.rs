@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::extensions::{HOP_BY_HOP, behind};
-use super::lab::{DIRECTOR, Lab, ROUTER, mac_of};
-use super::packet::{Kind, Packet, endpoint};
 use super::{CLIENT, CLIENT6, RS1, VIP, VIP6};
 use crate::base::{DropReason, Mac};
 use crate::director::Settings;
+use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER, endpoint, mac_of};
 use crate::wire::{Gso, PacketBuf, Vnet, ndp};
 
 const NAT: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n";

@@ -1,9 +1,8 @@
 //! IPv6 extension headers: what passes, what ends, and what its sender is told.
 
-use super::lab::{DIRECTOR, Frame, Lab, ROUTER, mac_of};
-use super::packet::{Kind, Packet, endpoint};
 use super::{CLIENT6, LIP, RS1, RS6, VIP6};
 use crate::base::DropReason;
+use crate::testing::{DIRECTOR, Frame, Kind, Lab, Packet, ROUTER, endpoint, mac_of};
 
 const NAT6: &str = "-A -t [2001:db8:51::1]:80 -s rr\n-a -t [2001:db8:51::1]:80 -r [2001:db8::21]:8080 -m\n";
 

@@ -1,9 +1,8 @@
 //! FULL-NAT between families: the client speaks one, the real server the other.
 
-use super::lab::{DIRECTOR, Frame, Lab, ROUTER, expect, mac_of};
-use super::packet::{Kind, Packet, endpoint};
 use super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6, rewriting};
 use crate::base::{DropReason, Mac, Rng};
+use crate::testing::{DIRECTOR, Frame, Kind, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 use crate::wire::translate::translate;
 use crate::wire::{Gso, PacketBuf, Vnet, set_endpoint};
 

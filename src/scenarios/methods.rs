@@ -1,9 +1,8 @@
 //! What each forwarding method makes of a packet, both ways, byte for byte.
 
-use super::lab::{Lab, ROUTER, expect, mac_of};
-use super::packet::{Kind, Packet, endpoint};
 use super::{CLIENT, LIP, RS1, VIP};
 use crate::base::Mac;
+use crate::testing::{Kind, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 use crate::wire::{Gso, Vnet};
 
 const FIRST_LOCAL_PORT: &str = "10.0.0.30:5000";
@@ -77,11 +76,11 @@ fn udp_without_a_checksum_gets_one_in_nat_and_none_elsewhere() {
 #[test]
 fn a_damaged_segment_leaves_as_damaged_as_it_came() {
     let mut lab = Lab::new(&rules("-m"));
-    let mut frame = syn().frame(ROUTER, super::lab::DIRECTOR);
+    let mut frame = syn().frame(ROUTER, crate::testing::DIRECTOR);
     let checksum = frame.len() - 4;
     frame[checksum] ^= 0x55;
     let sent = lab.frame(&frame);
-    let mut wanted = syn().to(RS1).one_hop_on().frame(super::lab::DIRECTOR, rs1());
+    let mut wanted = syn().to(RS1).one_hop_on().frame(crate::testing::DIRECTOR, rs1());
     wanted[checksum] ^= 0x55;
     assert_eq!(sent[0].bytes, wanted);
 }
@@ -103,7 +102,7 @@ fn errors_about_requests_and_replies_reach_the_right_end() {
         let wanted = Packet::icmp_about(teller, RS1, narrow, &quoted);
         let sent = lab.client(&told);
         assert_eq!(sent.len(), 1, "{method}");
-        let (sent, wanted) = (&sent[0].bytes, wanted.one_hop_on().frame(super::lab::DIRECTOR, rs1()));
+        let (sent, wanted) = (&sent[0].bytes, wanted.one_hop_on().frame(crate::testing::DIRECTOR, rs1()));
         // What is quoted of layer 4 keeps the checksum it had: only addresses, ports and the ICMP checksum move.
         assert_eq!(sent[14..34][12..], wanted[14..34][12..], "{method}: the error's own addresses");
         assert_eq!(sent[42..62], wanted[42..62], "{method}: the quoted IP header");
@@ -141,7 +140,7 @@ pub(super) fn checksum_over(bytes: &[u8]) -> u16 {
 
 /// A superframe as a TAP gives it: one checksum for all, unfinished.
 pub(super) fn superframe(packet: &Packet, gso: Gso, size: u16) -> (Vec<u8>, Vnet) {
-    let mut frame = packet.frame(ROUTER, super::lab::DIRECTOR);
+    let mut frame = packet.frame(ROUTER, crate::testing::DIRECTOR);
     let (offset, proto) = if gso == Gso::Udp { (6, 17) } else { (16, 6) };
     let length = (frame.len() - 34) as u16;
     let mut pseudo = frame[26..34].to_vec();
@@ -162,7 +161,7 @@ fn a_superframe_is_rewritten_whole() {
     let (frame, vnet) = superframe(&big, Gso::Tcp4, 1448);
     let sent = lab.frame_with(&frame, vnet);
     let (mut wanted, _) = superframe(&big.to(RS1).one_hop_on(), Gso::Tcp4, 1448);
-    wanted[..12].copy_from_slice(&[rs1().0, super::lab::DIRECTOR.0].concat());
+    wanted[..12].copy_from_slice(&[rs1().0, crate::testing::DIRECTOR.0].concat());
     assert_eq!(sent.len(), 1);
     assert_eq!((&sent[0].bytes, sent[0].vnet), (&wanted, vnet));
 }

@@ -3,22 +3,20 @@
 //! One file per behaviour. The packets are built by another hand than the director's (etherparse), so that both cannot
 //! be wrong in the same way.
 
-mod ahead;
+mod batches;
 mod drops;
 mod extensions;
 mod families;
 mod flows;
-mod inside;
-mod lab;
 mod methods;
+mod mutations;
 mod neighbours;
-mod noise;
-mod packet;
 mod rewriting;
 mod rows;
 mod rules;
+mod steps;
+mod superframes_in_tunnels;
 mod sync;
-mod turns;
 
 /// A client, behind the router.
 const CLIENT: &str = "192.0.2.7:4000";

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::lab::{DIRECTOR, Frame, Lab, ROUTER, expect, mac_of};
-use super::packet::{Packet, endpoint};
 use super::{CLIENT, RS1, VIP};
 use crate::base::Mac;
 use crate::director::Settings;
+use crate::testing::{DIRECTOR, Frame, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 
 const RULES: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n";
 

@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::lab::{DIRECTOR, ROUTER};
-use super::packet::{Kind, Packet};
 use crate::base::{Endpoint, Rng};
+use crate::testing::{DIRECTOR, Kind, Packet, ROUTER};
 use crate::wire::{End, Ip, PacketBuf, Parsed, Vnet, parse, set_endpoint};
 
 pub(super) fn endpoint(rng: &mut Rng, v6: bool) -> Endpoint {

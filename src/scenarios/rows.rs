@@ -1,12 +1,11 @@
 //! More of what people get wrong about IPVS: persistence, lookup, leaving servers, errors, FTP, SCTP, limits.
 
-use super::lab::{DIRECTOR, Lab, ROUTER, expect, mac_of};
-use super::packet::{Kind, Packet, endpoint};
-use super::turns::{NAT, establish, secs, served_by, syn_from};
+use super::steps::{NAT, establish, secs, served_by, syn_from};
 use super::{CLIENT, RS1, RS2, VIP};
 use crate::base::ConnId;
 use crate::conn::Conn;
 use crate::director::Settings;
+use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 
 const FTP: &str = "-A -t 198.51.100.1:21 -s rr\n-a -t 198.51.100.1:21 -r 10.0.0.21:21 -m\n";
 

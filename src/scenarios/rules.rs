@@ -1,10 +1,9 @@
 //! What people get wrong about IPVS, and what else a director owes: one test a rule.
 
-use super::lab::{Lab, ROUTER, expect, mac_of};
-use super::packet::{Kind, Packet, endpoint};
-use super::turns::{NAT, establish, secs, served_by, syn_from};
+use super::steps::{NAT, establish, secs, served_by, syn_from};
 use super::{CLIENT, RS1, RS2, VIP};
 use crate::director::Settings;
+use crate::testing::{Kind, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 
 #[test]
 fn the_server_added_last_comes_first() {
@@ -55,7 +54,7 @@ fn a_segment_without_conn_falls_to_the_host_which_resets() {
     let sent = lab.client(&Packet::tcp(CLIENT, VIP, "A"));
     let reset = Packet { seq: 2000, ack: 0, ..Packet::tcp(VIP, CLIENT, "R") };
     let sent = &sent[0].bytes;
-    assert_eq!(sent[34..47], reset.frame(super::lab::DIRECTOR, ROUTER)[34..47]);
+    assert_eq!(sent[34..47], reset.frame(crate::testing::DIRECTOR, ROUTER)[34..47]);
     assert_eq!(lab.take_moved(), "dropped.local-closed=1");
 }
 

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::lab::{Frame, Lab, ROUTER, expect, mac_of};
-use super::packet::{Packet, endpoint};
 use super::{CLIENT, RS1, RS2, VIP};
 use crate::base::Mac;
+use crate::testing::{Frame, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 
 const SERVICE: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n\
                        -a -t 198.51.100.1:80 -r 10.0.0.22:8080 -m\n";

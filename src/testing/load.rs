@@ -1,32 +1,39 @@
-//! A director with one service, frames to feed it, and a way out that takes frames as a TAP would.
+//! A director with one service of eight servers, and the headers of frames to feed it, for benches and for the test that
+//! counts allocations: everything a packet meets in the daemon but the two system calls.
 //!
-//! Everything a packet meets in the daemon but the two system calls.
+//! Headers are written by hand: making them is part of what benches count, and must cost little.
 
 use std::hash::RandomState;
-use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use tapvs::base::{DropReason, Endpoint, Family, Instant, LinkId, Mac, Medium, Prefix, Proto, Tuple};
-use tapvs::director::{Director, Settings};
-use tapvs::neigh::{Egress, Link};
-use tapvs::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
-use tapvs::wire::{self, ETH_LEN, Framing, PacketBuf, VNET_LEN, VnetHeader, checksum};
+use super::wire::Wire;
+use crate::base::{Endpoint, Family, Instant, LinkId, Mac, Medium, Prefix, Proto, Tuple};
+use crate::director::{Director, Settings};
+use crate::neigh::Link;
+use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
+use crate::wire::{ETH_LEN, Framing, PacketBuf, VNET_LEN, VnetHeader, checksum};
 
+/// The only link.
 pub const LINK: LinkId = LinkId(0);
+/// TCP flag.
 pub const SYN: u8 = 0x02;
+/// TCP flag.
 pub const ACK: u8 = 0x10;
 /// Room for headers: virtio, Ethernet, IPv6, TCP with timestamps.
 pub const HEADERS: usize = VNET_LEN + ETH_LEN + 40 + TCP_LEN;
 const TCP_LEN: usize = 32;
-/// Payload of a segment that fits into a tunnel, and of a superframe of 45 of them.
+/// Payload of a segment that fits into a tunnel.
 pub const PLAIN: usize = 1400;
+/// Segments of a superframe.
 pub const SEGMENTS: usize = 45;
+/// Payload of a superframe.
 pub const SUPER: usize = SEGMENTS * PLAIN;
 const TAP: Framing = Framing { vnet: VnetHeader::Plain, medium: Medium::Ethernet };
 const DIRECTOR_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const NEIGHBOUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 const SERVERS: u8 = 8;
 
+/// The service.
 pub fn vip(family: Family) -> Endpoint {
     Endpoint::new(address(family, Ipv4Addr::new(198, 51, 100, 1)), 80)
 }
@@ -101,19 +108,8 @@ pub fn load(buf: &mut PacketBuf, head: &Head) {
 }
 
 /// The TAP's other direction: headers are encoded, bytes go nowhere.
-#[derive(Default)]
-pub struct Sink {
-    pub frames: u64,
-}
-
-impl Egress for Sink {
-    fn transmit(&mut self, _: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
-        let header_end = wire::header_end(frame);
-        frame.enclose(TAP, header_end);
-        black_box(frame.frame());
-        self.frames += 1;
-        Ok(())
-    }
+pub fn sink() -> Wire {
+    Wire::counting(TAP)
 }
 
 /// The endpoint of the n-th client: behind the gateway, every one different.
@@ -150,7 +146,7 @@ pub fn director(family: Family, method: Method, max_flows: usize) -> Director {
         director.router.neighbours.add_permanent(LINK, near(21 + number), NEIGHBOUR_MAC);
     }
     // As the daemon does.
-    let _ = tapvs::io::use_large_pages();
+    let _ = crate::io::use_large_pages();
     director
 }
 

@@ -5,17 +5,19 @@
 
 use std::hash::RandomState;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use serde_json::Value;
-use tapvs::base::{DropReason, Endpoint, Instant, LinkId, Mac, Prefix, Proto, Tuple};
+use tapvs::base::{Endpoint, LinkId, Prefix, Proto, Tuple};
 use tapvs::conn::Conn;
 use tapvs::director::{Director, Settings};
 use tapvs::ipvsadm;
-use tapvs::neigh::{Egress, Link};
+use tapvs::neigh::Link;
 use tapvs::service::MarkRule;
 use tapvs::service::command::{Command, ServiceKey};
-use tapvs::wire::PacketBuf;
+use tapvs::testing::{self, Frame, mac_of};
+use tapvs::wire::Vnet;
 
 use super::case;
 
@@ -24,17 +26,9 @@ const SERVER_LINK: LinkId = LinkId(1);
 /// Between two events of a recording.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Frames on their way out.
-#[derive(Default)]
-pub struct Sent(pub Vec<(LinkId, Vec<u8>)>);
-
-impl Egress for Sent {
-    fn transmit(&mut self, link: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
-        if !is_about_neighbours(frame.frame()) {
-            self.0.push((link, frame.frame().to_vec()));
-        }
-        Ok(())
-    }
+fn without_neighbours(mut sent: Vec<Frame>) -> Vec<Frame> {
+    sent.retain(|frame| !is_about_neighbours(&frame.bytes));
+    sent
 }
 
 /// ARP, neighbour discovery, and which groups are listened to: the kernel's neighbours were permanent, and what it
@@ -49,11 +43,21 @@ fn is_about_neighbours(frame: &[u8]) -> bool {
     }
 }
 
-/// The director of a case.
-pub struct Lab {
-    pub director: Director,
-    pub now: Instant,
-    buf: PacketBuf,
+/// The lab of a case.
+pub struct Lab(testing::Lab);
+
+impl Deref for Lab {
+    type Target = testing::Lab;
+
+    fn deref(&self) -> &testing::Lab {
+        &self.0
+    }
+}
+
+impl DerefMut for Lab {
+    fn deref_mut(&mut self) -> &mut testing::Lab {
+        &mut self.0
+    }
 }
 
 impl Lab {
@@ -67,7 +71,7 @@ impl Lab {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             director.set(name, &value)?;
         }
-        let mut lab = Lab { director, now: Instant(1_000), buf: PacketBuf::new() };
+        let mut lab = Lab(testing::Lab::of(director));
         lab.add_links(header)?;
         for rule in header["marks"].as_array().into_iter().flatten() {
             lab.director.services.marks.add(mark_rule(rule)?);
@@ -117,32 +121,25 @@ impl Lab {
             if let Command::AddDest(_, endpoint, _) = &command {
                 self.know(endpoint.addr);
             }
-            if self.director.apply(&command, self.now).is_err() {
+            let now = self.now;
+            if self.director.apply(&command, now).is_err() {
                 return Ok(255);
             }
         }
         Ok(0)
     }
 
-    /// Lets time pass, as the daemon would.
-    pub fn wait(&mut self, time: Duration) -> Sent {
-        let mut sent = Sent::default();
-        let until = self.now + time;
-        while self.now < until {
-            self.now = until.min(self.now + Duration::from_millis(100));
-            self.director.tick(self.now, &mut sent);
-        }
-        sent
+    /// Lets time pass; the frames that leave.
+    pub fn wait(&mut self, time: Duration) -> Vec<Frame> {
+        without_neighbours(self.advance(time))
     }
 
     /// A frame that arrives on `c0` or `r0`; what leaves in answer.
-    pub fn arrive(&mut self, at: &str, frame: &[u8]) -> Sent {
+    pub fn receive(&mut self, at: &str, frame: &[u8]) -> Vec<Frame> {
         let link = if at == "r0" { SERVER_LINK } else { CLIENT_LINK };
-        let mut sent = self.wait(STEP);
-        self.buf.set(frame);
-        self.director.ingress(link, &mut self.buf, self.now, &mut sent);
-        debug_assert!(self.director.router.ledger.balances());
-        sent
+        let mut sent = self.advance(STEP);
+        sent.extend(self.arrive(link, frame, Vnet::default()));
+        without_neighbours(sent)
     }
 
     /// The conn a packet belongs to.
@@ -184,20 +181,6 @@ pub fn sorted(lines: impl Iterator<Item = String>) -> Vec<String> {
 /// The name of a link in recordings.
 pub fn link_name(link: LinkId) -> &'static str {
     if link == SERVER_LINK { "r0" } else { "c0" }
-}
-
-/// The MAC of a server, which follows from its address.
-pub fn mac_of(addr: IpAddr) -> Mac {
-    match addr {
-        IpAddr::V4(addr) => {
-            let [a, b, c, d] = addr.octets();
-            Mac([2, 4, a, b, c, d])
-        }
-        IpAddr::V6(addr) => {
-            let bytes = addr.octets();
-            Mac([2, 6, bytes[12], bytes[13], bytes[14], bytes[15]])
-        }
-    }
 }
 
 fn mark_rule(rule: &Value) -> Result<MarkRule, String> {

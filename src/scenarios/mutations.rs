@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::lab::{DIRECTOR, Lab, ROUTER, mac_of};
-use super::packet::{Kind, Packet, endpoint};
 use super::{CLIENT, RS1, VIP};
 use crate::base::{Family, Rng};
 use crate::director::Settings;
+use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER, endpoint, mac_of};
 use crate::wire::{Gso, UdpTunnel, Vnet};
 
 const RULES: &str = "\
@@ -94,7 +93,7 @@ fn damaged_packets_are_handled_or_dropped_and_all_are_counted() {
     let mut rng = Rng::seeded(11);
     let settings = Settings { max_flows: 64, expire_nodest_conn: true, ..Settings::default() };
     let mut lab = Lab::with(settings, RULES);
-    lab.director.router.allow_tunnels(super::lab::LINK);
+    lab.director.router.allow_tunnels(crate::testing::LINK);
     for round in 0..60_000u32 {
         let seed = &seeds[rng.below(seeds.len() as u64) as usize];
         let frame = mutated(seed, &mut rng);

@@ -1,11 +1,13 @@
-//! Packets of a scenario, built by etherparse: what goes in, and what must come out.
+//! Packets of a scenario, built and read by etherparse: what goes in, and what must come out.
 //!
-//! Never uses the director's own builders.
+//! Never uses the director's own builders or its parser.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use etherparse::{
-    EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv6Header, PacketBuilder, TcpHeader, TransportHeader,
+    EtherType, Ethernet2Header, Icmpv4Slice, IpNumber, Ipv4Header, Ipv6Header, PacketBuilder, TcpHeader,
+    TransportHeader, UdpHeader,
 };
 
 use crate::base::{Endpoint, Mac};
@@ -13,7 +15,7 @@ use crate::base::{Endpoint, Mac};
 /// What a packet carries.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Kind {
-    /// A TCP segment with these flags (`SAFRP`).
+    /// A TCP segment with these flags, letters of `SFRAPUEC`.
     Tcp(&'static str),
     /// A UDP datagram.
     Udp,
@@ -73,6 +75,13 @@ impl Packet {
     /// A TCP segment.
     pub fn tcp(src: &str, dst: &str, flags: &'static str) -> Packet {
         Packet::new(src, dst, Kind::Tcp(flags))
+    }
+
+    /// Flags by their letters, in any order.
+    pub fn flags(letters: &str) -> Result<&'static str, String> {
+        let at = |letter| LETTERS.find(letter).ok_or_else(|| format!("'{letter}' is not a TCP flag"));
+        let bits = letters.chars().try_fold(0, |bits, letter| at(letter).map(|at| bits | 1 << at))?;
+        Ok(&FLAGS[bits])
     }
 
     /// A UDP datagram.
@@ -148,6 +157,71 @@ impl Packet {
         bytes
     }
 
+    /// Reads an IP packet, or what is there of one: of a quote the payload ends where the quote does. Panics where there
+    /// is no whole header. Flags come in the order `SFRAPUEC`.
+    pub fn read(bytes: &[u8]) -> Packet {
+        let mut packet = Packet::new("0.0.0.0", "0.0.0.0", Kind::Other(0));
+        let (proto, rest) = if bytes[0] >> 4 == 4 {
+            let (header, rest) = Ipv4Header::from_slice(bytes).unwrap();
+            (packet.src.addr, packet.dst.addr) = (header.source.into(), header.destination.into());
+            packet.ttl = header.time_to_live;
+            packet.tos = header.dscp.value() << 2 | header.ecn.value();
+            packet.dont_fragment = header.dont_fragment;
+            packet.id = header.identification;
+            packet.fragment = (header.fragment_offset.value() * 8, header.more_fragments);
+            (header.protocol, &rest[..rest.len().min(usize::from(header.payload_len().unwrap()))])
+        } else {
+            let (header, rest) = Ipv6Header::from_slice(bytes).unwrap();
+            (packet.src.addr, packet.dst.addr) = (header.source.into(), header.destination.into());
+            packet.ttl = header.hop_limit;
+            packet.tos = header.traffic_class;
+            (header.next_header, &rest[..rest.len().min(usize::from(header.payload_length))])
+        };
+        packet.read_layer4(proto, rest);
+        packet
+    }
+
+    fn read_layer4(&mut self, proto: IpNumber, bytes: &[u8]) {
+        (self.kind, self.payload) = (Kind::Other(proto.0), bytes.to_vec());
+        if self.fragment.0 > 0 {
+            return;
+        }
+        match proto {
+            IpNumber::TCP => {
+                let Ok((header, payload)) = TcpHeader::from_slice(bytes) else { return self.read_ports(bytes) };
+                (self.src.port, self.dst.port) = (header.source_port, header.destination_port);
+                (self.seq, self.ack) = (header.sequence_number, header.acknowledgment_number);
+                (self.kind, self.payload) = (Kind::Tcp(letters(&header)), payload.to_vec());
+            }
+            IpNumber::UDP => {
+                let (header, payload) = UdpHeader::from_slice(bytes).unwrap();
+                (self.src.port, self.dst.port) = (header.source_port, header.destination_port);
+                self.kind = if header.checksum == 0 { Kind::UdpWithout } else { Kind::Udp };
+                self.payload = payload.to_vec();
+            }
+            IpNumber::ICMP | IpNumber::IPV6_ICMP => {
+                // Both families begin alike.
+                let message = Icmpv4Slice::from_slice(bytes).unwrap();
+                self.kind = Kind::Icmp(message.type_u8(), message.code_u8(), message.bytes5to8());
+                self.payload = message.slice()[8..].to_vec();
+            }
+            IpNumber::SCTP => self.read_ports(bytes),
+            _ => {}
+        }
+    }
+
+    /// The ports of a segment that is quoted in part, or of SCTP; the payload is all of it.
+    fn read_ports(&mut self, bytes: &[u8]) {
+        if let [a, b, c, d, ..] = *bytes {
+            (self.src.port, self.dst.port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        }
+    }
+
+    /// How long the IP header at the beginning of these bytes is, IPv6's extension headers left out.
+    pub fn header_len(bytes: &[u8]) -> usize {
+        if bytes[0] >> 4 == 4 { usize::from(bytes[0] & 15) * 4 } else { Ipv6Header::LEN }
+    }
+
     /// The frame between two stations.
     pub fn frame(&self, from: Mac, to: Mac) -> Vec<u8> {
         let ether_type = if self.dst.addr.is_ipv4() { EtherType::IPV4 } else { EtherType::IPV6 };
@@ -172,6 +246,8 @@ impl Packet {
                         'F' => header.fin = true,
                         'R' => header.rst = true,
                         'P' => header.psh = true,
+                        'U' => header.urg = true,
+                        'E' => header.ece = true,
                         'C' => header.cwr = true,
                         other => panic!("flag {other}"),
                     }
@@ -182,13 +258,13 @@ impl Packet {
             Kind::Udp => {
                 let length = 8 + self.payload.len() as u16;
                 let (source_port, destination_port) = (self.src.port, self.dst.port);
-                let header = etherparse::UdpHeader { source_port, destination_port, length, checksum: 0 };
+                let header = UdpHeader { source_port, destination_port, length, checksum: 0 };
                 self.finish(TransportHeader::Udp(header), &mut bytes);
             }
             Kind::UdpWithout => {
                 let length = 8 + self.payload.len() as u16;
                 let (source_port, destination_port) = (self.src.port, self.dst.port);
-                let header = etherparse::UdpHeader { source_port, destination_port, length, checksum: 0 };
+                let header = UdpHeader { source_port, destination_port, length, checksum: 0 };
                 bytes.extend(header.to_bytes());
                 bytes.extend(&self.payload);
             }
@@ -232,10 +308,61 @@ impl Packet {
     }
 }
 
+/// A letter for each flag.
+const LETTERS: &str = "SFRAPUEC";
+
+/// Every set of flags: bit n of the index stands for the n-th letter.
+static FLAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let of = |bits: usize| {
+        LETTERS.chars().enumerate().filter(|(at, _)| bits >> at & 1 == 1).map(|(_, letter)| letter).collect()
+    };
+    (0..256).map(of).collect()
+});
+
+fn letters(header: &TcpHeader) -> &'static str {
+    let set = [header.syn, header.fin, header.rst, header.ack, header.psh, header.urg, header.ece, header.cwr];
+    let bits = set.iter().enumerate().map(|(at, flag)| usize::from(*flag) << at).sum::<usize>();
+    &FLAGS[bits]
+}
+
 /// An endpoint as it is written; an address alone has port 0.
 pub fn endpoint(text: &str) -> Endpoint {
     match text.parse::<std::net::SocketAddr>() {
         Ok(socket) => Endpoint::new(socket.ip(), socket.port()),
         Err(_) => Endpoint::new(text.parse().unwrap(), 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_read_as_it_was_built() {
+        let error = Packet::tcp("10.0.0.1:80", "192.0.2.7:4000", "SA");
+        for packet in [
+            Packet {
+                tos: 0x2b,
+                ttl: 3,
+                id: 77,
+                dont_fragment: false,
+                ..Packet::tcp("10.0.0.1:80", "10.0.0.2:81", "FAP")
+            },
+            Packet { seq: 1 << 31, ack: 5, ..Packet::tcp("10.0.0.1:80", "10.0.0.2:81", "SEC") }.carrying("text"),
+            Packet::udp("10.0.0.1:80", "10.0.0.2:81").carrying("text"),
+            Packet::new("10.0.0.1:80", "10.0.0.2:81", Kind::UdpWithout),
+            Packet::icmp_about("10.0.0.1", "10.0.0.2", (3, 4, 1400), &error),
+            Packet { fragment: (24, true), ..Packet::new("10.0.0.1", "10.0.0.2", Kind::Other(17)).carrying([7; 16]) },
+            Packet::new("10.0.0.1", "10.0.0.2", Kind::Other(4)).carrying(error.bytes()),
+        ] {
+            assert_eq!(Packet::read(&packet.bytes()), packet);
+        }
+        // What only IPv4 has is as in `new`.
+        for packet in [
+            Packet { tos: 0x2b, ttl: 3, ..Packet::tcp("[2001:db8::1]:80", "[2001:db8::2]:81", "R") },
+            Packet::new("2001:db8::1", "2001:db8::2", Kind::Icmp(128, 0, [1, 2, 3, 4])).carrying("text"),
+        ] {
+            assert_eq!(Packet::read(&packet.bytes()), packet);
+        }
     }
 }

@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use super::VIP;
-use super::lab::Lab;
-use super::packet::Packet;
+use crate::testing::{Lab, Packet};
 
 /// A service by rr with servers .21 and .22; the latter, added last, has the first turn.
 pub const NAT: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n-a -t 198.51.100.1:80 -r 10.0.0.22:8080 -m\n";

@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tapvs::base::{LinkId, Tuple};
 use tapvs::conn::Conn;
+use tapvs::testing::Frame;
 
 use super::build;
 use super::case::{Outcome, same, text, texts};
 use super::describe;
-use super::lab::{Lab, Sent, endpoint, link_name, proto, sorted};
+use super::lab::{Lab, endpoint, link_name, proto, sorted};
 
 /// Replays one case.
 pub fn replay(lines: &[Value]) -> Result<Outcome, String> {
@@ -77,14 +78,14 @@ fn packet(lab: &mut Lab, line: &Value, servers: &[IpAddr], outcome: &mut Outcome
     let dst = endpoint(packet, "dst", "dport")?;
     let tuple = Tuple { proto: proto(text(packet, "proto"))?, src, dst };
     let before = lab.director.conn_of(&tuple);
-    let sent = lab.arrive(text(packet, "at"), &build::frame(packet)?);
+    let sent = lab.receive(text(packet, "at"), &build::frame(packet)?);
     let to = taker(&sent, servers);
     if line.get("to").is_some() {
         let checked = same("the server", to, line["to"].as_str().map(str::to_owned));
         outcome.decisions_right += usize::from(checked.is_ok());
         outcome.note(place(line), checked);
     }
-    let words = sent.0.iter().map(|(link, frame)| format!("{} {}", link_name(*link), describe::sent(frame, servers)));
+    let words = sent.iter().map(|sent| format!("{} {}", link_name(sent.link), describe::sent(&sent.bytes, servers)));
     outcome.note(place(line), same("output", sorted(words), sorted(texts(line, "out").into_iter())));
     let conn = lab.conn(&tuple);
     outcome.note(place(line), compare_conn(lab, conn, &line["conn"]));
@@ -98,8 +99,8 @@ fn packet(lab: &mut Lab, line: &Value, servers: &[IpAddr], outcome: &mut Outcome
 }
 
 /// The server that a packet went to: with the port where the packet is addressed to it.
-fn taker(sent: &Sent, servers: &[IpAddr]) -> Option<String> {
-    let (_, frame) = sent.0.iter().find(|(link, _)| *link == LinkId(1))?;
+fn taker(sent: &[Frame], servers: &[IpAddr]) -> Option<String> {
+    let frame = &sent.iter().find(|frame| frame.link == LinkId(1))?.bytes;
     let ip = tapvs::wire::ip_packet(frame).ok()?;
     if let Some(tuple) = ip.tuple().filter(|tuple| servers.contains(&tuple.dst.addr)) {
         return Some(tuple.dst.to_string());

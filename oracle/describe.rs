@@ -5,9 +5,8 @@
 use std::net::IpAddr;
 
 use tapvs::base::{Mac, Proto};
+use tapvs::testing::mac_of;
 use tapvs::wire::{ETH_LEN, Ip, L4, ip_packet};
-
-use super::lab::mac_of;
 
 /// The packet of a frame.
 pub fn frame(frame: &[u8]) -> String {

@@ -11,11 +11,12 @@ use std::hash::RandomState;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::packet::Packet;
-use crate::base::{DropReason, Instant, LinkId, Mac};
+use super::packet::{Kind, Packet, endpoint};
+use super::wire::{Frame, Wire};
+use crate::base::{ConnId, Instant, LinkId, Mac, Proto, Tuple};
 use crate::director::{Batch, Director, Settings};
 use crate::ipvsadm;
-use crate::neigh::{Egress, Link};
+use crate::neigh::Link;
 use crate::wire::{PacketBuf, Vnet};
 
 /// The director's MAC.
@@ -25,34 +26,15 @@ pub const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 0xfe]);
 /// The only link.
 pub const LINK: LinkId = LinkId(0);
 
-/// A frame that left, with its virtio header.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Frame {
-    pub bytes: Vec<u8>,
-    pub vnet: Vnet,
-}
-
-/// Where frames leave; it can be told to refuse them.
-#[derive(Default)]
-pub struct Wire {
-    sent: Vec<Frame>,
-    pub refuses: Option<DropReason>,
-}
-
-impl Egress for Wire {
-    fn transmit(&mut self, _link: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
-        if let Some(reason) = self.refuses {
-            return Err(reason);
-        }
-        self.sent.push(Frame { bytes: frame.frame().to_vec(), vnet: frame.vnet });
-        Ok(())
-    }
-}
-
+/// A director, its time, and where its frames leave.
 pub struct Lab {
+    /// Everything that is under test.
     pub director: Director,
+    /// Moves by `advance` only.
     pub now: Instant,
+    /// Where frames leave.
     pub wire: Wire,
+    buf: PacketBuf,
     before: BTreeMap<String, u64>,
 }
 
@@ -84,11 +66,17 @@ impl Lab {
         let link = director.router.add_link(Link { addresses, ..link() });
         director.router.routes.add("0.0.0.0/0".parse().unwrap(), Some("10.0.0.1".parse().unwrap()), link);
         director.router.routes.add("::/0".parse().unwrap(), Some("2001:db8::1".parse().unwrap()), link);
-        let mut lab = Lab { director, now: Instant(1_000), wire: Wire::default(), before: BTreeMap::new() };
+        let mut lab = Lab::of(director);
         lab.rules(rules);
         lab.advance(Duration::from_secs(3));
         lab.take_moved();
         lab
+    }
+
+    /// Any director, without a word to its links.
+    pub fn of(director: Director) -> Lab {
+        let (wire, buf, before) = (Wire::default(), PacketBuf::new(), BTreeMap::new());
+        Lab { director, now: Instant(1_000), wire, buf, before }
     }
 
     /// Applies rules, which must be accepted.
@@ -115,10 +103,14 @@ impl Lab {
 
     /// Any bytes with a virtio header.
     pub fn frame_with(&mut self, bytes: &[u8], vnet: Vnet) -> Vec<Frame> {
-        let mut buf = PacketBuf::new();
-        buf.set(bytes);
-        buf.vnet = vnet;
-        self.director.ingress(LINK, &mut buf, self.now, &mut self.wire);
+        self.arrive(LINK, bytes, vnet)
+    }
+
+    /// Any bytes with a virtio header, on any link.
+    pub fn arrive(&mut self, link: LinkId, bytes: &[u8], vnet: Vnet) -> Vec<Frame> {
+        self.buf.set(bytes);
+        self.buf.vnet = vnet;
+        self.director.ingress(link, &mut self.buf, self.now, &mut self.wire);
         self.done()
     }
 
@@ -133,7 +125,7 @@ impl Lab {
         self.done()
     }
 
-    /// Lets time pass as the daemon does: from deadline to deadline.
+    /// Lets time pass as the daemon does, from deadline to deadline; the frames that leave.
     pub fn advance(&mut self, time: Duration) -> Vec<Frame> {
         let until = self.now + time;
         while let Some(due) = self.director.next_deadline().filter(|due| *due <= until) {
@@ -151,7 +143,7 @@ impl Lab {
 
     fn done(&mut self) -> Vec<Frame> {
         assert!(self.director.router.ledger.balances(), "{}", self.director.router.ledger);
-        std::mem::take(&mut self.wire.sent)
+        self.wire.take()
     }
 
     /// The counters that moved since the last time, `name=count`, without rx, tx and generated.
@@ -176,19 +168,19 @@ impl Lab {
     }
 
     /// The conn that takes a packet.
-    pub fn conn_of(&self, packet: &Packet) -> Option<crate::base::ConnId> {
+    pub fn conn_of(&self, packet: &Packet) -> Option<ConnId> {
         let proto = match packet.kind {
-            super::packet::Kind::Tcp(_) => crate::base::Proto::TCP,
-            _ => crate::base::Proto::UDP,
+            Kind::Tcp(_) => Proto::TCP,
+            _ => Proto::UDP,
         };
-        self.director.conn_of(&crate::base::Tuple { proto, src: packet.src, dst: packet.dst })
+        self.director.conn_of(&Tuple { proto, src: packet.src, dst: packet.dst })
     }
 
     /// Active and inactive conns of the dest at this endpoint, in the only service.
     pub fn counts(&self, real: &str) -> (u32, u32) {
         let service = self.director.services.iter().next().expect("a service");
         let mut servers = service.dests.iter().map(|dest| self.director.services.server(*dest));
-        let server = servers.find(|server| server.endpoint == super::packet::endpoint(real)).expect("a dest");
+        let server = servers.find(|server| server.endpoint == endpoint(real)).expect("a dest");
         (server.active, server.inactive)
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tapvs::base::LinkId;
+use tapvs::testing::Frame;
 
 use super::case::{Outcome, same, text, texts};
-use super::lab::{Lab, Sent, link_name};
+use super::lab::{Lab, link_name};
 
 /// Replays one case.
 pub fn replay(lines: &[Value]) -> Result<Outcome, String> {
@@ -40,7 +41,7 @@ pub fn replay(lines: &[Value]) -> Result<Outcome, String> {
 fn event(lab: &mut Lab, line: &Value) -> Result<Result<(), String>, String> {
     let sent = match line["wait"].as_f64() {
         Some(secs) => lab.wait(Duration::from_secs_f64(secs)),
-        None => lab.arrive(text(&line["in"], "at"), &unhex(text(&line["in"], "frame"))?),
+        None => lab.receive(text(&line["in"], "at"), &unhex(text(&line["in"], "frame"))?),
     };
     Ok(compare_frames(&sent, line).and_then(|()| match line["conns"].is_array() {
         true => same("the table", lab.conns(), texts(line, "conns")),
@@ -48,10 +49,10 @@ fn event(lab: &mut Lab, line: &Value) -> Result<Result<(), String>, String> {
     }))
 }
 
-fn compare_frames(sent: &Sent, line: &Value) -> Result<(), String> {
+fn compare_frames(sent: &[Frame], line: &Value) -> Result<(), String> {
     let recorded: Vec<&Value> = line["out"].as_array().into_iter().flatten().collect();
     for link in [LinkId(0), LinkId(1)] {
-        let ours: Vec<&Vec<u8>> = sent.0.iter().filter(|(at, _)| *at == link).map(|(_, frame)| frame).collect();
+        let ours: Vec<&Vec<u8>> = sent.iter().filter(|frame| frame.link == link).map(|frame| &frame.bytes).collect();
         let theirs: Vec<&&Value> = recorded.iter().filter(|frame| text(frame, "at") == link_name(link)).collect();
         if ours.len() != theirs.len() {
             let words: Vec<String> = ours.iter().map(|frame| super::describe::frame(frame)).collect();

@@ -4,11 +4,10 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use super::lab::{DIRECTOR, LINK, Lab, ROUTER, mac_of};
-use super::packet::Packet;
 use super::{LIP, VIP};
 use crate::base::Rng;
 use crate::director::Batch;
+use crate::testing::{DIRECTOR, LINK, Lab, Packet, ROUTER, mac_of};
 
 /// More than a processor keeps near.
 const MANY: u64 = 33_000;

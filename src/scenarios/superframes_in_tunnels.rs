@@ -3,11 +3,10 @@
 //!
 //! Never a frame that is complete as it leaves (`methods`).
 
-use super::lab::{DIRECTOR, Frame, LINK, Lab, ROUTER, expect, mac_of};
 use super::methods::{checksum_over, superframe};
-use super::packet::{Kind, Packet, endpoint};
 use super::{CLIENT, VIP};
 use crate::base::{Family, Mac};
+use crate::testing::{DIRECTOR, Frame, Kind, LINK, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 use crate::wire::{Gso, UdpTunnel, Vnet};
 
 const RULES: &str = "-A -u 198.51.100.1:4789 -s rr\n-a -u 198.51.100.1:4789 -r 10.0.0.21:4789 -m\n";

@@ -1,0 +1,13 @@
+//! One laboratory for scenarios, the replay of recordings, fuzz targets and benches: a director whose links end in a
+//! `Wire`, a clock that is moved by hand, and packets that etherparse builds and reads.
+//!
+//! Never part of the program: nothing outside tests may use it (`scripts/layers`), and it may panic, as tests do.
+
+mod lab;
+pub mod load;
+mod packet;
+mod wire;
+
+pub use lab::{DIRECTOR, LINK, Lab, ROUTER, expect, link, mac_of};
+pub use packet::{Kind, Packet, endpoint};
+pub use wire::{Frame, Wire};
