@@ -132,9 +132,10 @@ end_session() {
 
 # ---- waiting and expecting -------------------------------------------------------------------------------------
 
-# wait_for SECONDS WHAT CMD...: polls CMD; if it never succeeds, says what was awaited.
+# wait_for SECONDS WHAT CMD...: polls CMD; if it never succeeds, says what was awaited. A machine that others keep busy has
+# PATIENCE times as long: that costs time only where a test fails.
 wait_for() {
-    local deadline=$((SECONDS + $1)) what=$2
+    local deadline=$((SECONDS + $1 * ${PATIENCE:-4})) what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
         ((SECONDS <= deadline)) || die "still waiting for $what: $*"
