@@ -13,7 +13,7 @@ use tapvs::base::{Endpoint, LinkId, Prefix, Proto, Tuple};
 use tapvs::conn::Conn;
 use tapvs::director::{Director, Settings};
 use tapvs::ipvsadm;
-use tapvs::neigh::Link;
+use tapvs::router::Link;
 use tapvs::service::MarkRule;
 use tapvs::service::command::{Command, ServiceKey};
 use tapvs::testing::{self, Frame, mac_of};

@@ -1,7 +1,7 @@
 //! tapvs: a Linux Virtual Server director in user space.
 //!
 //! The packet's path is one line: `io::link` reads a frame, `wire` parses it, the `director` decides
-//! with `conn`, `service`, `sched`, `forward` and `neigh`, and `io::link` writes it. Everything but `io` and
+//! with `conn`, `service`, `sched`, `forward` and `router`, and `io::link` writes it. Everything but `io` and
 //! `daemon` is free of clocks, sockets and randomness: time, seed and frames come in as arguments.
 
 pub mod base;
@@ -14,8 +14,8 @@ pub mod director;
 pub mod forward;
 pub mod io;
 pub mod ipvsadm;
-pub mod neigh;
 pub mod realserver;
+pub mod router;
 pub mod sched;
 pub mod service;
 #[doc(hidden)]

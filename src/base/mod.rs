@@ -1,4 +1,4 @@
-//! Nouns that every layer shares: addresses, tuples, ids, time, randomness, drop reasons.
+//! Nouns that every layer shares: addresses, tuples, ids, time, randomness, drop reasons and the ledger.
 //!
 //! Never does I/O, never reads a clock, depends on nothing but `std` and, for the control protocol, `serde`.
 
@@ -6,6 +6,7 @@ mod addr;
 mod counted;
 mod drop_reason;
 mod ids;
+mod ledger;
 mod medium;
 mod mixer;
 mod packed;
@@ -19,6 +20,7 @@ pub use addr::{Endpoint, Family, Mac, Prefix, Proto};
 pub use counted::Counted;
 pub use drop_reason::DropReason;
 pub use ids::{ConnId, DestId, LinkId, ServiceId};
+pub use ledger::{Consumed, Ledger};
 pub use medium::Medium;
 pub use mixer::{Mixer, Mixing};
 pub use packed::{Packed, PackedEndpoint};

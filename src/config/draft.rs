@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::base::{Mac, Prefix};
-use crate::neigh::is_link_local;
+use crate::router::is_link_local;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, ServiceKey, SyncOptions, SyncRole};
 

@@ -12,7 +12,7 @@ use crate::base::{Family, LinkId, Mac, Medium, Prefix};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
 use crate::io::{self, LinkConfig, Processors};
-use crate::neigh;
+use crate::router;
 use crate::service::command::{Command, ServiceKey};
 use crate::service::{MarkRule, Marks};
 
@@ -125,7 +125,7 @@ impl Plan {
         let mut director = Director::new(settings, RandomState::new(), seed);
         for (planned, (name, mtu)) in self.links.iter().zip(opened) {
             let (mac, addresses) = (planned.device.mac, planned.addresses.clone());
-            let link = neigh::Link { name: name.clone(), mac, mtu: *mtu, addresses };
+            let link = router::Link { name: name.clone(), mac, mtu: *mtu, addresses };
             let id = match planned.device.medium {
                 Medium::Ethernet => director.router.add_link(link),
                 Medium::Ip => director.router.add_ip_link(link),
@@ -133,7 +133,7 @@ impl Plan {
             let bridge = &planned.device.bridge;
             if let Some(first) = self.links.iter().position(|other| bridge.is_some() && other.device.bridge == *bridge)
             {
-                director.router.share_wire(id, LinkId(first as u8));
+                director.router.bridge_with(id, LinkId(first as u8));
             }
         }
         for PlannedRoute { to, via, link } in &self.routes {
@@ -219,14 +219,14 @@ fn routes(draft: &Draft, links: &[PlannedLink], problems: &mut Problems) -> Vec<
             problems.add(place, format!("not of the family of {to}; name a neighbour of the same"));
         } else if homes.is_empty() {
             problems.add(place, not_a_neighbour(hop));
-        } else if homes.len() > 1 && neigh::is_link_local(hop.addr) {
+        } else if homes.len() > 1 && router::is_link_local(hop.addr) {
             problems.add(place, format!("a neighbour on any link; name the TAP too, like {}%tap0", hop.addr));
         } else if links.iter().flat_map(|link| &link.addresses).any(|prefix| prefix.addr == hop.addr) {
             problems.add(place, "the director itself; name another neighbour");
         } else if known.iter().any(|other| other.to.len == to.len && other.to.contains(to.addr)) {
             problems.add(place, format!("a second way to {to}; name one"));
         }
-        let link = homes.first().copied().filter(|_| neigh::is_link_local(hop.addr));
+        let link = homes.first().copied().filter(|_| router::is_link_local(hop.addr));
         known.push(PlannedRoute { to, via: hop.addr, link });
     }
     known
@@ -243,7 +243,7 @@ fn not_a_neighbour(hop: &Hop) -> String {
 fn homes_of(hop: &Hop, links: &[PlannedLink]) -> Vec<LinkId> {
     let is_near = |link: &PlannedLink| {
         let near =
-            |prefix: &Prefix| prefix.contains(hop.addr) || (neigh::is_link_local(hop.addr) && prefix.addr.is_ipv6());
+            |prefix: &Prefix| prefix.contains(hop.addr) || (router::is_link_local(hop.addr) && prefix.addr.is_ipv6());
         // On a TUN there are no neighbours: the host routes.
         link.device.medium == Medium::Ethernet
             && link.addresses.iter().any(near)

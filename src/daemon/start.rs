@@ -8,7 +8,7 @@ use crate::config::{Plan, RunArgs, spec};
 use crate::control;
 use crate::director::Director;
 use crate::io::{self, Link, Processors, Signals};
-use crate::neigh;
+use crate::router;
 
 /// Runs until stopped; an error is a sentence a line for the operator.
 pub fn run(args: RunArgs) -> Result<(), String> {
@@ -49,7 +49,7 @@ fn allow_tunnels(director: &mut Director, links: &[Link]) {
 
 fn introduce(director: &Director, links: &[Link]) {
     for ((_, link), device) in director.router.links().zip(links) {
-        let neigh::Link { name, mac, mtu, addresses } = link;
+        let router::Link { name, mac, mtu, addresses } = link;
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         let mac = if *mac == Mac::ZERO { String::new() } else { format!(" mac {mac}") };
         log::info!("{name}: {}{mac} mtu {mtu} offloads {}", addresses.join(" "), device.offloads());

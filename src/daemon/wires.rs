@@ -4,9 +4,9 @@
 
 use std::mem::swap;
 
-use crate::base::{DropReason, LinkId};
+use crate::base::{DropReason, Ledger, LinkId};
 use crate::io::Link;
-use crate::neigh::{Egress, Ledger};
+use crate::router::Egress;
 use crate::wire::PacketBuf;
 
 /// Frames that are gathered at most: a batch, and some that it gave rise to.

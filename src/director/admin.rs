@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Director;
 use crate::base::{Endpoint, Family, Instant, Medium, Prefix};
 use crate::conn::Conn;
-use crate::neigh::Egress;
+use crate::router::Egress;
 use crate::service::Marks;
 use crate::service::command::{Command, Method, Refused, ServiceKey};
 
@@ -191,7 +191,7 @@ impl Director {
     pub(super) fn announce_due(&mut self, now: Instant, out: &mut impl Egress) {
         while let Some(place) = self.announcements.pending.iter().position(|(due, _)| *due <= now) {
             let (_, addr) = self.announcements.pending.swap_remove(place);
-            self.router.homes_of(addr).into_iter().for_each(|link| self.router.announce(link, addr, out));
+            self.router.links_toward(addr).into_iter().for_each(|link| self.router.announce(link, addr, out));
         }
     }
 }

@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{ConnId, DropReason, Family, Instant, Proto};
+use crate::base::{ConnId, Consumed, DropReason, Family, Instant, Proto};
 use crate::conn::Event;
-use crate::neigh::{Consumed, Egress};
+use crate::router::Egress;
 use crate::wire::extension;
 use crate::wire::icmp::{self, Complaint};
 use crate::wire::{ETH_LEN, Fragment, Ip, L4, PacketBuf, TcpFlags, ip_packet, tcp};

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::Director;
 use super::ftp::Ftp;
 use super::persist::TemplateKey;
+use crate::base::Consumed;
 use crate::base::{ConnId, Counted, DestId, DropReason, Instant, LinkId, Proto};
 use crate::conn::{Forwarding, Kind, NewConn, SctpState, Synced, TcpState};
-use crate::neigh::Consumed;
 use crate::wire::sync::{Record, read};
 use crate::wire::{Fragment, Ip, L4, PacketBuf, Reassembly, udp};
 

@@ -10,7 +10,7 @@ use std::mem::replace;
 use super::Director;
 use crate::base::{ConnId, Instant, LinkId};
 use crate::conn::{Fetch, Prefetched};
-use crate::neigh::Egress;
+use crate::router::Egress;
 use crate::wire::{self, PacketBuf, Parsed};
 
 /// Frames of a batch at most: more gained nothing (docs/performance.md).

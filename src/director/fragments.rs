@@ -3,8 +3,8 @@
 //! Every fragment is accounted for: held, part of a packet, or dropped under a name.
 
 use super::Director;
-use crate::base::{DropReason, Family, Instant, Proto};
-use crate::neigh::{Consumed, Egress};
+use crate::base::{Consumed, DropReason, Family, Instant, Proto};
+use crate::router::Egress;
 use crate::wire::icmp::Complaint;
 use crate::wire::{self, Abandoned, Ip, Joined, PacketBuf};
 

@@ -5,10 +5,10 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{ConnId, DropReason, Family, Instant, Proto, Tunnel};
+use crate::base::{ConnId, Consumed, DropReason, Family, Instant, Proto, Tunnel};
 use crate::conn::{Forwarding, Side};
 use crate::forward;
-use crate::neigh::{Consumed, Egress};
+use crate::router::Egress;
 use crate::wire::icmp::{self, Complaint, Quote};
 use crate::wire::{Ip, L4, PacketBuf, encap, shim};
 

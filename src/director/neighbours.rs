@@ -5,8 +5,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::Director;
-use crate::base::{DropReason, Instant, LinkId, Mac};
-use crate::neigh::{Consumed, Egress, is_link_local};
+use crate::base::{Consumed, DropReason, Instant, LinkId, Mac};
+use crate::router::{Egress, is_link_local};
 use crate::wire::arp::{Arp, ArpOp};
 use crate::wire::ndp::{Ndp, Report};
 
@@ -23,7 +23,7 @@ impl Director {
             return Err(DropReason::Arp);
         }
         let for_us = arp.op == ArpOp::Request && self.owns(IpAddr::V4(arp.target.1));
-        let asked = for_us && !self.router.is_overheard(link, addr);
+        let asked = for_us && !self.router.answered_elsewhere(link, addr);
         let probe = arp.sender.1.is_unspecified();
         let news = !probe && (self.router.neighbours.knows(link, addr) || asked);
         if news {
@@ -107,7 +107,7 @@ impl Director {
         }
         // Who speaks without an address of a net speaks in the net of what is asked for.
         let from = if sender.is_unspecified() || is_link_local(sender) { target } else { sender };
-        self.owns(target) && !self.router.is_overheard(link, from)
+        self.owns(target) && !self.router.answered_elsewhere(link, from)
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::base::Prefix;
     use crate::director::Settings;
-    use crate::neigh::Link;
+    use crate::router::Link;
     use crate::testing::{Frame, Lab};
     use crate::wire::ndp::{self, Speaker};
     use crate::wire::{self, PacketBuf, Parsed};

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::Director;
 use crate::base::{DropReason, Instant};
-use crate::neigh::{Egress, Route};
+use crate::router::{Egress, Route};
 use crate::wire::extension::{self, Verdict};
 use crate::wire::icmp::Complaint;
 use crate::wire::options::{Wish, record, wish};

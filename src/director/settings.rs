@@ -37,7 +37,7 @@ pub struct Settings {
     /// `am_droprate`: with `drop_packet` = 3 one packet of so many is dropped.
     pub am_droprate: u32,
     /// `kernel_faults`: on, what kernel 6.1 gets wrong is got wrong in the same way, so that recordings of it can be
-    /// compared. Nobody wants it on otherwise: see `faults.rs` for the list.
+    /// compared. Nobody wants it on otherwise: see `kernel_quirks.rs` for the list.
     pub kernel_faults: bool,
     /// `sync_threshold`: which of a conn's packets from the client tells other directors of it, in each `sync_period`.
     pub sync_threshold: u32,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Director, Settings};
 use crate::base::{ConnId, Endpoint, Family, Instant, LinkId, Proto, Tuple};
 use crate::conn::{SctpState, Synced, TcpState};
-use crate::neigh::Egress;
+use crate::router::Egress;
 use crate::service::command::{Refused, ServiceKey, SyncOptions, SyncRole};
 use crate::wire::sync::{Message, Record};
 use crate::wire::udp::{self, Hops};

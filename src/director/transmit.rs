@@ -5,10 +5,10 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{DropReason, Family, Instant};
+use crate::base::{Consumed, DropReason, Family, Instant};
 use crate::conn::Forwarding;
 use crate::forward::{self, Ends, Way};
-use crate::neigh::{Consumed, Egress, Route, is_link_local};
+use crate::router::{Egress, Route, is_link_local};
 use crate::wire::extension;
 use crate::wire::icmp::Complaint;
 use crate::wire::translate::growth;

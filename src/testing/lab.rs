@@ -16,7 +16,7 @@ use super::wire::{Frame, Wire};
 use crate::base::{ConnId, Instant, LinkId, Mac, Proto, Tuple};
 use crate::director::{Batch, Director, Settings};
 use crate::ipvsadm;
-use crate::neigh::Link;
+use crate::router::Link;
 use crate::wire::{PacketBuf, Vnet};
 
 /// The director's MAC.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::wire::Wire;
 use crate::base::{Endpoint, Family, Instant, LinkId, Mac, Medium, Prefix, Proto, Tuple};
 use crate::director::{Director, Settings};
-use crate::neigh::Link;
+use crate::router::Link;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
 use crate::wire::{ETH_LEN, Framing, PacketBuf, VNET_LEN, VnetHeader, checksum};
 

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use super::packet::Packet;
 use crate::base::{DropReason, LinkId, Mac};
-use crate::neigh::Egress;
+use crate::router::Egress;
 use crate::wire::{self, Framing, PacketBuf, Vnet};
 
 /// A frame that left, with its virtio header.

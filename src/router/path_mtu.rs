@@ -22,27 +22,28 @@ struct Path {
     used: u16,
 }
 
+/// Paths to tunnel servers.
 #[derive(Default)]
-pub(super) struct PathMtus {
+pub struct PathMtus {
     paths: HashMap<IpAddr, Path>,
 }
 
 impl PathMtus {
     /// The learnt size for a path, if it is fresh.
-    pub(super) fn get(&self, to: IpAddr, now: Instant) -> Option<u16> {
+    pub fn get(&self, to: IpAddr, now: Instant) -> Option<u16> {
         let (mtu, until) = self.paths.get(&to)?.mtu?;
         (now < until).then_some(mtu)
     }
 
     /// Remembers a reported size.
-    pub(super) fn learn(&mut self, to: IpAddr, mtu: u16, now: Instant) {
+    pub fn learn(&mut self, to: IpAddr, mtu: u16, now: Instant) {
         if let Some(path) = self.paths.get_mut(&to) {
             path.mtu = Some((mtu.max(least(to)), now + REMEMBERED));
         }
     }
 
     /// A packet on this path was measured with `mtu`; only paths in use are learnt about.
-    pub(super) fn used(&mut self, to: IpAddr, mtu: u16) {
+    pub fn used(&mut self, to: IpAddr, mtu: u16) {
         if let Some(path) = self.paths.get_mut(&to) {
             path.used = mtu;
         } else if self.paths.len() < LIMIT {
@@ -51,7 +52,7 @@ impl PathMtus {
     }
 
     /// What the last packet on this path was measured with.
-    pub(super) fn last_used(&self, to: IpAddr) -> Option<u16> {
+    pub fn last_used(&self, to: IpAddr) -> Option<u16> {
         self.paths.get(&to).map(|path| path.used)
     }
 }

@@ -3,25 +3,24 @@
 //! Sans-I/O: the frame, the time and the way out are arguments. Never reads a clock, a socket or a random source.
 
 mod admin;
+mod admission;
 mod answer;
 mod backup;
 mod batch;
 mod defence;
-mod faults;
+mod expiry_resets;
 mod fragments;
 mod ftp;
 mod icmp;
+mod kernel_quirks;
 mod neighbours;
-mod nested;
 mod options;
 mod persist;
-mod pmtu;
-mod resets;
-mod schedule;
 mod settings;
 mod sync;
 mod transmit;
-mod undelivered;
+mod tunnel_gso;
+mod unreachable;
 
 use std::hash::RandomState;
 use std::net::IpAddr;
@@ -31,12 +30,12 @@ pub use settings::Settings;
 
 use crate::base::{ConnId, DropReason, Instant, LinkId, Prefix, Tuple};
 use crate::conn::{ConnTable, Due, Event, Side, Timeouts, next_state};
-use schedule::Standing;
-
 use crate::forward::{Ends, LocalPorts};
-use crate::neigh::{Egress, Router};
+use crate::router::path_mtu::PathMtus;
+use crate::router::{Egress, Router};
 use crate::service::Services;
 use crate::wire::{self, Ip, L4, PacketBuf, Parsed, Reassembly};
+use admission::Standing;
 
 /// Everything between the links.
 pub struct Director {
@@ -52,7 +51,7 @@ pub struct Director {
     pub timeouts: Timeouts,
     ports: LocalPorts,
     locals: Vec<Prefix>,
-    pmtu: pmtu::PathMtus,
+    pmtu: PathMtus,
     icmp_limit: answer::Limiter,
     announcements: admin::Announcements,
     warnings: admin::Warnings,
@@ -88,7 +87,7 @@ impl Director {
             timeouts: Timeouts::default(),
             ports: LocalPorts::default(),
             locals: Vec::new(),
-            pmtu: pmtu::PathMtus::default(),
+            pmtu: PathMtus::default(),
             icmp_limit: answer::Limiter::new(settings.icmp_rate),
             announcements: admin::Announcements::default(),
             warnings: admin::Warnings::default(),

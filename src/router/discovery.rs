@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::cache::Ask;
+use super::neighbours::Ask;
 use super::{Egress, Router};
 use crate::base::{LinkId, Mac, Medium};
 use crate::wire::arp::{self, Arp, ArpOp};

@@ -2,22 +2,21 @@
 //!
 //! Takes a finished packet and a destination; never edits anything behind the Ethernet header.
 
-mod cache;
-mod hold;
-mod ledger;
+mod discovery;
+mod neighbours;
+pub mod path_mtu;
+mod pending;
 mod routes;
-mod talk;
 
 use std::net::IpAddr;
 
-pub use cache::{MAX_NEIGHBOURS, Neighbours};
-pub use ledger::{Consumed, Ledger};
+pub use neighbours::{MAX_NEIGHBOURS, Neighbours};
 pub use routes::{Route, Routes};
 
-use crate::base::{DropReason, Family, Instant, LinkId, Mac, Medium, Prefix};
+use crate::base::{DropReason, Family, Instant, Ledger, LinkId, Mac, Medium, Prefix};
 use crate::wire::{PacketBuf, ndp, set_macs};
-use cache::Resolved;
-use hold::Hold;
+use neighbours::Resolved;
+use pending::Pending;
 
 /// Where frames leave the core.
 pub trait Egress {
@@ -39,20 +38,25 @@ pub struct Link {
     pub addresses: Vec<Prefix>,
 }
 
+/// A link with what the router knows of it besides.
+struct Port {
+    link: Link,
+    medium: Medium,
+    /// The first link of the bridge that this one is a port of: links with the same one receive each other's broadcasts.
+    bridge: LinkId,
+    /// It takes superframes inside UDP tunnels.
+    cuts_udp_tunnels: bool,
+}
+
 /// Links, routes, neighbours and the ledger.
 #[derive(Default)]
 pub struct Router {
-    links: Vec<Link>,
-    media: Vec<Medium>,
-    /// Links that take superframes inside UDP tunnels.
-    tunnelling: Vec<LinkId>,
-    /// Which links hear each other: those of the same number.
-    wires: Vec<LinkId>,
+    ports: Vec<Port>,
     /// Destination to next hop.
     pub routes: Routes,
     /// Next hop to MAC.
     pub neighbours: Neighbours,
-    hold: Hold,
+    pending: Pending,
     /// Packets that were given up, for their senders to be told.
     undelivered: Vec<Vec<u8>>,
     /// What became of every frame.
@@ -78,47 +82,45 @@ impl Router {
     }
 
     fn add(&mut self, link: Link, medium: Medium, nets: &[Prefix]) -> LinkId {
-        let id = LinkId(self.links.len() as u8);
+        let id = LinkId(self.ports.len() as u8);
         nets.iter().for_each(|net| self.routes.add(*net, None, id));
-        self.links.push(link);
-        self.media.push(medium);
-        self.wires.push(id);
+        self.ports.push(Port { link, medium, bridge: id, cuts_udp_tunnels: false });
         id
     }
 
     /// What a link carries.
     #[inline]
     pub fn medium(&self, id: LinkId) -> Medium {
-        self.media[id.index()]
+        self.ports[id.index()].medium
     }
 
     /// Says that a link takes superframes inside UDP tunnels, which the kernel cuts where it must.
     pub fn allow_tunnels(&mut self, id: LinkId) {
-        self.tunnelling.push(id);
+        self.ports[id.index()].cuts_udp_tunnels = true;
     }
 
     /// Whether a link takes superframes inside UDP tunnels.
     pub fn allows_tunnels(&self, id: LinkId) -> bool {
-        self.tunnelling.contains(&id)
+        self.ports[id.index()].cuts_udp_tunnels
     }
 
     /// A link by its id.
     pub fn link(&self, id: LinkId) -> &Link {
-        &self.links[id.index()]
+        &self.ports[id.index()].link
     }
 
     /// All links with their ids.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
-        self.links.iter().enumerate().map(|(index, link)| (LinkId(index as u8), link))
+        self.ports.iter().enumerate().map(|(index, port)| (LinkId(index as u8), &port.link))
     }
 
     /// True for an address of a link.
     pub fn owns(&self, addr: IpAddr) -> bool {
-        self.links.iter().any(|link| link.addresses.iter().any(|prefix| prefix.addr == addr))
+        self.ports.iter().any(|port| port.link.addresses.iter().any(|prefix| prefix.addr == addr))
     }
 
     /// The links in whose nets an address is; all of them for an address that is in none.
-    pub fn homes_of(&self, addr: IpAddr) -> Vec<LinkId> {
+    pub fn links_toward(&self, addr: IpAddr) -> Vec<LinkId> {
         let near = |link: &Link| match is_link_local(addr) {
             true => link.addresses.iter().any(|prefix| prefix.addr == addr),
             false => link.addresses.iter().any(|prefix| prefix.contains(addr)),
@@ -128,23 +130,23 @@ impl Router {
     }
 
     /// Says that two links are ports of one bridge: each hears what is broadcast on the other.
-    pub fn share_wire(&mut self, link: LinkId, other: LinkId) {
-        self.wires[link.index()] = self.wires[other.index()];
+    pub fn bridge_with(&mut self, link: LinkId, other: LinkId) {
+        self.ports[link.index()].bridge = self.ports[other.index()].bridge;
     }
 
     /// True if a question of `sender` was only overheard: its net is that of another link on the same wire, which
     /// answers it. Two answers would show the sender two MACs in turn.
     ///
     /// Any other question for an address of the director is answered on any link (Linux's `arp_ignore` = 0).
-    pub fn is_overheard(&self, link: LinkId, sender: IpAddr) -> bool {
+    pub fn answered_elsewhere(&self, link: LinkId, sender: IpAddr) -> bool {
         let near = |link: &Link| link.addresses.iter().any(|prefix| prefix.contains(sender));
-        let wire = self.wires[link.index()];
-        !near(self.link(link)) && self.links().any(|(id, link)| self.wires[id.index()] == wire && near(link))
+        let bridge = self.ports[link.index()].bridge;
+        !near(self.link(link)) && self.ports.iter().any(|port| port.bridge == bridge && near(&port.link))
     }
 
     /// The addresses of all links.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.links.iter().flat_map(|link| &link.addresses).map(|prefix| prefix.addr)
+        self.ports.iter().flat_map(|port| &port.link.addresses).map(|prefix| prefix.addr)
     }
 
     /// The way to an address, with the source address and packet size that belong to it.
@@ -187,7 +189,7 @@ impl Router {
                 if let Some(ask) = ask {
                     self.ask(ask, out);
                 }
-                self.hold.keep(route, buf)?;
+                self.pending.keep(route, buf)?;
                 self.ledger.held += 1;
                 Ok(())
             }
@@ -212,7 +214,7 @@ impl Router {
     }
 
     fn write(&mut self, buf: &mut PacketBuf, link: LinkId, to: Mac, out: &mut impl Egress) -> Result<(), DropReason> {
-        set_macs(buf, to, self.links[link.index()].mac);
+        set_macs(buf, to, self.ports[link.index()].link.mac);
         out.transmit(link, buf)?;
         self.ledger.tx += 1;
         Ok(())
@@ -221,7 +223,7 @@ impl Router {
     /// A neighbour has shown its MAC: packets that waited for it leave.
     pub fn learned(&mut self, link: LinkId, addr: IpAddr, mac: Mac, now: Instant, out: &mut impl Egress) {
         self.neighbours.confirm(link, addr, mac, now);
-        while let Some(kept) = self.hold.take(link, addr) {
+        while let Some(kept) = self.pending.take(link, addr) {
             self.ledger.held -= 1;
             let mut buf = std::mem::take(&mut self.scratch);
             kept.restore(&mut buf);
@@ -236,8 +238,8 @@ impl Router {
     pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
         while let Some(due) = self.neighbours.due(now) {
             match due {
-                cache::Due::Ask(ask) => self.ask(ask, out),
-                cache::Due::GaveUp(link, addr) => {
+                neighbours::Due::Ask(ask) => self.ask(ask, out),
+                neighbours::Due::GaveUp(link, addr) => {
                     log::warn!("{}: {addr} does not answer {}", self.link(link).name, question_to(addr));
                     self.give_up(link, addr);
                 }
@@ -246,7 +248,7 @@ impl Router {
     }
 
     fn give_up(&mut self, link: LinkId, addr: IpAddr) {
-        while let Some(kept) = self.hold.take(link, addr) {
+        while let Some(kept) = self.pending.take(link, addr) {
             self.ledger.held -= 1;
             self.ledger.drop(DropReason::NeighbourUnreachable);
             self.undelivered.push(kept.into_frame());
@@ -260,7 +262,7 @@ impl Router {
 
     /// The end of the run: what still waits is dropped by name.
     pub fn shut_down(&mut self) {
-        while self.hold.take_any().is_some() {
+        while self.pending.take_any().is_some() {
             self.ledger.held -= 1;
             self.ledger.drop(DropReason::Shutdown);
         }
@@ -318,19 +320,19 @@ mod tests {
     #[test]
     fn an_address_is_at_home_where_its_net_is() {
         let router = router(&["10.0.0.2/24", "192.0.2.2/24"]);
-        let homes = |addr: &str| router.homes_of(addr.parse().unwrap());
+        let homes = |addr: &str| router.links_toward(addr.parse().unwrap());
         assert_eq!(homes("192.0.2.100"), [LinkId(1)]);
         assert_eq!(homes("198.51.100.1"), [LinkId(0), LinkId(1)]);
     }
 
     #[test]
-    fn a_question_is_overheard_only_on_a_shared_wire() {
+    fn a_question_answered_elsewhere_only_on_a_shared_wire() {
         let mut router = router(&["10.0.0.2/24", "192.0.2.2/24"]);
         let (servers, client) = (LinkId(0), "192.0.2.10".parse().unwrap());
-        assert!(!router.is_overheard(servers, client));
-        router.share_wire(LinkId(1), servers);
-        assert!(router.is_overheard(servers, client));
-        assert!(!router.is_overheard(LinkId(1), client));
-        assert!(!router.is_overheard(servers, "203.0.113.1".parse().unwrap()));
+        assert!(!router.answered_elsewhere(servers, client));
+        router.bridge_with(LinkId(1), servers);
+        assert!(router.answered_elsewhere(servers, client));
+        assert!(!router.answered_elsewhere(LinkId(1), client));
+        assert!(!router.answered_elsewhere(servers, "203.0.113.1".parse().unwrap()));
     }
 }

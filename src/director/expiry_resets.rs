@@ -5,7 +5,7 @@
 use super::Director;
 use crate::base::{ConnId, Endpoint, Instant, Proto};
 use crate::conn::{Conn, Forwarding, Side, TcpState};
-use crate::neigh::Egress;
+use crate::router::Egress;
 use crate::wire::{Ip, L4, PacketBuf, tcp};
 
 impl Director {

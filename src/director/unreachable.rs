@@ -4,7 +4,7 @@
 
 use super::Director;
 use crate::base::Instant;
-use crate::neigh::Egress;
+use crate::router::Egress;
 use crate::wire::icmp::{self, Complaint};
 use crate::wire::{self, ETH_LEN, Fragment, L4, PacketBuf};
 

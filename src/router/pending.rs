@@ -35,12 +35,13 @@ impl Kept {
     }
 }
 
+/// All packets that wait.
 #[derive(Default)]
-pub(super) struct Hold {
+pub(super) struct Pending {
     queue: VecDeque<Kept>,
 }
 
-impl Hold {
+impl Pending {
     pub(super) fn keep(&mut self, route: &Route, buf: &PacketBuf) -> Result<(), DropReason> {
         let same = self.queue.iter().filter(|kept| kept.link == route.link && kept.next_hop == route.next_hop);
         if self.queue.len() >= ALL || same.count() >= PER_NEIGHBOUR {

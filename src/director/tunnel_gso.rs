@@ -5,7 +5,7 @@
 use super::{Director, Place};
 use crate::base::{DropReason, Family, Instant};
 use crate::conn::Forwarding;
-use crate::neigh::Egress;
+use crate::router::Egress;
 use crate::wire::{Ip, PacketBuf};
 
 impl Director {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::base::DropReason;
+use super::DropReason;
 
 /// How a frame ended well without being sent on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,7 +11,7 @@ use super::persist::Choice;
 use crate::base::{ConnId, Counted, DestId, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tunnel, Tuple};
 use crate::conn::{Conn, Forwarding, Kind, NewConn, SctpState, TcpState};
 use crate::forward::Ends;
-use crate::neigh::Egress;
+use crate::router::Egress;
 use crate::service::command::Method;
 use crate::wire::icmp::Complaint;
 use crate::wire::{Ip, L4, PacketBuf};
