@@ -36,7 +36,7 @@ fn packet(frame: &[u8], ip: &Ip) -> String {
         L4::Tcp { flags, .. } => format!("tcp {} {}", ends(ip), flag_letters(flags.0)),
         L4::Udp { .. } => format!("udp {}", ends(ip)),
         L4::Sctp { .. } => format!("sctp {}", ends(ip)),
-        L4::Icmp { kind, code } => error(frame, ip, kind, code),
+        L4::Icmp { icmp_type, code } => error(frame, ip, icmp_type, code),
         L4::Other | L4::Truncated => match ip.proto {
             Proto::IPIP => format!("ipip {}>{} {{{}}}", ip.src, ip.dst, inner(frame, ip.l4_at)),
             Proto(41) => format!("ipv6 {}>{} {{{}}}", ip.src, ip.dst, inner(frame, ip.l4_at)),
@@ -45,10 +45,10 @@ fn packet(frame: &[u8], ip: &Ip) -> String {
     }
 }
 
-fn error(frame: &[u8], ip: &Ip, kind: u8, code: u8) -> String {
+fn error(frame: &[u8], ip: &Ip, icmp_type: u8, code: u8) -> String {
     let name = if ip.proto == Proto::ICMP { "icmp" } else { "icmp6" };
     let about = inner(frame, ip.l4_at + 8);
-    format!("{name} {}>{} type {kind} code {code} {{{about}}}", ip.src, ip.dst)
+    format!("{name} {}>{} type {icmp_type} code {code} {{{about}}}", ip.src, ip.dst)
 }
 
 /// What is quoted or wrapped from `at` on; its lengths may promise more than is there.

@@ -14,7 +14,7 @@ pub enum Consumed {
     /// An ARP answer or announcement that told us something.
     ArpReply,
     /// A neighbour solicitation for an address of ours; answered.
-    NdpQuestion,
+    NdpSolicitation,
     /// A neighbour advertisement that told us something.
     NdpAnswer,
     /// A query for listeners; answered by a report.
@@ -38,7 +38,7 @@ impl Consumed {
     pub const ALL: [Consumed; 11] = [
         Consumed::ArpRequest,
         Consumed::ArpReply,
-        Consumed::NdpQuestion,
+        Consumed::NdpSolicitation,
         Consumed::NdpAnswer,
         Consumed::NdpQuery,
         Consumed::Echo,
@@ -54,7 +54,7 @@ impl Consumed {
         match self {
             Consumed::ArpRequest => "arp-request",
             Consumed::ArpReply => "arp-reply",
-            Consumed::NdpQuestion => "neighbour-solicitation",
+            Consumed::NdpSolicitation => "neighbour-solicitation",
             Consumed::NdpAnswer => "neighbour-advertisement",
             Consumed::NdpQuery => "listener-query",
             Consumed::Echo => "echo-request",

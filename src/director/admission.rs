@@ -13,7 +13,7 @@ use crate::conn::{Conn, Forwarding, Kind, NewConn, SctpState, TcpState};
 use crate::forward::Ends;
 use crate::router::Egress;
 use crate::service::command::Method;
-use crate::wire::icmp::Complaint;
+use crate::wire::icmp::IcmpError;
 use crate::wire::{Ip, L4, PacketBuf};
 
 /// How long a conn lives that no packet has moved yet.
@@ -147,7 +147,7 @@ impl Director {
         if self.services.is_ftp(service) && tuple.dst.port != 21 {
             return self.answer(buf, ip, now, out);
         }
-        self.complain(Complaint::PortUnreachable, buf, ip, now, out);
+        self.complain(IcmpError::PortUnreachable, buf, ip, now, out);
         Err(DropReason::NoServer)
     }
 

@@ -9,7 +9,7 @@ use crate::base::{ConnId, Consumed, DropReason, Family, Instant, Proto};
 use crate::conn::Event;
 use crate::router::Egress;
 use crate::wire::extension;
-use crate::wire::icmp::{self, Complaint};
+use crate::wire::icmp::{self, IcmpError};
 use crate::wire::{ETH_LEN, Fragment, Ip, L4, PacketBuf, TcpFlags, ip_packet, tcp};
 
 /// A token bucket: `rate` a second, bursts of 50 (the kernel's `icmp_msgs_burst`).
@@ -52,7 +52,7 @@ impl Director {
     ) -> Result<(), DropReason> {
         self.abide(extension::at_the_end(buf.frame(), ip), buf, ip, now, out)?;
         match ip.l4 {
-            L4::Icmp { kind, .. } if icmp::is_echo_request(ip, kind) => self.echo(buf, ip, now, out),
+            L4::Icmp { icmp_type, .. } if icmp::is_echo_request(ip, icmp_type) => self.echo(buf, ip, now, out),
             L4::Icmp { .. } => Err(DropReason::LocalIcmp),
             L4::Tcp { .. } => {
                 let mut reset = self.scratch.take().unwrap_or_default();
@@ -63,19 +63,19 @@ impl Director {
                 Err(DropReason::LocalClosed)
             }
             L4::Udp { .. } => {
-                self.complain(Complaint::PortUnreachable, buf, ip, now, out);
+                self.complain(IcmpError::PortUnreachable, buf, ip, now, out);
                 Err(DropReason::LocalClosed)
             }
             L4::Sctp { .. } | L4::Other | L4::Truncated => {
                 // Hosts with tunnel handlers answer "port" for a tunnel that is not configured.
                 match ip.proto {
                     Proto::IPIP | Proto::IPV6 | Proto::GRE => {
-                        self.complain(Complaint::PortUnreachable, buf, ip, now, out);
+                        self.complain(IcmpError::PortUnreachable, buf, ip, now, out);
                     }
                     _ if ip.family() == Family::V6 => {
                         self.abide(extension::unknown_protocol(buf.frame(), ip), buf, ip, now, out)?;
                     }
-                    _ => self.complain(Complaint::ProtocolUnreachable, buf, ip, now, out),
+                    _ => self.complain(IcmpError::ProtocolUnreachable, buf, ip, now, out),
                 }
                 Err(DropReason::LocalClosed)
             }
@@ -119,13 +119,13 @@ impl Director {
     /// Tells the sender of a packet why it went no further; the packet itself is the caller's to count.
     pub(super) fn complain(
         &mut self,
-        complaint: Complaint,
+        complaint: IcmpError,
         buf: &PacketBuf,
         ip: &Ip,
         now: Instant,
         out: &mut impl Egress,
     ) {
-        let about_error = matches!(ip.l4, L4::Icmp { kind, .. } if icmp::is_error(ip, kind));
+        let about_error = matches!(ip.l4, L4::Icmp { icmp_type, .. } if icmp::is_error(ip, icmp_type));
         // Of IPv4 only the first fragment is told of (RFC 1122 3.2.2).
         let later = ip.fragment == Fragment::Later && ip.family() == Family::V4;
         if later || about_error {
@@ -137,14 +137,14 @@ impl Director {
     /// Writes an error about `about`; it seems to come from `about_dst` if that is ours.
     pub(super) fn complain_as(
         &mut self,
-        complaint: Complaint,
+        complaint: IcmpError,
         about: &[u8],
         about_dst: IpAddr,
         to: IpAddr,
         now: Instant,
         out: &mut impl Egress,
     ) {
-        let limited = !matches!(complaint, Complaint::TooBig(_) | Complaint::Raw(3, 4, _));
+        let limited = !matches!(complaint, IcmpError::TooBig(_) | IcmpError::Raw(3, 4, _));
         let Ok(route) = self.router.route(to) else { return };
         let own = self.router.source(route.link, route.next_hop, to);
         let Some(source) = Some(about_dst).filter(|addr| self.may_speak_as(*addr)).or(own) else { return };

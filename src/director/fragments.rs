@@ -5,7 +5,7 @@
 use super::Director;
 use crate::base::{Consumed, DropReason, Family, Instant, Proto};
 use crate::router::Egress;
-use crate::wire::icmp::Complaint;
+use crate::wire::icmp::IcmpError;
 use crate::wire::{self, Abandoned, Ip, Joined, PacketBuf};
 
 /// "Fragment reassembly time exceeded" (RFC 792, RFC 4443), by family.
@@ -70,7 +70,7 @@ impl Director {
         if !self.owns(ip.dst) {
             return;
         }
-        let kind = if ip.family() == Family::V4 { TIME_EXCEEDED } else { TIME_EXCEEDED6 };
-        self.complain_as(Complaint::Raw(kind, REASSEMBLY, 0), first, ip.dst, ip.src, now, out);
+        let icmp_type = if ip.family() == Family::V4 { TIME_EXCEEDED } else { TIME_EXCEEDED6 };
+        self.complain_as(IcmpError::Raw(icmp_type, REASSEMBLY, 0), first, ip.dst, ip.src, now, out);
     }
 }

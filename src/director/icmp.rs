@@ -9,8 +9,8 @@ use crate::base::{ConnId, Consumed, DropReason, Family, Instant, Proto, Tunnel};
 use crate::conn::{Forwarding, Side};
 use crate::forward;
 use crate::router::Egress;
-use crate::wire::icmp::{self, Complaint, Quote};
-use crate::wire::{Ip, L4, PacketBuf, encap, shim};
+use crate::wire::icmp::{self, IcmpError, Quote};
+use crate::wire::{Ip, L4, PacketBuf, decap, encap};
 
 impl Director {
     /// Handles an error that quotes a packet of a conn; `None` if it concerns none.
@@ -73,9 +73,9 @@ impl Director {
         if !icmp::checksum_is_right(buf.frame(), ip) {
             return Some(Err(DropReason::BadIcmp));
         }
-        let L4::Icmp { kind, code } = ip.l4 else { return None };
+        let L4::Icmp { icmp_type, code } = ip.l4 else { return None };
         let mut word = icmp::second_word(buf.frame(), ip);
-        let too_big = icmp::is_too_big(ip, kind, code);
+        let too_big = icmp::is_too_big(ip, icmp_type, code);
         if too_big {
             word = self.tunnel_too_big(outer.dst, word, now);
         }
@@ -87,7 +87,7 @@ impl Director {
         if told && (!too_big || inner.dont_fragment) {
             self.services.count_out(self.conns.get(id).dest, ip.total_len());
             let about = &buf.frame()[inner.at..ip.end];
-            self.complain_as(Complaint::Raw(kind, code, word), about, inner.dst, inner.src, now, out);
+            self.complain_as(IcmpError::Raw(icmp_type, code, word), about, inner.dst, inner.src, now, out);
         }
         Some(Ok(()))
     }
@@ -98,7 +98,7 @@ impl Director {
         if later_fragment || !self.owns(ip.dst) {
             return None;
         }
-        let (at, port) = shim::inner_at(buf.frame(), outer.proto, outer.l4_at, ip.end)?;
+        let (at, port) = decap::inner_at(buf.frame(), outer.proto, outer.l4_at, ip.end)?;
         let inner = icmp::quote_at(buf.frame(), at, ip.end)?;
         let (id, side) = self.conns.lookup(&inner.tuple()?)?;
         let ends = self.ends(id);

@@ -146,8 +146,8 @@ impl Director {
         buf.truncate(ip.end);
         check_addresses(ip)?;
         self.check_options(buf, ip, now, out)?;
-        if let L4::Icmp { kind, .. } = ip.l4
-            && wire::icmp::is_related(ip, kind)
+        if let L4::Icmp { icmp_type, .. } = ip.l4
+            && wire::icmp::is_related(ip, icmp_type)
             && let Some(done) = self.icmp_error(buf, ip, now, out)
         {
             return done;

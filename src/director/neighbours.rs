@@ -96,7 +96,7 @@ impl Director {
             self.router.learned(link, addr, mac, now, out);
         }
         self.router.ndp_reply(link, target, sender, out);
-        self.router.ledger.consume(Consumed::NdpQuestion);
+        self.router.ledger.consume(Consumed::NdpSolicitation);
         Ok(())
     }
 
@@ -284,7 +284,7 @@ mod tests {
         packet.frame_mut()[22..38].copy_from_slice(&addr("fe80::9").octets());
         let sent = lab.receive(packet);
         let Some(Parsed::Ip(ip)) = sent.last() else { panic!("{sent:?}") };
-        assert_eq!(ip.l4, wire::L4::Icmp { kind: 1, code: 2 });
+        assert_eq!(ip.l4, wire::L4::Icmp { icmp_type: 1, code: 2 });
         assert_eq!(ip.src, IpAddr::V6(ndp::link_local(OURS)));
     }
 }

@@ -8,8 +8,8 @@ use super::Director;
 use crate::base::{DropReason, Instant};
 use crate::router::{Egress, Route};
 use crate::wire::extension::{self, Verdict};
-use crate::wire::icmp::Complaint;
-use crate::wire::options::{Wish, record, wish};
+use crate::wire::icmp::IcmpError;
+use crate::wire::options::{self, OptionAction, record};
 use crate::wire::{Ip, PacketBuf};
 
 /// ICMPv6 type (RFC 4443 3.4).
@@ -26,14 +26,14 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         self.abide(extension::on_the_way(buf.frame(), ip), buf, ip, now, out)?;
-        match wish(buf.frame(), ip) {
-            Wish::Nothing => {}
-            Wish::SourceRoute => return Err(DropReason::SourceRoute),
-            Wish::Bad(at) => {
-                self.complain(Complaint::BadOption(at), buf, ip, now, out);
+        match options::parse(buf.frame(), ip) {
+            OptionAction::Nothing => {}
+            OptionAction::SourceRoute => return Err(DropReason::SourceRoute),
+            OptionAction::Bad(at) => {
+                self.complain(IcmpError::BadOption(at), buf, ip, now, out);
                 return Err(DropReason::Malformed);
             }
-            Wish::Record(option) => {
+            OptionAction::Record(option) => {
                 if let (IpAddr::V4(addr), true) = (ip.dst, self.owns(ip.dst)) {
                     record(buf, option, addr);
                 }
@@ -54,14 +54,14 @@ impl Director {
         match verdict {
             Verdict::Good => return Ok(()),
             Verdict::Drop => {}
-            Verdict::Tell(code, at) => self.complain(Complaint::Raw(PARAMETER_PROBLEM, code, at), buf, ip, now, out),
+            Verdict::Tell(code, at) => self.complain(IcmpError::Raw(PARAMETER_PROBLEM, code, at), buf, ip, now, out),
         }
         Err(DropReason::ExtensionHeader)
     }
 
     /// What passes records the address it leaves from: the virtual one if that is its source now, else the link's.
     pub(super) fn record_passage(&self, buf: &mut PacketBuf, ip: &Ip, route: &Route) {
-        let Wish::Record(option) = wish(buf.frame(), ip) else { return };
+        let OptionAction::Record(option) = options::parse(buf.frame(), ip) else { return };
         let own = if self.owns(ip.src) { Some(ip.src) } else { self.router.source(route.link, route.next_hop, ip.dst) };
         if let Some(IpAddr::V4(addr)) = own {
             record(buf, option, addr);

@@ -10,7 +10,7 @@ use crate::conn::Forwarding;
 use crate::forward::{self, Ends, Way};
 use crate::router::{Egress, Route, is_link_local};
 use crate::wire::extension;
-use crate::wire::icmp::Complaint;
+use crate::wire::icmp::IcmpError;
 use crate::wire::translate::growth;
 use crate::wire::{Fragments, Gso, Ip, L4, PacketBuf, Segments, decrement_ttl, encap, finish_checksum};
 
@@ -105,7 +105,7 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<Route, DropReason> {
         let route = self.router.route(ends.real.addr).inspect_err(|_| {
-            self.complain(Complaint::HostUnreachable, buf, ip, now, out);
+            self.complain(IcmpError::HostUnreachable, buf, ip, now, out);
         })?;
         self.spend_ttl(buf, ip, now, out)?;
         let mtu = match ends.forwarding {
@@ -116,7 +116,7 @@ impl Director {
         let may_cut = !ip.dont_fragment || (ends.forwarding == Forwarding::Tunnel && !self.settings.pmtu_disc);
         let is_icmp = matches!(ip.l4, L4::Icmp { .. });
         if ip.wire_len(buf) > usize::from(mtu) && !may_cut && !is_icmp {
-            self.complain(Complaint::TooBig(mtu), buf, ip, now, out);
+            self.complain(IcmpError::TooBig(mtu), buf, ip, now, out);
             return Err(DropReason::TooBig);
         }
         Ok(route)
@@ -141,11 +141,11 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<Route, DropReason> {
         let route = self.router.route(to).inspect_err(|_| {
-            self.complain(Complaint::NetUnreachable, buf, ip, now, out);
+            self.complain(IcmpError::NetUnreachable, buf, ip, now, out);
         })?;
         let mtu = room_for(ip, buf, route.mtu, Family::of(to));
         if ip.ttl > 1 && ip.wire_len(buf) > usize::from(mtu) && ip.dont_fragment {
-            self.complain(Complaint::TooBig(mtu), buf, ip, now, out);
+            self.complain(IcmpError::TooBig(mtu), buf, ip, now, out);
             return Err(DropReason::TooBig);
         }
         self.spend_ttl(buf, ip, now, out)?;
@@ -161,7 +161,7 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         if ip.ttl <= 1 {
-            self.complain(Complaint::TimeExceeded, buf, ip, now, out);
+            self.complain(IcmpError::TimeExceeded, buf, ip, now, out);
             return Err(DropReason::TtlExceeded);
         }
         decrement_ttl(buf, ip);
@@ -177,7 +177,7 @@ impl Director {
         out: &mut impl Egress,
     ) -> Result<(), DropReason> {
         if is_link_local(ip.src) {
-            self.complain(Complaint::BeyondScope, buf, ip, now, out);
+            self.complain(IcmpError::BeyondScope, buf, ip, now, out);
             return Err(DropReason::BeyondScope);
         }
         let route = self.route_onward(buf, ip, ip.dst, now, out)?;

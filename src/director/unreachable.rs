@@ -5,7 +5,7 @@
 use super::Director;
 use crate::base::Instant;
 use crate::router::Egress;
-use crate::wire::icmp::{self, Complaint};
+use crate::wire::icmp::{self, IcmpError};
 use crate::wire::{self, ETH_LEN, Fragment, L4, PacketBuf};
 
 impl Director {
@@ -23,14 +23,14 @@ impl Director {
     /// Writes the error about a packet as it was to leave; false if none is due.
     fn complain_of(&mut self, frame: &[u8], error: &mut PacketBuf, now: Instant) -> bool {
         let Ok(ip) = wire::ip_packet(frame) else { return false };
-        let about_error = matches!(ip.l4, L4::Icmp { kind, .. } if icmp::is_error(&ip, kind));
+        let about_error = matches!(ip.l4, L4::Icmp { icmp_type, .. } if icmp::is_error(&ip, icmp_type));
         if about_error || ip.fragment == Fragment::Later || !self.may_complain(now) {
             return false;
         }
         let Ok(route) = self.router.route(ip.src) else { return false };
         let Some(source) = self.router.source(route.link, route.next_hop, ip.src) else { return false };
         let id = self.fresh_id();
-        icmp::error(error, Complaint::HostUnreachable, &frame[ETH_LEN..ip.end], source, ip.src, id);
+        icmp::error(error, IcmpError::HostUnreachable, &frame[ETH_LEN..ip.end], source, ip.src, id);
         true
     }
 

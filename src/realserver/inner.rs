@@ -8,7 +8,7 @@ use std::ops::Range;
 use etherparse::Ipv4HeaderSlice;
 
 use crate::base::{Family, Proto};
-use crate::wire::shim::{gre_shim, gue_shim};
+use crate::wire::decap::{gre_header, gue_header};
 use crate::wire::{ETH_LEN, Fragment, Ip, L4, Vnet, checksum};
 
 /// Where bytes come from, so: with which header they begin.
@@ -55,8 +55,8 @@ pub fn unpack(buffer: &mut [u8], before: usize, origin: Origin, vips: &[IpAddr])
         }
         Origin::Raw6(_) | Origin::Gue => (false, 0),
     };
-    let (shim, remote) = behind(origin, &arrived[header..]).ok_or(Refusal::Malformed)?;
-    let start = before + header + shim;
+    let (own, remote) = behind(origin, &arrived[header..]).ok_or(Refusal::Malformed)?;
+    let start = before + header + own;
     let ip = parse(buffer, start)?;
     if !vips.contains(&ip.dst) {
         return Err(Refusal::NotOurs);
@@ -79,12 +79,12 @@ pub fn unpack(buffer: &mut [u8], before: usize, origin: Origin, vips: &[IpAddr])
 fn behind(origin: Origin, bytes: &[u8]) -> Option<(usize, Option<(u16, u16)>)> {
     match origin {
         Origin::Raw4(Proto::GRE) | Origin::Raw6(Proto::GRE) => {
-            let shim = gre_shim(bytes)?;
-            let intact = !shim.has_sum || checksum::sum(bytes) == 0xffff;
-            intact.then_some((shim.len, None))
+            let tunnel = gre_header(bytes)?;
+            let intact = !tunnel.has_sum || checksum::sum(bytes) == 0xffff;
+            intact.then_some((tunnel.len, None))
         }
         Origin::Raw4(_) | Origin::Raw6(_) => Some((0, None)),
-        Origin::Gue => gue_shim(bytes).map(|shim| (shim.len, shim.remote)),
+        Origin::Gue => gue_header(bytes).map(|tunnel| (tunnel.len, tunnel.remote)),
     }
 }
 

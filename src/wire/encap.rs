@@ -255,7 +255,7 @@ fn outer_tos(inner: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::shim::inner_at;
+    use crate::wire::decap::inner_at;
     use crate::wire::{ip_packet, set_macs};
 
     const GRE: Tunnel = Tunnel::Gre { checksum: TunnelChecksum::None };

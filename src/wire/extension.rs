@@ -19,7 +19,7 @@ pub const NOTHING: u8 = 59;
 /// One extension header. Places are counted from the IPv6 header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Extension {
-    kind: u8,
+    header_type: u8,
     at: usize,
     len: usize,
 }
@@ -32,7 +32,7 @@ pub(super) struct Upper {
     /// Where it begins.
     pub at: usize,
     /// Where it is named.
-    pub name_at: usize,
+    pub next_header_at: usize,
     /// The packet's place in its datagram.
     pub fragment: Fragment,
 }
@@ -48,11 +48,11 @@ pub(super) fn upper(packet: &[u8]) -> Option<Upper> {
 #[inline]
 fn walk(packet: &[u8], mut each: impl FnMut(Extension)) -> Option<Upper> {
     let mut upper =
-        Upper { proto: *packet.get(NEXT_HEADER)?, at: FIXED, name_at: NEXT_HEADER, fragment: Fragment::Whole };
+        Upper { proto: *packet.get(NEXT_HEADER)?, at: FIXED, next_header_at: NEXT_HEADER, fragment: Fragment::Whole };
     loop {
-        let Upper { proto: kind, at, .. } = upper;
+        let Upper { proto: header_type, at, .. } = upper;
         let units = || packet.get(at + 1).map(|units| usize::from(*units));
-        let len = match kind {
+        let len = match header_type {
             HOP_BY_HOP if at > FIXED => return None,
             HOP_BY_HOP | ROUTING | DESTINATION => (units()? + 1) * 8,
             AUTHENTICATION => (units()? + 2) * 4,
@@ -60,8 +60,8 @@ fn walk(packet: &[u8], mut each: impl FnMut(Extension)) -> Option<Upper> {
             _ => return Some(upper),
         };
         let header = packet.get(at..at + len)?;
-        each(Extension { kind, at, len });
-        if kind == FRAGMENT {
+        each(Extension { header_type, at, len });
+        if header_type == FRAGMENT {
             let field = u16::from_be_bytes([header[2], header[3]]);
             upper.fragment = match (field & !7, field & 1) {
                 (0, 0) => upper.fragment,
@@ -69,7 +69,7 @@ fn walk(packet: &[u8], mut each: impl FnMut(Extension)) -> Option<Upper> {
                 (_, _) => Fragment::Later,
             };
         }
-        upper = Upper { proto: header[0], at: at + len, name_at: at, ..upper };
+        upper = Upper { proto: header[0], at: at + len, next_header_at: at, ..upper };
         if upper.fragment == Fragment::Later {
             return Some(upper);
         }
@@ -105,7 +105,7 @@ pub fn on_the_way(frame: &[u8], ip: &Ip) -> Verdict {
 pub fn at_the_end(frame: &[u8], ip: &Ip) -> Verdict {
     let mut verdict = Verdict::Good;
     each_of(frame, ip, |packet, extension| {
-        let found = match extension.kind {
+        let found = match extension.header_type {
             DESTINATION => options(packet, extension.at, extension.len, DESTINATION),
             ROUTING if segments_left(packet, extension) > 0 => Verdict::Tell(ERRONEOUS_FIELD, extension.at as u32 + 2),
             _ => Verdict::Good,
@@ -121,7 +121,7 @@ pub fn at_the_end(frame: &[u8], ip: &Ip) -> Verdict {
 pub fn at_the_border(frame: &[u8], ip: &Ip) -> Verdict {
     let mut verdict = Verdict::Good;
     each_of(frame, ip, |packet, extension| {
-        if extension.kind == ROUTING && segments_left(packet, extension) > 0 {
+        if extension.header_type == ROUTING && segments_left(packet, extension) > 0 {
             verdict = Verdict::Tell(ERRONEOUS_FIELD, extension.at as u32 + 3);
         }
     });
@@ -132,7 +132,7 @@ pub fn at_the_border(frame: &[u8], ip: &Ip) -> Verdict {
 pub fn unknown_protocol(frame: &[u8], ip: &Ip) -> Verdict {
     match upper(&frame[ETH_LEN..ip.end]) {
         Some(Upper { proto: NOTHING, .. }) | None => Verdict::Drop,
-        Some(Upper { name_at, .. }) => Verdict::Tell(UNRECOGNISED_NEXT_HEADER, name_at as u32),
+        Some(Upper { next_header_at, .. }) => Verdict::Tell(UNRECOGNISED_NEXT_HEADER, next_header_at as u32),
     }
 }
 
@@ -150,7 +150,7 @@ fn segments_left(packet: &[u8], routing: Extension) -> u8 {
 
 /// Reads the options of the header at `at` (RFC 8200 4.2). As in Linux, no more than eight, and no more padding than
 /// alignment needs.
-fn options(packet: &[u8], at: usize, len: usize, kind: u8) -> Verdict {
+fn options(packet: &[u8], at: usize, len: usize, header_type: u8) -> Verdict {
     const PAD1: u8 = 0;
     const PADN: u8 = 1;
     const MOST: usize = 8;
@@ -170,7 +170,11 @@ fn options(packet: &[u8], at: usize, len: usize, kind: u8) -> Verdict {
             }
         } else {
             (count, padding) = (count + 1, 0);
-            let verdict = if count > MOST { Verdict::Drop } else { judge(bytes, (at + place) as u32, kind) };
+            let verdict = if count > MOST {
+                Verdict::Drop
+            } else {
+                unknown_option_action(bytes, (at + place) as u32, header_type)
+            };
             if verdict != Verdict::Good {
                 return verdict;
             }
@@ -181,11 +185,11 @@ fn options(packet: &[u8], at: usize, len: usize, kind: u8) -> Verdict {
 }
 
 /// One option. Whoever does not know it finds in its two highest bits what to do.
-fn judge(option: &[u8], at: u32, kind: u8) -> Verdict {
+fn unknown_option_action(option: &[u8], at: u32, header_type: u8) -> Verdict {
     const ROUTER_ALERT: u8 = 5;
     const JUMBO: u8 = 0xc2;
     match option {
-        [ROUTER_ALERT, len, ..] if kind == HOP_BY_HOP => {
+        [ROUTER_ALERT, len, ..] if header_type == HOP_BY_HOP => {
             if *len == 2 {
                 Verdict::Good
             } else {
@@ -193,9 +197,9 @@ fn judge(option: &[u8], at: u32, kind: u8) -> Verdict {
             }
         }
         // No packet with a length in its header is a jumbogram, and no link here takes others (RFC 2675 3).
-        [JUMBO, 4, 0, 0, _, _] if kind == HOP_BY_HOP => Verdict::Tell(ERRONEOUS_FIELD, at + 2),
-        [JUMBO, 4, ..] if kind == HOP_BY_HOP => Verdict::Tell(ERRONEOUS_FIELD, at),
-        [JUMBO, ..] if kind == HOP_BY_HOP => Verdict::Drop,
+        [JUMBO, 4, 0, 0, _, _] if header_type == HOP_BY_HOP => Verdict::Tell(ERRONEOUS_FIELD, at + 2),
+        [JUMBO, 4, ..] if header_type == HOP_BY_HOP => Verdict::Tell(ERRONEOUS_FIELD, at),
+        [JUMBO, ..] if header_type == HOP_BY_HOP => Verdict::Drop,
         [option, ..] => match option >> 6 {
             0 => Verdict::Good,
             1 => Verdict::Drop,
@@ -214,13 +218,13 @@ mod tests {
     fn packet(headers: &[(u8, &[u8])]) -> Vec<u8> {
         let mut packet = vec![0; FIXED];
         packet[0] = 0x60;
-        let mut name_at = NEXT_HEADER;
-        for (kind, bytes) in headers {
-            packet[name_at] = *kind;
-            name_at = packet.len();
+        let mut next_header_at = NEXT_HEADER;
+        for (header_type, bytes) in headers {
+            packet[next_header_at] = *header_type;
+            next_header_at = packet.len();
             packet.extend_from_slice(bytes);
         }
-        packet[name_at] = 17;
+        packet[next_header_at] = 17;
         packet.extend([0; 16]);
         packet
     }
@@ -230,12 +234,12 @@ mod tests {
         let (hop, routing, dest) = ([0, 0, 1, 4, 0, 0, 0, 0], [0, 2, 4, 0, 0, 0, 0, 0], [0, 0, 1, 4, 0, 0, 0, 0]);
         let routing = [&routing[..], &[0; 16]].concat();
         let whole = packet(&[(HOP_BY_HOP, &hop), (ROUTING, &routing), (AUTHENTICATION, &[0; 8]), (DESTINATION, &dest)]);
-        let wanted = Upper { proto: 17, at: 88, name_at: 80, fragment: Fragment::Whole };
+        let wanted = Upper { proto: 17, at: 88, next_header_at: 80, fragment: Fragment::Whole };
         assert_eq!(upper(&whole), Some(wanted));
         for len in 0..88 {
             assert_eq!(upper(&whole[..len]), None, "{len}");
         }
-        let plain = Upper { proto: 17, at: 40, name_at: 6, fragment: Fragment::Whole };
+        let plain = Upper { proto: 17, at: 40, next_header_at: 6, fragment: Fragment::Whole };
         assert_eq!(upper(&packet(&[])), Some(plain));
         assert_eq!(upper(&packet(&[(DESTINATION, &dest), (HOP_BY_HOP, &hop)])), None, "hop-by-hop options elsewhere");
     }
@@ -258,11 +262,11 @@ mod tests {
 
     #[test]
     fn options_say_what_becomes_of_who_does_not_know_them() {
-        let verdict = |text: &[u8], kind: u8| {
+        let verdict = |text: &[u8], header_type: u8| {
             let mut header = vec![17, (text.len() / 8) as u8];
             header.extend_from_slice(text);
             assert_eq!(header.len() % 8, 0);
-            options(&packet(&[(kind, &header)]), FIXED, header.len(), kind)
+            options(&packet(&[(header_type, &header)]), FIXED, header.len(), header_type)
         };
         for (text, wanted) in [
             (&[1, 4, 0, 0, 0, 0][..], Verdict::Good),

@@ -16,7 +16,7 @@ const FRAGMENT_HEADER_LEN: usize = 8;
 pub struct Fragments {
     family: Family,
     /// Where IPv6 headers name what follows them.
-    name_at: usize,
+    next_header_at: usize,
     payload_at: usize,
     next: usize,
     size: usize,
@@ -38,19 +38,19 @@ impl Fragments {
     /// `id` is the identification of an IPv6 datagram; an IPv4 packet has one already.
     pub fn new(whole: &PacketBuf, ip: &Ip, mtu: usize, id: u32) -> Option<Fragments> {
         let family = ip.family();
-        let (name_at, payload_at, headers) = match family {
+        let (next_header_at, payload_at, headers) = match family {
             Family::V4 => {
                 let at = ETH_LEN + usize::from(whole.frame()[ETH_LEN] & 0xf) * 4;
                 (0, at, at - ETH_LEN)
             }
             Family::V6 => {
-                let (name_at, at) = unfragmentable_end(whole.frame(), ip.end);
-                (name_at, at, at - ETH_LEN + FRAGMENT_HEADER_LEN)
+                let (next_header_at, at) = unfragmentable_end(whole.frame(), ip.end);
+                (next_header_at, at, at - ETH_LEN + FRAGMENT_HEADER_LEN)
             }
         };
         let size = mtu.checked_sub(headers)? & !7;
         debug_assert!(payload_at <= ip.end);
-        (size > 0).then_some(Fragments { family, name_at, payload_at, next: payload_at, size, id })
+        (size > 0).then_some(Fragments { family, next_header_at, payload_at, next: payload_at, size, id })
     }
 
     /// Writes the next fragment; false when all payload is out.
@@ -93,8 +93,8 @@ impl Fragments {
         let frame = out.reset(at + FRAGMENT_HEADER_LEN + part.data.len());
         frame[..at].copy_from_slice(&source[..at]);
         frame[at + FRAGMENT_HEADER_LEN..].copy_from_slice(part.data);
-        frame[at] = source[self.name_at];
-        frame[self.name_at] = FRAGMENT;
+        frame[at] = source[self.next_header_at];
+        frame[self.next_header_at] = FRAGMENT;
         let field = part.offset as u16 | u16::from(part.more != 0);
         frame[at + 2..at + 4].copy_from_slice(&field.to_be_bytes());
         frame[at + 4..at + 8].copy_from_slice(&self.id.to_be_bytes());

@@ -19,7 +19,7 @@ const ERROR_LIMIT6: usize = 1280;
 
 /// What a router or host tells a sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Complaint {
+pub enum IcmpError {
     /// TTL or hop limit used up.
     TimeExceeded,
     /// No route.
@@ -40,26 +40,26 @@ pub enum Complaint {
     Raw(u8, u8, u32),
 }
 
-impl Complaint {
+impl IcmpError {
     /// Type, code and the header's second word (RFC 792, RFC 4443).
     fn header(self, family: Family) -> (u8, u8, u32) {
         match (family, self) {
-            (_, Complaint::Raw(kind, code, word)) => (kind, code, word),
-            (Family::V4, Complaint::TimeExceeded) => (11, 0, 0),
-            (Family::V4, Complaint::NetUnreachable | Complaint::BeyondScope) => (3, 0, 0),
-            (Family::V4, Complaint::HostUnreachable) => (3, 1, 0),
-            (Family::V4, Complaint::ProtocolUnreachable) => (3, 2, 0),
-            (Family::V4, Complaint::PortUnreachable) => (3, 3, 0),
-            (Family::V4, Complaint::TooBig(mtu)) => (3, 4, u32::from(mtu)),
-            (Family::V4, Complaint::BadOption(at)) => (12, 0, u32::from(at) << 24),
-            (Family::V6, Complaint::TimeExceeded) => (3, 0, 0),
-            (Family::V6, Complaint::NetUnreachable) => (1, 0, 0),
-            (Family::V6, Complaint::BeyondScope) => (1, 2, 0),
-            (Family::V6, Complaint::HostUnreachable) => (1, 3, 0),
-            (Family::V6, Complaint::ProtocolUnreachable) => (4, 1, 6),
-            (Family::V6, Complaint::BadOption(at)) => (4, 0, u32::from(at)),
-            (Family::V6, Complaint::PortUnreachable) => (1, 4, 0),
-            (Family::V6, Complaint::TooBig(mtu)) => (2, 0, u32::from(mtu)),
+            (_, IcmpError::Raw(icmp_type, code, word)) => (icmp_type, code, word),
+            (Family::V4, IcmpError::TimeExceeded) => (11, 0, 0),
+            (Family::V4, IcmpError::NetUnreachable | IcmpError::BeyondScope) => (3, 0, 0),
+            (Family::V4, IcmpError::HostUnreachable) => (3, 1, 0),
+            (Family::V4, IcmpError::ProtocolUnreachable) => (3, 2, 0),
+            (Family::V4, IcmpError::PortUnreachable) => (3, 3, 0),
+            (Family::V4, IcmpError::TooBig(mtu)) => (3, 4, u32::from(mtu)),
+            (Family::V4, IcmpError::BadOption(at)) => (12, 0, u32::from(at) << 24),
+            (Family::V6, IcmpError::TimeExceeded) => (3, 0, 0),
+            (Family::V6, IcmpError::NetUnreachable) => (1, 0, 0),
+            (Family::V6, IcmpError::BeyondScope) => (1, 2, 0),
+            (Family::V6, IcmpError::HostUnreachable) => (1, 3, 0),
+            (Family::V6, IcmpError::ProtocolUnreachable) => (4, 1, 6),
+            (Family::V6, IcmpError::BadOption(at)) => (4, 0, u32::from(at)),
+            (Family::V6, IcmpError::PortUnreachable) => (1, 4, 0),
+            (Family::V6, IcmpError::TooBig(mtu)) => (2, 0, u32::from(mtu)),
         }
     }
 }
@@ -67,14 +67,14 @@ impl Complaint {
 /// Writes an error about the IP packet `about` (from its IP header on), MACs left open.
 ///
 /// The quote is cut so that the whole stays within what every path takes.
-pub fn error(out: &mut PacketBuf, complaint: Complaint, about: &[u8], src: IpAddr, dst: IpAddr, id: u16) {
+pub fn error(out: &mut PacketBuf, complaint: IcmpError, about: &[u8], src: IpAddr, dst: IpAddr, id: u16) {
     let family = Family::of(dst);
     let (header, limit) = match family {
         Family::V4 => (20, ERROR_LIMIT),
         Family::V6 => (40, ERROR_LIMIT6),
     };
     let quote = &about[..about.len().min(limit - header - 8)];
-    let (kind, code, word) = complaint.header(family);
+    let (icmp_type, code, word) = complaint.header(family);
     let tos = match family {
         // Precedence "internetwork control", the rest from the packet (RFC 1812 4.3.2.5).
         Family::V4 => (about[1] & 0x1e) | 0xc0,
@@ -82,7 +82,7 @@ pub fn error(out: &mut PacketBuf, complaint: Complaint, about: &[u8], src: IpAdd
     };
     let frame = out.reset(ETH_LEN + header + 8 + quote.len());
     let body = &mut frame[ETH_LEN + header..];
-    body[0] = kind;
+    body[0] = icmp_type;
     body[1] = code;
     body[4..8].copy_from_slice(&word.to_be_bytes());
     body[8..].copy_from_slice(quote);
@@ -152,31 +152,31 @@ pub fn ip_header(frame: &mut [u8], fields: &Header) {
 }
 
 /// True for an echo request of either family.
-pub fn is_echo_request(ip: &Ip, kind: u8) -> bool {
-    (ip.proto == Proto::ICMP && kind == 8) || (ip.proto == Proto::ICMP6 && kind == 128)
+pub fn is_echo_request(ip: &Ip, icmp_type: u8) -> bool {
+    (ip.proto == Proto::ICMP && icmp_type == 8) || (ip.proto == Proto::ICMP6 && icmp_type == 128)
 }
 
 /// True for types that report an error about another packet (RFC 1122 3.2.2; RFC 4443 2.1).
-pub fn is_error(ip: &Ip, kind: u8) -> bool {
+pub fn is_error(ip: &Ip, icmp_type: u8) -> bool {
     match ip.proto {
-        Proto::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
-        _ => kind < 128,
+        Proto::ICMP => matches!(icmp_type, 3 | 4 | 5 | 11 | 12),
+        _ => icmp_type < 128,
     }
 }
 
 /// True for the errors that IPVS relates to a conn: IPv4 unreachable, quench, time exceeded; every ICMPv6 error.
-pub fn is_related(ip: &Ip, kind: u8) -> bool {
+pub fn is_related(ip: &Ip, icmp_type: u8) -> bool {
     match ip.proto {
-        Proto::ICMP => matches!(kind, 3 | 4 | 11),
-        _ => kind < 128,
+        Proto::ICMP => matches!(icmp_type, 3 | 4 | 11),
+        _ => icmp_type < 128,
     }
 }
 
 /// True for "fragmentation needed" (RFC 1191) and "packet too big" (RFC 4443 3.2).
-pub fn is_too_big(ip: &Ip, kind: u8, code: u8) -> bool {
+pub fn is_too_big(ip: &Ip, icmp_type: u8, code: u8) -> bool {
     match ip.proto {
-        Proto::ICMP => (kind, code) == (3, 4),
-        _ => kind == 2,
+        Proto::ICMP => (icmp_type, code) == (3, 4),
+        _ => icmp_type == 2,
     }
 }
 

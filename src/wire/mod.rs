@@ -5,6 +5,7 @@
 pub mod arp;
 mod buf;
 pub mod checksum;
+pub mod decap;
 mod edit;
 pub mod encap;
 pub mod extension;
@@ -16,7 +17,7 @@ pub mod options;
 mod parse;
 mod reassembly;
 mod segment;
-pub mod shim;
+
 pub mod sync;
 pub mod tcp;
 pub mod translate;

@@ -71,11 +71,11 @@ pub enum Report {
 
 /// True for messages that this file reads.
 pub(super) fn concerns(ip: &Ip) -> bool {
-    let kind = match ip.l4 {
-        L4::Icmp { kind, .. } if ip.proto == Proto::ICMP6 => kind,
+    let icmp_type = match ip.l4 {
+        L4::Icmp { icmp_type, .. } if ip.proto == Proto::ICMP6 => icmp_type,
         _ => return false,
     };
-    kind == QUERY || (ROUTER_SOLICITATION..=REDIRECT).contains(&kind)
+    icmp_type == QUERY || (ROUTER_SOLICITATION..=REDIRECT).contains(&icmp_type)
 }
 
 /// Reads the message of a packet, with all checks of RFC 4861 7.1 (of RFC 3810 6.2 for a query).
@@ -216,8 +216,8 @@ fn message(buf: &mut PacketBuf, from: Speaker, to: (Mac, Ipv6Addr), len: usize) 
     &mut buf.frame_mut()[ETH_LEN + IP_LEN..]
 }
 
-fn put_mac(option: &mut [u8], kind: u8, mac: Mac) {
-    option[..2].copy_from_slice(&[kind, 1]);
+fn put_mac(option: &mut [u8], option_type: u8, mac: Mac) {
+    option[..2].copy_from_slice(&[option_type, 1]);
     option[2..8].copy_from_slice(&mac.0);
 }
 

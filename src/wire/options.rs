@@ -18,7 +18,7 @@ const STRICT_SOURCE_ROUTE: u8 = 137;
 
 /// What the options of a packet ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wish {
+pub enum OptionAction {
     /// Nothing that a router does.
     Nothing,
     /// The way is to be recorded in the option at this place of the IP header, which has room.
@@ -30,33 +30,33 @@ pub enum Wish {
 }
 
 /// Reads the options of an IPv4 packet.
-pub fn wish(frame: &[u8], ip: &Ip) -> Wish {
+pub fn parse(frame: &[u8], ip: &Ip) -> OptionAction {
     if !ip.dst.is_ipv4() || frame[ETH_LEN] & 0xf == 5 {
-        return Wish::Nothing;
+        return OptionAction::Nothing;
     }
     let header = &frame[ETH_LEN..ETH_LEN + usize::from(frame[ETH_LEN] & 0xf) * 4];
-    let (mut at, mut wish) = (FIXED, Wish::Nothing);
-    while let Some(kind) = header.get(at).copied().filter(|kind| *kind != END) {
-        if kind == NOP {
+    let (mut at, mut action) = (FIXED, OptionAction::Nothing);
+    while let Some(option_type) = header.get(at).copied().filter(|option_type| *option_type != END) {
+        if option_type == NOP {
             at += 1;
             continue;
         }
         let len = usize::from(header.get(at + 1).copied().unwrap_or(0));
         let Some(option) = header.get(at..at + len).filter(|option| option.len() >= 2) else {
-            return Wish::Bad(at as u8);
+            return OptionAction::Bad(at as u8);
         };
-        match kind {
-            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return Wish::SourceRoute,
+        match option_type {
+            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => return OptionAction::SourceRoute,
             RECORD_ROUTE => match room(option) {
-                Ok(true) => wish = Wish::Record(at as u8),
+                Ok(true) => action = OptionAction::Record(at as u8),
                 Ok(false) => {}
-                Err(wrong) => return Wish::Bad((at + wrong) as u8),
+                Err(wrong) => return OptionAction::Bad((at + wrong) as u8),
             },
             _ => {}
         }
         at += len;
     }
-    wish
+    action
 }
 
 /// Whether a "record route" option has room for one more address; else the byte that is wrong.
@@ -70,7 +70,7 @@ fn room(option: &[u8]) -> Result<bool, usize> {
     }
 }
 
-/// Writes an address into the "record route" option that `wish` found.
+/// Writes an address into the "record route" option that `parse` found.
 pub fn record(buf: &mut PacketBuf, option: u8, addr: Ipv4Addr) {
     let frame = buf.frame_mut();
     let header_len = usize::from(frame[ETH_LEN] & 0xf) * 4;
@@ -105,19 +105,19 @@ mod tests {
         (buf, ip)
     }
 
-    fn wish_of(options: &[u8]) -> Wish {
+    fn action_of(options: &[u8]) -> OptionAction {
         let (buf, ip) = packet(options);
-        wish(buf.frame(), &ip)
+        parse(buf.frame(), &ip)
     }
 
     #[test]
     fn options_are_read_to_their_end() {
-        assert_eq!(wish_of(&[]), Wish::Nothing);
-        assert_eq!(wish_of(&[1, 1, 1, 0]), Wish::Nothing);
-        assert_eq!(wish_of(&[0, 7, 0, 0]), Wish::Nothing, "behind the end");
-        assert_eq!(wish_of(&[1, 7, 7, 4, 0, 0, 0, 0]), Wish::Record(21));
-        assert_eq!(wish_of(&[7, 7, 8, 1, 2, 3, 4, 0]), Wish::Nothing, "full");
-        assert_eq!(wish_of(&[131, 7, 4, 1, 2, 3, 4, 0]), Wish::SourceRoute);
+        assert_eq!(action_of(&[]), OptionAction::Nothing);
+        assert_eq!(action_of(&[1, 1, 1, 0]), OptionAction::Nothing);
+        assert_eq!(action_of(&[0, 7, 0, 0]), OptionAction::Nothing, "behind the end");
+        assert_eq!(action_of(&[1, 7, 7, 4, 0, 0, 0, 0]), OptionAction::Record(21));
+        assert_eq!(action_of(&[7, 7, 8, 1, 2, 3, 4, 0]), OptionAction::Nothing, "full");
+        assert_eq!(action_of(&[131, 7, 4, 1, 2, 3, 4, 0]), OptionAction::SourceRoute);
         for (bad, at) in [
             (&[7, 7, 3, 0, 0, 0, 0, 0], 22),
             (&[7, 7, 5, 0, 0, 0, 0, 0], 22),
@@ -126,7 +126,7 @@ mod tests {
             (&[7, 2, 1, 1, 0, 0, 0, 0], 21),
             (&[1, 1, 1, 1, 1, 1, 1, 7], 27),
         ] {
-            assert_eq!(wish_of(bad), Wish::Bad(at), "{bad:?}");
+            assert_eq!(action_of(bad), OptionAction::Bad(at), "{bad:?}");
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
         for _ in 0..100_000 {
             let options: Vec<u8> = (0..4 * (1 + rng.below(10))).map(|_| rng.below(16) as u8).collect();
             let (mut buf, ip) = packet(&options);
-            if let Wish::Record(option) = wish(buf.frame(), &ip) {
+            if let OptionAction::Record(option) = parse(buf.frame(), &ip) {
                 record(&mut buf, option, Ipv4Addr::LOCALHOST);
             }
         }

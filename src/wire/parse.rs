@@ -97,7 +97,7 @@ pub enum L4 {
     /// ICMP or ICMPv6.
     Icmp {
         /// Type.
-        kind: u8,
+        icmp_type: u8,
         /// Code.
         code: u8,
     },
@@ -287,7 +287,7 @@ fn layer4(proto: Proto, fragment: Fragment, bytes: &[u8]) -> L4 {
             (_, _) => L4::Truncated,
         },
         IpNumber::ICMP | IpNumber::IPV6_ICMP => match bytes {
-            [kind, code, _, _, _, _, _, _, ..] => L4::Icmp { kind: *kind, code: *code },
+            [icmp_type, code, _, _, _, _, _, _, ..] => L4::Icmp { icmp_type: *icmp_type, code: *code },
             _ => L4::Truncated,
         },
         _ => L4::Other,

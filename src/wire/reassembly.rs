@@ -207,8 +207,8 @@ impl Datagram {
         });
         if piece.from == 0 {
             self.headers = frame[..piece.header_end].to_vec();
-            let (at, kind) = piece.next_header;
-            self.headers[at] = kind;
+            let (at, protocol) = piece.next_header;
+            self.headers[at] = protocol;
             self.first_len = piece.to;
         }
         self.largest = self.largest.max(ip.total_len());
@@ -276,7 +276,7 @@ fn take_apart_v4(frame: &[u8], ip: &Ip) -> Piece {
 }
 
 fn take_apart_v6(frame: &[u8], ip: &Ip) -> Option<Piece> {
-    let (name_at, at) = fragment_header(frame, ip.end)?;
+    let (next_header_at, at) = fragment_header(frame, ip.end)?;
     let field = u16::from_be_bytes([frame[at + 2], frame[at + 3]]);
     let from = usize::from(field & !7);
     let id = u32::from_be_bytes([frame[at + 4], frame[at + 5], frame[at + 6], frame[at + 7]]);
@@ -287,27 +287,27 @@ fn take_apart_v6(frame: &[u8], ip: &Ip) -> Option<Piece> {
         last: field & 1 == 0,
         data_at: at + 8,
         header_end: at,
-        next_header: (name_at, frame[at]),
+        next_header: (next_header_at, frame[at]),
     })
 }
 
 /// Where a fragment header is named, and where it stands: behind hop-by-hop, routing and destination options only.
 fn fragment_header(frame: &[u8], end: usize) -> Option<(usize, usize)> {
-    let (name_at, at) = unfragmentable_end(frame, end);
-    (frame[name_at] == FRAGMENT && at + 8 <= end).then_some((name_at, at))
+    let (next_header_at, at) = unfragmentable_end(frame, end);
+    (frame[next_header_at] == FRAGMENT && at + 8 <= end).then_some((next_header_at, at))
 }
 
 /// The end of the headers that every router reads (RFC 8200 4.5), and where they name what follows.
 pub(super) fn unfragmentable_end(frame: &[u8], end: usize) -> (usize, usize) {
-    let (mut name_at, mut at) = (ETH_LEN + 6, ETH_LEN + 40);
-    while matches!(frame[name_at], HOP_BY_HOP | ROUTING | DESTINATION) && at + 8 <= end {
+    let (mut next_header_at, mut at) = (ETH_LEN + 6, ETH_LEN + 40);
+    while matches!(frame[next_header_at], HOP_BY_HOP | ROUTING | DESTINATION) && at + 8 <= end {
         let next = at + (usize::from(frame[at + 1]) + 1) * 8;
         if next > end {
             break;
         }
-        (name_at, at) = (at, next);
+        (next_header_at, at) = (at, next);
     }
-    (name_at, at)
+    (next_header_at, at)
 }
 
 #[cfg(test)]

@@ -26,18 +26,18 @@ pub fn reset_for(out: &mut PacketBuf, request: &[u8], ip: &Ip) -> bool {
             (0, seq.wrapping_add(length), RST | ACK)
         }
     };
-    let answer = Bare { src: Endpoint::new(ip.dst, dport), dst: Endpoint::new(ip.src, sport), seq, ack, bits };
-    bare(out, &answer, ip.tos);
+    let answer = Segment { src: Endpoint::new(ip.dst, dport), dst: Endpoint::new(ip.src, sport), seq, ack, bits };
+    write(out, &answer, ip.tos);
     true
 }
 
 /// Writes a reset out of the blue; `seq` must be what the receiver expects (RFC 5961). MACs left open.
 pub fn reset(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, seq: u32) {
-    bare(out, &Bare { src, dst, seq, ack: 0, bits: RST }, 0);
+    write(out, &Segment { src, dst, seq, ack: 0, bits: RST }, 0);
 }
 
 /// A segment without options and data.
-struct Bare {
+struct Segment {
     src: Endpoint,
     dst: Endpoint,
     seq: u32,
@@ -45,7 +45,7 @@ struct Bare {
     bits: u8,
 }
 
-fn bare(out: &mut PacketBuf, segment: &Bare, tos: u8) {
+fn write(out: &mut PacketBuf, segment: &Segment, tos: u8) {
     let (src, dst) = (segment.src, segment.dst);
     let header = if Family::of(dst.addr) == Family::V4 { 20 } else { 40 };
     let frame = out.reset(ETH_LEN + header + 20);
@@ -84,13 +84,13 @@ pub fn shift_acknowledged(buf: &mut PacketBuf, ip: &Ip, by: impl Fn(u32) -> i32)
         const END: u8 = 0;
         const NOP: u8 = 1;
         const SACK: u8 = 5;
-        let (kind, len) = (buf.frame()[at], usize::from(buf.frame()[at + 1]));
-        match kind {
+        let (option_type, len) = (buf.frame()[at], usize::from(buf.frame()[at + 1]));
+        match option_type {
             END => return,
             NOP => at += 1,
             _ if len < 2 || at + len > options.end => return,
             _ => {
-                let edges = if kind == SACK { (len - 2) / 4 } else { 0 };
+                let edges = if option_type == SACK { (len - 2) / 4 } else { 0 };
                 for edge in (0..edges).map(|index| at + 2 + index * 4) {
                     let delta = by(word(buf.frame(), edge));
                     shift(buf, ip, edge, delta);

@@ -10,7 +10,7 @@
 
 use std::net::IpAddr;
 
-use super::icmp::{self, Complaint, Header, Quote, ip_header};
+use super::icmp::{self, Header, IcmpError, Quote, ip_header};
 use super::parse::{ETH_LEN, Fragment, Ip, L4, ip_packet, l4_header_len};
 use super::{Gso, PacketBuf, checksum};
 use crate::base::{DropReason, Endpoint, Family, Proto};
@@ -139,18 +139,18 @@ pub struct ErrorEnds {
 ///
 /// Errors without a counterpart end as unsupported.
 pub fn error(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &ErrorEnds) -> Result<(), DropReason> {
-    let L4::Icmp { kind, code } = ip.l4 else { return Err(DropReason::Unsupported) };
+    let L4::Icmp { icmp_type, code } = ip.l4 else { return Err(DropReason::Unsupported) };
     let word = icmp::second_word(buf.frame(), ip);
-    let said = match (ip.family(), icmp::is_too_big(ip, kind, code)) {
+    let said = match (ip.family(), icmp::is_too_big(ip, icmp_type, code)) {
         (Family::V4, true) => Some((2, 0, too_big6(word & 0xffff, be16(buf.frame(), quote.at + 2), ends.mtu))),
-        (Family::V4, false) => to_icmp6(kind, code, word),
+        (Family::V4, false) => to_icmp6(icmp_type, code, word),
         (Family::V6, true) => Some((3, 4, word.saturating_sub(20).min(u32::from(ends.mtu)))),
-        (Family::V6, false) => to_icmp4(kind, code, word),
+        (Family::V6, false) => to_icmp4(icmp_type, code, word),
     };
-    let (kind, code, word) = said.ok_or(DropReason::Unsupported)?;
+    let (icmp_type, code, word) = said.ok_or(DropReason::Unsupported)?;
     let mut room = [0; ETH_LEN + LEAST_MTU6];
     let about = translate_quote(&mut room, buf.frame(), ip.end, quote, ends);
-    icmp::error(buf, Complaint::Raw(kind, code, word), about, ends.src, ends.dst, ends.id);
+    icmp::error(buf, IcmpError::Raw(icmp_type, code, word), about, ends.src, ends.dst, ends.id);
     *ip = ip_packet(buf.frame())?;
     Ok(())
 }
@@ -204,8 +204,8 @@ fn too_big6(told: u32, total: usize, mtu: u16) -> u32 {
 }
 
 /// ICMP to ICMPv6: type, code and second word (RFC 7915 4.2).
-fn to_icmp6(kind: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
-    match (kind, code) {
+fn to_icmp6(icmp_type: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
+    match (icmp_type, code) {
         (3, 0 | 1 | 5..=8 | 11 | 12) => Some((1, 0, 0)),
         (3, 2) => Some((4, 1, 6)),
         (3, 3) => Some((1, 4, 0)),
@@ -228,8 +228,8 @@ fn to_icmp6(kind: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
 }
 
 /// ICMPv6 to ICMP: type, code and second word (RFC 7915 5.2).
-fn to_icmp4(kind: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
-    match (kind, code) {
+fn to_icmp4(icmp_type: u8, code: u8, word: u32) -> Option<(u8, u8, u32)> {
+    match (icmp_type, code) {
         (1, 0 | 2 | 3) => Some((3, 1, 0)),
         (1, 1) => Some((3, 10, 0)),
         (1, 4) => Some((3, 3, 0)),

@@ -10,7 +10,7 @@ use crate::base::{Family, Proto};
 
 /// A tunnel's own header, between the outer IP or UDP header and the inner packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Shim {
+pub struct TunnelHeader {
     /// Its length.
     pub len: usize,
     /// What the packet behind it is.
@@ -22,7 +22,7 @@ pub struct Shim {
 }
 
 /// Reads a GRE header: none, or a checksum, and IP behind it (RFC 2784). Keys and sequence numbers are not ours.
-pub fn gre_shim(bytes: &[u8]) -> Option<Shim> {
+pub fn gre_header(bytes: &[u8]) -> Option<TunnelHeader> {
     let header = bytes.first_chunk::<GRE_LEN>()?;
     let (has_sum, len) = match u16::from_be_bytes([header[0], header[1]]) {
         0 => (false, GRE_LEN),
@@ -34,11 +34,11 @@ pub fn gre_shim(bytes: &[u8]) -> Option<Shim> {
         [0x86, 0xdd] => Family::V6,
         _ => return None,
     };
-    Some(Shim { len, inner, has_sum, remote: None })
+    Some(TunnelHeader { len, inner, has_sum, remote: None })
 }
 
 /// Reads a GUE header of version 0: no control message, no flag but that of the remote checksum.
-pub fn gue_shim(bytes: &[u8]) -> Option<Shim> {
+pub fn gue_header(bytes: &[u8]) -> Option<TunnelHeader> {
     let header = bytes.first_chunk::<GUE_LEN>()?;
     // Two bits of version, one that marks control messages, five of length.
     let len = GUE_LEN + usize::from(header[0] & 0x1f) * 4;
@@ -55,7 +55,7 @@ pub fn gue_shim(bytes: &[u8]) -> Option<Shim> {
         GUE_PRIVATE => Some(remote_checksum(bytes.get(GUE_LEN..len)?)?),
         _ => return None,
     };
-    Some(Shim { len, inner, has_sum: false, remote })
+    Some(TunnelHeader { len, inner, has_sum: false, remote })
 }
 
 fn remote_checksum(private: &[u8]) -> Option<(u16, u16)> {
@@ -70,11 +70,11 @@ pub fn inner_at(frame: &[u8], proto: Proto, at: usize, end: usize) -> Option<(us
     let bytes = frame.get(at..end)?;
     match proto {
         Proto::IPIP | Proto::IPV6 => Some((at, None)),
-        Proto::GRE => Some((at + gre_shim(bytes)?.len, None)),
+        Proto::GRE => Some((at + gre_header(bytes)?.len, None)),
         Proto::UDP => {
             let port = u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
-            let shim = gue_shim(bytes.get(UDP_LEN..)?)?;
-            Some((at + UDP_LEN + shim.len, Some(port)))
+            let header = gue_header(bytes.get(UDP_LEN..)?)?;
+            Some((at + UDP_LEN + header.len, Some(port)))
         }
         _ => None,
     }
