@@ -10,7 +10,8 @@ use crate::conn::{Forwarding, Side};
 use crate::forward;
 use crate::router::Egress;
 use crate::wire::icmp::{self, IcmpError, Quote};
-use crate::wire::{Ip, L4, PacketBuf, decap, encap};
+use crate::wire::ip::header_len;
+use crate::wire::{Ip, L4, PacketBuf, decap};
 
 impl Director {
     /// Handles an error that quotes a packet of a conn; `None` if it concerns none.
@@ -117,6 +118,6 @@ impl Director {
         let mtu = mtu.min(u32::from(u16::MAX)) as u16;
         let before = self.pmtu.last_used(real).unwrap_or(mtu);
         self.pmtu.learn(real, mtu, now);
-        u32::from(before.saturating_sub(encap::ip_len(Family::of(real)) as u16))
+        u32::from(before.saturating_sub(header_len(Family::of(real)) as u16))
     }
 }

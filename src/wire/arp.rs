@@ -4,68 +4,63 @@
 
 use std::net::Ipv4Addr;
 
-use super::PacketBuf;
-use super::parse::ETH_LEN;
-use crate::base::{DropReason, Mac};
+use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacketSlice};
 
-const ARP_LEN: usize = 28;
-const HEADER: [u8; 6] = [0, 1, 8, 0, 6, 4];
+use super::PacketBuf;
+use super::field::{ETH_LEN, ethernet, put, put16};
+use crate::base::{DropReason, Mac};
 
 /// An ARP message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Arp {
     /// Request or reply.
     pub op: ArpOp,
-    /// Who speaks.
+    /// MAC and address of the station that sent it.
     pub sender: (Mac, Ipv4Addr),
-    /// Whom it is about.
+    /// MAC and address that a request asks for or a reply is for.
     pub target: (Mac, Ipv4Addr),
 }
 
 /// ARP operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ArpOp {
-    /// "Who has target?"
+    /// Asks for the target's MAC.
     Request,
-    /// "Sender is at."
+    /// Gives the sender's MAC.
     Reply,
 }
 
 /// Reads the message behind an Ethernet header.
 pub fn parse(bytes: &[u8]) -> Result<Arp, DropReason> {
-    let bytes: &[u8; ARP_LEN] = bytes.first_chunk().ok_or(DropReason::Malformed)?;
-    if bytes[..6] != HEADER {
-        return Err(DropReason::Arp);
-    }
-    let op = match u16::from_be_bytes([bytes[6], bytes[7]]) {
-        1 => ArpOp::Request,
-        2 => ArpOp::Reply,
-        _ => return Err(DropReason::Arp),
+    let slice = ArpPacketSlice::from_slice(bytes).map_err(|_| DropReason::Malformed)?;
+    let packet = slice.to_packet().try_eth_ipv4().map_err(|_| DropReason::Arp)?;
+    let op = match packet.operation {
+        ArpOperation::REQUEST => ArpOp::Request,
+        ArpOperation::REPLY => ArpOp::Reply,
+        ArpOperation(_) => return Err(DropReason::Arp),
     };
-    let party = |at: usize| {
-        let mut mac = [0; 6];
-        mac.copy_from_slice(&bytes[at..at + 6]);
-        (Mac(mac), Ipv4Addr::new(bytes[at + 6], bytes[at + 7], bytes[at + 8], bytes[at + 9]))
-    };
-    Ok(Arp { op, sender: party(8), target: party(18) })
+    let sender = (Mac(packet.sender_mac), packet.sender_ipv4_addr());
+    Ok(Arp { op, sender, target: (Mac(packet.target_mac), packet.target_ipv4_addr()) })
 }
 
 /// Writes a frame that carries `arp` to the station `to`.
 pub fn build(buf: &mut PacketBuf, to: Mac, arp: &Arp) {
-    let frame = buf.reset(ETH_LEN + ARP_LEN);
-    frame[..6].copy_from_slice(&to.0);
-    frame[6..12].copy_from_slice(&arp.sender.0.0);
-    frame[12..14].copy_from_slice(&0x0806u16.to_be_bytes());
-    let body = &mut frame[ETH_LEN..];
-    body[..6].copy_from_slice(&HEADER);
-    body[7] = match arp.op {
-        ArpOp::Request => 1,
-        ArpOp::Reply => 2,
+    let message = ArpEthIpv4Packet {
+        operation: match arp.op {
+            ArpOp::Request => ArpOperation::REQUEST,
+            ArpOp::Reply => ArpOperation::REPLY,
+        },
+        sender_mac: arp.sender.0.0,
+        sender_ipv4: arp.sender.1.octets(),
+        target_mac: arp.target.0.0,
+        target_ipv4: arp.target.1.octets(),
     };
-    for (at, (mac, addr)) in [(8, arp.sender), (18, arp.target)] {
-        body[at..at + 6].copy_from_slice(&mac.0);
-        body[at + 6..at + 10].copy_from_slice(&addr.octets());
-    }
+    let body = message.to_bytes();
+    let frame = buf.reset(ETH_LEN + body.len());
+    put(frame, ethernet::DST, &to.0);
+    put(frame, ethernet::SRC, &arp.sender.0.0);
+    put16(frame, ethernet::ETHERTYPE, ethernet::ARP);
+    put(frame, ETH_LEN, &body);
 }
 
 #[cfg(test)]
@@ -89,7 +84,7 @@ mod tests {
     #[test]
     fn other_hardware_or_protocols_are_not_ours() {
         let mut bytes = [0; 28];
-        bytes[..6].copy_from_slice(&HEADER);
+        bytes[..6].copy_from_slice(&[0, 1, 8, 0, 6, 4]);
         bytes[7] = 3;
         assert_eq!(parse(&bytes), Err(DropReason::Arp));
         bytes[7] = 1;

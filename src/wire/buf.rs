@@ -2,7 +2,8 @@
 //!
 //! Allocated once; never grows, never copies payload to add a header.
 
-use super::parse::ETH_LEN;
+use super::ethernet::ethertype_of;
+use super::field::{ETH_LEN, put16};
 use super::{VNET_LEN, Vnet, VnetHeader};
 use crate::base::Medium;
 
@@ -154,8 +155,8 @@ impl PacketBuf {
         }
         if added > 0 {
             self.bytes[HEADROOM..at - 2].fill(0);
-            let ethertype: u16 = if self.bytes[at] >> 4 == 6 { 0x86dd } else { 0x0800 };
-            self.bytes[at - 2..at].copy_from_slice(&ethertype.to_be_bytes());
+            let ethertype = ethertype_of(self.bytes[at]);
+            put16(&mut self.bytes, at - 2, ethertype);
         }
         self.end = at + frame;
         true

@@ -20,7 +20,7 @@ pub fn sum(bytes: &[u8]) -> u16 {
     u16::from_be(fold(total + u64::from(u32::from_ne_bytes(last))))
 }
 
-/// The same of a known length, a multiple of four: no loop is left of it.
+/// The same for a constant length, a multiple of four: unrolled.
 #[inline(always)]
 pub fn sum_of<const N: usize>(bytes: &[u8; N]) -> u16 {
     const { assert!(N.is_multiple_of(4)) };
@@ -35,7 +35,7 @@ pub fn add(a: u16, b: u16) -> u16 {
     sum + u16::from(carry)
 }
 
-/// By how much a sum changes when `old` becomes `new` under it; an even number of bytes.
+/// The change of a sum when `old` becomes `new` under it; an even number of bytes.
 #[inline(always)]
 pub fn change<const N: usize>(old: &[u8; N], new: &[u8; N]) -> u16 {
     let word = |bytes: &[u8]| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -79,6 +79,11 @@ pub fn pseudo(src: IpAddr, dst: IpAddr, proto: Proto, len: usize) -> u16 {
         }
     };
     add(addresses, fold(u64::from(proto.0) + len as u64))
+}
+
+/// The folded sum of a layer-4 message with its pseudo-header; 0xffff if the checksum inside it is right.
+pub fn with_pseudo(src: IpAddr, dst: IpAddr, proto: Proto, message: &[u8]) -> u16 {
+    add(pseudo(src, dst, proto, message.len()), sum(message))
 }
 
 #[inline(always)]

@@ -2,10 +2,7 @@
 //!
 //! The counterpart of `encap`. Never changes a byte.
 
-use super::encap::{
-    GRE_CHECKSUM, GRE_CHECKSUM_LEN, GRE_LEN, GUE_LEN, GUE_PRIVATE, GUE_REMOTE_CHECKSUM, GUE_REMOTE_CHECKSUM_LEN,
-    UDP_LEN,
-};
+use super::field::{be16, be32, ethernet, gre, gue, ports, udp};
 use crate::base::{Family, Proto};
 
 /// A tunnel's own header, between the outer IP or UDP header and the inner packet.
@@ -23,15 +20,15 @@ pub struct TunnelHeader {
 
 /// Reads a GRE header: none, or a checksum, and IP behind it (RFC 2784). Keys and sequence numbers are not ours.
 pub fn gre_header(bytes: &[u8]) -> Option<TunnelHeader> {
-    let header = bytes.first_chunk::<GRE_LEN>()?;
-    let (has_sum, len) = match u16::from_be_bytes([header[0], header[1]]) {
-        0 => (false, GRE_LEN),
-        GRE_CHECKSUM => (true, GRE_LEN + GRE_CHECKSUM_LEN),
+    let header = bytes.first_chunk::<{ gre::LEN }>()?;
+    let (has_sum, len) = match be16(header, 0) {
+        0 => (false, gre::LEN),
+        gre::HAS_CHECKSUM => (true, gre::LEN + gre::CHECKSUM_LEN),
         _ => return None,
     };
-    let inner = match [header[2], header[3]] {
-        [0x08, 0x00] => Family::V4,
-        [0x86, 0xdd] => Family::V6,
+    let inner = match be16(header, gre::PROTOCOL) {
+        ethernet::IPV4 => Family::V4,
+        ethernet::IPV6 => Family::V6,
         _ => return None,
     };
     Some(TunnelHeader { len, inner, has_sum, remote: None })
@@ -39,10 +36,10 @@ pub fn gre_header(bytes: &[u8]) -> Option<TunnelHeader> {
 
 /// Reads a GUE header of version 0: no control message, no flag but that of the remote checksum.
 pub fn gue_header(bytes: &[u8]) -> Option<TunnelHeader> {
-    let header = bytes.first_chunk::<GUE_LEN>()?;
+    let header = bytes.first_chunk::<{ gue::LEN }>()?;
     // Two bits of version, one that marks control messages, five of length.
-    let len = GUE_LEN + usize::from(header[0] & 0x1f) * 4;
-    let inner = match Proto(header[1]) {
+    let len = gue::LEN + usize::from(header[0] & 0x1f) * 4;
+    let inner = match Proto(header[gue::PROTOCOL]) {
         Proto::IPIP => Family::V4,
         Proto::IPV6 => Family::V6,
         _ => return None,
@@ -50,18 +47,18 @@ pub fn gue_header(bytes: &[u8]) -> Option<TunnelHeader> {
     if header[0] & 0xe0 != 0 {
         return None;
     }
-    let remote = match u16::from_be_bytes([header[2], header[3]]) {
+    let remote = match be16(header, gue::FLAGS) {
         0 => None,
-        GUE_PRIVATE => Some(remote_checksum(bytes.get(GUE_LEN..len)?)?),
+        gue::PRIVATE => Some(remote_checksum(bytes.get(..len)?)?),
         _ => return None,
     };
     Some(TunnelHeader { len, inner, has_sum: false, remote })
 }
 
-fn remote_checksum(private: &[u8]) -> Option<(u16, u16)> {
-    let [a, b, c, d, start @ .., e, f] = private.first_chunk::<GUE_REMOTE_CHECKSUM_LEN>()?;
-    let only_that = u32::from_be_bytes([*a, *b, *c, *d]) == GUE_REMOTE_CHECKSUM;
-    only_that.then(|| (u16::from_be_bytes(*start), u16::from_be_bytes([*e, *f])))
+fn remote_checksum(header: &[u8]) -> Option<(u16, u16)> {
+    let header = header.get(..gue::LEN + gue::REMOTE_CHECKSUM_LEN)?;
+    let only_that = be32(header, gue::PRIVATE_FLAGS) == gue::REMOTE_CHECKSUM;
+    only_that.then(|| (be16(header, gue::REMOTE_START), be16(header, gue::REMOTE_PLACE)))
 }
 
 /// Where the inner packet starts behind the tunnel header at `at` of a perhaps incomplete frame that ends at `end`, and,
@@ -72,9 +69,8 @@ pub fn inner_at(frame: &[u8], proto: Proto, at: usize, end: usize) -> Option<(us
         Proto::IPIP | Proto::IPV6 => Some((at, None)),
         Proto::GRE => Some((at + gre_header(bytes)?.len, None)),
         Proto::UDP => {
-            let port = u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
-            let header = gue_header(bytes.get(UDP_LEN..)?)?;
-            Some((at + UDP_LEN + header.len, Some(port)))
+            let header = gue_header(bytes.get(udp::LEN..)?)?;
+            Some((at + udp::LEN + header.len, Some(be16(bytes, ports::DST))))
         }
         _ => None,
     }

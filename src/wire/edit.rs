@@ -1,7 +1,7 @@
 //! Editing a packet in place: addresses, ports, TTL, MACs, each with its checksums.
 //!
 //! ```text
-//! checksum complete   adjusted by the difference (RFC 1624): what came corrupt leaves corrupt
+//! checksum complete   adjusted by the difference (RFC 1624): a packet that arrived corrupt leaves corrupt
 //! checksum partial    the field is the pseudo-header's sum: addresses move it, ports do not
 //! UDP checksum 0      a whole checksum is made, as IPVS does
 //! ```
@@ -9,9 +9,11 @@
 
 use std::net::IpAddr;
 
-use super::parse::{ETH_LEN, Fragment, Ip, L4, ip_packet};
+use super::field::{ETH_LEN, be16, icmp, ipv4, ipv6, ports, put, put16, sctp, take, tcp, udp};
+use super::ip::ip_packet;
+use super::packet::{Fragment, Ip, L4};
 use super::{Gso, PacketBuf, checksum};
-use crate::base::{Endpoint, Mac, Proto};
+use crate::base::{Endpoint, Proto};
 
 /// Which end of a packet is rewritten.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,16 +24,6 @@ pub enum End {
     Destination,
 }
 
-/// Sets the MACs of a frame; the ethertype follows the IP version.
-#[inline]
-pub fn set_macs(buf: &mut PacketBuf, dst: Mac, src: Mac) {
-    let frame = buf.frame_mut();
-    frame[..6].copy_from_slice(&dst.0);
-    frame[6..12].copy_from_slice(&src.0);
-    let ethertype: u16 = if frame[ETH_LEN] >> 4 == 6 { 0x86dd } else { 0x0800 };
-    frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
-}
-
 /// Takes one from the TTL or hop limit, which must be above 0.
 #[inline]
 pub fn decrement_ttl(buf: &mut PacketBuf, ip: &mut Ip) {
@@ -39,11 +31,11 @@ pub fn decrement_ttl(buf: &mut PacketBuf, ip: &mut Ip) {
     ip.ttl -= 1;
     match ip.dst {
         IpAddr::V4(_) => {
-            let checksum = u16::from_be_bytes(take(frame, ETH_LEN + 10));
-            frame[ETH_LEN + 8] = ip.ttl;
-            frame[ETH_LEN + 10..ETH_LEN + 12].copy_from_slice(&checksum::one_hop_less(checksum).to_be_bytes());
+            let checksum = be16(frame, ETH_LEN + ipv4::CHECKSUM);
+            frame[ETH_LEN + ipv4::TTL] = ip.ttl;
+            put16(frame, ETH_LEN + ipv4::CHECKSUM, checksum::one_hop_less(checksum));
         }
-        IpAddr::V6(_) => frame[ETH_LEN + 7] = ip.ttl,
+        IpAddr::V6(_) => frame[ETH_LEN + ipv6::HOP_LIMIT] = ip.ttl,
     }
 }
 
@@ -64,17 +56,17 @@ pub fn set_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) {
     adjust_l4(buf, ip, address, 0);
 }
 
-/// Writes an address; by how much the sum under the L4 checksum changes.
+/// Writes an address; returns the change of the sum under the L4 checksum.
 #[inline(always)]
 fn write_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) -> u16 {
     let frame = buf.frame_mut();
     let (own, change) = match end {
-        End::Source => (&mut ip.src, write(frame, to, ETH_LEN + 12, ETH_LEN + 8)),
-        End::Destination => (&mut ip.dst, write(frame, to, ETH_LEN + 16, ETH_LEN + 24)),
+        End::Source => (&mut ip.src, write(frame, to, ipv4::SRC, ipv6::SRC)),
+        End::Destination => (&mut ip.dst, write(frame, to, ipv4::DST, ipv6::DST)),
     };
     *own = to;
     if to.is_ipv4() {
-        update_field(frame, ETH_LEN + 10, change);
+        update_field(frame, ETH_LEN + ipv4::CHECKSUM, change);
     }
     change
 }
@@ -82,12 +74,12 @@ fn write_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) -> u16 
 #[inline(always)]
 fn write(frame: &mut [u8], addr: IpAddr, at4: usize, at6: usize) -> u16 {
     match addr {
-        IpAddr::V4(addr) => put(frame, at4, addr.octets()),
-        IpAddr::V6(addr) => put(frame, at6, addr.octets()),
+        IpAddr::V4(addr) => replace(frame, ETH_LEN + at4, addr.octets()),
+        IpAddr::V6(addr) => replace(frame, ETH_LEN + at6, addr.octets()),
     }
 }
 
-/// Writes a port; by how much the sum under the L4 checksum changes.
+/// Writes a port; returns the change of the sum under the L4 checksum.
 #[inline(always)]
 fn write_port(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: u16) -> u16 {
     let port = match &mut ip.l4 {
@@ -102,56 +94,40 @@ fn write_port(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: u16) -> u16 {
     }
     *port = to;
     let frame = buf.frame_mut();
-    let change = put(frame, ip.l4_at + if end == End::Source { 0 } else { 2 }, to.to_be_bytes());
+    let change = replace(frame, ip.l4_at + if end == End::Source { ports::SRC } else { ports::DST }, to.to_be_bytes());
     if ip.proto == Proto::SCTP {
         set_crc32c(&mut frame[ip.l4_at..ip.end]);
     }
     change
 }
 
-/// Writes a packet's new length into its IP header; `ip.end` is the new end.
-pub(super) fn set_total_len(frame: &mut [u8], ip: &Ip) {
-    match ip.dst {
-        IpAddr::V4(_) => {
-            let change = put(frame, ETH_LEN + 2, (ip.total_len() as u16).to_be_bytes());
-            update_field(frame, ETH_LEN + 10, change);
-        }
-        IpAddr::V6(_) => {
-            let length = (ip.total_len() - 40) as u16;
-            frame[ETH_LEN + 4..ETH_LEN + 6].copy_from_slice(&length.to_be_bytes());
-        }
-    }
-}
-
 /// Makes the checksum of a UDP datagram that came without one (IPv4 only; not of a fragment).
 #[inline]
 fn fill_udp_checksum(buf: &mut PacketBuf, ip: &Ip) {
-    let at = ip.l4_at + 6;
+    let at = ip.l4_at + udp::CHECKSUM;
     if !matches!(ip.l4, L4::Udp { .. }) {
         return;
     }
     if buf.vnet.tunnel.is_some_and(|tunnel| !tunnel.summed) {
         return ask_for_checksums(buf, ip);
     }
-    if buf.vnet.needs_csum || take::<2>(buf.frame(), at) != [0, 0] {
+    if buf.vnet.needs_csum || be16(buf.frame(), at) != 0 {
         return;
     }
     make_udp_checksum(buf, ip);
 }
 
 fn make_udp_checksum(buf: &mut PacketBuf, ip: &Ip) {
-    let at = ip.l4_at + 6;
-    let (src, dst, l4_at, end) = (ip.src, ip.dst, ip.l4_at, ip.end);
-    let frame = buf.frame_mut();
-    let whole = checksum::add(checksum::pseudo(src, dst, Proto::UDP, end - l4_at), checksum::sum(&frame[l4_at..end]));
-    frame[at..at + 2].copy_from_slice(&checksum::nonzero(!whole).to_be_bytes());
+    let datagram = &mut buf.frame_mut()[ip.l4_at..ip.end];
+    let whole = checksum::with_pseudo(ip.src, ip.dst, Proto::UDP, datagram);
+    put16(datagram, udp::CHECKSUM, checksum::nonzero(!whole));
 }
 
 /// The same for a superframe in a UDP tunnel: whoever cuts it makes the outer checksum of each segment.
 #[cold]
 fn ask_for_checksums(buf: &mut PacketBuf, ip: &Ip) {
     let pseudo = checksum::pseudo(ip.src, ip.dst, Proto::UDP, ip.end - ip.l4_at);
-    buf.frame_mut()[ip.l4_at + 6..ip.l4_at + 8].copy_from_slice(&pseudo.to_be_bytes());
+    put16(buf.frame_mut(), ip.l4_at + udp::CHECKSUM, pseudo);
     if let Some(tunnel) = &mut buf.vnet.tunnel {
         tunnel.summed = true;
     }
@@ -167,7 +143,7 @@ pub fn finish_checksum(buf: &mut PacketBuf, ip: &Ip) {
     // The field holds the pseudo-header's sum, so summing the whole of layer 4 includes it.
     let value = !checksum::sum(&frame[start..ip.end]);
     let value = if ip.proto == Proto::UDP { checksum::nonzero(value) } else { value };
-    frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
+    put16(frame, at, value);
     buf.vnet = Default::default();
 }
 
@@ -185,7 +161,7 @@ pub fn finish_inner_checksum(buf: &mut PacketBuf) -> bool {
     }
     let frame = buf.frame_mut();
     let value = checksum::nonzero(!checksum::sum(&frame[start..outer.end]));
-    frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
+    put16(frame, at, value);
     buf.vnet = Default::default();
     true
 }
@@ -194,35 +170,35 @@ pub fn finish_inner_checksum(buf: &mut PacketBuf) -> bool {
 #[inline(always)]
 fn adjust_l4(buf: &mut PacketBuf, ip: &Ip, address: u16, port: u16) {
     let at = match ip.l4 {
-        L4::Tcp { .. } => ip.l4_at + 16,
-        L4::Udp { .. } => ip.l4_at + 6,
+        L4::Tcp { .. } => ip.l4_at + tcp::CHECKSUM,
+        L4::Udp { .. } => ip.l4_at + udp::CHECKSUM,
         // ICMPv6 covers the addresses, ICMP and SCTP do not.
-        L4::Icmp { .. } if ip.proto == Proto::ICMP6 => ip.l4_at + 2,
+        L4::Icmp { .. } if ip.proto == Proto::ICMP6 => ip.l4_at + icmp::CHECKSUM,
         L4::Icmp { .. } | L4::Sctp { .. } | L4::Other | L4::Truncated => return,
     };
     let partial = buf.vnet.needs_csum;
     let frame = buf.frame_mut();
     if partial {
         // The ports are summed later, by whoever completes it.
-        let field = u16::from_be_bytes(take(frame, at));
-        frame[at..at + 2].copy_from_slice(&checksum::add(field, address).to_be_bytes());
+        let field = be16(frame, at);
+        put16(frame, at, checksum::add(field, address));
         return;
     }
     update_field(frame, at, checksum::add(address, port));
-    if ip.proto == Proto::UDP && take::<2>(frame, at) == [0, 0] {
-        frame[at..at + 2].copy_from_slice(&[0xff, 0xff]);
+    if ip.proto == Proto::UDP && be16(frame, at) == 0 {
+        put16(frame, at, 0xffff);
     }
 }
 
 #[inline(always)]
 fn update_field(frame: &mut [u8], at: usize, change: u16) {
-    let field = u16::from_be_bytes(take(frame, at));
-    frame[at..at + 2].copy_from_slice(&checksum::update(field, change).to_be_bytes());
+    let field = be16(frame, at);
+    put16(frame, at, checksum::update(field, change));
 }
 
-/// Writes bytes; by how much their sum changes.
+/// Writes bytes; returns the change of their sum.
 #[inline(always)]
-fn put<const N: usize>(frame: &mut [u8], at: usize, new: [u8; N]) -> u16 {
+fn replace<const N: usize>(frame: &mut [u8], at: usize, new: [u8; N]) -> u16 {
     let old = take::<N>(frame, at);
     frame[at..at + N].copy_from_slice(&new);
     checksum::change(&old, &new)
@@ -230,14 +206,7 @@ fn put<const N: usize>(frame: &mut [u8], at: usize, new: [u8; N]) -> u16 {
 
 /// Makes SCTP's checksum anew; it covers the ports and no address (RFC 9260 6.8).
 fn set_crc32c(packet: &mut [u8]) {
-    packet[8..12].fill(0);
+    put(packet, sctp::CHECKSUM, &[0; 4]);
     let crc = crc32c::crc32c(packet);
-    packet[8..12].copy_from_slice(&crc.to_le_bytes());
-}
-
-#[inline]
-fn take<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(&frame[at..at + N]);
-    out
+    put(packet, sctp::CHECKSUM, &crc.to_le_bytes());
 }

@@ -13,34 +13,15 @@
 
 use std::net::IpAddr;
 
-use super::icmp::{Header, ip_header};
-use super::parse::{ETH_LEN, Ip};
+use super::field::{ETH_LEN, ethernet, gre, gue, ports, put16, put32, udp};
+use super::ip::{Header, header_len, ip_header};
+use super::packet::Ip;
 use super::{Gso, PacketBuf, UdpTunnel, Vnet, checksum, finish_checksum};
 use crate::base::{DropReason, Family, Proto, Tunnel, TunnelChecksum};
 
-/// Bytes of a UDP header.
-pub(super) const UDP_LEN: usize = 8;
-pub(super) const GUE_LEN: usize = 4;
-pub(super) const GRE_LEN: usize = 4;
-/// GRE: a checksum and 16 reserved bits follow.
-pub(super) const GRE_CHECKSUM: u16 = 0x8000;
-pub(super) const GRE_CHECKSUM_LEN: usize = 4;
-/// GUE: a word of private flags follows.
-pub(super) const GUE_PRIVATE: u16 = 0x0001;
-/// Private flag: checksum start and place follow.
-pub(super) const GUE_REMOTE_CHECKSUM: u32 = 0x8000_0000;
-pub(super) const GUE_REMOTE_CHECKSUM_LEN: usize = 8;
 /// Source ports of UDP tunnels (`ip_local_port_range`).
 const FIRST_PORT: u16 = 32_768;
 const PORTS: u64 = 28_232;
-
-/// Bytes of an IP header without options.
-pub fn ip_len(family: Family) -> usize {
-    match family {
-        Family::V4 => 20,
-        Family::V6 => 40,
-    }
-}
 
 /// What becomes of checksums.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,22 +66,22 @@ pub fn overhead(tunnel: Tunnel, outer: Family, inner: &PacketBuf) -> usize {
     let own = match tunnel {
         Tunnel::Ipip => 0,
         Tunnel::Gre { .. } => gre_len(sums),
-        Tunnel::Gue { .. } => UDP_LEN + gue_len(sums),
+        Tunnel::Gue { .. } => udp::LEN + gue_len(sums),
     };
-    ip_len(outer) + own
+    header_len(outer) + own
 }
 
 fn gre_len(sums: Sums) -> usize {
     match sums {
-        Sums::None => GRE_LEN,
-        Sums::Full | Sums::Remote { .. } => GRE_LEN + GRE_CHECKSUM_LEN,
+        Sums::None => gre::LEN,
+        Sums::Full | Sums::Remote { .. } => gre::LEN + gre::CHECKSUM_LEN,
     }
 }
 
 fn gue_len(sums: Sums) -> usize {
     match sums {
-        Sums::None | Sums::Full => GUE_LEN,
-        Sums::Remote { .. } => GUE_LEN + GUE_REMOTE_CHECKSUM_LEN,
+        Sums::None | Sums::Full => gue::LEN,
+        Sums::Remote { .. } => gue::LEN + gue::REMOTE_CHECKSUM_LEN,
     }
 }
 
@@ -142,13 +123,13 @@ pub fn wrap(buf: &mut PacketBuf, inner: &Ip, tunnel: Tunnel, outer: Outer) -> Re
     }
     let proto = match tunnel {
         Tunnel::Ipip => inner_proto(inner),
-        Tunnel::Gre { .. } => gre(buf, inner, sums)?,
+        Tunnel::Gre { .. } => add_gre(buf, inner, sums)?,
         Tunnel::Gue { port, .. } => {
-            gue(buf, inner, sums)?;
-            udp(buf, (flow_port(inner), port), sums, outer)?
+            add_gue(buf, inner, sums)?;
+            add_udp(buf, (flow_port(inner), port), sums, outer)?
         }
     };
-    insert(buf, ip_len(Family::of(outer.dst)))?;
+    insert(buf, header_len(Family::of(outer.dst)))?;
     let dont_fragment = inner.dont_fragment && inner.family() == Family::V4;
     let id = if dont_fragment { 0 } else { outer.id };
     let tos = outer_tos(inner.tos);
@@ -163,7 +144,7 @@ fn within(vnet: &mut Vnet, tunnel: Tunnel, outer: Outer, sums: Sums) -> Result<(
         return Err(DropReason::Unsupported);
     }
     let (family, own) = (Family::of(outer.dst), gue_len(sums));
-    vnet.csum_start += (ip_len(family) + UDP_LEN + own) as u16;
+    vnet.csum_start += (header_len(family) + udp::LEN + own) as u16;
     vnet.tunnel = Some(UdpTunnel { family, summed: sums != Sums::None, own: own as u16 });
     Ok(())
 }
@@ -179,54 +160,54 @@ fn inner_proto(inner: &Ip) -> Proto {
     }
 }
 
-fn gre(buf: &mut PacketBuf, inner: &Ip, sums: Sums) -> Result<Proto, DropReason> {
+fn add_gre(buf: &mut PacketBuf, inner: &Ip, sums: Sums) -> Result<Proto, DropReason> {
     let len = gre_len(sums);
     insert(buf, len)?;
-    let protocol: u16 = if inner.family() == Family::V4 { 0x0800 } else { 0x86dd };
+    let protocol = if inner.family() == Family::V4 { ethernet::IPV4 } else { ethernet::IPV6 };
     let packet = &mut buf.frame_mut()[ETH_LEN..];
     packet[..len].fill(0);
-    packet[2..4].copy_from_slice(&protocol.to_be_bytes());
+    put16(packet, gre::PROTOCOL, protocol);
     if sums != Sums::None {
-        packet[..2].copy_from_slice(&GRE_CHECKSUM.to_be_bytes());
+        put16(packet, 0, gre::HAS_CHECKSUM);
         let sum = !checksum::sum(packet);
-        packet[4..6].copy_from_slice(&sum.to_be_bytes());
+        put16(packet, gre::CHECKSUM, sum);
     }
     Ok(Proto::GRE)
 }
 
-fn gue(buf: &mut PacketBuf, inner: &Ip, sums: Sums) -> Result<(), DropReason> {
+fn add_gue(buf: &mut PacketBuf, inner: &Ip, sums: Sums) -> Result<(), DropReason> {
     let len = gue_len(sums);
     insert(buf, len)?;
     let header = &mut buf.frame_mut()[ETH_LEN..ETH_LEN + len];
     header.fill(0);
     // Version 0, no control message, and the length of what is optional, in words.
-    header[0] = ((len - GUE_LEN) / 4) as u8;
-    header[1] = inner_proto(inner).0;
+    header[0] = ((len - gue::LEN) / 4) as u8;
+    header[gue::PROTOCOL] = inner_proto(inner).0;
     if let Sums::Remote { start, place } = sums {
-        header[2..4].copy_from_slice(&GUE_PRIVATE.to_be_bytes());
-        header[4..8].copy_from_slice(&GUE_REMOTE_CHECKSUM.to_be_bytes());
-        header[8..10].copy_from_slice(&start.to_be_bytes());
-        header[10..12].copy_from_slice(&place.to_be_bytes());
+        put16(header, gue::FLAGS, gue::PRIVATE);
+        put32(header, gue::PRIVATE_FLAGS, gue::REMOTE_CHECKSUM);
+        put16(header, gue::REMOTE_START, start);
+        put16(header, gue::REMOTE_PLACE, place);
     }
     Ok(())
 }
 
-fn udp(buf: &mut PacketBuf, (from, to): (u16, u16), sums: Sums, outer: Outer) -> Result<Proto, DropReason> {
-    insert(buf, UDP_LEN)?;
+fn add_udp(buf: &mut PacketBuf, (from, to): (u16, u16), sums: Sums, outer: Outer) -> Result<Proto, DropReason> {
+    insert(buf, udp::LEN)?;
     let is_whole = buf.vnet.tunnel.is_some();
     let datagram = &mut buf.frame_mut()[ETH_LEN..];
     let len = u16::try_from(datagram.len()).map_err(|_| DropReason::TooBig)?;
-    datagram[..2].copy_from_slice(&from.to_be_bytes());
-    datagram[2..4].copy_from_slice(&to.to_be_bytes());
-    datagram[4..6].copy_from_slice(&len.to_be_bytes());
-    datagram[6..8].fill(0);
+    put16(datagram, ports::SRC, from);
+    put16(datagram, ports::DST, to);
+    put16(datagram, udp::LENGTH, len);
+    put16(datagram, udp::CHECKSUM, 0);
     if sums != Sums::None {
         let pseudo = checksum::pseudo(outer.src, outer.dst, Proto::UDP, datagram.len());
         let sum = match is_whole {
             true => pseudo,
             false => checksum::nonzero(!checksum::add(pseudo, checksum::sum(datagram))),
         };
-        datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+        put16(datagram, udp::CHECKSUM, sum);
     }
     Ok(Proto::UDP)
 }

@@ -2,12 +2,12 @@
 //!
 //! Judges as Linux does with its defaults. Never changes a packet.
 
-use super::parse::{ETH_LEN, Fragment, Ip};
+use super::field::{ETH_LEN, be16, ipv6};
+use super::packet::{Fragment, Ip};
 use crate::base::Family;
 
-const FIXED: usize = 40;
-/// Where the fixed header names what follows.
-const NEXT_HEADER: usize = 6;
+const FIXED: usize = ipv6::LEN;
+const NEXT_HEADER: usize = ipv6::NEXT_HEADER;
 pub(super) const HOP_BY_HOP: u8 = 0;
 pub(super) const ROUTING: u8 = 43;
 pub(super) const FRAGMENT: u8 = 44;
@@ -56,13 +56,13 @@ fn walk(packet: &[u8], mut each: impl FnMut(Extension)) -> Option<Upper> {
             HOP_BY_HOP if at > FIXED => return None,
             HOP_BY_HOP | ROUTING | DESTINATION => (units()? + 1) * 8,
             AUTHENTICATION => (units()? + 2) * 4,
-            FRAGMENT => 8,
+            FRAGMENT => ipv6::FRAGMENT_LEN,
             _ => return Some(upper),
         };
         let header = packet.get(at..at + len)?;
         each(Extension { header_type, at, len });
         if header_type == FRAGMENT {
-            let field = u16::from_be_bytes([header[2], header[3]]);
+            let field = be16(header, ipv6::FRAGMENT_OFFSET);
             upper.fragment = match (field & !7, field & 1) {
                 (0, 0) => upper.fragment,
                 (0, _) => Fragment::First,
@@ -74,6 +74,19 @@ fn walk(packet: &[u8], mut each: impl FnMut(Extension)) -> Option<Upper> {
             return Some(upper);
         }
     }
+}
+
+/// The end of the headers that every router reads (RFC 8200 4.5), and where they name what follows.
+pub(super) fn unfragmentable_end(frame: &[u8], end: usize) -> (usize, usize) {
+    let (mut next_header_at, mut at) = (ETH_LEN + NEXT_HEADER, ETH_LEN + FIXED);
+    while matches!(frame[next_header_at], HOP_BY_HOP | ROUTING | DESTINATION) && at + 8 <= end {
+        let next = at + (usize::from(frame[at + 1]) + 1) * 8;
+        if next > end {
+            break;
+        }
+        (next_header_at, at) = (at, next);
+    }
+    (next_header_at, at)
 }
 
 /// What is to be done with a packet because of a header.

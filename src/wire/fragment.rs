@@ -2,15 +2,12 @@
 //!
 //! Works on complete packets, IPv4 fragments included; never on a superframe. Whether it may be cut is the caller's to know.
 
-use super::extension::FRAGMENT;
-use super::parse::{ETH_LEN, Ip};
-use super::reassembly::unfragmentable_end;
-use super::{PacketBuf, checksum};
+use super::PacketBuf;
+use super::extension::{FRAGMENT, unfragmentable_end};
+use super::field::{ETH_LEN, be16, ipv4, ipv6, put16, put32};
+use super::ip::set_length;
+use super::packet::Ip;
 use crate::base::Family;
-
-const MORE: u16 = 0x2000;
-const OFFSET: u16 = 0x1fff;
-const FRAGMENT_HEADER_LEN: usize = 8;
 
 /// Where the cutting stands.
 pub struct Fragments {
@@ -28,8 +25,8 @@ pub struct Fragments {
 struct Part<'a> {
     data: &'a [u8],
     offset: usize,
-    /// `MORE` if others follow.
-    more: u16,
+    /// Others follow.
+    more: bool,
 }
 
 impl Fragments {
@@ -45,7 +42,7 @@ impl Fragments {
             }
             Family::V6 => {
                 let (next_header_at, at) = unfragmentable_end(whole.frame(), ip.end);
-                (next_header_at, at, at - ETH_LEN + FRAGMENT_HEADER_LEN)
+                (next_header_at, at, at - ETH_LEN + ipv6::FRAGMENT_LEN)
             }
         };
         let size = mtu.checked_sub(headers)? & !7;
@@ -60,7 +57,7 @@ impl Fragments {
         }
         let source = whole.frame();
         let data = &source[self.next..ip.end.min(self.next + self.size)];
-        let more = if self.next + data.len() < ip.end { MORE } else { 0 };
+        let more = self.next + data.len() < ip.end;
         let part = Part { data, offset: self.next - self.payload_at, more };
         match self.family {
             Family::V4 => self.write_v4(source, part, out),
@@ -75,31 +72,26 @@ impl Fragments {
         frame[..self.payload_at].copy_from_slice(&source[..self.payload_at]);
         frame[self.payload_at..].copy_from_slice(part.data);
         // What is cut may be a fragment itself.
-        let old = u16::from_be_bytes([source[ETH_LEN + 6], source[ETH_LEN + 7]]);
-        let field = ((old & OFFSET) + (part.offset / 8) as u16) | part.more | (old & MORE);
+        let old = be16(source, ETH_LEN + ipv4::FRAGMENT);
+        let more = if part.more { ipv4::MORE_FRAGMENTS } else { old & ipv4::MORE_FRAGMENTS };
         if part.offset > 0 {
-            forget_uncopied_options(&mut frame[ETH_LEN + 20..self.payload_at]);
+            forget_uncopied_options(&mut frame[ETH_LEN + ipv4::LEN..self.payload_at]);
         }
-        let length = (frame.len() - ETH_LEN) as u16;
-        frame[ETH_LEN + 2..ETH_LEN + 4].copy_from_slice(&length.to_be_bytes());
-        frame[ETH_LEN + 6..ETH_LEN + 8].copy_from_slice(&field.to_be_bytes());
-        frame[ETH_LEN + 10..ETH_LEN + 12].fill(0);
-        let sum = !checksum::sum(&frame[ETH_LEN..self.payload_at]);
-        frame[ETH_LEN + 10..ETH_LEN + 12].copy_from_slice(&sum.to_be_bytes());
+        let packet = &mut frame[ETH_LEN..];
+        put16(packet, ipv4::FRAGMENT, ((old & ipv4::OFFSET_MASK) + (part.offset / 8) as u16) | more);
+        set_length(packet, Family::V4, self.payload_at - ETH_LEN);
     }
 
     fn write_v6(&self, source: &[u8], part: Part, out: &mut PacketBuf) {
         let at = self.payload_at;
-        let frame = out.reset(at + FRAGMENT_HEADER_LEN + part.data.len());
+        let frame = out.reset(at + ipv6::FRAGMENT_LEN + part.data.len());
         frame[..at].copy_from_slice(&source[..at]);
-        frame[at + FRAGMENT_HEADER_LEN..].copy_from_slice(part.data);
+        frame[at + ipv6::FRAGMENT_LEN..].copy_from_slice(part.data);
         frame[at] = source[self.next_header_at];
         frame[self.next_header_at] = FRAGMENT;
-        let field = part.offset as u16 | u16::from(part.more != 0);
-        frame[at + 2..at + 4].copy_from_slice(&field.to_be_bytes());
-        frame[at + 4..at + 8].copy_from_slice(&self.id.to_be_bytes());
-        let length = (frame.len() - ETH_LEN - 40) as u16;
-        frame[ETH_LEN + 4..ETH_LEN + 6].copy_from_slice(&length.to_be_bytes());
+        put16(frame, at + ipv6::FRAGMENT_OFFSET, part.offset as u16 | u16::from(part.more));
+        put32(frame, at + ipv6::FRAGMENT_ID, self.id);
+        set_length(&mut frame[ETH_LEN..], Family::V6, ipv6::LEN);
     }
 }
 

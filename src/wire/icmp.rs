@@ -6,16 +6,14 @@ use std::net::IpAddr;
 
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
-use super::parse::{ETH_LEN, Fragment, Ip};
-use super::{PacketBuf, checksum, extension};
+use super::field::{ETH_LEN, be16, be32, icmp, ipv4, ipv6, ports, put, put16, put32};
+use super::ip::{DEFAULT_TTL, Header, header_len, ip_header, set_header_checksum};
+use super::packet::{Fragment, Ip};
+use super::{End, PacketBuf, checksum, extension};
 use crate::base::{Endpoint, Family, Proto, Tuple};
 
-/// TTL of what the director itself says (RFC 1700).
-pub const DEFAULT_TTL: u8 = 64;
-/// An ICMP error is at most this long (RFC 1812 4.3.2.3).
+/// An ICMP error is at most this long (RFC 1812 4.3.2.3); an ICMPv6 error fits the smallest MTU (RFC 4443 2.4).
 const ERROR_LIMIT: usize = 576;
-/// An ICMPv6 error is at most this long (RFC 4443 2.4).
-const ERROR_LIMIT6: usize = 1280;
 
 /// What a router or host tells a sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,88 +65,27 @@ impl IcmpError {
 /// Writes an error about the IP packet `about` (from its IP header on), MACs left open.
 ///
 /// The quote is cut so that the whole stays within what every path takes.
-pub fn error(out: &mut PacketBuf, complaint: IcmpError, about: &[u8], src: IpAddr, dst: IpAddr, id: u16) {
+pub fn error(out: &mut PacketBuf, error: IcmpError, about: &[u8], src: IpAddr, dst: IpAddr, id: u16) {
     let family = Family::of(dst);
-    let (header, limit) = match family {
-        Family::V4 => (20, ERROR_LIMIT),
-        Family::V6 => (40, ERROR_LIMIT6),
-    };
-    let quote = &about[..about.len().min(limit - header - 8)];
-    let (icmp_type, code, word) = complaint.header(family);
+    let limit = if family == Family::V4 { ERROR_LIMIT } else { ipv6::MIN_MTU };
+    let header = header_len(family);
+    let quote = &about[..about.len().min(limit - header - icmp::LEN)];
+    let (icmp_type, code, word) = error.header(family);
     let tos = match family {
         // Precedence "internetwork control", the rest from the packet (RFC 1812 4.3.2.5).
         Family::V4 => (about[1] & 0x1e) | 0xc0,
         Family::V6 => 0,
     };
-    let frame = out.reset(ETH_LEN + header + 8 + quote.len());
-    let body = &mut frame[ETH_LEN + header..];
-    body[0] = icmp_type;
-    body[1] = code;
-    body[4..8].copy_from_slice(&word.to_be_bytes());
-    body[8..].copy_from_slice(quote);
-    let sum = match family {
-        Family::V4 => checksum::sum(body),
-        Family::V6 => sum6(src, dst, body),
-    };
-    body[2..4].copy_from_slice(&(!sum).to_be_bytes());
+    let frame = out.reset(ETH_LEN + header + icmp::LEN + quote.len());
+    let message = &mut frame[ETH_LEN + header..];
+    message[icmp::TYPE] = icmp_type;
+    message[icmp::CODE] = code;
+    put32(message, icmp::SECOND_WORD, word);
+    put(message, icmp::LEN, quote);
+    let sum = !message_sum(src, dst, message);
+    put16(message, icmp::CHECKSUM, sum);
     let proto = if family == Family::V4 { Proto::ICMP } else { Proto::ICMP6 };
     ip_header(frame, &Header { src, dst, proto, ttl: DEFAULT_TTL, tos, id, dont_fragment: false });
-}
-
-/// The fields of an IP header that a builder chooses.
-#[derive(Clone, Copy, Debug)]
-pub struct Header {
-    /// Source address.
-    pub src: IpAddr,
-    /// Destination address, of the same family.
-    pub dst: IpAddr,
-    /// Protocol of what follows.
-    pub proto: Proto,
-    /// TTL or hop limit.
-    pub ttl: u8,
-    /// TOS or traffic class.
-    pub tos: u8,
-    /// IPv4 identification.
-    pub id: u16,
-    /// IPv4 DF.
-    pub dont_fragment: bool,
-}
-
-/// Writes an IP header at `ETH_LEN` of a frame whose length is already final.
-pub fn ip_header(frame: &mut [u8], fields: &Header) {
-    let packet = &mut frame[ETH_LEN..];
-    let total = packet.len();
-    match (fields.src, fields.dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let header = &mut packet[..20];
-            header.fill(0);
-            header[0] = 0x45;
-            header[1] = fields.tos;
-            header[2..4].copy_from_slice(&(total as u16).to_be_bytes());
-            header[4..6].copy_from_slice(&fields.id.to_be_bytes());
-            header[6] = if fields.dont_fragment { 0x40 } else { 0 };
-            header[8] = fields.ttl;
-            header[9] = fields.proto.0;
-            header[12..16].copy_from_slice(&src.octets());
-            header[16..20].copy_from_slice(&dst.octets());
-            let sum = !checksum::sum(header);
-            header[10..12].copy_from_slice(&sum.to_be_bytes());
-        }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let header = &mut packet[..40];
-            header.fill(0);
-            header[0] = 0x60 | (fields.tos >> 4);
-            header[1] = fields.tos << 4;
-            header[4..6].copy_from_slice(&((total - 40) as u16).to_be_bytes());
-            header[6] = fields.proto.0;
-            header[7] = fields.ttl;
-            header[8..24].copy_from_slice(&src.octets());
-            header[24..40].copy_from_slice(&dst.octets());
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
-            debug_assert!(false, "a header has one family");
-        }
-    }
 }
 
 /// True for an echo request of either family.
@@ -182,22 +119,22 @@ pub fn is_too_big(ip: &Ip, icmp_type: u8, code: u8) -> bool {
 
 /// The second word of a message: an MTU, a pointer, or nothing. A message has at least 8 bytes.
 pub fn second_word(frame: &[u8], ip: &Ip) -> u32 {
-    let word = frame[ip.l4_at + 4..].first_chunk::<4>();
-    word.map_or(0, |word| u32::from_be_bytes(*word))
+    be32(frame, ip.l4_at + icmp::SECOND_WORD)
 }
 
 /// Turns an echo request into its reply, in place; MACs left open.
 pub fn echo_reply(out: &mut PacketBuf, request: &[u8], ip: &Ip, id: u16) {
     let len = ip.end - ip.l4_at;
-    let header = if ip.family() == Family::V4 { 20 } else { 40 };
+    let header = header_len(ip.family());
     let frame = out.reset(ETH_LEN + header + len);
-    let body = &mut frame[ETH_LEN + header..];
-    body.copy_from_slice(&request[ip.l4_at..ip.end]);
-    let old = [body[0], body[1]];
-    body[0] = if ip.family() == Family::V4 { 0 } else { 129 };
+    let message = &mut frame[ETH_LEN + header..];
+    message.copy_from_slice(&request[ip.l4_at..ip.end]);
+    let old = [message[icmp::TYPE], message[icmp::CODE]];
+    message[icmp::TYPE] = if ip.family() == Family::V4 { 0 } else { 129 };
     // The pseudo-header's sum does not change when its two addresses change places.
-    let sum = checksum::update(u16::from_be_bytes([body[2], body[3]]), checksum::change(&old, &[body[0], body[1]]));
-    body[2..4].copy_from_slice(&sum.to_be_bytes());
+    let change = checksum::change(&old, &[message[icmp::TYPE], message[icmp::CODE]]);
+    let sum = checksum::update(be16(message, icmp::CHECKSUM), change);
+    put16(message, icmp::CHECKSUM, sum);
     let fields =
         Header { src: ip.dst, dst: ip.src, proto: ip.proto, ttl: DEFAULT_TTL, tos: ip.tos, id, dont_fragment: false };
     ip_header(frame, &fields);
@@ -205,29 +142,23 @@ pub fn echo_reply(out: &mut PacketBuf, request: &[u8], ip: &Ip, id: u16) {
 
 /// True if the ICMP checksum of a whole message is right.
 pub fn checksum_is_right(frame: &[u8], ip: &Ip) -> bool {
-    let body = &frame[ip.l4_at..ip.end];
-    let sum = match ip.family() {
-        Family::V4 => checksum::sum(body),
-        Family::V6 => sum6(ip.src, ip.dst, body),
-    };
-    sum == 0xffff
+    message_sum(ip.src, ip.dst, &frame[ip.l4_at..ip.end]) == 0xffff
 }
 
-/// The folded sum of an ICMPv6 message with its pseudo-header (RFC 4443 2.3).
-pub(super) fn sum6(src: IpAddr, dst: IpAddr, message: &[u8]) -> u16 {
-    checksum::add(checksum::pseudo(src, dst, Proto::ICMP6, message.len()), checksum::sum(message))
+/// The folded sum of a message; ICMPv6 includes a pseudo-header (RFC 4443 2.3).
+pub(super) fn message_sum(src: IpAddr, dst: IpAddr, message: &[u8]) -> u16 {
+    match Family::of(dst) {
+        Family::V4 => checksum::sum(message),
+        Family::V6 => checksum::with_pseudo(src, dst, Proto::ICMP6, message),
+    }
 }
 
 /// Makes the ICMP checksum anew after the message was edited.
 pub fn set_checksum(buf: &mut PacketBuf, ip: &Ip) {
-    let frame = buf.frame_mut();
-    frame[ip.l4_at + 2..ip.l4_at + 4].fill(0);
-    let body = &frame[ip.l4_at..ip.end];
-    let sum = match ip.family() {
-        Family::V4 => checksum::sum(body),
-        Family::V6 => sum6(ip.src, ip.dst, body),
-    };
-    frame[ip.l4_at + 2..ip.l4_at + 4].copy_from_slice(&(!sum).to_be_bytes());
+    let message = &mut buf.frame_mut()[ip.l4_at..ip.end];
+    put16(message, icmp::CHECKSUM, 0);
+    let sum = !message_sum(ip.src, ip.dst, message);
+    put16(message, icmp::CHECKSUM, sum);
 }
 
 /// A packet quoted by an error, perhaps cut short.
@@ -259,7 +190,7 @@ impl Quote {
 
 /// Reads the packet that an ICMP error quotes (its IP header stands 8 bytes into the message).
 pub fn quote(frame: &[u8], ip: &Ip) -> Option<Quote> {
-    quote_at(frame, ip.l4_at + 8, ip.end)
+    quote_at(frame, ip.l4_at + icmp::LEN, ip.end)
 }
 
 /// Reads a perhaps incomplete IP packet that starts at `at` and ends, as far as it is there, at `end`.
@@ -280,33 +211,28 @@ pub fn quote_at(frame: &[u8], at: usize, end: usize) -> Option<Quote> {
         }
         _ => return None,
     };
-    let ports = packet.get(header..header + 4).filter(|_| !later);
-    let ports = ports.map(|p| (u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])));
+    let both = packet.get(header..header + 4).filter(|_| !later);
+    let ports = both.map(|both| (be16(both, ports::SRC), be16(both, ports::DST)));
     Some(Quote { at, l4_at: at + header, src, dst, proto: Proto(proto), dont_fragment, ports })
 }
 
 /// Replaces one end of the quoted packet; its IP checksum is made anew, its L4 checksum left as it is.
 ///
 /// The ICMP checksum must be set afterwards.
-pub fn set_quoted(buf: &mut PacketBuf, quote: &Quote, end: super::End, to: Endpoint) {
-    let source = end == super::End::Source;
+pub fn set_quoted(buf: &mut PacketBuf, quote: &Quote, end: End, to: Endpoint) {
+    let source = end == End::Source;
     let frame = buf.frame_mut();
     match to.addr {
         IpAddr::V4(addr) => {
-            let at = quote.at + if source { 12 } else { 16 };
-            frame[at..at + 4].copy_from_slice(&addr.octets());
+            put(frame, quote.at + if source { ipv4::SRC } else { ipv4::DST }, &addr.octets());
             let header = quote.at..quote.at + usize::from(frame[quote.at] & 0xf) * 4;
-            frame[quote.at + 10..quote.at + 12].fill(0);
-            let sum = !checksum::sum(&frame[header]);
-            frame[quote.at + 10..quote.at + 12].copy_from_slice(&sum.to_be_bytes());
+            set_header_checksum(&mut frame[header]);
         }
         IpAddr::V6(addr) => {
-            let at = quote.at + if source { 8 } else { 24 };
-            frame[at..at + 16].copy_from_slice(&addr.octets());
+            put(frame, quote.at + if source { ipv6::SRC } else { ipv6::DST }, &addr.octets());
         }
     }
     if quote.ports.is_some() && quote.proto.has_ports() {
-        let at = quote.l4_at + if source { 0 } else { 2 };
-        frame[at..at + 2].copy_from_slice(&to.port.to_be_bytes());
+        put16(frame, quote.l4_at + if source { ports::SRC } else { ports::DST }, to.port);
     }
 }

@@ -1,12 +1,15 @@
 //! Neighbour discovery for IPv6 over Ethernet (RFC 4861), and the listener reports that snooping bridges want (RFC 3810).
 //!
-//! Never answers by itself; builds and reads. What a router has sent on is never believed: the hop limit must be 255.
+//! Builds and reads; never answers by itself. A message that a router forwarded is refused: the hop limit must be 255.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::PacketBuf;
-use super::icmp::{self, Header, ip_header};
-use super::parse::{ETH_LEN, Fragment, Ip, L4};
+use super::ethernet::{macs, set_macs};
+use super::field::{ETH_LEN, icmp as field, ipv6, put, put16, take};
+use super::icmp;
+use super::ip::{Header, ip_header};
+use super::packet::{Fragment, Ip, L4};
 use crate::base::{DropReason, Mac, Proto};
 
 const QUERY: u8 = 130;
@@ -20,8 +23,9 @@ const SOURCE_MAC: u8 = 1;
 const TARGET_MAC: u8 = 2;
 /// Type, code, checksum, flags, target.
 const FIXED_LEN: usize = 24;
+const FLAGS: usize = 4;
+const TARGET: usize = 8;
 const OPTION_LEN: usize = 8;
-const IP_LEN: usize = 40;
 /// Hop-by-hop header with the router alert of MLD (RFC 2711).
 const ROUTER_ALERT: [u8; 8] = [Proto::ICMP6.0, 0, 5, 2, 0, 0, 1, 0];
 const RECORD_LEN: usize = 20;
@@ -38,32 +42,32 @@ const ALL_REPORTS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 /// A message about neighbours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ndp {
-    /// "Who has target?"
+    /// Asks for the target's MAC.
     Solicitation {
-        /// Who asks; unspecified if it wants to have the address itself (RFC 4862).
+        /// Source address; unspecified in a probe for a duplicate address (RFC 4862 5.4).
         sender: Ipv6Addr,
-        /// The sender's MAC, as it says or as the frame does.
+        /// The sender's MAC, from its option, else from the frame.
         mac: Mac,
-        /// Whom it is about.
+        /// The address asked for.
         target: Ipv6Addr,
     },
-    /// "Target is at."
+    /// Gives the target's MAC.
     Advertisement {
-        /// Whom it is about.
+        /// The address it is about.
         target: Ipv6Addr,
-        /// Its MAC, if it says so; an answer to a unicast question need not.
+        /// Its MAC; an answer to a unicast solicitation may leave it out.
         mac: Option<Mac>,
         /// It replaces a MAC known before.
         overrides: bool,
     },
-    /// "Who listens to which groups?"
+    /// Asks for the groups that stations listen to (RFC 3810 5.1).
     Query,
 }
 
-/// Why a report is sent: the record type of RFC 3810 5.2.12.
+/// The reason for a report: the record type of RFC 3810 5.2.12.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Report {
-    /// A query asked.
+    /// Answers a query.
     Current = 2,
     /// The groups are new.
     Joined = 4,
@@ -82,7 +86,7 @@ pub(super) fn concerns(ip: &Ip) -> bool {
 pub(super) fn parse(frame: &[u8], ip: &Ip) -> Result<Ndp, DropReason> {
     let (IpAddr::V6(src), IpAddr::V6(dst)) = (ip.src, ip.dst) else { return Err(DropReason::NdpInvalid) };
     let message = &frame[ip.l4_at..ip.end];
-    // Fragments would let a stranger hide what is said (RFC 6980).
+    // Fragments are refused: they evade filters on the link (RFC 6980 5).
     if ip.fragment != Fragment::Whole || message[1] != 0 || !icmp::checksum_is_right(frame, ip) {
         return Err(DropReason::NdpInvalid);
     }
@@ -97,9 +101,7 @@ pub(super) fn parse(frame: &[u8], ip: &Ip) -> Result<Ndp, DropReason> {
         return Err(DropReason::Ndp);
     }
     let (fixed, options) = message.split_first_chunk::<FIXED_LEN>().ok_or(DropReason::NdpInvalid)?;
-    let mut target = [0; 16];
-    target.copy_from_slice(&fixed[8..24]);
-    let target = Ipv6Addr::from(target);
+    let target = Ipv6Addr::from(take::<16>(fixed, TARGET));
     if target.is_multicast() {
         return Err(DropReason::NdpInvalid);
     }
@@ -109,14 +111,14 @@ pub(super) fn parse(frame: &[u8], ip: &Ip) -> Result<Ndp, DropReason> {
         if probe && (said.is_some() || dst != solicited_node(target)) {
             return Err(DropReason::NdpInvalid);
         }
-        let mac = said.unwrap_or_else(|| super::macs(frame).map_or(Mac::ZERO, |(_, from)| from));
+        let mac = said.unwrap_or_else(|| macs(frame).map_or(Mac::ZERO, |(_, from)| from));
         return Ok(Ndp::Solicitation { sender: src, mac, target });
     }
     let mac = mac_option(options, TARGET_MAC)?;
-    if dst.is_multicast() && fixed[4] & SOLICITED != 0 {
+    if dst.is_multicast() && fixed[FLAGS] & SOLICITED != 0 {
         return Err(DropReason::NdpInvalid);
     }
-    Ok(Ndp::Advertisement { target, mac, overrides: fixed[4] & OVERRIDE != 0 })
+    Ok(Ndp::Advertisement { target, mac, overrides: fixed[FLAGS] & OVERRIDE != 0 })
 }
 
 /// The first option of that type; every option must have a length (RFC 4861 4.6).
@@ -126,16 +128,14 @@ fn mac_option(mut options: &[u8], wanted: u8) -> Result<Option<Mac>, DropReason>
         let len = options.get(1).map_or(0, |units| usize::from(*units) * 8);
         let option = options.get(..len).filter(|option| !option.is_empty()).ok_or(DropReason::NdpInvalid)?;
         if option[0] == wanted && len == OPTION_LEN && found.is_none() {
-            let mut mac = [0; 6];
-            mac.copy_from_slice(&option[2..8]);
-            found = Some(Mac(mac));
+            found = Some(Mac(take(option, 2)));
         }
         options = &options[len..];
     }
     Ok(found)
 }
 
-/// The group that hears questions about an address (RFC 4291 2.7.1).
+/// The group that receives solicitations for an address (RFC 4291 2.7.1).
 pub fn solicited_node(addr: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = addr.octets();
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]))
@@ -153,7 +153,7 @@ pub fn link_local(mac: Mac) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
 }
 
-/// Who speaks.
+/// The sender of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Speaker {
     /// MAC.
@@ -162,7 +162,7 @@ pub struct Speaker {
     pub addr: Ipv6Addr,
 }
 
-/// Asks for a target: everybody who may have it, or the one station that had it.
+/// Writes a solicitation: to the target's group, or to the one station that had the address.
 pub fn solicitation(buf: &mut PacketBuf, from: Speaker, target: Ipv6Addr, known: Option<Mac>) {
     let to = match known {
         Some(mac) => (mac, target),
@@ -170,23 +170,23 @@ pub fn solicitation(buf: &mut PacketBuf, from: Speaker, target: Ipv6Addr, known:
     };
     let body = message(buf, from, to, FIXED_LEN + OPTION_LEN);
     body[0] = SOLICITATION;
-    body[8..24].copy_from_slice(&target.octets());
+    put(body, TARGET, &target.octets());
     put_mac(&mut body[FIXED_LEN..], SOURCE_MAC, from.mac);
-    finish(buf, from.addr, to.1);
+    finish(buf, ETH_LEN + ipv6::LEN, from.addr, to.1);
 }
 
-/// Says that the speaker's address is at its MAC: to one who asked, or to all.
-pub fn advertisement(buf: &mut PacketBuf, from: Speaker, asked_by: Option<(Mac, Ipv6Addr)>) {
-    let to = asked_by.unwrap_or((group_mac(ALL_NODES), ALL_NODES));
+/// Writes an advertisement of the speaker's own address: to the station that asked, or to all nodes.
+pub fn advertisement(buf: &mut PacketBuf, from: Speaker, asker: Option<(Mac, Ipv6Addr)>) {
+    let to = asker.unwrap_or((group_mac(ALL_NODES), ALL_NODES));
     let body = message(buf, from, to, FIXED_LEN + OPTION_LEN);
     body[0] = ADVERTISEMENT;
-    body[4] = ROUTER | OVERRIDE | if asked_by.is_some() { SOLICITED } else { 0 };
-    body[8..24].copy_from_slice(&from.addr.octets());
+    body[FLAGS] = ROUTER | OVERRIDE | if asker.is_some() { SOLICITED } else { 0 };
+    put(body, TARGET, &from.addr.octets());
     put_mac(&mut body[FIXED_LEN..], TARGET_MAC, from.mac);
-    finish(buf, from.addr, to.1);
+    finish(buf, ETH_LEN + ipv6::LEN, from.addr, to.1);
 }
 
-/// Says that the speaker listens to the groups of these addresses, `GROUPS_PER_REPORT` at most.
+/// Writes a report that the speaker listens to the solicited-node groups of these addresses, at most `GROUPS_PER_REPORT`.
 pub fn report(buf: &mut PacketBuf, from: Speaker, why: Report, addresses: &[Ipv6Addr]) {
     let count = addresses.len().min(GROUPS_PER_REPORT);
     let len = ROUTER_ALERT.len() + 8 + count * RECORD_LEN;
@@ -199,21 +199,20 @@ pub fn report(buf: &mut PacketBuf, from: Speaker, why: Report, addresses: &[Ipv6
         record[0] = why as u8;
         record[4..].copy_from_slice(&solicited_node(*addr).octets());
     }
-    let at = ETH_LEN + IP_LEN + ROUTER_ALERT.len();
-    let sum = icmp::sum6(IpAddr::V6(from.addr), IpAddr::V6(ALL_REPORTS), &buf.frame()[at..]);
+    let at = ETH_LEN + ipv6::LEN + ROUTER_ALERT.len();
+    finish(buf, at, from.addr, ALL_REPORTS);
     let frame = buf.frame_mut();
-    frame[at + 2..at + 4].copy_from_slice(&(!sum).to_be_bytes());
-    frame[ETH_LEN + 6] = Proto::IP.0;
-    frame[ETH_LEN + 7] = 1;
+    frame[ETH_LEN + ipv6::NEXT_HEADER] = Proto::IP.0;
+    frame[ETH_LEN + ipv6::HOP_LIMIT] = 1;
 }
 
 /// Headers of a message of `len` bytes, and the bytes themselves.
 fn message(buf: &mut PacketBuf, from: Speaker, to: (Mac, Ipv6Addr), len: usize) -> &mut [u8] {
-    let frame = buf.reset(ETH_LEN + IP_LEN + len);
+    let frame = buf.reset(ETH_LEN + ipv6::LEN + len);
     let (src, dst) = (IpAddr::V6(from.addr), IpAddr::V6(to.1));
     ip_header(frame, &Header { src, dst, proto: Proto::ICMP6, ttl: 255, tos: 0, id: 0, dont_fragment: false });
-    super::set_macs(buf, to.0, from.mac);
-    &mut buf.frame_mut()[ETH_LEN + IP_LEN..]
+    set_macs(buf, to.0, from.mac);
+    &mut buf.frame_mut()[ETH_LEN + ipv6::LEN..]
 }
 
 fn put_mac(option: &mut [u8], option_type: u8, mac: Mac) {
@@ -221,10 +220,11 @@ fn put_mac(option: &mut [u8], option_type: u8, mac: Mac) {
     option[2..8].copy_from_slice(&mac.0);
 }
 
-fn finish(buf: &mut PacketBuf, src: Ipv6Addr, dst: Ipv6Addr) {
-    let at = ETH_LEN + IP_LEN;
-    let sum = icmp::sum6(IpAddr::V6(src), IpAddr::V6(dst), &buf.frame()[at..]);
-    buf.frame_mut()[at + 2..at + 4].copy_from_slice(&(!sum).to_be_bytes());
+/// Writes the checksum of the message at `at`.
+fn finish(buf: &mut PacketBuf, at: usize, src: Ipv6Addr, dst: Ipv6Addr) {
+    let message = &mut buf.frame_mut()[at..];
+    let sum = !icmp::message_sum(IpAddr::V6(src), IpAddr::V6(dst), message);
+    put16(message, field::CHECKSUM, sum);
 }
 
 #[cfg(test)]
@@ -246,7 +246,7 @@ mod tests {
         }
     }
 
-    fn question(known: Option<Mac>) -> PacketBuf {
+    fn solicit(known: Option<Mac>) -> PacketBuf {
         let mut buf = PacketBuf::new();
         solicitation(&mut buf, Speaker { mac: OURS, addr: addr("2001:db8::2") }, addr("2001:db8::9"), known);
         buf
@@ -261,10 +261,10 @@ mod tests {
     }
 
     #[test]
-    fn a_question_goes_to_the_group_or_to_who_had_the_address() {
-        let all = question(None);
+    fn a_solicitation_goes_to_the_group_or_to_the_station_that_had_the_address() {
+        let all = solicit(None);
         assert_eq!(all.frame()[..6], [0x33, 0x33, 0xff, 0, 0, 9]);
-        let one = question(Some(THEIRS));
+        let one = solicit(Some(THEIRS));
         assert_eq!(one.frame()[..6], THEIRS.0);
         let expected = Ndp::Solicitation { sender: addr("2001:db8::2"), mac: OURS, target: addr("2001:db8::9") };
         assert_eq!((read(&all), read(&one)), (Ok(expected), Ok(expected)));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_solicited_only_towards_who_asked() {
+    fn an_advertisement_is_solicited_only_towards_the_station_that_asked() {
         let from = Speaker { mac: OURS, addr: addr("2001:db8::100") };
         let expected = Ndp::Advertisement { target: from.addr, mac: Some(OURS), overrides: true };
         let mut buf = PacketBuf::new();
@@ -293,24 +293,20 @@ mod tests {
             ("option of no length", 79, 0),
             ("option longer than the packet", 79, 2),
         ] {
-            let broken = edited(question(None), |frame| frame[at] = value);
+            let broken = edited(solicit(None), |frame| frame[at] = value);
             assert_eq!(read(&broken), Err(DropReason::NdpInvalid), "{what}");
         }
-        let mut corrupt = question(None);
+        let mut corrupt = solicit(None);
         corrupt.frame_mut()[56] ^= 1;
         assert_eq!(read(&corrupt), Err(DropReason::NdpInvalid), "checksum");
-        assert_eq!(
-            read(&edited(question(None), |frame| frame[54] = 134)),
-            Err(DropReason::Ndp),
-            "router advertisement"
-        );
+        assert_eq!(read(&edited(solicit(None), |frame| frame[54] = 134)), Err(DropReason::Ndp), "router advertisement");
     }
 
     #[test]
     fn a_probe_for_an_address_names_no_mac() {
-        let probe = edited(question(None), |frame| frame[22..38].fill(0));
+        let probe = edited(solicit(None), |frame| frame[22..38].fill(0));
         assert_eq!(read(&probe), Err(DropReason::NdpInvalid), "with a MAC");
-        let probe = edited(question(None), |frame| {
+        let probe = edited(solicit(None), |frame| {
             frame[22..38].fill(0);
             // A nonce (RFC 7527) in its place.
             frame[78] = 14;

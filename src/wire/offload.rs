@@ -2,9 +2,14 @@
 //!
 //! The rewriter relies on it. Never changes a byte.
 
-use super::parse::{ETH_LEN, Fragment, Ip, L4, ip_packet};
+use super::field::{ETH_LEN, tcp, udp};
+use super::ip::ip_packet;
+use super::packet::{Fragment, Ip, L4};
 use super::{Gso, PacketBuf, UdpTunnel};
-use crate::base::DropReason;
+use crate::base::{DropReason, Family};
+
+const TCP: u16 = tcp::CHECKSUM as u16;
+const UDP: u16 = udp::CHECKSUM as u16;
 
 /// Where the L4 header of a frame ends, as its virtio header wants to know; 0 for a plain frame.
 #[inline]
@@ -14,10 +19,27 @@ pub fn header_end(buf: &PacketBuf) -> usize {
         return 0;
     }
     let start = usize::from(vnet.csum_start);
-    match (vnet.csum_offset, buf.frame().get(start + 12)) {
-        (16, Some(offset)) => start + (usize::from(offset >> 4) * 4).max(20),
-        (16, None) => buf.len(),
-        _ => start + 8,
+    match (vnet.csum_offset, buf.frame().get(start + tcp::DATA_OFFSET)) {
+        (TCP, Some(offset)) => start + (usize::from(offset >> 4) * 4).max(tcp::LEN),
+        (TCP, None) => buf.len(),
+        _ => start + udp::LEN,
+    }
+}
+
+impl Ip {
+    /// Length of the largest packet this frame becomes on the wire: one segment of a superframe.
+    pub fn wire_len(&self, buf: &PacketBuf) -> usize {
+        // What came in fragments goes on in fragments; IPv4 is asked about the whole all the same, as in the kernel.
+        if let (Some(cut), Family::V6) = (buf.cut, self.family()) {
+            return usize::from(cut);
+        }
+        match buf.vnet.gso {
+            Gso::None | Gso::Unknown => self.total_len(),
+            Gso::Tcp4 | Gso::Tcp6 | Gso::Udp => {
+                let headers = header_end(buf).saturating_sub(ETH_LEN);
+                (headers + usize::from(buf.vnet.gso_size)).min(self.total_len())
+            }
+        }
     }
 }
 
@@ -29,8 +51,8 @@ pub(super) fn check_offload(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> 
         return check_tunnel(buf, ip, tunnel);
     }
     let field = match ip.l4 {
-        L4::Tcp { .. } => 16,
-        L4::Udp { .. } => 6,
+        L4::Tcp { .. } => TCP,
+        L4::Udp { .. } => UDP,
         L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => 0,
     };
     let own_checksum = usize::from(vnet.csum_start) == ip.l4_at && vnet.csum_offset == field && field != 0;
@@ -58,8 +80,8 @@ fn check_tunnel(buf: &PacketBuf, ip: &Ip, tunnel: &UdpTunnel) -> Result<(), Drop
     let before = tunnel.inner_at() - ETH_LEN;
     let inner = ip_packet(buf.frame().get(before..ip.end).unwrap_or_default()).map_err(|_| DropReason::Offload)?;
     let is_inner = match vnet.gso {
-        Gso::Tcp4 | Gso::Tcp6 => matches!(inner.l4, L4::Tcp { .. }) && vnet.csum_offset == 16,
-        Gso::Udp => matches!(inner.l4, L4::Udp { .. }) && vnet.csum_offset == 6,
+        Gso::Tcp4 | Gso::Tcp6 => matches!(inner.l4, L4::Tcp { .. }) && vnet.csum_offset == TCP,
+        Gso::Udp => matches!(inner.l4, L4::Udp { .. }) && vnet.csum_offset == UDP,
         Gso::None | Gso::Unknown => false,
     };
     let fits = usize::from(vnet.csum_start) == before + inner.l4_at && before + inner.end == ip.end;

@@ -4,10 +4,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::parse::{ETH_LEN, Ip};
-use super::{PacketBuf, checksum};
+use super::PacketBuf;
+use super::field::{ETH_LEN, ipv4, put};
+use super::ip::set_header_checksum;
+use super::packet::Ip;
 
-const FIXED: usize = 20;
+const FIXED: usize = ipv4::LEN;
 /// Where an option says which byte is next.
 const POINTER: usize = 2;
 const END: u8 = 0;
@@ -78,11 +80,9 @@ pub fn record(buf: &mut PacketBuf, option: u8, addr: Ipv4Addr) {
     let option = usize::from(option);
     // The pointer counts from 1.
     let at = option + usize::from(header[option + POINTER]) - 1;
-    header[at..at + 4].copy_from_slice(&addr.octets());
+    put(header, at, &addr.octets());
     header[option + POINTER] += 4;
-    header[10..12].fill(0);
-    let sum = !checksum::sum(header);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    set_header_checksum(header);
 }
 
 #[cfg(test)]
@@ -97,8 +97,7 @@ mod tests {
         frame[ETH_LEN] = 0x40 | (total / 4);
         frame[ETH_LEN + 3] = total;
         frame[ETH_LEN + 9] = 255;
-        let sum = !checksum::sum(&frame[ETH_LEN..]);
-        frame[ETH_LEN + 10..ETH_LEN + 12].copy_from_slice(&sum.to_be_bytes());
+        set_header_checksum(&mut frame[ETH_LEN..]);
         let mut buf = PacketBuf::new();
         buf.set(&frame);
         let ip = ip_packet(buf.frame()).unwrap();

@@ -6,9 +6,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::extension::{DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING};
-use super::parse::{ETH_LEN, Ip};
-use super::{PacketBuf, checksum};
+use super::PacketBuf;
+use super::extension::{FRAGMENT, unfragmentable_end};
+use super::field::{ETH_LEN, be16, be32, ipv4, ipv6, put16};
+use super::ip::set_length;
+use super::packet::{Fragment, Ip};
 use crate::base::{Family, Instant, Proto};
 
 /// How long the pieces of a datagram are kept (the kernel's `ipfrag_time`).
@@ -89,7 +91,7 @@ pub struct Reassembly {
 impl Reassembly {
     /// True for what `join` takes: a fragment, or an IPv6 packet that carries a fragment header for nothing.
     pub fn is_piece(frame: &[u8], ip: &Ip) -> bool {
-        ip.fragment != super::Fragment::Whole || (ip.family() == Family::V6 && take_apart(frame, ip).is_some())
+        ip.fragment != Fragment::Whole || (ip.family() == Family::V6 && take_apart(frame, ip).is_some())
     }
 
     /// Adds a fragment. Its checksum state must be complete.
@@ -227,17 +229,11 @@ impl Datagram {
         let frame = buf.reset(at + self.data.len());
         frame[..at].copy_from_slice(&self.headers);
         frame[at..].copy_from_slice(&self.data);
-        let length = frame.len() - ETH_LEN;
-        if frame[ETH_LEN] >> 4 == 6 {
-            frame[ETH_LEN + 4..ETH_LEN + 6].copy_from_slice(&((length - 40) as u16).to_be_bytes());
-        } else {
-            let dont_fragment = if self.largest_df == self.largest { 0x40 } else { 0 };
-            frame[ETH_LEN + 2..ETH_LEN + 4].copy_from_slice(&(length as u16).to_be_bytes());
-            frame[ETH_LEN + 6..ETH_LEN + 8].copy_from_slice(&[dont_fragment, 0]);
-            frame[ETH_LEN + 10..ETH_LEN + 12].fill(0);
-            let sum = !checksum::sum(&frame[ETH_LEN..at]);
-            frame[ETH_LEN + 10..ETH_LEN + 12].copy_from_slice(&sum.to_be_bytes());
+        let (packet, family) = (&mut frame[ETH_LEN..], Family::of(self.key.dst));
+        if family == Family::V4 {
+            put16(packet, ipv4::FRAGMENT, if self.largest_df == self.largest { ipv4::DONT_FRAGMENT } else { 0 });
         }
+        set_length(packet, family, at - ETH_LEN);
         // A single piece had a fragment header for nothing, and is not cut again.
         buf.cut = (self.pieces > 0).then_some(self.largest as u16);
     }
@@ -260,32 +256,33 @@ fn take_apart(frame: &[u8], ip: &Ip) -> Option<Piece> {
 }
 
 fn take_apart_v4(frame: &[u8], ip: &Ip) -> Piece {
-    let field = u16::from_be_bytes([frame[ETH_LEN + 6], frame[ETH_LEN + 7]]);
-    let from = usize::from(field & 0x1fff) * 8;
+    let field = be16(frame, ETH_LEN + ipv4::FRAGMENT);
+    let from = usize::from(field & ipv4::OFFSET_MASK) * 8;
     let data_at = ETH_LEN + usize::from(frame[ETH_LEN] & 0xf) * 4;
-    let id = u16::from_be_bytes([frame[ETH_LEN + 4], frame[ETH_LEN + 5]]);
+    let id = be16(frame, ETH_LEN + ipv4::ID);
     Piece {
         key: Key { src: ip.src, dst: ip.dst, proto: Some(ip.proto), id: u32::from(id) },
         from,
         to: from + (ip.end - data_at),
-        last: field & 0x2000 == 0,
+        last: field & ipv4::MORE_FRAGMENTS == 0,
         data_at,
         header_end: data_at,
-        next_header: (ETH_LEN + 9, ip.proto.0),
+        next_header: (ETH_LEN + ipv4::PROTOCOL, ip.proto.0),
     }
 }
 
 fn take_apart_v6(frame: &[u8], ip: &Ip) -> Option<Piece> {
     let (next_header_at, at) = fragment_header(frame, ip.end)?;
-    let field = u16::from_be_bytes([frame[at + 2], frame[at + 3]]);
+    let field = be16(frame, at + ipv6::FRAGMENT_OFFSET);
     let from = usize::from(field & !7);
-    let id = u32::from_be_bytes([frame[at + 4], frame[at + 5], frame[at + 6], frame[at + 7]]);
+    let id = be32(frame, at + ipv6::FRAGMENT_ID);
+    let data_at = at + ipv6::FRAGMENT_LEN;
     Some(Piece {
         key: Key { src: ip.src, dst: ip.dst, proto: None, id },
         from,
-        to: from + (ip.end - at - 8),
+        to: from + (ip.end - data_at),
         last: field & 1 == 0,
-        data_at: at + 8,
+        data_at,
         header_end: at,
         next_header: (next_header_at, frame[at]),
     })
@@ -294,20 +291,7 @@ fn take_apart_v6(frame: &[u8], ip: &Ip) -> Option<Piece> {
 /// Where a fragment header is named, and where it stands: behind hop-by-hop, routing and destination options only.
 fn fragment_header(frame: &[u8], end: usize) -> Option<(usize, usize)> {
     let (next_header_at, at) = unfragmentable_end(frame, end);
-    (frame[next_header_at] == FRAGMENT && at + 8 <= end).then_some((next_header_at, at))
-}
-
-/// The end of the headers that every router reads (RFC 8200 4.5), and where they name what follows.
-pub(super) fn unfragmentable_end(frame: &[u8], end: usize) -> (usize, usize) {
-    let (mut next_header_at, mut at) = (ETH_LEN + 6, ETH_LEN + 40);
-    while matches!(frame[next_header_at], HOP_BY_HOP | ROUTING | DESTINATION) && at + 8 <= end {
-        let next = at + (usize::from(frame[at + 1]) + 1) * 8;
-        if next > end {
-            break;
-        }
-        (next_header_at, at) = (at, next);
-    }
-    (next_header_at, at)
+    (frame[next_header_at] == FRAGMENT && at + ipv6::FRAGMENT_LEN <= end).then_some((next_header_at, at))
 }
 
 #[cfg(test)]
@@ -316,7 +300,7 @@ mod tests {
 
     use super::*;
     use crate::base::Rng;
-    use crate::wire::icmp::{Header, ip_header};
+    use crate::wire::ip::{Header, ip_header};
     use crate::wire::{Fragments, ip_packet};
 
     fn datagram(len: usize, id: u16) -> PacketBuf {

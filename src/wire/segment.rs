@@ -3,7 +3,9 @@
 //! Per segment: lengths, IPv4 identification + n, TCP sequence, FIN and PSH on the last only, CWR on the first
 //! only, every checksum complete; the same of the headers of a UDP tunnel around it. Never changes the superframe.
 
-use super::parse::{ETH_LEN, Ip, L4, ip_packet, l4_header_len};
+use super::field::{ETH_LEN, be16, be32, ipv4, put16, put32, tcp, udp};
+use super::ip::{ip_packet, l4_header_len, set_length};
+use super::packet::{Ip, L4};
 use super::{Gso, PacketBuf, checksum};
 use crate::base::{Family, Proto};
 
@@ -66,7 +68,9 @@ impl Segments {
         let ip = Ip { end: packet.len(), ..self.inner };
         ip_lengths(packet, &ip, self.count);
         match ip.l4 {
-            L4::Tcp { .. } => tcp_fields(packet, ip.l4_at, self.count * self.size, self.count == 0, last),
+            L4::Tcp { .. } => {
+                tcp_fields(&mut packet[ip.l4_at..], self.count * self.size, self.count == 0, last);
+            }
             L4::Udp { .. } => udp_length(packet, &ip),
             L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => return None,
         }
@@ -83,44 +87,33 @@ fn inside(whole: &PacketBuf, ip: &Ip) -> Option<(Ip, usize)> {
 }
 
 fn udp_length(frame: &mut [u8], ip: &Ip) {
-    let len = (ip.end - ip.l4_at) as u16;
-    frame[ip.l4_at + 4..ip.l4_at + 6].copy_from_slice(&len.to_be_bytes());
+    put16(frame, ip.l4_at + udp::LENGTH, (ip.end - ip.l4_at) as u16);
 }
 
 fn ip_lengths(frame: &mut [u8], ip: &Ip, count: usize) {
-    match ip.family() {
-        Family::V4 => {
-            let id = u16::from_be_bytes([frame[ETH_LEN + 4], frame[ETH_LEN + 5]]).wrapping_add(count as u16);
-            frame[ETH_LEN + 2..ETH_LEN + 4].copy_from_slice(&(ip.total_len() as u16).to_be_bytes());
-            frame[ETH_LEN + 4..ETH_LEN + 6].copy_from_slice(&id.to_be_bytes());
-            frame[ETH_LEN + 10..ETH_LEN + 12].fill(0);
-            let sum = !checksum::sum(&frame[ETH_LEN..ip.l4_at]);
-            frame[ETH_LEN + 10..ETH_LEN + 12].copy_from_slice(&sum.to_be_bytes());
-        }
-        Family::V6 => {
-            let payload = (ip.total_len() - 40) as u16;
-            frame[ETH_LEN + 4..ETH_LEN + 6].copy_from_slice(&payload.to_be_bytes());
-        }
+    let (packet, family) = (&mut frame[ETH_LEN..ip.end], ip.family());
+    if family == Family::V4 {
+        let id = be16(packet, ipv4::ID).wrapping_add(count as u16);
+        put16(packet, ipv4::ID, id);
     }
+    set_length(packet, family, ip.l4_at - ETH_LEN);
 }
 
-fn tcp_fields(frame: &mut [u8], l4_at: usize, offset: usize, first: bool, last: bool) {
-    let at = l4_at + 4;
-    let seq = u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
-    frame[at..at + 4].copy_from_slice(&seq.wrapping_add(offset as u32).to_be_bytes());
+fn tcp_fields(segment: &mut [u8], offset: usize, first: bool, last: bool) {
+    let sequence = be32(segment, tcp::SEQUENCE).wrapping_add(offset as u32);
+    put32(segment, tcp::SEQUENCE, sequence);
     if !last {
-        frame[l4_at + 13] &= !FIN_PSH;
+        segment[tcp::FLAGS] &= !FIN_PSH;
     }
     if !first {
-        frame[l4_at + 13] &= !CWR;
+        segment[tcp::FLAGS] &= !CWR;
     }
 }
 
 fn complete_checksum(frame: &mut [u8], ip: &Ip) {
-    let at = ip.l4_at + if ip.proto == Proto::UDP { 6 } else { 16 };
-    frame[at..at + 2].fill(0);
-    let body = &frame[ip.l4_at..ip.end];
-    let sum = !checksum::add(checksum::pseudo(ip.src, ip.dst, ip.proto, body.len()), checksum::sum(body));
-    let sum = if sum == 0 && ip.proto == Proto::UDP { 0xffff } else { sum };
-    frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    let message = &mut frame[ip.l4_at..ip.end];
+    let at = if ip.proto == Proto::UDP { udp::CHECKSUM } else { tcp::CHECKSUM };
+    put16(message, at, 0);
+    let sum = !checksum::with_pseudo(ip.src, ip.dst, ip.proto, message);
+    put16(message, at, if ip.proto == Proto::UDP { checksum::nonzero(sum) } else { sum });
 }

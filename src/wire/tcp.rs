@@ -2,12 +2,13 @@
 //!
 //! Never keeps state; everything comes from the segment that is answered (RFC 9293 3.10.7.1).
 
-use super::icmp::{DEFAULT_TTL, Header, ip_header};
-use super::parse::{ETH_LEN, Ip, L4, l4_header_len};
+use super::field::{ETH_LEN, be16, be32, ports, put, put16, put32, tcp};
+use super::ip::{DEFAULT_TTL, Header, header_len, ip_header, l4_header_len, set_length};
+use super::packet::{Ip, L4, TcpFlags};
 use super::{PacketBuf, checksum};
 use crate::base::{Endpoint, Family, Proto};
 
-const RST: u8 = 0x04;
+const RST: u8 = TcpFlags::RST.0;
 const ACK: u8 = 0x10;
 
 /// Writes the reset that answers a segment to a closed port; MACs left open. False if it must not be answered.
@@ -16,24 +17,23 @@ pub fn reset_for(out: &mut PacketBuf, request: &[u8], ip: &Ip) -> bool {
     if flags.rst() {
         return false;
     }
-    let word = |at: usize| u32::from_be_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]]);
-    let (seq, acked) = (word(ip.l4_at + 4), word(ip.l4_at + 8));
+    let (seq, acked) = (sequence(request, ip), acknowledged(request, ip));
     let data = (ip.end - ip.l4_at).saturating_sub(l4_header_len(request, ip)) as u32;
-    let (seq, ack, bits) = match flags.ack() {
+    let (seq, ack, flags) = match flags.ack() {
         true => (acked, 0, RST),
         false => {
             let length = data + u32::from(flags.syn()) + u32::from(flags.fin());
             (0, seq.wrapping_add(length), RST | ACK)
         }
     };
-    let answer = Segment { src: Endpoint::new(ip.dst, dport), dst: Endpoint::new(ip.src, sport), seq, ack, bits };
+    let answer = Segment { src: Endpoint::new(ip.dst, dport), dst: Endpoint::new(ip.src, sport), seq, ack, flags };
     write(out, &answer, ip.tos);
     true
 }
 
 /// Writes a reset out of the blue; `seq` must be what the receiver expects (RFC 5961). MACs left open.
 pub fn reset(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, seq: u32) {
-    write(out, &Segment { src, dst, seq, ack: 0, bits: RST }, 0);
+    write(out, &Segment { src, dst, seq, ack: 0, flags: RST }, 0);
 }
 
 /// A segment without options and data.
@@ -42,22 +42,22 @@ struct Segment {
     dst: Endpoint,
     seq: u32,
     ack: u32,
-    bits: u8,
+    flags: u8,
 }
 
 fn write(out: &mut PacketBuf, segment: &Segment, tos: u8) {
-    let (src, dst) = (segment.src, segment.dst);
-    let header = if Family::of(dst.addr) == Family::V4 { 20 } else { 40 };
-    let frame = out.reset(ETH_LEN + header + 20);
-    let tcp = &mut frame[ETH_LEN + header..];
-    tcp[..2].copy_from_slice(&src.port.to_be_bytes());
-    tcp[2..4].copy_from_slice(&dst.port.to_be_bytes());
-    tcp[4..8].copy_from_slice(&segment.seq.to_be_bytes());
-    tcp[8..12].copy_from_slice(&segment.ack.to_be_bytes());
-    tcp[12] = 0x50;
-    tcp[13] = segment.bits;
-    let sum = checksum::add(checksum::pseudo(src.addr, dst.addr, Proto::TCP, 20), checksum::sum(tcp));
-    tcp[16..18].copy_from_slice(&(!sum).to_be_bytes());
+    let Segment { src, dst, seq, ack, flags } = *segment;
+    let start = ETH_LEN + header_len(Family::of(dst.addr));
+    let frame = out.reset(start + tcp::LEN);
+    let header = &mut frame[start..];
+    put16(header, ports::SRC, src.port);
+    put16(header, ports::DST, dst.port);
+    put32(header, tcp::SEQUENCE, seq);
+    put32(header, tcp::ACKNOWLEDGMENT, ack);
+    header[tcp::DATA_OFFSET] = (tcp::LEN as u8 / 4) << 4;
+    header[tcp::FLAGS] = flags;
+    let sum = !checksum::with_pseudo(src.addr, dst.addr, Proto::TCP, header);
+    put16(header, tcp::CHECKSUM, sum);
     let (src, dst) = (src.addr, dst.addr);
     let fields = Header { src, dst, proto: Proto::TCP, ttl: DEFAULT_TTL, tos, id: 0, dont_fragment: true };
     ip_header(frame, &fields);
@@ -65,20 +65,20 @@ fn write(out: &mut PacketBuf, segment: &Segment, tos: u8) {
 
 /// What a segment acknowledges.
 pub fn acknowledged(frame: &[u8], ip: &Ip) -> u32 {
-    word(frame, ip.l4_at + 8)
+    be32(frame, ip.l4_at + tcp::ACKNOWLEDGMENT)
 }
 
 /// Moves a segment's sequence number.
 pub fn shift_sequence(buf: &mut PacketBuf, ip: &Ip, by: i32) {
-    shift(buf, ip, ip.l4_at + 4, by);
+    shift(buf, ip, ip.l4_at + tcp::SEQUENCE, by);
 }
 
 /// Moves what a segment acknowledges, selective acknowledgements (RFC 2018) included; `by` tells how far for each number.
 pub fn shift_acknowledged(buf: &mut PacketBuf, ip: &Ip, by: impl Fn(u32) -> i32) {
-    let at = ip.l4_at + 8;
-    let delta = by(word(buf.frame(), at));
+    let at = ip.l4_at + tcp::ACKNOWLEDGMENT;
+    let delta = by(be32(buf.frame(), at));
     shift(buf, ip, at, delta);
-    let options = ip.l4_at + 20..(ip.l4_at + l4_header_len(buf.frame(), ip)).min(ip.end);
+    let options = ip.l4_at + tcp::LEN..(ip.l4_at + l4_header_len(buf.frame(), ip)).min(ip.end);
     let mut at = options.start;
     while at + 2 <= options.end {
         const END: u8 = 0;
@@ -92,7 +92,7 @@ pub fn shift_acknowledged(buf: &mut PacketBuf, ip: &Ip, by: impl Fn(u32) -> i32)
             _ => {
                 let edges = if option_type == SACK { (len - 2) / 4 } else { 0 };
                 for edge in (0..edges).map(|index| at + 2 + index * 4) {
-                    let delta = by(word(buf.frame(), edge));
+                    let delta = by(be32(buf.frame(), edge));
                     shift(buf, ip, edge, delta);
                 }
                 at += len;
@@ -103,7 +103,7 @@ pub fn shift_acknowledged(buf: &mut PacketBuf, ip: &Ip, by: impl Fn(u32) -> i32)
 
 /// The sequence number of a segment.
 pub fn sequence(frame: &[u8], ip: &Ip) -> u32 {
-    word(frame, ip.l4_at + 4)
+    be32(frame, ip.l4_at + tcp::SEQUENCE)
 }
 
 /// Where the payload of a segment begins.
@@ -124,22 +124,19 @@ pub fn replace_payload(buf: &mut PacketBuf, ip: &mut Ip, range: std::ops::Range<
     ip.end = ip.end + text.len() - range.len();
     buf.vnet = Default::default();
     let frame = buf.frame_mut();
-    frame[range.start..range.start + text.len()].copy_from_slice(text);
-    super::edit::set_total_len(frame, ip);
-    let at = ip.l4_at + 16;
-    frame[at..at + 2].fill(0);
-    let segment = &frame[ip.l4_at..ip.end];
-    let pseudo = checksum::pseudo(ip.src, ip.dst, Proto::TCP, segment.len());
-    let sum = !checksum::add(pseudo, checksum::sum(segment));
-    frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    put(frame, range.start, text);
+    set_length(&mut frame[ETH_LEN..ip.end], ip.family(), ip.l4_at - ETH_LEN);
+    let segment = &mut frame[ip.l4_at..ip.end];
+    put16(segment, tcp::CHECKSUM, 0);
+    let sum = !checksum::with_pseudo(ip.src, ip.dst, Proto::TCP, segment);
+    put16(segment, tcp::CHECKSUM, sum);
     true
 }
 
 /// True if a segment's checksum is right, or not complete yet.
 pub fn checksum_is_right(buf: &PacketBuf, ip: &Ip) -> bool {
     let segment = &buf.frame()[ip.l4_at..ip.end];
-    let pseudo = checksum::pseudo(ip.src, ip.dst, Proto::TCP, segment.len());
-    buf.vnet.needs_csum || checksum::add(pseudo, checksum::sum(segment)) == 0xffff
+    buf.vnet.needs_csum || checksum::with_pseudo(ip.src, ip.dst, Proto::TCP, segment) == 0xffff
 }
 
 fn shift(buf: &mut PacketBuf, ip: &Ip, at: usize, by: i32) {
@@ -148,13 +145,13 @@ fn shift(buf: &mut PacketBuf, ip: &Ip, at: usize, by: i32) {
     }
     let complete = !buf.vnet.needs_csum;
     let frame = buf.frame_mut();
-    let (old, new) = (word(frame, at), word(frame, at).wrapping_add_signed(by));
-    frame[at..at + 4].copy_from_slice(&new.to_be_bytes());
+    let old = be32(frame, at);
+    let new = old.wrapping_add_signed(by);
+    put32(frame, at, new);
     if complete {
         let (old, new) = aligned(at - ip.l4_at, old, new);
-        let field = u16::from_be_bytes([frame[ip.l4_at + 16], frame[ip.l4_at + 17]]);
-        let sum = checksum::update(field, checksum::change(&old, &new));
-        frame[ip.l4_at + 16..ip.l4_at + 18].copy_from_slice(&sum.to_be_bytes());
+        let field = be16(frame, ip.l4_at + tcp::CHECKSUM);
+        put16(frame, ip.l4_at + tcp::CHECKSUM, checksum::update(field, checksum::change(&old, &new)));
     }
 }
 
@@ -164,8 +161,4 @@ fn aligned(offset: usize, old: u32, new: u32) -> ([u8; 4], [u8; 4]) {
         0 => (old.to_be_bytes(), new.to_be_bytes()),
         _ => (old.rotate_right(8).to_be_bytes(), new.rotate_right(8).to_be_bytes()),
     }
-}
-
-fn word(frame: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
 }

@@ -10,22 +10,15 @@
 
 use std::net::IpAddr;
 
-use super::icmp::{self, Header, IcmpError, Quote, ip_header};
-use super::parse::{ETH_LEN, Fragment, Ip, L4, ip_packet, l4_header_len};
+use super::field::{ETH_LEN, be16, ipv4, ipv6, ports, put16, tcp, udp};
+use super::icmp::{self, IcmpError, Quote};
+use super::ip::{Header, header_len, ip_header, ip_packet, l4_header_len, set_header_checksum};
+use super::packet::{Fragment, Ip, L4};
 use super::{Gso, PacketBuf, checksum};
 use crate::base::{DropReason, Endpoint, Family, Proto};
 
-/// An IPv6 packet that every path takes (RFC 8200 5).
-const LEAST_MTU6: usize = 1280;
 /// What the length field of a header counts at most: of IPv6 it leaves out the header itself.
 const LARGEST: usize = 65_535;
-
-fn header_len(family: Family) -> usize {
-    match family {
-        Family::V4 => 20,
-        Family::V6 => 40,
-    }
-}
 
 /// By how many bytes a packet grows when it becomes one of `family`; 0 if it is one.
 pub fn growth(ip: &Ip, family: Family) -> isize {
@@ -47,7 +40,7 @@ pub fn translate(buf: &mut PacketBuf, ip: &mut Ip, src: IpAddr, dst: IpAddr, id:
     if ip.total_len() as isize + grown > (LARGEST + uncounted) as isize {
         return Err(DropReason::TooBig);
     }
-    let small = ip.wire_len(buf) as isize + grown <= (LEAST_MTU6 - 20) as isize;
+    let small = ip.wire_len(buf) as isize + grown <= (ipv6::MIN_MTU - ipv4::LEN) as isize;
     let dont_fragment = !small && buf.cut.is_none();
     match grown {
         0.. if !buf.insert(ETH_LEN, grown as usize) => return Err(DropReason::NoHeadroom),
@@ -80,20 +73,19 @@ fn move_offload(buf: &mut PacketBuf, ip: &Ip) {
 /// The checksum of layer 4 covers the addresses; lengths and protocol are the same in both families.
 fn move_checksum(buf: &mut PacketBuf, ip: &Ip, before: (IpAddr, IpAddr)) {
     let at = match ip.l4 {
-        L4::Tcp { .. } => ip.l4_at + 16,
-        L4::Udp { .. } => ip.l4_at + 6,
+        L4::Tcp { .. } => ip.l4_at + tcp::CHECKSUM,
+        L4::Udp { .. } => ip.l4_at + udp::CHECKSUM,
         L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => return,
     };
     let partial = buf.vnet.needs_csum;
-    let field = u16::from_be_bytes([buf.frame()[at], buf.frame()[at + 1]]);
+    let field = be16(buf.frame(), at);
     let udp = ip.proto == Proto::UDP && !partial;
     if udp && field == 0 {
         return;
     }
     let change = checksum::change(&packed(before), &packed((ip.src, ip.dst)));
     let moved = if partial { checksum::add(field, change) } else { checksum::update(field, change) };
-    let moved = if udp && moved == 0 { 0xffff } else { moved };
-    buf.frame_mut()[at..at + 2].copy_from_slice(&moved.to_be_bytes());
+    put16(buf.frame_mut(), at, if udp { checksum::nonzero(moved) } else { moved });
 }
 
 /// Both addresses as summable bytes; zeros add nothing.
@@ -142,13 +134,17 @@ pub fn error(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &ErrorEnds) 
     let L4::Icmp { icmp_type, code } = ip.l4 else { return Err(DropReason::Unsupported) };
     let word = icmp::second_word(buf.frame(), ip);
     let said = match (ip.family(), icmp::is_too_big(ip, icmp_type, code)) {
-        (Family::V4, true) => Some((2, 0, too_big6(word & 0xffff, be16(buf.frame(), quote.at + 2), ends.mtu))),
+        (Family::V4, true) => {
+            Some((2, 0, too_big6(word & 0xffff, be16(buf.frame(), quote.at + ipv4::TOTAL_LEN), ends.mtu)))
+        }
         (Family::V4, false) => to_icmp6(icmp_type, code, word),
-        (Family::V6, true) => Some((3, 4, word.saturating_sub(20).min(u32::from(ends.mtu)))),
+        (Family::V6, true) => {
+            Some((3, 4, word.saturating_sub((ipv6::LEN - ipv4::LEN) as u32).min(u32::from(ends.mtu))))
+        }
         (Family::V6, false) => to_icmp4(icmp_type, code, word),
     };
     let (icmp_type, code, word) = said.ok_or(DropReason::Unsupported)?;
-    let mut room = [0; ETH_LEN + LEAST_MTU6];
+    let mut room = [0; ETH_LEN + ipv6::MIN_MTU];
     let about = translate_quote(&mut room, buf.frame(), ip.end, quote, ends);
     icmp::error(buf, IcmpError::Raw(icmp_type, code, word), about, ends.src, ends.dst, ends.id);
     *ip = ip_packet(buf.frame())?;
@@ -158,10 +154,14 @@ pub fn error(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &ErrorEnds) 
 /// Writes the quoted packet with its new header into `room`; it stays as incomplete as it was.
 fn translate_quote<'a>(room: &'a mut [u8], frame: &[u8], end: usize, quote: &Quote, ends: &ErrorEnds) -> &'a [u8] {
     let old = &frame[quote.at..];
-    let (full_l4, ttl, tos) = match old[0] >> 4 {
-        4 => (be16(old, 2).saturating_sub(quote.l4_at - quote.at), old[8], old[1]),
-        _ => ((be16(old, 4) + 40).saturating_sub(quote.l4_at - quote.at), old[7], old[0] << 4 | old[1] >> 4),
+    let (total, ttl, tos) = match old[0] >> 4 {
+        4 => (usize::from(be16(old, ipv4::TOTAL_LEN)), old[ipv4::TTL], old[ipv4::TOS]),
+        _ => {
+            let total = usize::from(be16(old, ipv6::PAYLOAD_LEN)) + ipv6::LEN;
+            (total, old[ipv6::HOP_LIMIT], old[0] << 4 | old[1] >> 4)
+        }
     };
+    let full_l4 = total.saturating_sub(quote.l4_at - quote.at);
     let header = header_len(Family::of(ends.quoted_dst.addr));
     let kept = (end - quote.l4_at).min(room.len() - ETH_LEN - header);
     let made = &mut room[..ETH_LEN + header + kept];
@@ -171,36 +171,30 @@ fn translate_quote<'a>(room: &'a mut [u8], frame: &[u8], end: usize, quote: &Quo
     let packet = &mut made[ETH_LEN..];
     let l4 = &mut packet[header..];
     l4.copy_from_slice(&frame[quote.l4_at..quote.l4_at + kept]);
-    if let Some(ports) = l4.get_mut(..4).filter(|_| quote.ports.is_some()) {
-        ports[..2].copy_from_slice(&ends.quoted_src.port.to_be_bytes());
-        ports[2..].copy_from_slice(&ends.quoted_dst.port.to_be_bytes());
+    if let Some(both) = l4.get_mut(..4).filter(|_| quote.ports.is_some()) {
+        put16(both, ports::SRC, ends.quoted_src.port);
+        put16(both, ports::DST, ends.quoted_dst.port);
     }
-    // The header speaks of the packet as it was sent, not of the part that came back.
-    match header {
-        20 => {
-            packet[2..4].copy_from_slice(&((full_l4 + 20) as u16).to_be_bytes());
-            packet[10..12].fill(0);
-            let sum = !checksum::sum(&packet[..20]);
-            packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    // The length is that of the packet as it was sent, not of the part that came back.
+    match Family::of(dst) {
+        Family::V4 => {
+            put16(packet, ipv4::TOTAL_LEN, (full_l4 + ipv4::LEN) as u16);
+            set_header_checksum(&mut packet[..ipv4::LEN]);
         }
-        _ => packet[4..6].copy_from_slice(&(full_l4 as u16).to_be_bytes()),
+        Family::V6 => put16(packet, ipv6::PAYLOAD_LEN, full_l4 as u16),
     }
     packet
 }
 
-fn be16(bytes: &[u8], at: usize) -> usize {
-    usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))
-}
-
 /// The size that an IPv6 sender is told for one that was told in IPv4 about a packet of `total` bytes (RFC 7915 4.2).
-fn too_big6(told: u32, total: usize, mtu: u16) -> u32 {
+fn too_big6(told: u32, total: u16, mtu: u16) -> u32 {
     // Routers older than RFC 1191 do not say what fits; these are the sizes that links are known to have (its section 7).
     const PLATEAUS: [u32; 6] = [32_000, 17_914, 8_166, 4_352, 2_002, 1_492];
     let fits = match told {
-        0 => PLATEAUS.into_iter().find(|plateau| (*plateau as usize) < total).unwrap_or_default(),
-        told => told + 20,
+        0 => PLATEAUS.into_iter().find(|plateau| *plateau < u32::from(total)).unwrap_or_default(),
+        told => told + (ipv6::LEN - ipv4::LEN) as u32,
     };
-    fits.min(u32::from(mtu)).max(LEAST_MTU6 as u32)
+    fits.min(u32::from(mtu)).max(ipv6::MIN_MTU as u32)
 }
 
 /// ICMP to ICMPv6: type, code and second word (RFC 7915 4.2).

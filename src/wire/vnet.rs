@@ -4,8 +4,8 @@
 //! 5.1.6). Linux 6.17 takes fourteen more: ten without meaning here, then where the outer UDP header and the inner IP
 //! header of a superframe in a UDP tunnel are. Never trusts `hdr_len` from a read: it may be the whole first fragment.
 
-use super::encap::{UDP_LEN, ip_len};
-use super::parse::ETH_LEN;
+use super::field::{ETH_LEN, udp};
+use super::ip::header_len;
 use crate::base::Family;
 
 /// Bytes of the header that every kernel knows.
@@ -85,12 +85,12 @@ impl UdpTunnel {
 
     /// Where the outer UDP header is, from the Ethernet header.
     pub fn udp_at(&self) -> usize {
-        ETH_LEN + ip_len(self.family)
+        ETH_LEN + header_len(self.family)
     }
 
     /// Where the inner IP header is, from the Ethernet header.
     pub fn inner_at(&self) -> usize {
-        self.udp_at() + UDP_LEN + usize::from(self.own)
+        self.udp_at() + udp::LEN + usize::from(self.own)
     }
 
     /// Reads a long header that has bits of a tunnel; nothing if it is none as above.
@@ -163,7 +163,7 @@ impl Vnet {
             return Vnet::decode(&plain);
         }
         let tunnel = UdpTunnel::of(header);
-        // What is no such tunnel keeps its bits, and with them is unknown.
+        // Malformed tunnel information keeps the tunnel's bits, so that `Gso::Unknown` drops the frame.
         plain[1] &= if tunnel.is_some() { !GSO_TUNNEL } else { 0xff };
         Vnet { tunnel, ..Vnet::decode(&plain) }
     }
