@@ -1,17 +1,16 @@
 //! Nouns that every layer shares: addresses, tuples, ids, time, randomness, drop reasons and the ledger.
 //!
-//! Never does I/O, never reads a clock, depends on nothing but `std` and, for the control protocol, `serde`.
+//! Never does I/O, never reads a clock; depends on `std`, `foldhash` and, for the control protocol, `serde`.
 
 mod addr;
 mod counted;
 mod drop_reason;
+mod hash;
 mod ids;
 mod ledger;
 mod medium;
-mod mixer;
 mod packed;
 mod rng;
-mod siphash;
 mod time;
 mod tunnel;
 mod tuple;
@@ -19,13 +18,12 @@ mod tuple;
 pub use addr::{Endpoint, Family, Mac, Prefix, Proto};
 pub use counted::Counted;
 pub use drop_reason::DropReason;
+pub use hash::{FastHash, siphash13};
 pub use ids::{ConnId, DestId, LinkId, ServiceId};
 pub use ledger::{Consumed, Ledger};
 pub use medium::Medium;
-pub use mixer::{Mixer, Mixing};
 pub use packed::{Packed, PackedEndpoint};
 pub use rng::Rng;
-pub use siphash::siphash13;
 pub use time::Instant;
 pub use tunnel::{Tunnel, TunnelChecksum};
 pub use tuple::Tuple;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::base::{Mixing, Packed};
+use crate::base::{FastHash, Packed};
 
 /// An interned address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -15,7 +15,7 @@ pub struct AddrId(pub u16);
 #[derive(Default)]
 pub(super) struct Addresses {
     list: Vec<Packed>,
-    known: HashMap<IpAddr, AddrId, Mixing>,
+    known: HashMap<IpAddr, AddrId, FastHash>,
 }
 
 impl Addresses {

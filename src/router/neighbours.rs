@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::base::{Instant, LinkId, Mac, Mixing};
+use crate::base::{FastHash, Instant, LinkId, Mac};
 
 /// Neighbours remembered at most.
 pub const MAX_NEIGHBOURS: usize = 1024;
@@ -72,7 +72,7 @@ struct Entry {
 #[derive(Default)]
 pub struct Neighbours {
     /// Strangers choose keys here, but the map is bounded: who crowds one bucket gains nothing.
-    entries: HashMap<(LinkId, IpAddr), Entry, Mixing>,
+    entries: HashMap<(LinkId, IpAddr), Entry, FastHash>,
     next_due: Option<Instant>,
 }
 

@@ -12,7 +12,7 @@ mod trash;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::base::{Counted, DestId, Endpoint, Family, Instant, Mixing, Proto, Rng, ServiceId, Tuple};
+use crate::base::{Counted, DestId, Endpoint, Family, FastHash, Instant, Proto, Rng, ServiceId, Tuple};
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use command::{Method, ServiceKey, ServiceOptions};
 pub use marks::{MarkRule, Marks};
@@ -68,7 +68,7 @@ pub struct Dest {
 /// All services and dests.
 pub struct Services {
     services: Vec<Option<Service>>,
-    by_key: HashMap<ServiceKey, ServiceId, Mixing>,
+    by_key: HashMap<ServiceKey, ServiceId, FastHash>,
     dests: Vec<Dest>,
     servers: Vec<Server>,
     /// Which packets carry which mark.
@@ -86,7 +86,7 @@ pub struct Services {
     reading: Instant,
     /// When removed dests are looked at next.
     trash_due: Option<Instant>,
-    vips: HashMap<IpAddr, u32, Mixing>,
+    vips: HashMap<IpAddr, u32, FastHash>,
     ftp: u32,
     any_port: u32,
     families: [u32; 2],

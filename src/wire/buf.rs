@@ -2,8 +2,7 @@
 //!
 //! Allocated once; never grows, never copies payload to add a header.
 
-use super::ethernet::ethertype_of;
-use super::field::{ETH_LEN, put16};
+use super::field::{ETH_LEN, ethernet, put16};
 use super::{VNET_LEN, Vnet, VnetHeader};
 use crate::base::Medium;
 
@@ -155,7 +154,7 @@ impl PacketBuf {
         }
         if added > 0 {
             self.bytes[HEADROOM..at - 2].fill(0);
-            let ethertype = ethertype_of(self.bytes[at]);
+            let ethertype = ethernet::of_ip(self.bytes[at]);
             put16(&mut self.bytes, at - 2, ethertype);
         }
         self.end = at + frame;

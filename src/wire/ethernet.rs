@@ -18,11 +18,5 @@ pub fn set_macs(buf: &mut PacketBuf, dst: Mac, src: Mac) {
     let frame = buf.frame_mut();
     put(frame, ethernet::DST, &dst.0);
     put(frame, ethernet::SRC, &src.0);
-    put16(frame, ethernet::ETHERTYPE, ethertype_of(frame[ETH_LEN]));
-}
-
-/// The ethertype of an IP packet by its first byte.
-#[inline(always)]
-pub(super) fn ethertype_of(first: u8) -> u16 {
-    if first >> 4 == 6 { ethernet::IPV6 } else { ethernet::IPV4 }
+    put16(frame, ethernet::ETHERTYPE, ethernet::of_ip(frame[ETH_LEN]));
 }

@@ -15,6 +15,12 @@ pub(crate) mod ethernet {
     pub const IPV4: u16 = 0x0800;
     pub const ARP: u16 = 0x0806;
     pub const IPV6: u16 = 0x86dd;
+
+    /// The ethertype of an IP packet that begins with this byte.
+    #[inline(always)]
+    pub const fn of_ip(first: u8) -> u16 {
+        if first >> 4 == 6 { IPV6 } else { IPV4 }
+    }
 }
 
 /// RFC 791 3.1.

@@ -1,7 +1,11 @@
-//! SipHash-1-3 (Aumasson and Bernstein, 2012) of messages whose length the caller knows.
+//! Hash functions: a keyed one for tables whose keys strangers choose, a quick one for small maps.
 //!
-//! `std` has the function too, but takes no key where the kernel's is wanted, and is three times as slow on a tuple.
-//! Under a key that nobody knows it guards tables whose keys strangers choose; under a constant one it guards nothing.
+//! SipHash-1-3 (Aumasson and Bernstein, 2012) is written out because `std` takes no key where the kernel's is wanted, and
+//! is three times as slow on a tuple. The quick hash is foldhash, hashbrown's own; it has one fixed seed, so that a
+//! replayed run walks its maps in the same order. Never use it for a map that strangers can fill without bound.
+
+/// The third parameter of a small `HashMap` that packets look into: services, neighbours, configured addresses.
+pub type FastHash = foldhash::fast::FixedState;
 
 /// The hash of a message in 64-bit blocks; the last one carries the message's length in its highest byte.
 #[inline]
@@ -41,7 +45,9 @@ fn round(v: &mut [u64; 4]) {
 
 #[cfg(test)]
 mod tests {
-    use std::hash::Hasher;
+    use std::collections::HashSet;
+    use std::hash::{BuildHasher, Hasher};
+    use std::net::IpAddr;
 
     use super::*;
 
@@ -66,5 +72,24 @@ mod tests {
     fn both_halves_of_the_key_matter() {
         let hash = |key| siphash13(key, [1 << 56]);
         assert!(hash([0, 0]) != hash([1, 0]) && hash([0, 0]) != hash([0, 1]));
+    }
+
+    #[test]
+    fn neighbours_of_one_net_spread_over_buckets_and_tags() {
+        // What a hash table looks at: the lowest bits for the bucket, the highest seven for the tag.
+        for net in ["10.0.0.0", "2001:db8::"] {
+            let net: IpAddr = net.parse().unwrap();
+            let hashes = (0..1024u32).map(|n| {
+                let addr = match net {
+                    IpAddr::V4(net) => IpAddr::from((net.to_bits() + n).to_be_bytes()),
+                    IpAddr::V6(net) => IpAddr::from((net.to_bits() + u128::from(n)).to_be_bytes()),
+                };
+                FastHash::default().hash_one(addr)
+            });
+            let hashes: Vec<u64> = hashes.collect();
+            let buckets: HashSet<u64> = hashes.iter().map(|hash| hash & 1023).collect();
+            let tags: HashSet<u64> = hashes.iter().map(|hash| hash >> 57).collect();
+            assert!(buckets.len() > 500 && tags.len() > 100, "{net}: {} {}", buckets.len(), tags.len());
+        }
     }
 }
