@@ -58,8 +58,10 @@ reasons! {
     BeyondScope => "beyond-scope",
     /// The next hop does not answer ARP or neighbour discovery.
     NeighbourUnreachable => "neighbour-unreachable",
-    /// Too many packets wait for a neighbour already.
+    /// Newer packets took its place among those that wait for a neighbour.
     HoldQueueFull => "hold-queue-full",
+    /// Too many neighbours are solicited already, for the same source or on the same link.
+    NeighbourLimit => "neighbour-limit",
     /// No server is available for a new conn; the client was told.
     NoServer => "no-server",
     /// A packet without a Call-ID for a service that is persistent by Call-ID.

@@ -1,6 +1,7 @@
 //! What neighbours ask and say: answered if it is about an address of ours, remembered if it is news.
 //!
-//! Strangers cannot fill the cache: only who is waited for, or asks about us, is remembered.
+//! Strangers cannot fill the cache: only a neighbour that is waited for, or of the link's nets and asking about us, is
+//! remembered.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -25,7 +26,7 @@ impl Director {
         let for_us = arp.op == ArpOp::Request && self.owns(IpAddr::V4(arp.target.1));
         let asked = for_us && !self.router.answered_elsewhere(link, addr);
         let probe = arp.sender.1.is_unspecified();
-        let news = !probe && (self.router.neighbours.knows(link, addr) || asked);
+        let news = !probe && (self.router.neighbours.knows(link, addr) || (asked && self.is_near(link, addr)));
         if news {
             self.router.learned(link, addr, mac, now, out);
         }
@@ -92,12 +93,17 @@ impl Director {
         if !is_station(mac) || self.owns(addr) || !asked {
             return Err(DropReason::Ndp);
         }
-        if !addr.is_unspecified() {
+        if self.is_near(link, addr) {
             self.router.learned(link, addr, mac, now, out);
         }
         self.router.ndp_reply(link, target, sender, out);
         self.router.ledger.consume(Consumed::NdpSolicitation);
         Ok(())
+    }
+
+    /// True for a sender that packets may ever be sent to on that link: one in its nets.
+    fn is_near(&self, link: LinkId, sender: IpAddr) -> bool {
+        self.router.link(link).addresses.iter().any(|own| own.contains(sender))
     }
 
     /// A question of `sender` on a link is for us, and not for another link of ours on the same wire.

@@ -8,7 +8,7 @@ use super::Director;
 use crate::base::{Consumed, DropReason, Family, Instant};
 use crate::conn::Forwarding;
 use crate::forward::{self, Ends, Way};
-use crate::router::{Egress, Route, is_link_local};
+use crate::router::{Egress, Need, Route, is_link_local};
 use crate::wire::extension;
 use crate::wire::icmp::IcmpError;
 use crate::wire::translate::growth;
@@ -107,6 +107,7 @@ impl Director {
         let route = self.router.route(ends.real.addr).inspect_err(|_| {
             self.complain(IcmpError::HostUnreachable, buf, ip, now, out);
         })?;
+        let route = Route { need: Need::Configured, ..route };
         self.spend_ttl(buf, ip, now, out)?;
         let mtu = match ends.forwarding {
             Forwarding::Tunnel => self.tunnel_mtu(ends, buf, &route, now)?,
@@ -180,7 +181,7 @@ impl Director {
             self.complain(IcmpError::BeyondScope, buf, ip, now, out);
             return Err(DropReason::BeyondScope);
         }
-        let route = self.route_onward(buf, ip, ip.dst, now, out)?;
+        let route = self.route_onward(buf, ip, ip.dst, now, out)?.for_transit();
         self.record_passage(buf, ip, &route);
         self.transmit(buf, ip, &route, now, out)
     }

@@ -7,14 +7,15 @@ mod neighbours;
 pub mod path_mtu;
 mod pending;
 mod routes;
+mod unresolved;
 
 use std::net::IpAddr;
 
-pub use neighbours::{MAX_NEIGHBOURS, Neighbours};
+pub use neighbours::{MAX_NEIGHBOURS, Need, Neighbours};
 pub use routes::{Route, Routes};
 
 use crate::base::{DropReason, Family, Instant, Ledger, LinkId, Mac, Medium, Prefix};
-use crate::wire::{PacketBuf, ndp, set_macs};
+use crate::wire::{self, PacketBuf, ndp, set_macs};
 use neighbours::Resolved;
 use pending::Pending;
 
@@ -152,8 +153,9 @@ impl Router {
     /// The way to an address, with the source address and packet size that belong to it.
     #[inline(always)]
     pub fn route(&self, to: IpAddr) -> Result<Route, DropReason> {
-        let (link, next_hop) = self.routes.lookup(to).ok_or(DropReason::NoRoute)?;
-        Ok(Route { link, next_hop, mtu: self.link(link).mtu })
+        let (link, via) = self.routes.way(to).ok_or(DropReason::NoRoute)?;
+        let (next_hop, need) = via.map_or((to, Need::Conn), |gateway| (gateway, Need::Configured));
+        Ok(Route { link, next_hop, mtu: self.link(link).mtu, need })
     }
 
     /// The own address that packets to `to` come from: in the prefix of the next hop, else the link's first. A link-local
@@ -179,7 +181,8 @@ impl Router {
         if self.medium(route.link) == Medium::Ip {
             return self.write(buf, route.link, Mac::ZERO, out);
         }
-        match self.neighbours.resolve(route.link, route.next_hop, now) {
+        let source = || wire::ip_packet(buf.frame()).map_or(route.next_hop, |ip| ip.src);
+        match self.neighbours.resolve(route.link, route.next_hop, route.need, now, source) {
             Resolved::At(mac) => self.write(buf, route.link, mac, out),
             Resolved::AtPerhaps(mac, ask) => {
                 self.ask(ask, out);
@@ -189,12 +192,19 @@ impl Router {
                 if let Some(ask) = ask {
                     self.ask(ask, out);
                 }
-                self.pending.keep(route, buf)?;
                 self.ledger.held += 1;
+                let dropped = self.pending.keep(route, buf);
+                self.drop_held(dropped, DropReason::HoldQueueFull);
                 Ok(())
             }
-            Resolved::Silent => Err(DropReason::NeighbourUnreachable),
+            Resolved::Failed => Err(DropReason::NeighbourUnreachable),
+            Resolved::Refused => Err(DropReason::NeighbourLimit),
         }
+    }
+
+    fn drop_held(&mut self, count: u64, reason: DropReason) {
+        self.ledger.held -= count;
+        (0..count).for_each(|_| self.ledger.drop(reason));
     }
 
     /// Sends a frame that the director made itself; a failure is counted here.
@@ -222,8 +232,10 @@ impl Router {
 
     /// A neighbour has shown its MAC: packets that waited for it leave.
     pub fn learned(&mut self, link: LinkId, addr: IpAddr, mac: Mac, now: Instant, out: &mut impl Egress) {
-        self.neighbours.confirm(link, addr, mac, now);
-        while let Some(kept) = self.pending.take(link, addr) {
+        if self.neighbours.confirm(link, addr, mac, now) {
+            log::info!("{}: {addr} answers again", self.link(link).name);
+        }
+        for kept in self.pending.take(link, addr) {
             self.ledger.held -= 1;
             let mut buf = std::mem::take(&mut self.scratch);
             kept.restore(&mut buf);
@@ -234,21 +246,27 @@ impl Router {
         }
     }
 
-    /// Repeats questions that were not answered, gives up on neighbours that stay silent.
+    /// Repeats solicitations that were not answered, gives up on neighbours that stay silent.
     pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
         while let Some(due) = self.neighbours.due(now) {
             match due {
                 neighbours::Due::Ask(ask) => self.ask(ask, out),
-                neighbours::Due::GaveUp(link, addr) => {
-                    log::warn!("{}: {addr} does not answer {}", self.link(link).name, question_to(addr));
+                neighbours::Due::GaveUp(link, addr, need) => {
+                    // Anybody can send packets to an address that nobody has.
+                    let level = if need == Need::Configured { log::Level::Warn } else { log::Level::Debug };
+                    log::log!(level, "{}: {addr} does not answer {}", self.link(link).name, question_to(addr));
                     self.give_up(link, addr);
+                }
+                neighbours::Due::Displaced(link, addr) => {
+                    let waited = self.pending.take(link, addr).len() as u64;
+                    self.drop_held(waited, DropReason::NeighbourLimit);
                 }
             }
         }
     }
 
     fn give_up(&mut self, link: LinkId, addr: IpAddr) {
-        while let Some(kept) = self.pending.take(link, addr) {
+        for kept in self.pending.take(link, addr) {
             self.ledger.held -= 1;
             self.ledger.drop(DropReason::NeighbourUnreachable);
             self.undelivered.push(kept.into_frame());
@@ -262,10 +280,8 @@ impl Router {
 
     /// The end of the run: what still waits is dropped by name.
     pub fn shut_down(&mut self) {
-        while self.pending.take_any().is_some() {
-            self.ledger.held -= 1;
-            self.ledger.drop(DropReason::Shutdown);
-        }
+        let waited = self.pending.clear();
+        self.drop_held(waited, DropReason::Shutdown);
     }
 
     /// When `tick` has something to do.

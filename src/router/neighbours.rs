@@ -1,27 +1,44 @@
-//! The neighbour cache: who is asked, who has answered, who is silent.
+//! The neighbour cache (RFC 4861 section 7.3, and the same for ARP): states, timers and eviction.
 //!
 //! ```text
-//! Asked --answer--> Known --30 s, then used--> Doubted --answer--> Known
-//!   | 3 questions     ^                          | 3 questions to its MAC
-//!   v                 +---------- answer         v
-//! Silent (1 s, packets dropped) <------------- Asked
+//! Incomplete --answer--> Reachable --30 s, then used--> Probe --answer--> Reachable
+//!   | 3 solicitations     ^                               | 3 unicast solicitations
+//!   v                     +----------- answer             v
+//! Failed (1 s, packets are dropped) <--------------- Incomplete
 //! ```
-//! Pure: says what to ask, sends nothing. Bounded: strangers cannot fill it beyond its size.
+//! Pure: says what to solicit, sends nothing. Bounded; an entry that conns use is never evicted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::unresolved::{Admission, Unresolved};
 use crate::base::{FastHash, Instant, LinkId, Mac};
 
-/// Neighbours remembered at most.
-pub const MAX_NEIGHBOURS: usize = 1024;
-const QUESTIONS: u8 = 3;
-const BETWEEN_QUESTIONS: Duration = Duration::from_secs(1);
-/// An answer is trusted this long before a used entry is asked again (RFC 4861 REACHABLE_TIME).
-const TRUSTED: Duration = Duration::from_secs(30);
-/// After silence, packets are dropped this long before the neighbour is asked again.
-const SILENCE: Duration = Duration::from_secs(1);
+/// Neighbours remembered at most, besides those that the configuration names.
+pub const MAX_NEIGHBOURS: usize = 16_384;
+const SOLICITATIONS: u8 = 3;
+/// Between two solicitations, and how long packets are dropped after the last one: one period, so that a queue of timers
+/// is in the order of its times.
+const RETRANSMIT: Duration = Duration::from_secs(1);
+/// RFC 4861 REACHABLE_TIME.
+const REACHABLE: Duration = Duration::from_secs(30);
+/// An entry that conns used within this time is not evicted; of others those go first that were not used for longest.
+const IN_USE: Duration = Duration::from_secs(60);
+const UNUSED_FOR: [Duration; 4] = [IN_USE, Duration::from_secs(15), Duration::from_secs(4), Duration::from_secs(1)];
+/// A full cache is searched for what may be evicted this often.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
+
+/// What a next hop is needed for; the later kinds go first where solicitations or memory are scarce.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Need {
+    /// A packet that is only forwarded. Anybody can send one, to any address of the net.
+    Transit,
+    /// A packet of a conn to its client, or one that the director made.
+    Conn,
+    /// The next hop is a gateway or a real server: the configuration names it, so there are few.
+    Configured,
+}
 
 /// What a packet finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,13 +47,15 @@ pub(super) enum Resolved {
     At(Mac),
     /// Its next hop's MAC, which is to be confirmed.
     AtPerhaps(Mac, Ask),
-    /// Not known yet; a question may be due.
+    /// Not known yet; a solicitation may be due.
     Unknown(Option<Ask>),
-    /// Asked in vain.
-    Silent,
+    /// Solicited in vain.
+    Failed,
+    /// Too many neighbours are solicited already, for the same source or on the same link.
+    Refused,
 }
 
-/// A question to put on a link.
+/// A solicitation to put on a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ask {
     pub link: LinkId,
@@ -49,15 +68,18 @@ pub(super) struct Ask {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Due {
     Ask(Ask),
-    GaveUp(LinkId, IpAddr),
+    /// No answer. `Need` says how much that matters.
+    GaveUp(LinkId, IpAddr, Need),
+    /// A newer one is solicited in its place.
+    Displaced(LinkId, IpAddr),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Asked { left: u8, next: Instant },
-    Known { until: Instant },
-    Doubted { left: u8, next: Instant },
-    Silent { until: Instant },
+    Incomplete { left: u8, next: Instant },
+    Reachable { until: Instant },
+    Probe { left: u8, next: Instant },
+    Failed { until: Instant },
     Permanent,
 }
 
@@ -66,26 +88,32 @@ struct Entry {
     mac: Mac,
     state: State,
     used: Instant,
+    need: Need,
 }
 
 /// The cache.
 #[derive(Default)]
 pub struct Neighbours {
-    /// Strangers choose keys here, but the map is bounded: who crowds one bucket gains nothing.
+    /// Strangers choose keys here, but the map is bounded: crowding one bucket gains nothing.
     entries: HashMap<(LinkId, IpAddr), Entry, FastHash>,
-    next_due: Option<Instant>,
+    unresolved: Unresolved,
+    /// When entries are to be looked at, in the order of time. One whose entry has moved on meanwhile is void.
+    timers: VecDeque<(Instant, LinkId, IpAddr)>,
+    displaced: Vec<(LinkId, IpAddr)>,
+    swept: Option<Instant>,
 }
 
 impl Neighbours {
-    /// A neighbour that is never asked.
+    /// A neighbour that is never solicited.
     pub fn add_permanent(&mut self, link: LinkId, addr: IpAddr, mac: Mac) {
-        self.entries.insert((link, addr), Entry { mac, state: State::Permanent, used: Instant::START });
+        let entry = Entry { mac, state: State::Permanent, used: Instant::START, need: Need::Configured };
+        self.entries.insert((link, addr), entry);
     }
 
-    /// Every neighbour that is known or asked for, with its MAC where that is known.
+    /// Every neighbour that is known or solicited, with its MAC where that is known.
     pub fn iter(&self) -> impl Iterator<Item = (LinkId, IpAddr, Option<Mac>)> {
         self.entries.iter().map(|((link, addr), entry)| {
-            let known = matches!(entry.state, State::Known { .. } | State::Doubted { .. } | State::Permanent);
+            let known = matches!(entry.state, State::Reachable { .. } | State::Probe { .. } | State::Permanent);
             (*link, *addr, known.then_some(entry.mac))
         })
     }
@@ -101,125 +129,167 @@ impl Neighbours {
         Some(entry.mac).filter(|mac| *mac != Mac::ZERO)
     }
 
+    /// What is known of a next hop. `source` tells from whom the packet is, if the neighbour must be solicited for it.
     #[inline]
-    pub(super) fn resolve(&mut self, link: LinkId, addr: IpAddr, now: Instant) -> Resolved {
-        let Some(entry) = self.entries.get_mut(&(link, addr)) else { return self.first_question(link, addr, now) };
+    pub(super) fn resolve(
+        &mut self,
+        link: LinkId,
+        addr: IpAddr,
+        need: Need,
+        now: Instant,
+        source: impl FnOnce() -> IpAddr,
+    ) -> Resolved {
+        let Some(entry) = self.entries.get_mut(&(link, addr)) else {
+            return self.first_solicitation(link, addr, need, now, source());
+        };
         entry.used = now;
-        let again = State::Asked { left: QUESTIONS - 1, next: now + BETWEEN_QUESTIONS };
+        entry.need = entry.need.max(need);
         match entry.state {
             State::Permanent => Resolved::At(entry.mac),
-            State::Known { until } if now < until => Resolved::At(entry.mac),
-            State::Known { .. } => {
-                let mac = entry.mac;
-                entry.state = State::Doubted { left: QUESTIONS - 1, next: now + BETWEEN_QUESTIONS };
-                self.due_at(now + BETWEEN_QUESTIONS);
+            State::Reachable { until } if now < until => Resolved::At(entry.mac),
+            State::Reachable { .. } => {
+                let (mac, next) = (entry.mac, now + RETRANSMIT);
+                entry.state = State::Probe { left: SOLICITATIONS - 1, next };
+                self.timers.push_back((next, link, addr));
                 Resolved::AtPerhaps(mac, Ask { link, addr, to: mac })
             }
-            State::Doubted { .. } => Resolved::At(entry.mac),
-            State::Asked { .. } => Resolved::Unknown(None),
-            State::Silent { until } if now < until => Resolved::Silent,
-            State::Silent { .. } => {
-                entry.state = again;
-                self.due_at(now + BETWEEN_QUESTIONS);
-                Resolved::Unknown(Some(Ask { link, addr, to: Mac::BROADCAST }))
+            State::Probe { .. } => Resolved::At(entry.mac),
+            State::Incomplete { .. } => Resolved::Unknown(None),
+            State::Failed { until } if now < until => Resolved::Failed,
+            State::Failed { .. } => {
+                let need = entry.need;
+                self.first_solicitation(link, addr, need, now, source())
             }
         }
     }
 
-    fn first_question(&mut self, link: LinkId, addr: IpAddr, now: Instant) -> Resolved {
-        if !self.make_room(now) {
-            return Resolved::Silent;
+    fn first_solicitation(&mut self, link: LinkId, addr: IpAddr, need: Need, now: Instant, source: IpAddr) -> Resolved {
+        if !self.has_room(need, now) {
+            return Resolved::Refused;
         }
-        let state = State::Asked { left: QUESTIONS - 1, next: now + BETWEEN_QUESTIONS };
-        self.entries.insert((link, addr), Entry { mac: Mac::ZERO, state, used: now });
-        self.due_at(now + BETWEEN_QUESTIONS);
+        match self.unresolved.admit(link, addr, source, need, now) {
+            Admission::Refused => return Resolved::Refused,
+            Admission::InPlaceOf(oldest) => {
+                self.entries.remove(&(link, oldest));
+                self.displaced.push((link, oldest));
+            }
+            Admission::Granted => {}
+        }
+        let next = now + RETRANSMIT;
+        let state = State::Incomplete { left: SOLICITATIONS - 1, next };
+        self.entries.insert((link, addr), Entry { mac: Mac::ZERO, state, used: now, need });
+        self.timers.push_back((next, link, addr));
         Resolved::Unknown(Some(Ask { link, addr, to: Mac::BROADCAST }))
     }
 
-    /// Forgets the entry unused for longest when the cache is full; not one that packets wait for.
-    fn make_room(&mut self, now: Instant) -> bool {
-        if self.entries.len() < MAX_NEIGHBOURS {
+    /// True if one more fits, after what is used least was evicted. What the configuration names always fits.
+    fn has_room(&mut self, need: Need, now: Instant) -> bool {
+        if self.entries.len() < MAX_NEIGHBOURS || need == Need::Configured {
             return true;
         }
-        let idle = |entry: &Entry| match entry.state {
-            State::Known { .. } | State::Silent { .. } => entry.used < now,
-            State::Asked { .. } | State::Doubted { .. } | State::Permanent => false,
-        };
-        let oldest = self.entries.iter().filter(|(_, entry)| idle(entry)).min_by_key(|(_, entry)| entry.used);
-        let Some(key) = oldest.map(|(key, _)| *key) else { return false };
-        self.entries.remove(&key);
-        true
+        if self.swept.is_some_and(|swept| now.since(swept) < BETWEEN_SWEEPS) {
+            return false;
+        }
+        self.swept = Some(now);
+        for unused_for in UNUSED_FOR {
+            self.entries.retain(|_, entry| entry.stays(unused_for, now));
+            if self.entries.len() < MAX_NEIGHBOURS {
+                return true;
+            }
+        }
+        false
     }
 
-    /// A neighbour has shown its MAC.
-    pub(super) fn confirm(&mut self, link: LinkId, addr: IpAddr, mac: Mac, now: Instant) {
+    /// A neighbour has shown its MAC. True if it had been given up.
+    pub(super) fn confirm(&mut self, link: LinkId, addr: IpAddr, mac: Mac, now: Instant) -> bool {
         let known = self.knows(link, addr);
-        if !known && !self.make_room(now) {
-            return;
+        if !known && !self.has_room(Need::Transit, now) {
+            return false;
         }
-        let entry = self.entries.entry((link, addr)).or_insert(Entry { mac, state: State::Permanent, used: now });
-        if known && matches!(entry.state, State::Permanent) {
-            return;
+        let new = Entry { mac, state: State::Reachable { until: now }, used: now, need: Need::Transit };
+        let entry = self.entries.entry((link, addr)).or_insert(new);
+        let before = entry.state;
+        if matches!(before, State::Permanent) {
+            return false;
         }
         entry.mac = mac;
-        entry.state = State::Known { until: now + TRUSTED };
+        entry.state = State::Reachable { until: now + REACHABLE };
+        if matches!(before, State::Incomplete { .. }) {
+            self.unresolved.remove(link, addr);
+        }
+        matches!(before, State::Failed { .. })
     }
 
     /// The next thing that time has brought; call until there is none.
     pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
-        if self.next_due.is_none_or(|due| due > now) {
-            return None;
+        if let Some((link, addr)) = self.displaced.pop() {
+            return Some(Due::Displaced(link, addr));
         }
-        let found = self.entries.iter_mut().find(|(_, entry)| entry.question_at().is_some_and(|at| at <= now));
-        let due = found.map(|((link, addr), entry)| entry.advance(*link, *addr, now));
-        if due.is_none() {
-            self.next_due = self.entries.values().filter_map(Entry::question_at).min();
+        while let Some((at, link, addr)) = self.timers.front().copied().filter(|(at, ..)| *at <= now) {
+            self.timers.pop_front();
+            let due = self.advance(at, link, addr, now);
+            if due.is_some() {
+                return due;
+            }
         }
-        due
+        None
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.next_due
+        if !self.displaced.is_empty() {
+            return Some(Instant::START);
+        }
+        self.timers.front().map(|(at, ..)| *at)
     }
 
-    fn due_at(&mut self, at: Instant) {
-        self.next_due = Some(self.next_due.map_or(at, |due| due.min(at)));
+    /// A timer has ended: the next solicitation, or the end of hope.
+    fn advance(&mut self, at: Instant, link: LinkId, addr: IpAddr, now: Instant) -> Option<Due> {
+        let entry = self.entries.get_mut(&(link, addr)).filter(|entry| entry.timer() == Some(at))?;
+        let next = now + RETRANSMIT;
+        let (state, due) = match entry.state {
+            State::Failed { .. } if entry.need == Need::Configured => return None,
+            State::Failed { .. } => {
+                self.entries.remove(&(link, addr));
+                return None;
+            }
+            State::Incomplete { left: 0, .. } => {
+                self.unresolved.remove(link, addr);
+                (State::Failed { until: next }, Due::GaveUp(link, addr, entry.need))
+            }
+            State::Incomplete { left, .. } => {
+                (State::Incomplete { left: left - 1, next }, Due::Ask(Ask { link, addr, to: Mac::BROADCAST }))
+            }
+            State::Probe { left: 0, .. } => {
+                (State::Incomplete { left: SOLICITATIONS - 1, next }, Due::Ask(Ask { link, addr, to: Mac::BROADCAST }))
+            }
+            State::Probe { left, .. } => {
+                (State::Probe { left: left - 1, next }, Due::Ask(Ask { link, addr, to: entry.mac }))
+            }
+            State::Reachable { .. } | State::Permanent => return None,
+        };
+        entry.state = state;
+        self.timers.push_back((next, link, addr));
+        Some(due)
     }
 }
 
 impl Entry {
-    fn question_at(&self) -> Option<Instant> {
+    /// When a timer of this entry ends; another one is void.
+    fn timer(&self) -> Option<Instant> {
         match self.state {
-            State::Asked { next, .. } | State::Doubted { next, .. } => Some(next),
-            State::Known { .. } | State::Silent { .. } | State::Permanent => None,
+            State::Incomplete { next, .. } | State::Probe { next, .. } => Some(next),
+            State::Failed { until } => Some(until),
+            State::Reachable { .. } | State::Permanent => None,
         }
     }
 
-    fn advance(&mut self, link: LinkId, addr: IpAddr, now: Instant) -> Due {
-        let next = now + BETWEEN_QUESTIONS;
-        let (state, due) = match self.state {
-            State::Doubted { left: 1.., .. } | State::Asked { left: 1.., .. } => self.ask_again(link, addr, next),
-            State::Doubted { left: 0, .. } => {
-                let ask = Ask { link, addr, to: Mac::BROADCAST };
-                (State::Asked { left: QUESTIONS - 1, next }, Due::Ask(ask))
-            }
-            State::Asked { left: 0, .. } | State::Known { .. } | State::Silent { .. } | State::Permanent => {
-                (State::Silent { until: now + SILENCE }, Due::GaveUp(link, addr))
-            }
-        };
-        self.state = state;
-        due
-    }
-
-    fn ask_again(&self, link: LinkId, addr: IpAddr, next: Instant) -> (State, Due) {
+    /// True unless it may be evicted: not used by conns of late, nor by anybody within `unused_for`.
+    fn stays(&self, unused_for: Duration, now: Instant) -> bool {
+        let unused_for = if self.need == Need::Transit { unused_for } else { IN_USE };
         match self.state {
-            State::Doubted { left, .. } => {
-                (State::Doubted { left: left - 1, next }, Due::Ask(Ask { link, addr, to: self.mac }))
-            }
-            State::Asked { left, .. } => {
-                (State::Asked { left: left - 1, next }, Due::Ask(Ask { link, addr, to: Mac::BROADCAST }))
-            }
-            State::Known { .. } | State::Silent { .. } | State::Permanent => (self.state, Due::GaveUp(link, addr)),
+            State::Permanent | State::Incomplete { .. } | State::Probe { .. } => true,
+            State::Failed { .. } => self.need == Need::Configured,
+            State::Reachable { .. } => now.since(self.used) < unused_for,
         }
     }
 }
@@ -239,45 +309,89 @@ mod tests {
         Instant(secs * 1000)
     }
 
+    fn resolve(cache: &mut Neighbours, number: u16, need: Need, now: Instant) -> Resolved {
+        cache.resolve(LINK, addr(number), need, now, || IpAddr::from([192, 0, (number >> 8) as u8, number as u8]))
+    }
+
+    fn ask(number: u16, to: Mac) -> Ask {
+        Ask { link: LINK, addr: addr(number), to }
+    }
+
     #[test]
-    fn a_silent_neighbour_is_asked_three_times_and_given_up() {
+    fn a_silent_neighbour_is_solicited_three_times_and_given_up() {
         let mut cache = Neighbours::default();
-        let ask = Ask { link: LINK, addr: addr(1), to: Mac::BROADCAST };
-        assert_eq!(cache.resolve(LINK, addr(1), secs(0)), Resolved::Unknown(Some(ask)));
-        assert_eq!(cache.resolve(LINK, addr(1), secs(0)), Resolved::Unknown(None));
+        let ask = ask(1, Mac::BROADCAST);
+        assert_eq!(resolve(&mut cache, 1, Need::Conn, secs(0)), Resolved::Unknown(Some(ask)));
+        assert_eq!(resolve(&mut cache, 1, Need::Conn, secs(0)), Resolved::Unknown(None));
         assert_eq!(cache.due(secs(0)), None);
         assert_eq!((cache.due(secs(1)), cache.due(secs(1))), (Some(Due::Ask(ask)), None));
         assert_eq!(cache.due(secs(2)), Some(Due::Ask(ask)));
-        assert_eq!(cache.due(secs(3)), Some(Due::GaveUp(LINK, addr(1))));
-        assert_eq!(cache.due(secs(3)), None);
-        assert_eq!(cache.next_due(), None);
-        assert_eq!(cache.resolve(LINK, addr(1), secs(3)), Resolved::Silent);
-        assert_eq!(cache.resolve(LINK, addr(1), secs(4)), Resolved::Unknown(Some(ask)));
+        assert_eq!(cache.due(secs(3)), Some(Due::GaveUp(LINK, addr(1), Need::Conn)));
+        assert_eq!(resolve(&mut cache, 1, Need::Conn, secs(3)), Resolved::Failed);
+        assert_eq!(resolve(&mut cache, 1, Need::Conn, secs(4)), Resolved::Unknown(Some(ask)));
+    }
+
+    #[test]
+    fn a_neighbour_that_failed_is_forgotten_unless_the_configuration_names_it() {
+        let mut cache = Neighbours::default();
+        for (number, need) in [(1, Need::Transit), (2, Need::Configured)] {
+            resolve(&mut cache, number, need, secs(0));
+        }
+        for now in 0..9 {
+            while cache.due(secs(now)).is_some() {}
+        }
+        assert_eq!((cache.next_due(), cache.knows(LINK, addr(1)), cache.knows(LINK, addr(2))), (None, false, true));
+        assert!(cache.confirm(LINK, addr(2), MAC, secs(9)), "it had been given up");
+        assert!(!cache.confirm(LINK, addr(2), MAC, secs(9)));
     }
 
     #[test]
     fn an_old_answer_is_confirmed_while_it_is_used() {
         let mut cache = Neighbours::default();
+        let resolve = |cache: &mut Neighbours, now| resolve(cache, 1, Need::Conn, secs(now));
         cache.confirm(LINK, addr(1), MAC, secs(0));
-        assert_eq!(cache.resolve(LINK, addr(1), secs(29)), Resolved::At(MAC));
-        let ask = Ask { link: LINK, addr: addr(1), to: MAC };
-        assert_eq!(cache.resolve(LINK, addr(1), secs(30)), Resolved::AtPerhaps(MAC, ask));
-        assert_eq!(cache.resolve(LINK, addr(1), secs(30)), Resolved::At(MAC));
+        assert_eq!(resolve(&mut cache, 29), Resolved::At(MAC));
+        assert_eq!(resolve(&mut cache, 30), Resolved::AtPerhaps(MAC, ask(1, MAC)));
+        assert_eq!(resolve(&mut cache, 30), Resolved::At(MAC));
         cache.confirm(LINK, addr(1), MAC, secs(30));
         assert_eq!(cache.due(secs(31)), None);
-        assert_eq!(cache.resolve(LINK, addr(1), secs(59)), Resolved::At(MAC));
+        assert_eq!(resolve(&mut cache, 59), Resolved::At(MAC));
     }
 
     #[test]
-    fn a_flood_of_addresses_cannot_push_out_who_is_asked_for() {
+    fn a_scan_evicts_nothing_and_stops_nobody_who_has_a_conn() {
         let mut cache = Neighbours::default();
-        for last in 0..MAX_NEIGHBOURS as u16 {
-            assert!(matches!(cache.resolve(LINK, addr(last), secs(0)), Resolved::Unknown(Some(_))));
+        cache.confirm(LINK, addr(1), MAC, secs(0));
+        let mut now = secs(10);
+        for round in 0..20 {
+            for number in 1000..3000 {
+                resolve(&mut cache, round * 2000 + number, Need::Transit, now);
+            }
+            now = now + Duration::from_millis(500);
+            while cache.due(now).is_some() {}
+            assert!(cache.entries.len() < 3000, "{}", cache.entries.len());
+            assert_eq!(resolve(&mut cache, 1, Need::Conn, now), Resolved::At(MAC));
         }
-        assert_eq!(cache.resolve(LINK, addr(5000), secs(0)), Resolved::Silent);
-        cache.confirm(LINK, addr(7), MAC, secs(1));
-        assert!(matches!(cache.resolve(LINK, addr(5000), secs(2)), Resolved::Unknown(Some(_))));
-        assert!(!cache.knows(LINK, addr(7)));
+        for (number, need) in [(2, Need::Conn), (3, Need::Configured)] {
+            assert!(matches!(resolve(&mut cache, number, need, now), Resolved::Unknown(Some(_))));
+        }
+    }
+
+    #[test]
+    fn strangers_that_answer_make_room_and_what_conns_use_stays() {
+        let mut cache = Neighbours::default();
+        for number in 0..MAX_NEIGHBOURS as u16 {
+            cache.confirm(LINK, addr(number), MAC, secs(1));
+        }
+        assert_eq!(resolve(&mut cache, 5, Need::Conn, secs(9)), Resolved::At(MAC));
+        cache.confirm(LINK, addr(60_000), MAC, secs(40));
+        assert!(cache.knows(LINK, addr(60_000)) && cache.knows(LINK, addr(5)) && !cache.knows(LINK, addr(6)));
+        for number in 0..MAX_NEIGHBOURS as u16 {
+            cache.confirm(LINK, addr(number), MAC, secs(41));
+            resolve(&mut cache, number, Need::Conn, secs(41));
+        }
+        assert_eq!(resolve(&mut cache, 60_001, Need::Conn, secs(42)), Resolved::Refused, "all are in use");
+        assert!(matches!(resolve(&mut cache, 60_002, Need::Configured, secs(42)), Resolved::Unknown(Some(_))));
     }
 
     #[test]
@@ -285,6 +399,6 @@ mod tests {
         let mut cache = Neighbours::default();
         cache.add_permanent(LINK, addr(1), MAC);
         cache.confirm(LINK, addr(1), Mac([9; 6]), secs(1));
-        assert_eq!(cache.resolve(LINK, addr(1), secs(9999)), Resolved::At(MAC));
+        assert_eq!(resolve(&mut cache, 1, Need::Conn, secs(9999)), Resolved::At(MAC));
     }
 }

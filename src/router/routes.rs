@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use super::Need;
 use crate::base::{LinkId, Prefix};
 
 /// Where a packet goes next.
@@ -15,6 +16,16 @@ pub struct Route {
     pub next_hop: IpAddr,
     /// Largest IP packet of the link.
     pub mtu: u16,
+    /// What the next hop is needed for.
+    pub need: Need,
+}
+
+impl Route {
+    /// The same for a packet that belongs to no conn.
+    pub fn for_transit(self) -> Route {
+        let need = if self.need == Need::Configured { Need::Configured } else { Need::Transit };
+        Route { need, ..self }
+    }
 }
 
 /// Destination prefixes with the way to each.
@@ -39,13 +50,14 @@ impl Routes {
     /// Link and next hop for an address.
     #[inline(always)]
     pub fn lookup(&self, to: IpAddr) -> Option<(LinkId, IpAddr)> {
-        let (_, via, link) = self.entries.iter().find(|(prefix, _, _)| prefix.contains(to))?;
-        Some((*link, via.unwrap_or(to)))
+        self.way(to).map(|(link, via)| (link, via.unwrap_or(to)))
     }
 
-    /// True if the address is a neighbour: reached without a gateway.
-    pub fn is_on_link(&self, to: IpAddr) -> bool {
-        self.lookup(to).is_some_and(|(_, next_hop)| next_hop == to)
+    /// Link and, where the address is not on the link itself, the gateway.
+    #[inline(always)]
+    pub(super) fn way(&self, to: IpAddr) -> Option<(LinkId, Option<IpAddr>)> {
+        let (_, via, link) = self.entries.iter().find(|(prefix, _, _)| prefix.contains(to))?;
+        Some((*link, *via))
     }
 }
 
@@ -66,7 +78,5 @@ mod tests {
         assert_eq!(at("10.0.0.200"), Some((b, "10.0.0.200".parse().unwrap())));
         assert_eq!(at("192.0.2.1"), Some((a, gateway)));
         assert_eq!(at("2001:db8::1"), None);
-        assert!(routes.is_on_link("10.0.0.9".parse().unwrap()));
-        assert!(!routes.is_on_link("192.0.2.1".parse().unwrap()));
     }
 }

@@ -90,8 +90,13 @@ fn send(reason: DropReason, lab: &mut Lab) {
             lab.advance(Duration::from_secs(10));
         }
         DropReason::HoldQueueFull => {
-            for port in 4000..4017 {
-                lab.client(&syn().from(&format!("192.0.2.7:{port}")));
+            for port in 4000..4200 {
+                lab.client(&syn().from(&format!("192.0.2.7:{port}")).carrying(vec![0; 1400]));
+            }
+        }
+        DropReason::NeighbourLimit => {
+            for last in 100..120 {
+                lab.client(&Packet::udp(CLIENT, &format!("10.0.0.{last}:9")));
             }
         }
         DropReason::NoServer | DropReason::Defence => drop(lab.client(&syn())),

@@ -76,14 +76,70 @@ fn who_sent_what_was_given_up_is_told_in_his_own_terms() {
 }
 
 #[test]
-fn only_so_many_packets_wait_for_one_neighbour() {
+fn a_burst_waits_as_it_came_and_beyond_the_bound_the_oldest_go() {
     let mut lab = Lab::without_neighbours(Settings::default(), RULES);
-    for port in 4000..4020 {
-        lab.client(&syn().from(&format!("192.0.2.7:{port}")));
+    let of = |port: u16| syn().from(&format!("192.0.2.7:{port}"));
+    (4000..4200).for_each(|port| _ = lab.client(&of(port)));
+    assert_eq!(lab.take_moved(), "held=200");
+    let rs1 = mac_of(endpoint(RS1).addr);
+    let all: Vec<_> = (4000..4200).map(|port| (rs1, of(port).to(RS1).one_hop_on())).collect();
+    expect(&lab.frame(&answer()), &all);
+
+    let mut lab = Lab::without_neighbours(Settings::default(), RULES);
+    let of = |port: u16| of(port).carrying(vec![7; 1400]);
+    (4000..4200).for_each(|port| _ = lab.client(&of(port)));
+    let sent = lab.frame(&answer());
+    let kept = sent.len() as u16;
+    assert_eq!(lab.take_moved(), format!("consumed.arp-reply=1 dropped.hold-queue-full={}", 200 - kept));
+    // As many as Linux's 212,992 bytes with its bookkeeping.
+    assert!((90..120).contains(&kept), "{kept}");
+    expect(&sent[..1], &[(rs1, of(4200 - kept).to(RS1).one_hop_on())]);
+}
+
+#[test]
+fn a_scan_of_the_net_leaves_services_alone() {
+    let mut lab = Lab::new(RULES);
+    let scan = |lab: &mut Lab, first: u16| {
+        for number in first..first + 500 {
+            let to = format!("10.0.0.{}:9", 100 + number % 100);
+            let from = format!("192.0.2.{}:4000", number % 250);
+            lab.client(&Packet::udp(&from, &to));
+        }
+    };
+    (0..10).for_each(|round| {
+        scan(&mut lab, round * 500);
+        lab.advance(Duration::from_millis(500));
+        let port = 4000 + round;
+        let syn = syn().from(&format!("192.0.2.7:{port}"));
+        expect(&lab.client(&syn), &[(mac_of(endpoint(RS1).addr), syn.to(RS1).one_hop_on())]);
+    });
+    // A server that nobody has asked for yet.
+    lab.rules("-A -t 198.51.100.2:80 -s rr\n-a -t 198.51.100.2:80 -r 10.0.0.99:80 -m");
+    let asks = arp(1, (DIRECTOR, [10, 0, 0, 2]), (Mac::ZERO, [10, 0, 0, 99]), Mac::BROADCAST);
+    scan(&mut lab, 5000);
+    assert_eq!(bytes(&lab.client(&syn().to("198.51.100.2:80"))), [asks]);
+}
+
+#[test]
+fn one_source_has_few_neighbours_solicited_at_once() {
+    let mut lab = Lab::new(RULES);
+    for last in 100..200 {
+        lab.client(&Packet::udp(CLIENT, &format!("10.0.0.{last}:9")));
     }
-    assert_eq!(lab.take_moved(), "dropped.hold-queue-full=4 held=16");
-    assert_eq!(lab.frame(&answer()).len(), 16);
-    assert_eq!(lab.take_moved(), "consumed.arp-reply=1 held=-16");
+    assert_eq!(lab.take_moved(), "dropped.neighbour-limit=84 held=16");
+    assert_eq!(lab.client(&Packet::udp("192.0.2.8:1", "10.0.0.220:9")).len(), 1, "another source");
+}
+
+#[test]
+fn a_stranger_of_another_net_is_answered_and_not_remembered() {
+    let mut lab = Lab::new(RULES);
+    let stranger = Mac([2, 9, 9, 9, 9, 9]);
+    for sender in [[172, 16, 0, 1], [10, 0, 0, 77]] {
+        let asks = arp(1, (stranger, sender), (Mac::ZERO, [10, 0, 0, 2]), Mac::BROADCAST);
+        assert_eq!(lab.frame(&asks).len(), 1);
+        let remembered = lab.director.router.neighbours.knows(crate::base::LinkId(0), sender.into());
+        assert_eq!(remembered, sender[0] == 10);
+    }
 }
 
 #[test]
