@@ -74,7 +74,7 @@ impl Lab {
         let mut lab = Lab(testing::Lab::of(director));
         lab.add_links(header)?;
         for rule in header["marks"].as_array().into_iter().flatten() {
-            lab.director.services.marks.add(mark_rule(rule)?);
+            lab.director.services.add_mark(mark_rule(rule)?);
         }
         Ok(lab)
     }

@@ -17,6 +17,7 @@ pub use diff::{diff, rules_of};
 pub use draft::Problems;
 pub use flags::RunArgs;
 pub use plan::Plan;
+pub use spec::MarkSpec;
 
 use crate::base::Instant;
 

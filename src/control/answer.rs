@@ -58,7 +58,7 @@ fn service_entry(director: &Director, service: &Service) -> ServiceEntry {
         options: service.options.clone(),
         locals: service.locals.clone(),
         stats: service.stats,
-        rates: service.meter.rates(),
+        rates: director.services.rates(&service.meter),
         dests: service.dests.iter().map(|id| dest_entry(director, *id)).collect(),
     }
 }
@@ -73,7 +73,7 @@ fn dest_entry(director: &Director, id: DestId) -> DestEntry {
         inactive: server.inactive,
         persistent: dest.persistent,
         stats: dest.stats,
-        rates: dest.meter.rates(),
+        rates: director.services.rates(&dest.meter),
     }
 }
 
@@ -133,7 +133,7 @@ fn status(director: &Director, now: Instant) -> Status {
         conns: director.conns.len(),
         max_flows: director.settings.max_flows,
         total: director.services.total,
-        rates: director.services.total_meter.rates(),
+        rates: director.services.rates(&director.services.total_meter),
         links: links.collect(),
         neighbours,
         ledger: router.ledger.entries(),

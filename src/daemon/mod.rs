@@ -23,6 +23,8 @@ use wires::Wires;
 
 /// Frames read from one link before the others have their turn.
 const BUDGET: usize = 256;
+/// Addresses that hosts of TUNs are told of before packets have their turn again.
+const ATTRACTED_A_TURN: usize = 64;
 const SIGNALS: Token = Token(usize::MAX);
 
 /// Brings the director in line with its configuration as it is written now. What was changed, a line each; or what is
@@ -119,14 +121,15 @@ impl Daemon {
 
     /// The hosts of TUNs learn which addresses are here now.
     fn attract(&mut self) {
-        if let Some(addresses) = self.director.take_moved_addresses() {
-            self.wires.links.iter_mut().for_each(|link| link.attract(&addresses));
+        for _ in 0..ATTRACTED_A_TURN {
+            let Some((addr, here)) = self.director.take_moved_address() else { return };
+            self.wires.links.iter_mut().for_each(|link| link.attract(addr, here));
         }
     }
 
     /// How long nothing is due; a link that was not drained is due now.
     fn timeout(&self) -> Option<Duration> {
-        if self.hot.contains(&true) || self.control.is_hot() {
+        if self.hot.contains(&true) || self.control.is_hot() || self.director.has_moved_addresses() {
             return Some(Duration::ZERO);
         }
         let due = self.director.next_deadline()?;

@@ -68,10 +68,10 @@ fn bring_in_line(director: &mut Director, wanted: &Director, now: Instant) -> Re
         describe::note_moves(&routes(director), &routes(wanted), &mut lines);
         director.router.routes = wanted.router.routes.clone();
     }
-    if director.services.marks != wanted.services.marks {
-        let marks = |of: &Director| of.services.marks.rules().iter().map(describe::mark_text).collect::<Vec<_>>();
+    if director.services.marks() != wanted.services.marks() {
+        let marks = |of: &Director| of.services.marks().rules().iter().map(describe::mark_text).collect::<Vec<_>>();
         describe::note_moves(&marks(director), &marks(wanted), &mut lines);
-        director.set_marks(wanted.services.marks.clone(), now);
+        director.set_marks(wanted.services.marks().clone(), now);
     }
     let rules = rules_of(director);
     for command in diff(&rules, &rules_of(wanted)) {

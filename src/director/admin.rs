@@ -2,6 +2,7 @@
 //!
 //! Never touches a packet of a client.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::service::command::{Command, Method, Refused, ServiceKey};
 
 /// An announcement is repeated once, for the first may meet a bridge port that does not forward yet.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
+/// Addresses announced between two packets: each is a frame or two for each link.
+const ANNOUNCED_A_TURN: usize = 32;
 /// Records looked at in one turn.
 const SWEEP_BUDGET: usize = 4096;
 /// Between two warnings of one kind.
@@ -22,18 +25,27 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Gratuitous ARP and unsolicited advertisements that are due.
 #[derive(Default)]
 pub(super) struct Announcements {
-    pending: Vec<(Instant, IpAddr)>,
-    /// Addresses may have come or gone since the hosts of TUNs were told.
-    moved: bool,
+    /// What is said now, and what is repeated, each in the order of time.
+    first: VecDeque<(Instant, IpAddr)>,
+    again: VecDeque<(Instant, IpAddr)>,
+    /// Addresses that have come or gone since the hosts of TUNs were told.
+    moved: VecDeque<IpAddr>,
 }
 
 impl Announcements {
     pub(super) fn next(&self) -> Option<Instant> {
-        self.pending.iter().map(|(due, _)| *due).min()
+        [&self.first, &self.again].into_iter().filter_map(|queue| Some(queue.front()?.0)).min()
     }
 
     fn add(&mut self, addr: IpAddr, now: Instant) {
-        self.pending.extend([(now, addr), (now + REPEAT_AFTER, addr)]);
+        self.first.push_back((now, addr));
+        self.again.push_back((now + REPEAT_AFTER, addr));
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<IpAddr> {
+        let is_due = |queue: &VecDeque<(Instant, IpAddr)>| queue.front().is_some_and(|(due, _)| *due <= now);
+        let queue = if is_due(&self.first) { &mut self.first } else { &mut self.again };
+        if is_due(queue) { queue.pop_front().map(|(_, addr)| addr) } else { None }
     }
 }
 
@@ -91,10 +103,10 @@ impl Director {
             _ => {}
         }
         self.check_medium(command)?;
-        let news = brought_by(command).filter(|addr| !self.is_claimed(*addr));
+        let news = brought_by(command).filter(|addr| !self.services.owns(*addr));
+        let gone = self.services.addresses_of(command);
         self.services.apply(command, now)?;
-        self.announcements.moved |=
-            !matches!(command, Command::AddDest(..) | Command::EditDest(..) | Command::DeleteDest(..));
+        self.announcements.moved.extend(news.into_iter().chain(gone));
         if let Command::SetTimeouts { tcp, tcp_fin, udp } = command {
             self.timeouts.set(*tcp, *tcp_fin, *udp);
         }
@@ -110,15 +122,10 @@ impl Director {
 
     /// Replaces the mark rules; a new VIP among them is announced.
     pub fn set_marks(&mut self, marks: Marks, now: Instant) {
-        let news: Vec<IpAddr> = marks.hosts().filter(|addr| !self.is_claimed(*addr)).collect();
-        self.services.marks = marks;
-        self.announcements.moved = true;
+        let news: Vec<IpAddr> = marks.hosts().filter(|addr| !self.services.owns(*addr)).collect();
+        self.announcements.moved.extend(self.services.marks().hosts().chain(news.iter().copied()));
+        self.services.set_marks(marks);
         news.into_iter().for_each(|addr| self.announcements.add(addr, now));
-    }
-
-    /// True for a virtual or local address that was announced when it came.
-    fn is_claimed(&self, addr: IpAddr) -> bool {
-        self.services.is_vip(addr) || self.services.iter().any(|service| service.locals.contains(&addr))
     }
 
     /// Direct routing is told from any other by the MAC alone.
@@ -129,15 +136,15 @@ impl Director {
         if refused { Err(Refused::NoEthernet) } else { Ok(()) }
     }
 
-    /// The director's addresses, if some may have come or gone since they were last asked for: a TUN's host routes them.
-    pub fn take_moved_addresses(&mut self) -> Option<Vec<IpAddr>> {
-        if !std::mem::take(&mut self.announcements.moved) {
-            return None;
-        }
-        let mut all = self.announced();
-        all.sort_unstable();
-        all.dedup();
-        Some(all)
+    /// An address that has come (true) or gone (false) since this was last asked: a TUN's host routes those that are here.
+    pub fn take_moved_address(&mut self) -> Option<(IpAddr, bool)> {
+        let addr = self.announcements.moved.pop_front()?;
+        Some((addr, self.services.owns(addr) || self.router.owns(addr)))
+    }
+
+    /// True while `take_moved_address` has something to tell.
+    pub fn has_moved_addresses(&self) -> bool {
+        !self.announcements.moved.is_empty()
     }
 
     /// Changes a setting by its name.
@@ -174,23 +181,20 @@ impl Director {
 
     /// Announces the addresses of the links; virtual addresses are announced as they come.
     pub fn announce_links(&mut self, now: Instant) {
+        for addr in self.router.own_addresses().chain(self.services.addresses()) {
+            self.announcements.moved.push_back(addr);
+        }
         self.router.own_addresses().for_each(|addr| self.announcements.add(addr, now));
-        self.announcements.moved = true;
-    }
-
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        let locals = self.services.iter().flat_map(|service| service.locals.clone());
-        self.services.vips().chain(self.services.marks.hosts()).chain(locals).collect()
     }
 
     /// Every address that the neighbours are to know.
     pub(super) fn announced(&self) -> Vec<IpAddr> {
-        self.router.own_addresses().chain(self.own_addresses()).collect()
+        self.router.own_addresses().chain(self.services.addresses()).collect()
     }
 
     pub(super) fn announce_due(&mut self, now: Instant, out: &mut impl Egress) {
-        while let Some(place) = self.announcements.pending.iter().position(|(due, _)| *due <= now) {
-            let (_, addr) = self.announcements.pending.swap_remove(place);
+        for _ in 0..ANNOUNCED_A_TURN {
+            let Some(addr) = self.announcements.take_due(now) else { return };
             self.router.links_toward(addr).into_iter().for_each(|link| self.router.announce(link, addr, out));
         }
     }

@@ -181,15 +181,17 @@ impl Director {
 
     /// True for every address that the director answers for.
     pub fn owns(&self, addr: IpAddr) -> bool {
-        self.services.is_vip(addr)
-            || self.router.owns(addr)
-            || self.locals.iter().any(|prefix| prefix.contains(addr))
-            || self.services.iter().any(|service| service.locals.contains(&addr))
+        self.services.owns(addr) || self.router.owns(addr) || self.locals.iter().any(|prefix| prefix.contains(addr))
+    }
+
+    /// True for a packet that ends here, or belongs to a service whose marks name its destination's net.
+    fn ends_here(&self, ip: &Ip) -> bool {
+        self.owns(ip.dst) || ip.tuple().is_some_and(|tuple| self.services.takes_by_mark(&tuple))
     }
 
     #[inline(always)]
     fn place(&self, ip: &Ip) -> Place {
-        let here = |director: &Director| if director.owns(ip.dst) { Place::Here } else { Place::Through };
+        let here = |director: &Director| if director.ends_here(ip) { Place::Here } else { Place::Through };
         let Some(tuple) = ip.tuple().filter(|_| self.services.any(ip.family())) else { return here(self) };
         match self.conns.lookup(&tuple) {
             Some((conn, side)) => Place::Flow(conn, side),
@@ -216,7 +218,7 @@ impl Director {
             Standing::DestGone => Err(DropReason::DestGone),
             Standing::Replaced => {
                 self.replace(id);
-                if self.owns(ip.dst) { self.schedule(buf, ip, now, out) } else { self.forward(buf, ip, now, out) }
+                if self.ends_here(ip) { self.schedule(buf, ip, now, out) } else { self.forward(buf, ip, now, out) }
             }
         }
     }

@@ -225,7 +225,7 @@ impl Director {
         let (client, virt) = (conn.client(), conn.virt());
         let mark = match self.services.dest(conn.dest).service {
             ServiceKey::Mark(_, mark) => mark,
-            ServiceKey::Address(..) => self.services.marks.of(&Tuple { proto: conn.proto(), src: client, dst: virt }),
+            ServiceKey::Address(..) => self.services.marks().of(&Tuple { proto: conn.proto(), src: client, dst: virt }),
         };
         let real = self.conns.real(&conn);
         if Family::of(real.addr) != Family::of(client.addr) {

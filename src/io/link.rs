@@ -2,6 +2,7 @@
 //!
 //! Never looks into a frame. Never blocks. What it changed on the host, it undoes when dropped.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
@@ -143,7 +144,7 @@ pub struct Link {
     /// What to put back, in the order it was changed.
     pub(super) undo: Vec<Undo>,
     /// Addresses that the host was told to route here.
-    pub(super) attracted: Vec<IpAddr>,
+    pub(super) attracted: HashSet<IpAddr>,
 }
 
 impl Link {
@@ -172,9 +173,9 @@ impl Link {
         self.offloads
     }
 
-    /// Has the host route these addresses to a TUN, and no others that it was told before; a TAP's neighbours ask.
-    pub fn attract(&mut self, wanted: &[IpAddr]) {
-        link_setup::attract(self, wanted);
+    /// Has the host route an address to a TUN, or no more; a TAP's neighbours ask.
+    pub fn attract(&mut self, addr: IpAddr, here: bool) {
+        link_setup::attract(self, addr, here);
     }
 
     /// Reads the next frame into `buf`. After `Frame`, read again until `Empty`: events come on edges only.

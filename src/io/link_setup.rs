@@ -2,6 +2,7 @@
 //!
 //! Never deletes a device that it did not create; what it created vanishes with the descriptor.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 
@@ -58,7 +59,7 @@ pub fn open(config: &LinkConfig) -> Result<Link, LinkError> {
         raise_mac(&mut netlink, &mut tap).map_err(cannot("set the MAC of"))?;
     }
     let framing = Framing { vnet, medium };
-    let (undo, attracted) = (Vec::new(), Vec::new());
+    let (undo, attracted) = (Vec::new(), HashSet::new());
     let offloads = Offloads::default();
     let mut link = Link { device, name, mtu: 0, tap_mac: tap.mac, framing, offloads, undo, attracted };
     if config.mac == tap.mac && medium == Medium::Ethernet {
@@ -71,31 +72,32 @@ pub fn open(config: &LinkConfig) -> Result<Link, LinkError> {
     Ok(link)
 }
 
-/// Has the host route `wanted` to a TUN, by a route for each address. What the host routes elsewhere it keeps there.
-pub fn attract(link: &mut Link, wanted: &[IpAddr]) {
-    if link.framing.medium == Medium::Ethernet || link.attracted == wanted {
+/// Has the host route an address to a TUN (`here`), or no more. What the host routes elsewhere it keeps there.
+pub fn attract(link: &mut Link, addr: IpAddr, here: bool) {
+    if link.framing.medium == Medium::Ethernet || link.attracted.contains(&addr) == here {
         return;
     }
     let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link(&link.name)?, netlink)));
     let Ok((Some(tun), mut netlink)) = found else { return };
-    for addr in link.attracted.iter().filter(|addr| !wanted.contains(addr)) {
-        if let Err(error) = netlink.remove_route(Prefix::host(*addr), tun.index) {
+    if !here {
+        link.attracted.remove(&addr);
+        if let Err(error) = netlink.remove_route(Prefix::host(addr), tun.index) {
             debug!("{}: the route to {addr} stays: {error}", link.name);
         }
+        return;
     }
-    for addr in wanted.iter().filter(|addr| !link.attracted.contains(addr)) {
-        match netlink.add_route(Prefix::host(*addr), tun.index) {
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => debug!("{addr} has a route already"),
-            Err(error) => warn!("{}: no route to {addr}: {error}; packets to it will not come here", link.name),
-            Ok(()) => {}
-        }
+    link.attracted.insert(addr);
+    match netlink.add_route(Prefix::host(addr), tun.index) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => debug!("{addr} has a route already"),
+        Err(error) => warn!("{}: no route to {addr}: {error}; packets to it will not come here", link.name),
+        Ok(()) => {}
     }
-    link.attracted = wanted.to_vec();
 }
 
 /// Puts back what was changed, last change first. Nothing here may fail loudly: the program is ending.
 pub fn undo(link: &mut Link) {
-    attract(link, &[]);
+    let attracted: Vec<IpAddr> = link.attracted.iter().copied().collect();
+    attracted.into_iter().for_each(|addr| attract(link, addr, false));
     if link.undo.is_empty() {
         return;
     }

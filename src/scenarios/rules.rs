@@ -195,8 +195,30 @@ fn a_mark_wins_over_the_exact_service() {
         ports: None,
         mark: 7,
     };
-    lab.director.services.marks.add(rule);
+    lab.director.services.add_mark(rule);
     assert_eq!(served_by(&mut lab, &syn_from(4000)), 23);
+}
+
+#[test]
+fn a_mark_of_a_net_gives_its_service_every_address_of_it_and_no_other_packet() {
+    let rules = "-A -f 7 -s rr\n-a -f 7 -r 10.0.0.21 -m\n-A -f 8 -6 -s rr\n-a -f 8 -6 -r [2001:db8::21]:0 -m\n";
+    let mut lab = Lab::new(rules);
+    for rule in ["7=udp/198.51.100.0/24:53", "8=udp/2001:db8:51::/64", "9=udp/203.0.113.0/24"] {
+        lab.director.services.add_mark(rule.parse::<crate::config::MarkSpec>().unwrap().0);
+    }
+    for (src, dst, conns) in [
+        ("192.0.2.7:4000", "198.51.100.7:53", 1),
+        ("192.0.2.7:4000", "198.51.100.254:53", 2),
+        ("[2001:db8:c::7]:4000", "[2001:db8:51::7]:9", 3),
+        // Another port, another net, and a net whose mark has no service: these are only forwarded.
+        ("192.0.2.7:4000", "198.51.100.7:54", 3),
+        ("192.0.2.7:4000", "198.51.101.7:53", 3),
+        ("192.0.2.7:4000", "203.0.113.7:53", 3),
+    ] {
+        let sent = lab.client(&Packet::udp(src, dst));
+        assert_eq!((sent.len(), lab.director.conns.len()), (1, conns), "{dst}");
+    }
+    assert!(!lab.director.owns("198.51.100.7".parse().unwrap()), "a net is neither announced nor answered for");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use super::addresses::Use;
 use super::command::{Command, DestOptions, Method, Refused, ServiceKey, ServiceOptions};
 use super::trash::Place;
 use super::{Dest, FTP_PORT, Meter, Service, Services, Stats};
@@ -49,6 +50,7 @@ impl Services {
             locals: Vec::new(),
             stats: Stats::default(),
             meter: Meter::default(),
+            moved: false,
             scheduler,
             next_local: 0,
         };
@@ -60,11 +62,11 @@ impl Services {
     }
 
     fn free_service_slot(&mut self) -> ServiceId {
-        let free = self.services.iter().position(Option::is_none).unwrap_or_else(|| {
+        let free = self.free_services.pop().map_or(self.services.len() as u32, |slot| slot.0);
+        if free as usize == self.services.len() {
             self.services.push(None);
-            self.services.len() - 1
-        });
-        ServiceId(free as u32)
+        }
+        ServiceId(free)
     }
 
     /// Keeps the tallies by which packets are sorted quickly.
@@ -74,8 +76,10 @@ impl Services {
             ServiceKey::Mark(family, _) => step(&mut self.families[family as usize]),
             ServiceKey::Address(_, vip) => {
                 step(&mut self.families[Family::of(vip.addr) as usize]);
-                step(self.vips.entry(vip.addr).or_insert(0));
-                self.vips.retain(|_, users| *users > 0);
+                match added {
+                    true => self.addresses.add(vip.addr, Use::Virtual),
+                    false => self.addresses.remove(vip.addr, Use::Virtual),
+                }
                 match vip.port {
                     0 => step(&mut self.any_port),
                     FTP_PORT => step(&mut self.ftp),
@@ -106,12 +110,16 @@ impl Services {
         let id = self.by_key.remove(&key).ok_or(Refused::NoSuchService)?;
         let Some(service) = self.services[id.index()].take() else { return Err(Refused::NoSuchService) };
         for dest in service.dests {
+            self.by_endpoint.remove(&(id, self.servers[dest.index()].endpoint));
             self.retire(dest, now);
         }
         // Conns are remembered for a service of the same name; what was counted goes.
-        for dest in self.dests.iter_mut().filter(|dest| dest.service == key) {
-            (dest.stats, dest.meter) = (Stats::default(), Meter::default());
+        for dest in self.removed_of(key) {
+            let dest = &mut self.dests[dest.index()];
+            Services::forget(&mut dest.stats, &mut dest.meter);
         }
+        service.locals.iter().for_each(|local| self.addresses.remove(*local, Use::Local));
+        self.free_services.push(std::cmp::Reverse(id.0));
         self.count_key(key, false);
         Ok(())
     }
@@ -120,11 +128,12 @@ impl Services {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         check_dest(key, endpoint, options)?;
         self.note_crossing(key, endpoint, options);
-        if self.position(id, endpoint).is_some() {
+        if self.by_endpoint.contains_key(&(id, endpoint)) {
             return Err(Refused::DestExists);
         }
         let dest = self.revive(key, endpoint, options).unwrap_or_else(|| self.new_dest(key, endpoint, options));
         self.dests[dest.index()].slot = id;
+        self.by_endpoint.insert((id, endpoint), dest);
         if let Some(service) = self.services[id.index()].as_mut() {
             service.dests.insert(0, dest);
         }
@@ -139,11 +148,11 @@ impl Services {
 
     /// A dest that was removed and is remembered comes back with its conns and counters.
     fn revive(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Option<DestId> {
-        let index = self.remembered(key, endpoint)?;
-        self.dests[index].place = Place::Serving;
-        self.dests[index].method = options.method;
-        self.servers[index].revive(options.weight, options.upper, options.lower);
-        Some(DestId(index as u32))
+        let id = self.take_remembered(key, endpoint)?;
+        self.dests[id.index()].place = Place::Serving;
+        self.dests[id.index()].method = options.method;
+        self.servers[id.index()].revive(options.weight, options.upper, options.lower);
+        Some(id)
     }
 
     /// A dest in a slot that no conn refers to any more, or in a new one.
@@ -156,13 +165,13 @@ impl Services {
             persistent: 0,
             stats: Stats::default(),
             meter: Meter::default(),
+            moved: false,
             tunnel_mtu: 0,
             place: Place::Serving,
         };
         let mut server = Server::new(endpoint, options.weight);
         server.set_thresholds(options.upper, options.lower);
-        let index = self.dests.iter().position(|dest| dest.place == Place::Free);
-        let index = index.unwrap_or(self.dests.len());
+        let index = self.free_dests.pop().map_or(self.dests.len(), |slot| slot.0 as usize);
         if index == self.dests.len() {
             self.dests.push(dest);
             self.servers.push(server);
@@ -177,7 +186,7 @@ impl Services {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         check_dest(key, endpoint, options)?;
         self.note_crossing(key, endpoint, options);
-        let (_, dest) = self.position(id, endpoint).ok_or(Refused::NoSuchDest)?;
+        let dest = self.find_dest(id, endpoint).ok_or(Refused::NoSuchDest)?;
         self.dests[dest.index()].method = options.method;
         let server = &mut self.servers[dest.index()];
         server.set_weight(options.weight);
@@ -188,19 +197,13 @@ impl Services {
 
     fn delete_dest(&mut self, key: ServiceKey, endpoint: Endpoint, now: Instant) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
-        let (position, dest) = self.position(id, endpoint).ok_or(Refused::NoSuchDest)?;
-        if let Some(service) = self.services[id.index()].as_mut() {
-            service.dests.remove(position);
-        }
+        let dest = self.by_endpoint.remove(&(id, endpoint)).ok_or(Refused::NoSuchDest)?;
+        let Some(service) = self.services[id.index()].as_mut() else { return Err(Refused::NoSuchDest) };
+        let position = service.dests.iter().position(|other| *other == dest).ok_or(Refused::NoSuchDest)?;
+        service.dests.remove(position);
         self.retire(dest, now);
         self.notify(id, Change::Removed { id: dest, position });
         Ok(())
-    }
-
-    fn position(&self, id: ServiceId, endpoint: Endpoint) -> Option<(usize, DestId)> {
-        let dests = &self.get(id)?.dests;
-        let position = dests.iter().position(|dest| self.servers[dest.index()].endpoint == endpoint)?;
-        Some((position, dests[position]))
     }
 
     fn notify(&mut self, id: ServiceId, change: Change) {
@@ -211,20 +214,26 @@ impl Services {
     }
 
     fn zero(&mut self, key: Option<ServiceKey>) -> Result<(), Refused> {
-        if key.is_some_and(|key| !self.by_key.contains_key(&key)) {
-            return Err(Refused::NoSuchService);
-        }
-        for service in self.services.iter_mut().flatten().filter(|s| key.is_none_or(|key| s.key == key)) {
-            (service.stats, service.meter) = (Stats::default(), Meter::default());
-            for dest in &service.dests {
-                let dest = &mut self.dests[dest.index()];
-                (dest.stats, dest.meter) = (Stats::default(), Meter::default());
+        match key {
+            Some(key) => {
+                let id = *self.by_key.get(&key).ok_or(Refused::NoSuchService)?;
+                self.zero_slot(id.index());
+            }
+            None => {
+                (0..self.services.len()).for_each(|slot| self.zero_slot(slot));
+                Services::forget(&mut self.total, &mut self.total_meter);
             }
         }
-        if key.is_none() {
-            (self.total, self.total_meter) = (Stats::default(), Meter::default());
-        }
         Ok(())
+    }
+
+    fn zero_slot(&mut self, slot: usize) {
+        let Some(service) = self.services[slot].as_mut() else { return };
+        Services::forget(&mut service.stats, &mut service.meter);
+        for dest in &service.dests {
+            let dest = &mut self.dests[dest.index()];
+            Services::forget(&mut dest.stats, &mut dest.meter);
+        }
     }
 
     fn add_local(&mut self, key: ServiceKey, addr: IpAddr) -> Result<(), Refused> {
@@ -233,6 +242,7 @@ impl Services {
             return Err(Refused::DestExists);
         }
         locals.push(addr);
+        self.addresses.add(addr, Use::Local);
         Ok(())
     }
 
@@ -240,6 +250,7 @@ impl Services {
         let locals = self.locals_of(key)?;
         let position = locals.iter().position(|local| *local == addr).ok_or(Refused::NoSuchDest)?;
         locals.remove(position);
+        self.addresses.remove(addr, Use::Local);
         Ok(())
     }
 

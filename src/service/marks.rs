@@ -23,6 +23,11 @@ pub struct MarkRule {
 }
 
 impl MarkRule {
+    /// The destination, if the rule names one address.
+    pub fn host(&self) -> Option<IpAddr> {
+        self.dst.filter(|dst| dst.len == Family::of(dst.addr).bits()).map(|dst| dst.addr)
+    }
+
     fn fits(&self, tuple: &Tuple) -> bool {
         self.proto.is_none_or(|proto| proto == tuple.proto)
             && self.src.is_none_or(|src| src.contains(tuple.src.addr))
@@ -55,13 +60,12 @@ impl Marks {
 
     /// The destinations that rules name exactly: these are virtual addresses.
     pub fn hosts(&self) -> impl Iterator<Item = IpAddr> {
-        let hosts = self.rules.iter().filter_map(|rule| rule.dst);
-        hosts.filter(|dst| dst.len == Family::of(dst.addr).bits()).map(|dst| dst.addr)
+        self.rules.iter().filter_map(MarkRule::host)
     }
 
-    /// True if a rule names exactly this destination.
-    pub fn names(&self, addr: IpAddr) -> bool {
-        self.hosts().any(|host| host == addr)
+    /// True if a rule takes packets to more than one address.
+    pub fn any_net(&self) -> bool {
+        self.rules.iter().any(|rule| rule.host().is_none())
     }
 }
 
@@ -86,6 +90,7 @@ mod tests {
         assert_eq!(of(Proto::TCP, [192, 0, 2, 1], 443), 2);
         assert_eq!(of(Proto::UDP, [192, 0, 2, 1], 443), 3);
         assert_eq!(of(Proto::UDP, [192, 0, 3, 1], 443), 0);
-        assert!(marks.names(vip.addr));
+        assert_eq!(marks.hosts().collect::<Vec<_>>(), [vip.addr; 3]);
+        assert!(!marks.any_net());
     }
 }

@@ -2,20 +2,27 @@
 //!
 //! Never sees a packet's bytes; turns a tuple into a service and a service into a dest.
 
+mod addresses;
 mod apply;
 pub mod command;
 mod marks;
+mod meters;
 mod sip;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod trash;
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 
 use crate::base::{Counted, DestId, Endpoint, Family, FastHash, Instant, Proto, Rng, ServiceId, Tuple};
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
-use command::{Method, ServiceKey, ServiceOptions};
+use addresses::{Addresses, Use};
+use command::{Command, Method, ServiceKey, ServiceOptions};
 pub use marks::{MarkRule, Marks};
+use meters::Meters;
 pub use sip::call_id;
 pub use stats::{Meter, Rates, Stats};
 
@@ -38,8 +45,10 @@ pub struct Service {
     pub locals: Vec<IpAddr>,
     /// Counters.
     pub stats: Stats,
-    /// Rates.
+    /// Rates; `Services::rates` tells them.
     pub meter: Meter,
+    /// Whether the counters have moved since the last reading.
+    moved: bool,
     scheduler: Box<dyn Scheduler>,
     next_local: usize,
 }
@@ -58,8 +67,10 @@ pub struct Dest {
     pub persistent: u32,
     /// Counters.
     pub stats: Stats,
-    /// Rates.
+    /// Rates; `Services::rates` tells them.
     pub meter: Meter,
+    /// Whether the counters have moved since the last reading.
+    moved: bool,
     /// Largest packet the way to it took when a tunnel packet last went there; 0: none has.
     pub tunnel_mtu: u16,
     place: trash::Place,
@@ -68,11 +79,19 @@ pub struct Dest {
 /// All services and dests.
 pub struct Services {
     services: Vec<Option<Service>>,
+    /// Slots without a service, the lowest first.
+    free_services: BinaryHeap<Reverse<u32>>,
     by_key: HashMap<ServiceKey, ServiceId, FastHash>,
     dests: Vec<Dest>,
     servers: Vec<Server>,
+    /// Slots without a dest, the lowest first.
+    free_dests: BinaryHeap<Reverse<u32>>,
+    /// The dests of the services by their endpoints.
+    by_endpoint: HashMap<(ServiceId, Endpoint), DestId, FastHash>,
+    /// Removed dests that are remembered.
+    trash: trash::Trash,
     /// Which packets carry which mark.
-    pub marks: Marks,
+    marks: Marks,
     /// What schedulers read.
     pub settings: sched::Settings,
     rng: Rng,
@@ -80,13 +99,9 @@ pub struct Services {
     pub total: Stats,
     /// Rates of all services together.
     pub total_meter: Meter,
-    /// Whether any counter has moved since the last reading.
-    moving: bool,
-    /// When they are read next.
-    reading: Instant,
-    /// When removed dests are looked at next.
-    trash_due: Option<Instant>,
-    vips: HashMap<IpAddr, u32, FastHash>,
+    meters: Meters,
+    /// Virtual and local addresses.
+    addresses: Addresses,
     ftp: u32,
     any_port: u32,
     families: [u32; 2],
@@ -99,18 +114,20 @@ impl Services {
     pub fn new(settings: sched::Settings, seed: u64) -> Services {
         Services {
             services: Vec::new(),
+            free_services: BinaryHeap::new(),
             by_key: HashMap::default(),
             dests: Vec::new(),
             servers: Vec::new(),
+            free_dests: BinaryHeap::new(),
+            by_endpoint: HashMap::default(),
+            trash: trash::Trash::default(),
             marks: Marks::default(),
             settings,
             rng: Rng::seeded(seed),
             total: Stats::default(),
             total_meter: Meter::default(),
-            moving: false,
-            reading: Instant::START,
-            trash_due: None,
-            vips: HashMap::default(),
+            meters: Meters::default(),
+            addresses: Addresses::default(),
             ftp: 0,
             any_port: 0,
             families: [0; 2],
@@ -140,8 +157,7 @@ impl Services {
 
     /// A dest of a service by its endpoint.
     pub fn find_dest(&self, service: ServiceId, real: Endpoint) -> Option<DestId> {
-        let dests = &self.get(service)?.dests;
-        dests.iter().copied().find(|dest| self.servers[dest.index()].endpoint == real)
+        self.by_endpoint.get(&(service, real)).copied()
     }
 
     /// True if there is any service of this family, or one whose servers may be of it; without one, nothing is balanced.
@@ -151,12 +167,60 @@ impl Services {
 
     /// True for the address of a service, or of a mark rule that names one address.
     pub fn is_vip(&self, addr: IpAddr) -> bool {
-        self.vips.contains_key(&addr) || self.marks.names(addr)
+        self.addresses.is_virtual(addr)
     }
 
-    /// The addresses of all services, each once.
-    pub fn vips(&self) -> impl Iterator<Item = IpAddr> {
-        self.vips.keys().copied()
+    /// True for a virtual address and for a local one of FULL-NAT: the director answers for both.
+    pub fn owns(&self, addr: IpAddr) -> bool {
+        self.addresses.contains(addr)
+    }
+
+    /// True if a packet belongs to a service by its mark, whatever its destination: the rule may name a net.
+    pub fn takes_by_mark(&self, tuple: &Tuple) -> bool {
+        self.marks.any_net() && {
+            let mark = self.marks.of(tuple);
+            mark != 0 && self.by_key.contains_key(&ServiceKey::Mark(Family::of(tuple.dst.addr), mark))
+        }
+    }
+
+    /// The virtual and the local addresses, each once.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter()
+    }
+
+    /// The addresses that a command may take away.
+    pub fn addresses_of(&self, command: &Command) -> Vec<IpAddr> {
+        let of = |service: &Service| {
+            let vip = match service.key {
+                ServiceKey::Address(_, vip) => Some(vip.addr),
+                ServiceKey::Mark(..) => None,
+            };
+            vip.into_iter().chain(service.locals.iter().copied()).collect()
+        };
+        match command {
+            Command::DeleteService(key) => self.by_key(key).map(of).unwrap_or_default(),
+            Command::Clear => self.addresses().collect(),
+            Command::DeleteLocalAddress(_, local) => vec![*local],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Adds a mark rule behind the others.
+    pub fn add_mark(&mut self, rule: MarkRule) {
+        rule.host().into_iter().for_each(|addr| self.addresses.add(addr, Use::Virtual));
+        self.marks.add(rule);
+    }
+
+    /// Replaces the mark rules.
+    pub fn set_marks(&mut self, marks: Marks) {
+        let former = std::mem::replace(&mut self.marks, marks);
+        self.marks.hosts().for_each(|addr| self.addresses.add(addr, Use::Virtual));
+        former.hosts().for_each(|addr| self.addresses.remove(addr, Use::Virtual));
+    }
+
+    /// The mark rules.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// True for a service on FTP's control port.
@@ -182,8 +246,8 @@ impl Services {
 
     /// Services from a slot on, each with its slot.
     pub fn slots_from(&self, slot: u32) -> impl Iterator<Item = (u32, &Service)> {
-        let slots = self.services.iter().zip(0..).skip(slot as usize);
-        slots.filter_map(|(service, slot)| Some((slot, service.as_ref()?)))
+        let from = self.services.get(slot as usize..).unwrap_or_default();
+        from.iter().zip(slot..).filter_map(|(service, slot)| Some((slot, service.as_ref()?)))
     }
 
     /// A dest by its slot.
@@ -236,12 +300,15 @@ impl Services {
 
     /// A conn was scheduled: it counts at its dest, its service and in total.
     pub fn count_conn(&mut self, service: ServiceId, dest: DestId) {
-        self.moving = true;
-        self.dests[dest.index()].stats.conns += 1;
+        let (id, service_id) = (dest, service);
+        let dest = &mut self.dests[id.index()];
+        dest.stats.conns += 1;
         self.total.conns += 1;
-        if let Some(service) = self.services.get_mut(service.index()).and_then(Option::as_mut) {
+        let mut service = self.services.get_mut(service_id.index()).and_then(Option::as_mut);
+        if let Some(service) = &mut service {
             service.stats.conns += 1;
         }
+        self.meters.note((dest, id), service.map(|service| (service, service_id)));
     }
 
     /// A conn has ended.
@@ -286,53 +353,14 @@ impl Services {
         if !self.servers[dest.index()].available {
             return;
         }
-        self.moving = true;
-        let dest = &mut self.dests[dest.index()];
+        let (id, dest) = (dest, &mut self.dests[dest.index()]);
         add(&mut dest.stats);
         add(&mut self.total);
-        if let Some(service) = self.services[dest.slot.index()].as_mut() {
+        let slot = dest.slot;
+        let mut service = self.services[slot.index()].as_mut();
+        if let Some(service) = &mut service {
             add(&mut service.stats);
         }
-    }
-
-    /// Reads the meters, where that is due. What was not read while nothing moved is made up for.
-    pub fn read_meters(&mut self, now: Instant) {
-        if now < self.reading {
-            return;
-        }
-        let missed = now.since(self.reading).as_millis() / stats::PERIOD.as_millis();
-        if !self.moving || missed > 0 {
-            // Nothing moved in these periods; what does now belongs to the one that runs.
-            let periods = missed as u32 + 1;
-            self.each_meter(|meter, _| meter.rest(periods));
-            self.reading = self.reading + stats::PERIOD * periods;
-            return;
-        }
-        self.moving = false;
-        self.each_meter(Meter::read);
-        self.reading = self.reading + stats::PERIOD;
-    }
-
-    fn each_meter(&mut self, mut each: impl FnMut(&mut Meter, &Stats)) {
-        each(&mut self.total_meter, &self.total);
-        for service in self.services.iter_mut().flatten() {
-            each(&mut service.meter, &service.stats);
-            for dest in &service.dests {
-                let dest = &mut self.dests[dest.index()];
-                each(&mut dest.meter, &dest.stats);
-            }
-        }
-    }
-
-    /// When the meters are due; `None` while nothing moves: rates that sink are worked out when somebody asks.
-    pub fn meters_due(&self) -> Option<Instant> {
-        self.moving.then_some(self.reading)
-    }
-
-    /// Lets schedulers drop what has expired; due once a minute.
-    pub fn tick(&mut self, now: Instant) {
-        for service in self.services.iter_mut().flatten() {
-            service.scheduler.tick(now, &self.settings);
-        }
+        self.meters.note((dest, id), service.map(|service| (service, slot)));
     }
 }

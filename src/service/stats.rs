@@ -60,13 +60,17 @@ pub struct Rates {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Meter {
     last: Stats,
+    /// Readings that are in the average.
+    readings: u64,
     /// Conns and packets in 1/1024, bytes in 1/32 a second.
     average: Rates,
 }
 
 impl Meter {
-    /// Takes a reading two seconds after the last one.
-    pub(super) fn read(&mut self, now: &Stats) {
+    /// Takes the reading of that number; those between it and the last one found nothing moved.
+    pub(super) fn read(&mut self, now: &Stats, number: u64) {
+        rest(&mut self.average, number.saturating_sub(self.readings + 1));
+        self.readings = number;
         let last = std::mem::replace(&mut self.last, *now);
         let Rates { conns, in_pkts, out_pkts, in_bytes, out_bytes } = &mut self.average;
         // Twice 512 is 1024, twice 16 is 32: the difference is of two seconds.
@@ -77,22 +81,11 @@ impl Meter {
         approach(out_bytes, (now.out_bytes - last.out_bytes) << 4);
     }
 
-    /// As many readings in which nothing had moved.
-    pub(super) fn rest(&mut self, readings: u32) {
-        let Rates { conns, in_pkts, out_pkts, in_bytes, out_bytes } = &mut self.average;
-        for average in [conns, in_pkts, out_pkts, in_bytes, out_bytes] {
-            for _ in 0..readings {
-                if *average == 0 {
-                    break;
-                }
-                approach(average, 0);
-            }
-        }
-    }
-
-    /// Whole units per second.
-    pub fn rates(&self) -> Rates {
-        let Rates { conns, in_pkts, out_pkts, in_bytes, out_bytes } = self.average;
+    /// Whole units per second after so many readings.
+    pub(super) fn rates(&self, readings: u64) -> Rates {
+        let mut average = self.average;
+        rest(&mut average, readings.saturating_sub(self.readings));
+        let Rates { conns, in_pkts, out_pkts, in_bytes, out_bytes } = average;
         let units = |average: u64| (average + 0x1ff) >> 10;
         let bytes = |average: u64| (average + 0xf) >> 5;
         Rates {
@@ -101,6 +94,19 @@ impl Meter {
             out_pkts: units(out_pkts),
             in_bytes: bytes(in_bytes),
             out_bytes: bytes(out_bytes),
+        }
+    }
+}
+
+/// As many readings in which nothing had moved.
+fn rest(average: &mut Rates, readings: u64) {
+    let Rates { conns, in_pkts, out_pkts, in_bytes, out_bytes } = average;
+    for average in [conns, in_pkts, out_pkts, in_bytes, out_bytes] {
+        for _ in 0..readings {
+            if *average == 0 {
+                break;
+            }
+            approach(average, 0);
         }
     }
 }
@@ -119,25 +125,26 @@ mod tests {
     fn rates_follow_as_the_kernels_do() {
         let (mut meter, mut stats) = (Meter::default(), Stats::default());
         let mut shown = Vec::new();
-        for _ in 0..12 {
+        for number in 1..=12 {
             stats.conns += 200;
-            meter.read(&stats);
-            shown.push(meter.rates().conns);
+            meter.read(&stats, number);
+            shown.push(meter.rates(number).conns);
         }
         assert_eq!(shown, [25, 44, 58, 68, 76, 82, 87, 90, 92, 94, 96, 97]);
 
         let (mut meter, stats) = (Meter::default(), Stats { in_bytes: 3000, conns: 1, ..Stats::default() });
         let (mut shown, mut resting) = (Vec::new(), Meter::default());
-        for readings in 0..4 {
-            meter.read(&stats);
-            resting = Meter::default();
-            resting.read(&stats);
-            resting.rest(readings);
-            assert_eq!(resting, meter, "readings without movement may come later, all at once");
-            shown.push((meter.rates().in_bytes, meter.rates().conns));
+        resting.read(&stats, 1);
+        for number in 1..=4 {
+            meter.read(&stats, number);
+            let late = resting.rates(number);
+            assert_eq!(late, meter.rates(number), "readings without movement may come later, all at once");
+            shown.push((late.in_bytes, late.conns));
         }
         assert_eq!(shown, [375, 281, 211, 158].map(|bytes| (bytes, 0)));
-        resting.rest(u32::MAX);
-        assert_eq!(resting.rates(), Rates::default());
+        resting.read(&stats, 5);
+        meter.read(&stats, 5);
+        assert_eq!(resting, meter);
+        assert_eq!(resting.rates(u64::MAX), Rates::default());
     }
 }

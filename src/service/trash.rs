@@ -1,17 +1,20 @@
 //! Dests that were removed: remembered while conns refer to them and two minutes longer, as the kernel's dest trash.
 //!
-//! Whoever adds one again meanwhile gets it back with its conns and counters. Never ends a conn.
+//! A dest of the same name that is added meanwhile is the old one, with its conns and counters. Never ends a conn.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Services;
 use super::command::ServiceKey;
-use crate::base::{DestId, Endpoint, Instant};
+use crate::base::{DestId, Endpoint, Instant, FastHash};
 
 /// How long a dest without conns is remembered.
 const REMEMBERED: Duration = Duration::from_secs(120);
 /// How often what was removed is looked at.
 const LOOK: Duration = Duration::from_secs(60);
+/// Dests looked at between two packets.
+const LOOKED_AT_A_TURN: usize = 4096;
 
 /// Where a dest is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,49 +27,76 @@ pub(super) enum Place {
     Free,
 }
 
+/// The removed dests by name, and when they are looked at.
+#[derive(Default)]
+pub(super) struct Trash {
+    by_name: HashMap<ServiceKey, HashMap<Endpoint, DestId, FastHash>, FastHash>,
+    /// When the next look begins; `None`: there is nothing to look at.
+    due: Option<Instant>,
+    /// Where the look that has begun goes on, and when it began.
+    look: Option<(usize, Instant)>,
+}
+
 impl Services {
     /// A dest leaves its service.
     pub(super) fn retire(&mut self, dest: DestId, now: Instant) {
-        if !self.dests.iter().any(|dest| matches!(dest.place, Place::Removed { .. })) {
-            self.trash_due = Some(now + LOOK);
-        }
+        self.trash.due.get_or_insert(now + LOOK);
         self.dests[dest.index()].place = Place::Removed { idle: None };
         self.servers[dest.index()].available = false;
+        let (service, endpoint) = (self.dests[dest.index()].service, self.servers[dest.index()].endpoint);
+        self.trash.by_name.entry(service).or_default().insert(endpoint, dest);
     }
 
-    /// The removed dest of that name, if it is remembered.
-    pub(super) fn remembered(&self, key: ServiceKey, endpoint: Endpoint) -> Option<usize> {
-        let gone = |index: &usize| {
-            let dest = &self.dests[*index];
-            matches!(dest.place, Place::Removed { .. })
-                && dest.service == key
-                && self.servers[*index].endpoint == endpoint
-        };
-        (0..self.dests.len()).find(gone)
+    /// Takes the removed dest of that name back, if it is remembered.
+    pub(super) fn take_remembered(&mut self, key: ServiceKey, endpoint: Endpoint) -> Option<DestId> {
+        let names = self.trash.by_name.get_mut(&key)?;
+        let dest = names.remove(&endpoint);
+        if names.is_empty() {
+            self.trash.by_name.remove(&key);
+        }
+        dest
     }
 
-    /// Forgets the removed dests that had no conns for long enough.
+    /// The removed dests of a service.
+    pub(super) fn removed_of(&self, key: ServiceKey) -> Vec<DestId> {
+        self.trash.by_name.get(&key).into_iter().flat_map(|names| names.values().copied()).collect()
+    }
+
+    /// Forgets the removed dests that had no conns for long enough, a part of them at a time.
     pub fn empty_trash(&mut self, now: Instant) {
-        if self.trash_due.is_none_or(|due| now < due) {
+        let (first, began) = match (self.trash.look, self.trash.due) {
+            (Some(look), _) => look,
+            (None, Some(due)) if now >= due => (0, now),
+            (None, _) => return,
+        };
+        let end = self.dests.len().min(first + LOOKED_AT_A_TURN);
+        (first..end).for_each(|index| self.look_at(index, began));
+        if end < self.dests.len() {
+            self.trash.look = Some((end, began));
             return;
         }
-        self.trash_due = None;
-        for dest in &mut self.dests {
-            let Place::Removed { idle } = dest.place else { continue };
-            if dest.refs == 0 {
-                dest.place = match idle {
-                    Some(since) if now.since(since) >= REMEMBERED => Place::Free,
-                    since => Place::Removed { idle: since.or(Some(now)) },
-                };
-            }
-            if dest.place != Place::Free {
-                self.trash_due = Some(now + LOOK);
-            }
+        self.trash.look = None;
+        self.trash.due = (!self.trash.by_name.is_empty()).then(|| began + LOOK);
+    }
+
+    fn look_at(&mut self, index: usize, now: Instant) {
+        let dest = &mut self.dests[index];
+        let Place::Removed { idle } = dest.place else { return };
+        if dest.refs > 0 {
+            return;
         }
+        if idle.is_none_or(|since| now.since(since) < REMEMBERED) {
+            dest.place = Place::Removed { idle: idle.or(Some(now)) };
+            return;
+        }
+        let key = dest.service;
+        self.take_remembered(key, self.servers[index].endpoint);
+        self.dests[index].place = Place::Free;
+        self.free_dests.push(std::cmp::Reverse(index as u32));
     }
 
     /// When `empty_trash` has something to do.
     pub fn trash_due(&self) -> Option<Instant> {
-        self.trash_due
+        if self.trash.look.is_some() { Some(Instant::START) } else { self.trash.due }
     }
 }

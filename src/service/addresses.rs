@@ -1,0 +1,66 @@
+//! The addresses that services bring to the director, counted by use: virtual ones and FULL-NAT's local ones.
+//!
+//! Asked for each packet without a conn, so an answer takes one look-up, however many services there are.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+
+use crate::base::FastHash;
+
+/// What an address is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Use {
+    /// A service's own address, or one that a mark rule names.
+    Virtual,
+    /// A local address of FULL-NAT.
+    Local,
+}
+
+/// Users of each kind; an address is there while it has any.
+#[derive(Clone, Copy, Default)]
+struct Users {
+    virtual_ones: u32,
+    local_ones: u32,
+}
+
+/// Addresses with their users.
+#[derive(Default)]
+pub(super) struct Addresses(HashMap<IpAddr, Users, FastHash>);
+
+impl Addresses {
+    pub(super) fn add(&mut self, addr: IpAddr, what: Use) {
+        *self.0.entry(addr).or_default().of(what) += 1;
+    }
+
+    pub(super) fn remove(&mut self, addr: IpAddr, what: Use) {
+        let Entry::Occupied(mut entry) = self.0.entry(addr) else { return };
+        let users = entry.get_mut();
+        let count = users.of(what);
+        *count = count.saturating_sub(1);
+        if users.virtual_ones == 0 && users.local_ones == 0 {
+            entry.remove();
+        }
+    }
+
+    pub(super) fn is_virtual(&self, addr: IpAddr) -> bool {
+        self.0.get(&addr).is_some_and(|users| users.virtual_ones > 0)
+    }
+
+    pub(super) fn contains(&self, addr: IpAddr) -> bool {
+        self.0.contains_key(&addr)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = IpAddr> {
+        self.0.keys().copied()
+    }
+}
+
+impl Users {
+    fn of(&mut self, what: Use) -> &mut u32 {
+        match what {
+            Use::Virtual => &mut self.virtual_ones,
+            Use::Local => &mut self.local_ones,
+        }
+    }
+}
