@@ -56,6 +56,7 @@ impl Services {
         };
         let id = self.free_service_slot();
         self.services[id.index()] = Some(service);
+        self.meters.reserve(self.services.len() + self.dests.len());
         self.by_key.insert(key, id);
         self.count_key(key, true);
         Ok(())
@@ -175,6 +176,7 @@ impl Services {
         if index == self.dests.len() {
             self.dests.push(dest);
             self.servers.push(server);
+            self.meters.reserve(self.services.len() + self.dests.len());
         } else {
             self.dests[index] = dest;
             self.servers[index] = server;

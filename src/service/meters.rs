@@ -33,6 +33,13 @@ pub(super) struct Meters {
 }
 
 impl Meters {
+    /// Makes room for so many meters, so that packets never ask for memory.
+    pub(super) fn reserve(&mut self, count: usize) {
+        for list in [&mut self.moved, &mut self.unread] {
+            list.reserve(count.saturating_sub(list.len()));
+        }
+    }
+
     #[inline]
     pub(super) fn note(&mut self, dest: (&mut Dest, DestId), service: Option<(&mut Service, ServiceId)>) {
         self.total_moved = true;
@@ -64,8 +71,8 @@ impl Services {
         }
         self.meters.total_moved = false;
         self.total_meter.read(&self.total, self.meters.readings);
-        let moved = std::mem::take(&mut self.meters.moved);
-        self.meters.unread.extend(moved);
+        let Meters { moved, unread, .. } = &mut self.meters;
+        if unread.is_empty() { std::mem::swap(moved, unread) } else { unread.append(moved) }
         self.read_some();
     }
 
