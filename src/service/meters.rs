@@ -72,7 +72,11 @@ impl Services {
         self.meters.total_moved = false;
         self.total_meter.read(&self.total, self.meters.readings);
         let Meters { moved, unread, .. } = &mut self.meters;
-        if unread.is_empty() { std::mem::swap(moved, unread) } else { unread.append(moved) }
+        if unread.is_empty() {
+            std::mem::swap(moved, unread)
+        } else {
+            unread.append(moved)
+        }
         self.read_some();
     }
 
