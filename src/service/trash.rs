@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Services;
 use super::command::ServiceKey;
-use crate::base::{DestId, Endpoint, Instant, FastHash};
+use crate::base::{DestId, Endpoint, FastHash, Instant};
 
 /// How long a dest without conns is remembered.
 const REMEMBERED: Duration = Duration::from_secs(120);
