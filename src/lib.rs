@@ -18,6 +18,7 @@ pub mod realserver;
 pub mod router;
 pub mod sched;
 pub mod service;
+pub mod settings;
 #[doc(hidden)]
 pub mod testing;
 pub mod wire;

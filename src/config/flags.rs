@@ -262,7 +262,7 @@ mod tests {
             ("--ops", "--ops: one-packet scheduling is only for UDP services"),
             (
                 "--sysctl drop_entry=4",
-                "--sysctl drop_entry=4: drop_entry: 4 is not a mode (0 off, 1 automatic, 3 always)",
+                "--sysctl drop_entry=4: drop_entry: 4 does not fit; it takes 0 (never), 1 (under pressure) or 3 (always)",
             ),
         ] {
             assert_eq!(refused(&format!("{flags} {more}")), wanted);

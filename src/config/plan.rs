@@ -260,12 +260,13 @@ fn settings(said: &[At<(String, String)>], max_flows: Option<At<u64>>, problems:
             problems.add(place, what);
         }
     }
-    match max_flows {
-        Some(size) if !(1..=1 << 30).contains(&size.value) => {
-            problems.add(&size.place, "not a size a flow table can have (1 to 2^30)");
-        }
-        Some(size) => settings.max_flows = size.value as usize,
-        None => {}
+    if let Some(At { value, place }) = max_flows
+        && let Err(what) = settings.set("max_flows", &value.to_string())
+    {
+        problems.add(&place, what);
+    }
+    if let Err(what) = settings.check() {
+        problems.0.push(what);
     }
     settings
 }

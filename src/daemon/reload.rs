@@ -5,8 +5,9 @@
 use super::Reload;
 use crate::base::Instant;
 use crate::config::{Plan, Problems, RunArgs, describe, diff, rules_of};
-use crate::director::{Director, Settings};
+use crate::director::Director;
 use crate::io::Processors;
+use crate::settings::{self, Effect};
 
 /// How the daemon reloads what it was started with.
 ///
@@ -38,10 +39,14 @@ fn check_fixed(running: &Plan, plan: &Plan) -> Result<(), Problems> {
         after.iter().filter(|link| !before.contains(link)).for_each(|link| problems.0.push(format!("+ {link}")));
         problems.0.push("links cannot change while tapvs runs; put them back, or start tapvs again".into());
     }
-    let (before, after) = (running.settings.max_flows, plan.settings.max_flows);
-    if before != after {
-        let what = format!("max_flows {before} -> {after}: cannot change while tapvs runs; start it again");
-        problems.0.push(what);
+    for row in settings::ROWS.iter().filter(|row| row.effect == Effect::AtStart) {
+        let (before, after) = (running.settings.get(row.name), plan.settings.get(row.name));
+        if let (Some(before), Some(after)) = (&before, &after)
+            && before != after
+        {
+            let what = format!("{} {before} -> {after}: cannot change while tapvs runs; start it again", row.name);
+            problems.0.push(what);
+        }
     }
     problems.none_or(())
 }
@@ -56,13 +61,17 @@ fn change_processor(running: &Plan, plan: &Plan, usual: &Processors) -> Result<V
 /// Does what is different. The plan was tried as a whole, so nothing is refused half-way.
 fn bring_in_line(director: &mut Director, wanted: &Director, now: Instant) -> Result<Vec<String>, Problems> {
     let mut lines = Vec::new();
-    for name in Settings::NAMES {
-        let (before, after) = (director.settings.get(name), wanted.settings.get(name));
-        if let Some(value) = after.filter(|_| before != after) {
-            lines.push(format!("~ setting {name} {} -> {value}", before.unwrap_or_default()));
-            director.set(name, &value.to_string()).map_err(|what| Problems(vec![what]))?;
+    let in_vain = wanted.settings.without_effect(&director.settings);
+    for name in settings::ROWS.iter().filter(|row| row.effect != Effect::AtStart).map(|row| row.name) {
+        let both = (director.settings.get(name), wanted.settings.get(name));
+        if let (Some(before), Some(after)) = both
+            && before != after
+        {
+            lines.push(format!("~ setting {name} {before} -> {after}"));
+            director.set(name, &after).map_err(|what| Problems(vec![what]))?;
         }
     }
+    lines.extend(in_vain);
     if director.router.routes != wanted.router.routes {
         let routes = |of: &Director| of.router.routes.by_neighbour().map(describe::route_text).collect::<Vec<_>>();
         describe::note_moves(&routes(director), &routes(wanted), &mut lines);

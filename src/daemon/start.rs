@@ -9,6 +9,7 @@ use crate::control;
 use crate::director::Director;
 use crate::io::{self, Link, Processors, Signals};
 use crate::router;
+use crate::settings::Settings;
 
 /// Runs until stopped; an error is a sentence a line for the operator.
 pub fn run(args: RunArgs) -> Result<(), String> {
@@ -48,6 +49,7 @@ fn allow_tunnels(director: &mut Director, links: &[Link]) {
 }
 
 fn introduce(director: &Director, links: &[Link]) {
+    director.settings.without_effect(&Settings::default()).iter().for_each(|line| log::warn!("{line}"));
     for ((_, link), device) in director.router.links().zip(links) {
         let router::Link { name, mac, mtu, addresses } = link;
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();

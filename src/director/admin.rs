@@ -150,7 +150,7 @@ impl Director {
     /// Changes a setting by its name.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         self.settings.set(name, value)?;
-        self.services.settings = self.settings.sched.clone();
+        self.services.settings = self.settings.sched();
         self.judge_pressure();
         Ok(())
     }

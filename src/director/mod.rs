@@ -16,7 +16,6 @@ mod kernel_quirks;
 mod neighbours;
 mod options;
 mod persist;
-mod settings;
 mod sync;
 mod transmit;
 mod tunnel_gso;
@@ -25,8 +24,8 @@ mod unreachable;
 use std::hash::RandomState;
 use std::net::IpAddr;
 
+pub use crate::settings::Settings;
 pub use batch::Batch;
-pub use settings::Settings;
 
 use crate::base::{ConnId, DropReason, Instant, LinkId, Prefix, Tuple};
 use crate::conn::{ConnTable, Due, Event, Side, Timeouts, next_state};
@@ -82,7 +81,7 @@ impl Director {
     pub fn new(settings: Settings, hasher: RandomState, seed: u64) -> Director {
         Director {
             router: Router::default(),
-            services: Services::new(settings.sched.clone(), seed),
+            services: Services::new(settings.sched(), seed),
             conns: ConnTable::new(settings.max_flows, hasher),
             timeouts: Timeouts::default(),
             ports: LocalPorts::default(),

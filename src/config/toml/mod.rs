@@ -26,7 +26,7 @@ const ROUTE: Kind = Kind { name: "[[route]]", keys: &["to", "via"] };
 const MARK: Kind = Kind { name: "[[mark]]", keys: &["mark", "protocol", "source", "destination", "ports"] };
 const SYNC: Kind = Kind { name: "[[sync]]", keys: &["role", "link", "syncid", "maxlen", "group", "port", "ttl"] };
 const TIMEOUTS: Kind = Kind { name: "[timeouts]", keys: &["tcp", "tcp_fin", "udp"] };
-const SETTINGS: Kind = Kind { name: "[settings]", keys: crate::director::Settings::NAMES };
+const SETTINGS: Kind = Kind { name: "[settings]", keys: crate::settings::Settings::NAMES };
 
 /// Reads a file.
 pub fn read_file(path: &Path) -> Result<Draft, Problems> {

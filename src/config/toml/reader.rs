@@ -197,10 +197,16 @@ impl<'a> Section<'a> {
     pub fn switches(&mut self) -> Vec<At<(String, String)>> {
         let mut keys: Vec<_> = self.table.keys().map(|key| (key.span().start, key.get_ref().to_string())).collect();
         keys.sort();
-        let switch = |value: &DeValue| value.as_bool().map(u64::from).or_else(|| whole(value));
+        let text = |value: &DeValue| match value {
+            DeValue::Boolean(on) => Some(u8::from(*on).to_string()),
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+            DeValue::Integer(_) => whole(value).map(|number| number.to_string()),
+            DeValue::String(text) => Some(text.to_string()),
+            _ => None,
+        };
         let take = |(_, key): (usize, String)| {
-            let value = self.take_as(&key, "a whole number, true or false", switch)?;
-            Some(value.map(|number| (key, number.to_string())))
+            let value = self.take_as(&key, "a whole number, true, false or a text", text)?;
+            Some(value.map(|text| (key, text)))
         };
         keys.into_iter().filter_map(take).collect()
     }

@@ -57,8 +57,8 @@ fn what_cannot_be_read_is_named_where_it_stands() {
         ("tap = \"a/b\"", "/t.toml:4:7: tap \"a/b\": 'a/b' cannot name a network device; use 1 to 15 bytes without '/', ':' or blanks".into()),
         ("offload = 1", "/t.toml:4:11: offload 1: must be true or false".into()),
         ("[timeouts]\ntcp = -1", "/t.toml:5:7: tcp -1: must be a number from 1 to 2678400".into()),
-        ("[settings]\npmtu_disc = \"x\"", "/t.toml:5:13: pmtu_disc \"x\": must be a whole number, true or false".into()),
-        ("[settings]\nsecure_tcp = 7", "/t.toml:5:14: secure_tcp 7: secure_tcp: 7 is not a mode (0 off, 1 automatic, 3 always)".into()),
+        ("[settings]\npmtu_disc = \"x\"", "/t.toml:5:13: pmtu_disc \"x\": pmtu_disc: 'x' is not a whole number; it takes 0 (off) or 1 (on)".into()),
+        ("[settings]\nsecure_tcp = 7", "/t.toml:5:14: secure_tcp 7: secure_tcp: 7 does not fit; it takes 0 (never), 1 (under pressure) or 3 (always)".into()),
         ("[[mark]]\nports = 80", "/t.toml:4:1: [[mark]]: no mark; give the number that these packets carry".into()),
         ("[[mark]]\nmark = 1\nports = \"9-8\"", "/t.toml:6:9: ports \"9-8\": not a port or a range of ports, like \"80-443\"".into()),
         ("[[mark]]\nmark = 1\nprotocol = \"icmp\"", "/t.toml:6:12: protocol \"icmp\": use tcp, udp, sctp or any".into()),
@@ -112,7 +112,7 @@ fn what_does_not_fit_the_network_is_named_where_it_stands() {
         assert_eq!(link(lines), wanted);
     }
     let top = |lines: &str| said(&format!("{lines}\n{LINK}"));
-    assert_eq!(top("max_flows = 0"), "/t.toml:1:13: max_flows 0: not a size a flow table can have (1 to 2^30)");
+    assert_eq!(top("max_flows = 0"), "/t.toml:1:13: max_flows 0: max_flows: 0 does not fit; it takes 1 to 1073741824");
     assert_eq!(top("cpu = 1023"), "");
     for cpu in ["1024", "-1", "\"1\"", "[0, 1]"] {
         let wanted = format!("/t.toml:1:7: cpu {cpu}: must be a number from 0 to 1023");
