@@ -10,6 +10,7 @@ use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{self, CheckArgs, ReloadArgs, StatusArgs};
 use tapvs::config::RunArgs;
 use tapvs::daemon;
+use tapvs::exec::ExecArgs;
 use tapvs::realserver::RealserverArgs;
 
 /// A Linux Virtual Server director in user space, behind a TAP device
@@ -33,6 +34,7 @@ enum Command {
     Status(StatusArgs),
     Reload(ReloadArgs),
     Realserver(RealserverArgs),
+    Exec(ExecArgs),
     Completion(CompletionArgs),
 }
 
@@ -73,6 +75,13 @@ fn main() -> ExitCode {
         },
         Some(Command::Check(args)) => return check(&args),
         Some(Command::Realserver(args)) => args.run().map_err(|error| error.to_string()),
+        Some(Command::Exec(args)) => match args.run() {
+            Ok(code) => return code,
+            Err((sentence, status)) => {
+                eprintln!("tapvs: {sentence}");
+                return ExitCode::from(status);
+            }
+        },
         Some(Command::Completion(args)) => {
             print!("{}", completion::script(args.shell, &Args::get_args_info()));
             Ok(())
@@ -87,7 +96,7 @@ fn main() -> ExitCode {
             println!("tapvs {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
-        None => return usage("no command; use run, check, ipvsadm, status, reload, realserver or completion"),
+        None => return usage("no command; use run, check, ipvsadm, status, reload, realserver, exec or completion"),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

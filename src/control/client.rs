@@ -3,6 +3,7 @@
 //! Never touches a packet or a device.
 
 use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use super::protocol::{ConnEntry, Reply, Request, ServiceEntry};
@@ -41,7 +42,8 @@ impl Client {
         }
     }
 
-    fn open(path: PathBuf) -> Result<Client, Unreachable> {
+    /// The director at this path.
+    pub fn open(path: PathBuf) -> Result<Client, Unreachable> {
         match Connection::open(&path) {
             Ok(connection) => Ok(Client { connection, path }),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(Unreachable::Forbidden),
@@ -56,8 +58,26 @@ impl Client {
         }
     }
 
-    /// Asks one thing; an error is a sentence.
+    /// Where its socket lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The socket, which becomes readable between two questions when the director goes.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
+    }
+
+    /// Asks one thing; an error is a sentence, this side's or the director's.
     pub fn ask(&mut self, request: &Request) -> Result<Reply, String> {
+        match self.exchange(request)? {
+            Reply::Error(sentence) => Err(sentence),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Asks one thing; an error is a sentence, and means that this connection is of no use any more.
+    pub fn exchange(&mut self, request: &Request) -> Result<Reply, String> {
         let path = self.path.display();
         let line = serde_json::to_string(request).map_err(|error| format!("cannot write the request: {error}"))?;
         let answer = self.connection.ask(&line).map_err(|error| match error.kind() {
@@ -65,11 +85,8 @@ impl Client {
             ErrorKind::UnexpectedEof => format!("{path}: the director has closed the connection"),
             _ => format!("{path}: {error}"),
         })?;
-        match serde_json::from_str(&answer) {
-            Ok(Reply::Error(sentence)) => Err(sentence),
-            Ok(reply) => Ok(reply),
-            Err(error) => Err(format!("{path}: not an answer that tapvs {} knows: {error}", env!("CARGO_PKG_VERSION"))),
-        }
+        serde_json::from_str(&answer)
+            .map_err(|error| format!("{path}: not an answer that tapvs {} knows: {error}", env!("CARGO_PKG_VERSION")))
     }
 
     /// All services, page by page, in the director's order.

@@ -3,6 +3,7 @@
 //! Never reads a request. The director's end never blocks; a client's end waits, but not for ever.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
@@ -184,6 +185,11 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Connection { stream: BufReader::new(stream) })
+    }
+
+    /// Its socket.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().as_fd()
     }
 
     /// Sends a line and waits for the line that answers it; both without their ends.

@@ -1,6 +1,6 @@
 //! The only system calls: the TAP, netlink, signals, the clock, random keys.
 //!
-//! Never decides what happens to a packet. `unsafe` stands in `sys` and nowhere else.
+//! Never decides what happens to a packet. `unsafe` stands in `sys` and `seccomp`, and nowhere else.
 
 mod clock;
 mod control;
@@ -10,6 +10,7 @@ mod link_setup;
 pub(crate) mod netlink;
 mod nlmsg;
 mod process;
+pub(crate) mod seccomp;
 mod signals;
 pub(crate) mod sys;
 pub(crate) mod sysctl;

@@ -1,0 +1,68 @@
+//! The memory of a program whose call is being answered.
+//!
+//! Addresses are the program's own and may be anything: what cannot be read or written is EFAULT, as in the kernel.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use nix::errno::Errno;
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use nix::unistd::Pid;
+
+/// The memory of the process that a thread belongs to.
+#[derive(Clone, Copy)]
+pub struct Memory(Pid);
+
+impl Memory {
+    /// Of this thread.
+    pub fn of(thread: u32) -> Memory {
+        Memory(Pid::from_raw(thread as i32))
+    }
+
+    /// Fills `bytes` from what lies at an address.
+    pub fn read(self, at: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        let len = bytes.len();
+        let remote = [RemoteIoVec { base: at as usize, len }];
+        let read = process_vm_readv(self.0, &mut [IoSliceMut::new(bytes)], &remote)?;
+        if read == len { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+
+    /// A number of four bytes.
+    pub fn read_word(self, at: u64) -> Result<u32, Errno> {
+        let mut bytes = [0; 4];
+        self.read(at, &mut bytes)?;
+        Ok(u32::from_ne_bytes(bytes))
+    }
+
+    /// So many numbers of eight bytes.
+    pub fn read_longs<const N: usize>(self, at: u64) -> Result<[u64; N], Errno> {
+        let mut bytes = [[0; 8]; N];
+        self.read(at, bytes.as_flattened_mut())?;
+        Ok(bytes.map(u64::from_ne_bytes))
+    }
+
+    /// Writes what was collected, in one go.
+    pub fn write(self, parts: &Parts) -> Result<(), Errno> {
+        if parts.bytes.is_empty() {
+            return Ok(());
+        }
+        let written = process_vm_writev(self.0, &[IoSlice::new(&parts.bytes)], &parts.places)?;
+        if written == parts.bytes.len() { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+}
+
+/// Bytes and the addresses that they go to.
+#[derive(Default)]
+pub struct Parts {
+    bytes: Vec<u8>,
+    places: Vec<RemoteIoVec>,
+}
+
+impl Parts {
+    /// These bytes go there.
+    pub fn put(&mut self, at: u64, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.bytes.extend_from_slice(bytes);
+            self.places.push(RemoteIoVec { base: at as usize, len: bytes.len() });
+        }
+    }
+}

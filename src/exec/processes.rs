@@ -1,0 +1,60 @@
+//! The processes of the program, as far as their files have to be reached.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+
+use crate::io::seccomp::{file_of, open_process};
+
+/// Handles on processes. They are kept, for programs open many sockets; one that has ended is of no use and goes when
+/// there are many.
+#[derive(Default)]
+pub struct Processes {
+    handles: HashMap<u32, OwnedFd>,
+}
+
+/// As many handles are kept.
+const KEPT: usize = 64;
+
+impl Processes {
+    /// The file that the process of this thread has under this number.
+    pub fn file(&mut self, thread: u32, number: u32) -> Result<OwnedFd, Errno> {
+        if let Some(handle) = self.handles.get(&thread) {
+            match file_of(handle, number) {
+                // A later process of the same number.
+                Err(Errno::ESRCH) => _ = self.handles.remove(&thread),
+                done => return done,
+            }
+        }
+        let process = process_of(thread);
+        let handle = open_process(process)?;
+        let file = file_of(&handle, number);
+        // What is known of a thread is not kept: another process may have its number later, while this one lives.
+        if process == thread {
+            if self.handles.len() >= KEPT {
+                self.handles.clear();
+            }
+            self.handles.insert(process, handle);
+        }
+        file
+    }
+}
+
+/// The process that a thread belongs to; the thread itself if that cannot be read.
+pub fn process_of(thread: u32) -> u32 {
+    field(&format!("/proc/{thread}/status"), "Tgid:").and_then(|text| text.parse().ok()).unwrap_or(thread)
+}
+
+/// True if a file was opened, or set later, not to wait.
+pub fn never_waits(thread: u32, number: u32) -> bool {
+    let flags = field(&format!("/proc/{thread}/fdinfo/{number}"), "flags:");
+    let flags = flags.and_then(|text| i32::from_str_radix(&text, 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_NONBLOCK != 0)
+}
+
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+}

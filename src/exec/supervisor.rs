@@ -1,0 +1,360 @@
+//! The loop beside the program: its calls, what it has sent, its signals, its end.
+//!
+//! One thread. It waits for events only; a call that cannot be answered yet stays open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+
+use super::director::Director;
+use super::processes::{Processes, never_waits};
+use super::receive::Receive;
+use super::socket::{LARGEST_DATAGRAM, Socket};
+use crate::genl::Server;
+use crate::io::Clock;
+use crate::io::seccomp::{Call, Forked, Listener, Returns, fork};
+
+/// Between two looks for a director that has gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Signals that are passed on.
+const PASSED_ON: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+];
+const EVENTS: usize = 32;
+
+/// What an event is about, in the upper half of its data; a socket's number is in the lower one.
+const CALLS: u64 = 0;
+const SIGNALS: u64 = 1;
+const DIRECTOR: u64 = 2;
+const SOCKET: u64 = 3;
+const KERNEL: u64 = 4;
+
+/// The program, its sockets, and the director.
+pub struct Supervisor {
+    pub(super) listener: Listener,
+    pub(super) sockets: BTreeMap<u32, Socket>,
+    epoll: Epoll,
+    signals: SignalFd,
+    /// The program; none once this process serves only what it has left running.
+    child: Option<Child>,
+    /// Numbers for sockets, and the one that is given next.
+    numbers: Range<u32>,
+    next: u32,
+    processes: Processes,
+    server: Server,
+    director: Director,
+    clock: Clock,
+    buffer: Vec<u8>,
+    /// What was named already because it is not emulated.
+    named: BTreeSet<&'static str>,
+}
+
+/// How the loop ended.
+pub enum End {
+    /// With the program.
+    Program(ExitStatus),
+    /// With the last process that the program left.
+    Rest,
+}
+
+/// The signals as a file. Call it before the program is started, which is started without this mask.
+pub fn hold_signals() -> io::Result<SignalFd> {
+    let mask = SigSet::from_iter(PASSED_ON.into_iter().chain([Signal::SIGCHLD]));
+    mask.thread_block()?;
+    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+}
+
+impl Supervisor {
+    /// Of a program that was started.
+    pub fn new(
+        (child, listener): (Child, Listener),
+        numbers: Range<u32>,
+        signals: SignalFd,
+        director: Director,
+    ) -> io::Result<Supervisor> {
+        listener.wake_here();
+        let supervisor = Supervisor {
+            listener,
+            sockets: BTreeMap::new(),
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            signals,
+            child: Some(child),
+            next: numbers.start,
+            numbers,
+            processes: Processes::default(),
+            server: Server::default(),
+            director,
+            clock: Clock::start(),
+            buffer: vec![0; LARGEST_DATAGRAM],
+            named: BTreeSet::new(),
+        };
+        supervisor.watch_file(supervisor.listener.as_fd(), CALLS, 0)?;
+        supervisor.watch_file(supervisor.signals.as_fd(), SIGNALS, 0)?;
+        supervisor.watch_director()?;
+        Ok(supervisor)
+    }
+
+    /// Until the program ends, and what it has left running.
+    pub fn run(&mut self) -> io::Result<End> {
+        loop {
+            let mut events = [EpollEvent::empty(); EVENTS];
+            let count = self.wait(&mut events)?;
+            for event in &events[..count] {
+                let (what, number) = (event.data() >> 32, event.data() as u32);
+                match what {
+                    CALLS if event.events().contains(EpollFlags::EPOLLIN) => self.take_call()?,
+                    // The last process under the filter has ended.
+                    CALLS => {
+                        if let Some(end) = self.wait_for_program()? {
+                            return Ok(end);
+                        }
+                    }
+                    SIGNALS => {
+                        if let Some(end) = self.take_signals()? {
+                            return Ok(end);
+                        }
+                    }
+                    DIRECTOR => self.director.leave(),
+                    SOCKET => self.take_questions(number, event.events().contains(EpollFlags::EPOLLHUP)),
+                    _ => self.take_from_kernel(number),
+                }
+            }
+            self.look_for_director()?;
+            self.expire();
+        }
+    }
+
+    /// Waits for events. Before it sleeps, the program's ends are made readable where there is something to read:
+    /// most often it is read at once, and `poll` need not be told.
+    fn wait(&mut self, events: &mut [EpollEvent]) -> io::Result<usize> {
+        if self.sockets.values().any(Socket::is_unannounced) {
+            match self.epoll.wait(events, EpollTimeout::ZERO) {
+                Ok(0) => self.sockets.values_mut().filter(|it| it.is_unannounced()).for_each(Socket::announce),
+                Ok(count) => return Ok(count),
+                Err(errno) => return interrupted(errno),
+            }
+        }
+        self.epoll.wait(events, self.timeout()).or_else(interrupted)
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        let now = Instant::now();
+        let deadline = self.sockets.values().filter_map(Socket::deadline).min();
+        let wait = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        let look = self.director.is_away().then_some(LOOK_AGAIN);
+        let millis = |time: Duration| u16::try_from(time.as_millis() + 1).unwrap_or(u16::MAX);
+        wait.into_iter().chain(look).min().map_or(EpollTimeout::NONE, |time| millis(time).into())
+    }
+
+    // ---- calls -----------------------------------------------------------------------------------------------------
+
+    fn take_call(&mut self) -> io::Result<()> {
+        let Some(call) = self.listener.next_call()? else { return Ok(()) };
+        let returns = match Receive::read(&call) {
+            Some(Ok(receive)) => self.receive(call, receive),
+            Some(Err(errno)) => Some(Returns::Error(errno)),
+            None => self.answer_call(&call),
+        };
+        if let Some(returns) = returns {
+            self.listener.answer(&call, returns);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, call: Call, receive: Receive) -> Option<Returns> {
+        let number = call.args[0] as u32;
+        if !self.sockets.contains_key(&number) {
+            return Some(Returns::Kernel);
+        }
+        // All that the program has sent so far has been answered before it looks for answers, as in the kernel.
+        self.serve(number);
+        let socket = self.sockets.get_mut(&number)?;
+        let returns = socket.receive(call, receive, Instant::now(), || never_waits(call.thread, number));
+        socket.deliver(&self.listener, &mut self.processes);
+        returns
+    }
+
+    /// Says once what a program needs and does not get.
+    pub(super) fn name_once(&mut self, what: &'static str) {
+        if self.named.insert(what) {
+            log::warn!("the program uses what 'tapvs exec' does not emulate: {what}");
+        }
+    }
+
+    // ---- sockets ---------------------------------------------------------------------------------------------------
+
+    /// A number that no socket has. What was closed meanwhile is seen first if there is none.
+    pub(super) fn free_number(&mut self) -> Option<u32> {
+        self.find_number().or_else(|| {
+            let numbers: Vec<u32> = self.sockets.keys().copied().collect();
+            for number in numbers {
+                let mut ends = [nix::poll::PollFd::new(self.sockets.get(&number)?.end(), nix::poll::PollFlags::empty())];
+                let closed = nix::poll::poll(&mut ends, nix::poll::PollTimeout::ZERO).is_ok_and(|count| count > 0);
+                self.take_questions(number, closed);
+            }
+            self.find_number()
+        })
+    }
+
+    /// The next one in turn, so that a number is not used again at once.
+    fn find_number(&mut self) -> Option<u32> {
+        let Range { start, end } = self.numbers;
+        let number = (self.next..end).chain(start..self.next).find(|number| !self.sockets.contains_key(number))?;
+        self.next = if number + 1 < end { number + 1 } else { start };
+        Some(number)
+    }
+
+    /// A new socket of the program's.
+    pub(super) fn watch(&mut self, socket: Socket, number: u32) -> Result<(), Errno> {
+        self.watch_file(socket.end(), SOCKET, number)?;
+        self.sockets.insert(number, socket);
+        Ok(())
+    }
+
+    /// The kernel's socket behind one of the program's, which may have been opened just now.
+    pub(super) fn watch_kernel(&mut self, number: u32) -> Result<(), Errno> {
+        let Some(kernel) = self.sockets.get(&number).and_then(|socket| socket.kernel.as_ref()) else { return Ok(()) };
+        match self.watch_file(kernel.as_fd(), KERNEL, number) {
+            Err(Errno::EEXIST) => Ok(()),
+            done => done,
+        }
+    }
+
+    fn watch_file(&self, file: BorrowedFd, what: u64, number: u32) -> Result<(), Errno> {
+        self.epoll.add(file, EpollEvent::new(EpollFlags::EPOLLIN, what << 32 | u64::from(number)))
+    }
+
+    /// What the program has sent is answered.
+    fn serve(&mut self, number: u32) {
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        socket.read_questions(&mut self.buffer);
+        if !socket.has_questions() {
+            return;
+        }
+        if let Err(errno) = self.give_port(number, 0) {
+            log::warn!("a netlink socket of the program has no port id: {errno}");
+        }
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            socket.answer_questions(&mut self.server, &mut self.director, self.clock.now());
+        }
+        // Its end is reported without being asked for.
+        if let Err(errno) = self.watch_kernel(number) {
+            log::warn!("generic netlink of the kernel: {errno}");
+        }
+    }
+
+    fn take_questions(&mut self, number: u32, closed: bool) {
+        self.serve(number);
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        socket.deliver(&self.listener, &mut self.processes);
+        if closed && !socket.closed {
+            socket.closed = true;
+            // Its end would be reported for ever.
+            _ = self.epoll.delete(socket.end());
+        }
+        if socket.is_done() {
+            socket.expire(&self.listener, Instant::now());
+            self.sockets.remove(&number);
+        }
+    }
+
+    fn take_from_kernel(&mut self, number: u32) {
+        if let Some(socket) = self.sockets.get_mut(&number)
+            && socket.read_kernel()
+        {
+            socket.deliver(&self.listener, &mut self.processes);
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        self.sockets.values_mut().for_each(|socket| {
+            if socket.deadline().is_some_and(|deadline| deadline <= now) {
+                socket.expire(&self.listener, now);
+            }
+        });
+    }
+
+    // ---- the director ----------------------------------------------------------------------------------------------
+
+    fn watch_director(&self) -> Result<(), Errno> {
+        let Some(socket) = self.director.socket() else { return Ok(()) };
+        let flags = EpollFlags::EPOLLRDHUP;
+        self.epoll.add(socket, EpollEvent::new(flags, DIRECTOR << 32))
+    }
+
+    fn look_for_director(&mut self) -> io::Result<()> {
+        if !self.director.is_away() {
+            return Ok(());
+        }
+        if self.director.return_to() {
+            self.watch_director()?;
+        }
+        // What waited for it, or has waited too long, is answered.
+        let waiting: Vec<u32> = self.sockets.values().filter(|it| it.has_questions()).map(Socket::number).collect();
+        for number in waiting {
+            let closed = self.sockets.get(&number).is_some_and(|socket| socket.closed);
+            self.take_questions(number, closed);
+        }
+        Ok(())
+    }
+
+    // ---- the program -----------------------------------------------------------------------------------------------
+
+    fn take_signals(&mut self) -> io::Result<Option<End>> {
+        while let Some(info) = self.signals.read_signal()? {
+            let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
+            match (signal, &self.child) {
+                (Some(Signal::SIGCHLD), _) => {
+                    if let Some(end) = self.wait_for_program()? {
+                        return Ok(Some(end));
+                    }
+                }
+                // A terminal sends its signals to the program as well.
+                (Some(signal), Some(child)) if info.ssi_code <= 0 => {
+                    _ = kill(Pid::from_raw(child.id() as i32), signal);
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The program's end, if it has ended. Where it has left processes, a second process stays for them.
+    fn wait_for_program(&mut self) -> io::Result<Option<End>> {
+        let Some(child) = &mut self.child else { return Ok(Some(End::Rest)) };
+        let Some(status) = child.try_wait()? else { return Ok(None) };
+        self.child = None;
+        if !self.leaves_processes() {
+            return Ok(Some(End::Program(status)));
+        }
+        match fork()? {
+            Forked::Parent => Ok(Some(End::Program(status))),
+            Forked::Child => Ok(None),
+        }
+    }
+
+    fn leaves_processes(&self) -> bool {
+        let mut files = [nix::poll::PollFd::new(self.listener.as_fd(), nix::poll::PollFlags::empty())];
+        nix::poll::poll(&mut files, nix::poll::PollTimeout::ZERO).is_ok_and(|count| count == 0)
+    }
+}
+
+fn interrupted(errno: Errno) -> io::Result<usize> {
+    if errno == Errno::EINTR { Ok(0) } else { Err(errno.into()) }
+}

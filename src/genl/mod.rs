@@ -1,0 +1,12 @@
+//! IPVS as programs of the kernel's know it: the family `IPVS` of generic netlink, version 1.2.1.
+//!
+//! Bytes in, `Command` and questions to a director, bytes out. Never touches a socket; `exec` carries the bytes.
+
+mod answer;
+mod message;
+mod numbers;
+mod question;
+mod server;
+
+pub use message::Message;
+pub use server::{Absent, Answer, Director, Inbox, Outcome, Sender, Server};
