@@ -19,6 +19,7 @@ use crate::build;
 
 /// The program's path in the recordings.
 const NAME: &str = "/usr/sbin/ipvsadm";
+const MODPROBE: &str = "/sbin/modprobe";
 const NOBODY: u32 = 65_534;
 /// What a director may take to start, and a run to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,6 +66,10 @@ impl Lab {
         write(&hosts, "")?;
         write(room.join("config.toml"), CONFIG)?;
         run(Command::new("mount").arg("--bind").arg(&hosts).arg("/etc/hosts"))?;
+        // The recorded kernel had the module: asked to load it, modprobe said nothing.
+        if super::kernels_program().is_some() && Path::new(MODPROBE).exists() {
+            run(Command::new("mount").args(["--bind", "/bin/true", MODPROBE]))?;
+        }
         Ok(Lab { room: room.to_owned(), clients, servers, saved: String::new() })
     }
 
@@ -106,7 +111,11 @@ impl Lab {
 
 fn ipvsadm(room: &Path, user: User, args: &[String], input: &str) -> Result<Printed, String> {
     let mut command = Command::new(program(room));
-    command.arg0(NAME).args(args).env("TAPVS_SOCKET", room.join("socket"));
+    match super::kernels_program() {
+        Some(kernels) => command.args(["exec", "--"]).arg(kernels),
+        None => command.arg0(NAME),
+    };
+    command.args(args).env("TAPVS_SOCKET", room.join("socket"));
     if let User::Nobody = user {
         command.uid(NOBODY).gid(NOBODY);
     }

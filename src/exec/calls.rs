@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::kernel::Kernel;
 use super::memory::{Memory, Parts};
 use super::processes::process_of;
 use super::socket::Socket;
 use super::supervisor::Supervisor;
-use super::kernel::Kernel;
 use crate::io::seccomp::{Call, Returns};
 
 /// `struct sockaddr_nl`

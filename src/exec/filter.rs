@@ -62,13 +62,7 @@ fn case(call: i64, block: &[sock_filter]) -> Vec<sock_filter> {
 }
 
 fn notify_if_ours(ours: &Range<u32>) -> Vec<sock_filter> {
-    vec![
-        load_argument(0),
-        jump(BPF_JGE, ours.start, 0, 2),
-        jump(BPF_JGE, ours.end, 1, 0),
-        notify(),
-        allow(),
-    ]
+    vec![load_argument(0), jump(BPF_JGE, ours.start, 0, 2), jump(BPF_JGE, ours.end, 1, 0), notify(), allow()]
 }
 
 /// `fcntl` that makes a descriptor; any other one is about flags, which ours have as any socket has them.
@@ -137,4 +131,86 @@ fn allow() -> sock_filter {
 
 fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
     sock_filter { code: code as u16, jt, jf, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: Range<u32> = 900..1000;
+
+    /// What a kernel does with the filter: the verdict for a call.
+    fn verdict(architecture: u32, call: i64, args: [u64; 6]) -> u32 {
+        let mut data = [0_u8; 64];
+        data[..4].copy_from_slice(&(call as u32).to_ne_bytes());
+        data[4..8].copy_from_slice(&architecture.to_ne_bytes());
+        data[16..].copy_from_slice(args.map(u64::to_ne_bytes).as_flattened());
+        let (filter, mut at, mut word) = (filter(&OURS), 0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = filter[at];
+            let jump = |met: bool| at + 1 + usize::from(if met { jt } else { jf });
+            at = match u32::from(code) {
+                code if code == BPF_LD | BPF_W | BPF_ABS => {
+                    word = u32::from_ne_bytes(*data[k as usize..].first_chunk().unwrap());
+                    at + 1
+                }
+                code if code == BPF_JMP | BPF_JEQ | BPF_K => jump(word == k),
+                code if code == BPF_JMP | BPF_JGE | BPF_K => jump(word >= k),
+                _ => return k,
+            };
+        }
+    }
+
+    fn is_notified(call: i64, args: &[i64]) -> bool {
+        let mut all = [0; 6];
+        all.iter_mut().zip(args).for_each(|(to, from)| *to = *from as u64);
+        verdict(ARCHITECTURE, call, all) == SECCOMP_RET_USER_NOTIF
+    }
+
+    #[test]
+    fn calls_on_our_sockets_are_notified_and_no_others() {
+        for call in ANSWERED {
+            assert!([900, 950, 999].into_iter().all(|fd| is_notified(*call, &[fd])), "{call}");
+            assert!(![-1, 0, 3, 899, 1000, 1 << 40].into_iter().any(|fd| is_notified(*call, &[fd])), "{call}");
+        }
+        for call in [libc::SYS_write, libc::SYS_sendmsg, libc::SYS_close, libc::SYS_poll, libc::SYS_epoll_wait] {
+            assert!(!is_notified(call, &[900]), "{call}");
+        }
+    }
+
+    #[test]
+    fn only_sockets_of_generic_netlink_are_notified() {
+        let (raw, dgram) = (i64::from(libc::SOCK_RAW | libc::SOCK_CLOEXEC), i64::from(libc::SOCK_DGRAM));
+        let (netlink, generic) = (i64::from(libc::AF_NETLINK), i64::from(libc::NETLINK_GENERIC));
+        assert!(is_notified(libc::SYS_socket, &[netlink, raw, generic]));
+        assert!(is_notified(libc::SYS_socket, &[netlink, dgram, generic]));
+        assert!(!is_notified(libc::SYS_socket, &[netlink, raw, i64::from(libc::NETLINK_ROUTE)]));
+        assert!(!is_notified(libc::SYS_socket, &[i64::from(libc::AF_INET), raw, generic]));
+    }
+
+    #[test]
+    fn options_of_ours_are_notified_but_for_sizes_of_buffers_and_the_old_interface_everywhere() {
+        let [socket, netlink, ip] = [libc::SOL_SOCKET, libc::SOL_NETLINK, libc::SOL_IP].map(i64::from);
+        for call in [libc::SYS_setsockopt, libc::SYS_getsockopt] {
+            assert!(is_notified(call, &[900, socket, libc::SO_RCVTIMEO.into()]));
+            assert!(is_notified(call, &[900, socket, libc::SO_TYPE.into()]));
+            assert!(is_notified(call, &[900, netlink, 1]));
+            assert!(!is_notified(call, &[900, socket, libc::SO_RCVBUF.into()]));
+            assert!(!is_notified(call, &[900, socket, libc::SO_SNDBUF.into()]));
+            assert!(!is_notified(call, &[5, socket, libc::SO_RCVTIMEO.into()]));
+            assert!(!is_notified(call, &[5, netlink, 1]));
+            assert!(is_notified(call, &[5, ip, 1152]) && is_notified(call, &[5, ip, 1160]));
+            assert!(!is_notified(call, &[5, ip, 1]) && !is_notified(call, &[5, ip, 1200]));
+        }
+        let fcntl = |fd, command: i32| is_notified(libc::SYS_fcntl, &[fd, command.into()]);
+        assert!(fcntl(900, libc::F_DUPFD) && fcntl(900, libc::F_DUPFD_CLOEXEC));
+        assert!(!fcntl(900, libc::F_SETFL) && !fcntl(5, libc::F_DUPFD));
+    }
+
+    #[test]
+    fn programs_of_another_architecture_are_left_alone() {
+        let args = [900, 0, 0, 0, 0, 0];
+        assert_eq!(verdict(ARCHITECTURE, libc::SYS_recvmsg, args), SECCOMP_RET_USER_NOTIF);
+        assert_eq!(verdict(0x4000_0003, libc::SYS_recvmsg, args), SECCOMP_RET_ALLOW);
+    }
 }

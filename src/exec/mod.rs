@@ -88,7 +88,9 @@ fn numbers() -> Result<Range<u32>, String> {
     let start = end.saturating_sub(SOCKETS);
     if start < LOWEST {
         let least = LOWEST + SOCKETS;
-        return Err(format!("the limit of open files is {limit}, too few for the program's netlink sockets; raise it to {least} or more (ulimit -n)"));
+        return Err(format!(
+            "the limit of open files is {limit}, too few for the program's netlink sockets; raise it to {least} or more (ulimit -n)"
+        ));
     }
     Ok(start..end)
 }

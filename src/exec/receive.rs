@@ -37,7 +37,8 @@ impl Receive {
     /// Reads the arguments of such a call; `None` for any other call.
     pub fn read(call: &Call) -> Option<Result<Receive, Errno>> {
         let memory = Memory::of(call.thread);
-        let plain = |buffers, flags| Receive { memory, buffers, flags, name: None, header: None, is_first_of_many: false };
+        let plain =
+            |buffers, flags| Receive { memory, buffers, flags, name: None, header: None, is_first_of_many: false };
         let [_, second, third, fourth, fifth, sixth] = call.args;
         Some(match call.number {
             libc::SYS_read => Ok(plain(vec![(second, third)], 0)),
@@ -46,8 +47,9 @@ impl Receive {
                 .map(|name| Receive { name, ..plain(vec![(second, third)], fourth as i32) }),
             libc::SYS_recvmsg => Receive::message(memory, second, third as i32),
             libc::SYS_recvmmsg if third == 0 => Err(Errno::EINVAL),
-            libc::SYS_recvmmsg => Receive::message(memory, second, fourth as i32)
-                .map(|first| Receive { is_first_of_many: true, ..first }),
+            libc::SYS_recvmmsg => {
+                Receive::message(memory, second, fourth as i32).map(|first| Receive { is_first_of_many: true, ..first })
+            }
             _ => return None,
         })
     }

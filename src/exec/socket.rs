@@ -58,8 +58,7 @@ struct Waiting {
 impl Socket {
     /// A socket that the program will have under this number, and the file that it is to be given.
     pub fn new(number: u32, process: u32, kind: i32) -> Result<(Socket, OwnedFd), Errno> {
-        let (end, file) =
-            socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let (end, file) = socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         if kind & libc::SOCK_NONBLOCK != 0 {
             nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
         }
@@ -152,7 +151,13 @@ impl Socket {
     }
 
     /// Receives for a call, now or later.
-    pub fn receive(&mut self, call: Call, receive: Receive, now: Instant, never_waits: impl FnOnce() -> bool) -> Option<Returns> {
+    pub fn receive(
+        &mut self,
+        call: Call,
+        receive: Receive,
+        now: Instant,
+        never_waits: impl FnOnce() -> bool,
+    ) -> Option<Returns> {
         if self.inbox.is_empty() && (receive.is_impatient() || never_waits()) {
             return Some(Returns::Error(Errno::EAGAIN));
         }

@@ -203,7 +203,8 @@ impl Supervisor {
         self.find_number().or_else(|| {
             let numbers: Vec<u32> = self.sockets.keys().copied().collect();
             for number in numbers {
-                let mut ends = [nix::poll::PollFd::new(self.sockets.get(&number)?.end(), nix::poll::PollFlags::empty())];
+                let mut ends =
+                    [nix::poll::PollFd::new(self.sockets.get(&number)?.end(), nix::poll::PollFlags::empty())];
                 let closed = nix::poll::poll(&mut ends, nix::poll::PollTimeout::ZERO).is_ok_and(|count| count > 0);
                 self.take_questions(number, closed);
             }

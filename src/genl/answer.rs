@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::message::Writer;
-use super::numbers::{daemon, dest, family, info, method, svc, top, tunnel};
 use super::numbers::{CONN_TABLE, IPVS_VERSION};
+use super::numbers::{daemon, dest, family, info, method, svc, top, tunnel};
 use super::question::flags_of;
 use crate::base::{Family, Proto, Tunnel, TunnelChecksum};
 use crate::conn::Timeouts;

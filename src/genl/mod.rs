@@ -3,10 +3,12 @@
 //! Bytes in, `Command` and questions to a director, bytes out. Never touches a socket; `exec` carries the bytes.
 
 mod answer;
+mod inbox;
 mod message;
 mod numbers;
 mod question;
 mod server;
 
+pub use inbox::{Answer, Inbox};
 pub use message::Message;
-pub use server::{Absent, Answer, Director, Inbox, Outcome, Sender, Server};
+pub use server::{Absent, Director, Outcome, Sender, Server};

@@ -75,8 +75,7 @@ fn list(command: u8, all: &Attributes) -> Result<Question, Errno> {
 
 fn timeouts(all: &Attributes) -> Result<Question, Errno> {
     let seconds = |kind| Ok(all.word(kind)?.unwrap_or(0));
-    let (tcp, tcp_fin, udp) =
-        (seconds(top::TIMEOUT_TCP)?, seconds(top::TIMEOUT_TCP_FIN)?, seconds(top::TIMEOUT_UDP)?);
+    let (tcp, tcp_fin, udp) = (seconds(top::TIMEOUT_TCP)?, seconds(top::TIMEOUT_TCP_FIN)?, seconds(top::TIMEOUT_UDP)?);
     Ok(Question::Change(Command::SetTimeouts { tcp, tcp_fin, udp }))
 }
 

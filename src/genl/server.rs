@@ -2,12 +2,13 @@
 //!
 //! Sans-I/O: the director is asked through a trait, the time is an argument.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::answer::{self, FullNat};
+use super::inbox::{Answer, List};
 use super::message::{Address, Message, Writer};
 use super::numbers::{FAMILY, FAMILY_VERSION, cmd, ctrl, flag, kind, top};
 use super::question::{Question, flags_of};
@@ -53,38 +54,6 @@ pub enum Outcome {
     Answers(Vec<Answer>),
     /// It is for another family, which a kernel has to answer; what comes first is answered here.
     Elsewhere(Vec<Answer>),
-}
-
-/// Messages for a socket.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// One datagram.
-    Whole(Vec<u8>),
-    /// A list, to be cut into datagrams.
-    List(List),
-}
-
-/// A list: messages one behind the other.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct List {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
-impl List {
-    /// The next datagram: as many messages as there is room for, and one at least. None at the end.
-    pub fn next(&mut self, room: usize) -> Option<Vec<u8>> {
-        let rest = self.bytes.get(self.sent..)?;
-        let mut len = 0;
-        while let Some((_, one)) = Message::first(&rest[len..]) {
-            if len > 0 && len + one > room {
-                break;
-            }
-            len += one;
-        }
-        self.sent += len;
-        (len > 0).then(|| rest[..len].to_vec())
-    }
 }
 
 /// Why there is no answer.
@@ -300,7 +269,7 @@ fn list<T>(to: Address, command: u8, fill: impl Fn(&mut Writer, &T), entries: &[
         writer.message((kind::IPVS, flag::MULTI, to), (command, FAMILY_VERSION), |writer| fill(writer, entry));
     }
     writer.done(to);
-    Some(Answer::List(List { bytes: writer.into_bytes(), sent: 0 }))
+    Some(Answer::List(List::new(writer.into_bytes())))
 }
 
 fn asks_for_ipvs(message: &Message) -> bool {
@@ -340,55 +309,280 @@ fn described(flags: u16, to: Address) -> Vec<u8> {
     writer.into_bytes()
 }
 
-/// What a socket has been sent and not yet read.
-#[derive(Default)]
-pub struct Inbox {
-    answers: VecDeque<Answer>,
-    /// The datagram that is next, cut off the list that is first.
-    next: Option<Vec<u8>>,
-    /// The largest buffer that the program has offered so far.
-    offered: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::numbers::{dest, family, method, svc};
+    use super::*;
+    use crate::control;
+    use crate::testing::Lab;
 
-impl Inbox {
-    /// The kernel's bounds for a datagram of a list, whatever buffer is offered.
-    const LEAST: usize = 3776;
-    const MOST: usize = 32 * 1024;
+    const FROM: Sender = Sender { port: 77, process: 4, capped: false };
 
-    /// Appends what answers a question.
-    pub fn push(&mut self, answers: impl IntoIterator<Item = Answer>) {
-        self.answers.extend(answers);
+    /// A director as it runs, asked without a socket.
+    struct Running(Lab);
+
+    impl Director for Running {
+        fn ask(&mut self, request: &Request) -> Result<Reply, Absent> {
+            let now = self.0.now;
+            Ok(control::answer(&mut self.0.director, request, now))
+        }
     }
 
-    /// True if there is nothing to read.
-    pub fn is_empty(&self) -> bool {
-        self.next.is_none() && self.answers.is_empty()
+    struct Nobody(Absent);
+
+    impl Director for Nobody {
+        fn ask(&mut self, _: &Request) -> Result<Reply, Absent> {
+            Err(self.0)
+        }
     }
 
-    /// The next datagram, for a buffer of this size; it stays until it is taken.
-    pub fn peek(&mut self, offered: usize) -> Option<&[u8]> {
-        self.offered = self.offered.max(offered);
-        let room = self.offered.clamp(Inbox::LEAST, Inbox::MOST);
-        while self.next.is_none() {
-            self.next = match self.answers.front_mut()? {
-                Answer::Whole(bytes) => Some(std::mem::take(bytes)),
-                Answer::List(list) => list.next(room),
-            };
-            // A list stays for its other datagrams.
-            if self.next.is_none() || matches!(self.answers.front(), Some(Answer::Whole(_))) {
-                self.answers.pop_front();
+    /// What a program hears: the commands of the answers, and the error that comes last (0: an acknowledgement).
+    #[derive(Default, PartialEq, Eq, Debug)]
+    struct Heard {
+        commands: Vec<u8>,
+        error: Option<i32>,
+        is_done: bool,
+    }
+
+    struct Program<D> {
+        server: Server,
+        director: D,
+        lists: Vec<Vec<u8>>,
+    }
+
+    impl<D: Director> Program<D> {
+        fn of(director: D) -> Program<D> {
+            Program { server: Server::default(), director, lists: Vec::new() }
+        }
+
+        fn say(&mut self, flags: u16, command: u8, fill: impl FnOnce(&mut Writer)) -> Heard {
+            let mut writer = Writer::default();
+            let to = Address { seq: 9, port: 0 };
+            writer.message((kind::IPVS, flag::REQUEST | flags, to), (command, FAMILY_VERSION), fill);
+            self.send(&writer.into_bytes())
+        }
+
+        fn send(&mut self, bytes: &[u8]) -> Heard {
+            let mut heard = Heard::default();
+            self.lists.clear();
+            for question in Message::all(bytes) {
+                let answers = match self.server.answer(&question, FROM, &mut self.director, Instant::START) {
+                    Ok(Outcome::Answers(answers) | Outcome::Elsewhere(answers)) => answers,
+                    Err(_) => continue,
+                };
+                let mut inbox = super::super::Inbox::default();
+                inbox.push(answers);
+                while let Some(datagram) = inbox.peek(1 << 20).map(<[u8]>::to_vec) {
+                    Message::all(&datagram).for_each(|answer| heard.hear(&question, &answer));
+                    self.lists.push(datagram);
+                    inbox.take();
+                }
+            }
+            heard
+        }
+
+        fn first_list(&self) -> Vec<Message<'_>> {
+            Message::all(self.lists.first().map_or(&[], Vec::as_slice)).filter(|it| it.kind == kind::IPVS).collect()
+        }
+    }
+
+    impl Heard {
+        fn hear(&mut self, question: &Message, answer: &Message) {
+            assert_eq!(answer.seq, question.seq);
+            assert_eq!(answer.bytes[12..16], FROM.port.to_ne_bytes());
+            match answer.kind {
+                kind::ERROR => {
+                    let code = i32::from_ne_bytes(*answer.bytes[16..].first_chunk().unwrap());
+                    self.error = Some(-code);
+                    assert_eq!(answer.bytes[20..36], question.bytes[..16], "what it is about");
+                }
+                kind::DONE => self.is_done = true,
+                _ => self.commands.extend(answer.command()),
             }
         }
-        self.next.as_deref()
     }
 
-    /// Takes the datagram that was seen.
-    pub fn take(&mut self) {
-        self.next = None;
-        if let Some(Answer::List(list)) = self.answers.front()
-            && list.sent == list.bytes.len()
+    fn name(writer: &mut Writer, port: u16) {
+        writer.put_half(svc::FAMILY, family::V4);
+        writer.put_half(svc::PROTOCOL, 6);
+        writer.put(svc::ADDR, &[10, 0, 0, 100]);
+        writer.put_port(svc::PORT, port);
+    }
+
+    fn service(writer: &mut Writer, port: u16, scheduler: &str, [flags, mask]: [u32; 2]) {
+        writer.nest(top::SERVICE, |writer| {
+            name(writer, port);
+            writer.put_text(svc::SCHEDULER, scheduler);
+            writer.put(svc::FLAGS, [flags.to_ne_bytes(), mask.to_ne_bytes()].as_flattened());
+            writer.put_word(svc::TIMEOUT, 300);
+            writer.put_word(svc::NETMASK, u32::MAX);
+        });
+    }
+
+    fn named(writer: &mut Writer, port: u16) {
+        writer.nest(top::SERVICE, |writer| name(writer, port));
+    }
+
+    fn dest(writer: &mut Writer, last: u8, number: u32) {
+        writer.nest(top::DEST, |writer| {
+            writer.put(dest::ADDR, &[10, 0, 0, last]);
+            writer.put_port(dest::PORT, 8080);
+            writer.put_word(dest::METHOD, number);
+            [dest::WEIGHT, dest::UPPER, dest::LOWER].iter().for_each(|kind| writer.put_word(*kind, 0));
+        });
+    }
+
+    fn error(errno: Errno) -> Heard {
+        Heard { error: Some(errno as i32), ..Heard::default() }
+    }
+
+    fn acknowledged() -> Heard {
+        Heard { error: Some(0), ..Heard::default() }
+    }
+
+    #[test]
+    fn commands_are_carried_out_and_refused_by_the_kernels_numbers() {
+        let mut program = Program::of(Running(Lab::new("")));
+        let all = u32::MAX;
+        let ack = flag::ACK;
+        assert_eq!(program.say(ack, cmd::NEW_SERVICE, |w| service(w, 80, "rr", [0, all])), acknowledged());
+        assert_eq!(program.say(0, cmd::NEW_SERVICE, |w| service(w, 81, "rr", [0, all])), Heard::default());
+        let add = |writer: &mut Writer| {
+            named(writer, 80);
+            dest(writer, 21, method::NAT);
+        };
+        assert_eq!(program.say(ack, cmd::NEW_DEST, add), acknowledged());
+        for (command, wanted, fill) in [
+            (cmd::NEW_SERVICE, Errno::EEXIST, &|w: &mut Writer| service(w, 80, "rr", [0, all]) as _),
+            (cmd::NEW_SERVICE, Errno::ENOENT, &|w: &mut Writer| service(w, 82, "none such", [0, all])),
+            (cmd::NEW_SERVICE, Errno::EINVAL, &|w: &mut Writer| named(w, 82)),
+            (cmd::SET_SERVICE, Errno::ESRCH, &|w: &mut Writer| service(w, 82, "rr", [0, all])),
+            (cmd::DEL_SERVICE, Errno::ESRCH, &|w: &mut Writer| named(w, 82)),
+            (cmd::DEL_SERVICE, Errno::EINVAL, &|_: &mut Writer| ()),
+            (cmd::GET_SERVICE, Errno::ESRCH, &|w: &mut Writer| named(w, 82)),
+            (cmd::NEW_DEST, Errno::EEXIST, &add),
+            (cmd::NEW_DEST, Errno::EINVAL, &|w: &mut Writer| named(w, 80)),
+            (cmd::NEW_DEST, Errno::ESRCH, &|w: &mut Writer| named(w, 82)),
+            (cmd::GET_DEST, Errno::EOPNOTSUPP, &|w: &mut Writer| named(w, 80)),
+            (cmd::SET_INFO, Errno::EOPNOTSUPP, &|_: &mut Writer| ()),
+            (99, Errno::EOPNOTSUPP, &|_: &mut Writer| ()),
+        ] as [(u8, Errno, &dyn Fn(&mut Writer)); 13]
         {
-            self.answers.pop_front();
+            assert_eq!(program.say(0, command, fill), error(wanted), "command {command}");
+        }
+    }
+
+    #[test]
+    fn flags_that_are_not_in_the_mask_stay() {
+        let mut program = Program::of(Running(Lab::new("-A -t 10.0.0.100:80 -s sh -p 60 -b sh-port")));
+        let one_packet = 4;
+        let edit = |w: &mut Writer| service(w, 80, "sh", [one_packet, one_packet]);
+        assert_eq!(program.say(flag::ACK, cmd::SET_SERVICE, edit), acknowledged());
+        program.say(0, cmd::GET_SERVICE, |w| named(w, 80));
+        let attributes = program.first_list()[0].attributes().nested(top::SERVICE).unwrap();
+        // Persistent, hashed (the kernel's own), one packet, the second flag of the scheduler.
+        assert_eq!(attributes.word(svc::FLAGS), Ok(Some(0x17)));
+        assert_eq!(attributes.word(svc::TIMEOUT), Ok(Some(300)));
+    }
+
+    #[test]
+    fn lists_end_with_done_and_have_no_acknowledgement() {
+        let rules = "-A -f 7 -s rr\n-A -t 10.0.0.100:80 -s rr\n-a -t 10.0.0.100:80 -r 10.0.0.21:8080 -m -w 3
+            -a -t 10.0.0.100:80 -r 10.0.0.22:80 --fullnat";
+        let mut program = Program::of(Running(Lab::new(rules)));
+        let list = flag::DUMP | flag::ACK;
+        let services = program.say(list, cmd::GET_SERVICE, |_| ());
+        assert_eq!(services, Heard { commands: vec![cmd::NEW_SERVICE; 2], error: None, is_done: true });
+        let last = program.first_list()[1].attributes().nested(top::SERVICE).unwrap();
+        assert_eq!(last.word(svc::FWMARK), Ok(Some(7)), "marks come last, as from the kernel's second table");
+
+        // FULL-NAT is NAT to who does not know it, and itself to who has used it.
+        let methods = |program: &Program<Running>| -> Vec<Option<u32>> {
+            let dests = program.first_list().into_iter().map(|it| it.attributes().nested(top::DEST).unwrap());
+            dests.map(|dest| dest.word(dest::METHOD).unwrap()).collect()
+        };
+        assert_eq!(program.say(list, cmd::GET_DEST, |w| named(w, 80)).commands, [cmd::NEW_DEST; 2]);
+        assert_eq!(methods(&program), [Some(method::NAT), Some(method::NAT)]);
+        program.say(0, cmd::NEW_DEST, |w| {
+            named(w, 80);
+            dest(w, 23, method::FULL_NAT);
+        });
+        program.say(list, cmd::GET_DEST, |w| named(w, 80));
+        assert_eq!(methods(&program), [Some(method::FULL_NAT), Some(method::FULL_NAT), Some(method::NAT)]);
+
+        let none = Heard { is_done: true, ..Heard::default() };
+        assert_eq!(program.say(list, cmd::GET_DEST, |w| named(w, 82)), none, "of no service: nothing, no error");
+        assert_eq!(program.say(list, cmd::GET_DAEMON, |_| ()), none);
+        assert_eq!(program.say(list, cmd::GET_CONFIG, |_| ()), error(Errno::EOPNOTSUPP));
+    }
+
+    #[test]
+    fn several_messages_in_one_datagram_are_answered_in_turn() {
+        let mut program = Program::of(Running(Lab::new("-A -t 10.0.0.100:80 -s rr")));
+        let mut writer = Writer::default();
+        let head = |flags| (kind::IPVS, flag::REQUEST | flags, Address { seq: 9, port: 0 });
+        writer.message(head(0), (cmd::GET_INFO, 1), |_| ());
+        writer.message(head(0), (cmd::GET_CONFIG, 1), |_| ());
+        writer.message(head(flag::ACK), (cmd::FLUSH, 1), |_| ());
+        writer.message(head(flag::DUMP), (cmd::GET_SERVICE, 1), |_| ());
+        let heard = program.send(&writer.into_bytes());
+        assert_eq!(heard, Heard { commands: vec![cmd::SET_INFO, cmd::SET_CONFIG], error: Some(0), is_done: true });
+    }
+
+    #[test]
+    fn who_may_not_ask_is_told_so_whatever_is_asked_and_who_must_wait_is_not_answered() {
+        for command in cmd::NEW_SERVICE..=cmd::FLUSH {
+            let mut forbidden = Program::of(Nobody(Absent::Forbidden));
+            assert_eq!(forbidden.say(0, command, |w| named(w, 80)), error(Errno::EPERM), "command {command}");
+            let mut gone = Program::of(Nobody(Absent::Gone));
+            assert_eq!(gone.say(0, command, |w| named(w, 80)), error(Errno::ECONNREFUSED), "command {command}");
+            let mut away = Program::of(Nobody(Absent::Away));
+            assert_eq!(away.say(0, command, |w| named(w, 80)), Heard::default(), "command {command}");
+        }
+    }
+
+    #[test]
+    fn the_controller_tells_of_the_family_and_leaves_other_families_to_the_kernel() {
+        let mut server = Server::default();
+        let mut ask = |name: &str, flags| {
+            let mut writer = Writer::default();
+            let head = (kind::CONTROLLER, flag::REQUEST | flags, Address { seq: 1, port: 0 });
+            writer.message(head, (ctrl::GET_FAMILY, 1), |writer| writer.put_text(ctrl::FAMILY_NAME, name));
+            let bytes = writer.into_bytes();
+            let (message, _) = Message::first(&bytes).unwrap();
+            server.answer(&message, FROM, &mut Nobody(Absent::Forbidden), Instant::START)
+        };
+        let Ok(Outcome::Answers(answers)) = ask("IPVS", flag::ACK) else { panic!("not answered") };
+        let Answer::Whole(bytes) = &answers[0] else { panic!("a list") };
+        let described = Message::first(bytes).unwrap().0.attributes();
+        assert_eq!(described.half(ctrl::FAMILY_ID), Ok(Some(kind::IPVS)));
+        assert_eq!(described.nested(ctrl::OPERATIONS).unwrap().nested(4).unwrap().word(2), Ok(Some(7)));
+        assert_eq!(answers.len(), 2, "and an acknowledgement");
+        assert_eq!(ask("nl80211", 0), Ok(Outcome::Elsewhere(Vec::new())));
+        let Ok(Outcome::Elsewhere(first)) = ask("", flag::DUMP) else { panic!("not passed on") };
+        assert_eq!(first.len(), 1, "ours before the kernel's");
+    }
+
+    #[test]
+    fn whatever_is_sent_is_answered_in_sound_messages() {
+        let mut rng = crate::base::Rng::seeded(3);
+        let mut program =
+            Program::of(Running(Lab::new("-A -t 10.0.0.100:80 -s rr\n-a -t 10.0.0.100:80 -r 10.0.0.21:80")));
+        for _ in 0..5_000 {
+            let mut writer = Writer::default();
+            let head = (kind::IPVS, rng.below(0x400) as u16 | flag::REQUEST, Address { seq: 9, port: 0 });
+            writer.message(head, (rng.below(19) as u8, 1), |w| {
+                service(w, 80 + rng.below(3) as u16, "wlc", [rng.below(64) as u32, rng.below(64) as u32]);
+                dest(w, 20 + rng.below(3) as u8, rng.below(8) as u32);
+            });
+            let mut bytes = writer.into_bytes();
+            for _ in 0..rng.below(4) {
+                let at = 16 + rng.below(bytes.len() as u64 - 16) as usize;
+                bytes[at] = rng.below(256) as u8;
+            }
+            program.send(&bytes);
+            let sound = |bytes: &Vec<u8>| Message::all(bytes).map(|it| it.bytes.len()).sum::<usize>() == bytes.len();
+            assert!(program.lists.iter().all(sound), "{bytes:?}");
         }
     }
 }
