@@ -60,10 +60,10 @@ impl ExecArgs {
         let program = words.next().ok_or_else(|| failed("no program; write tapvs exec -- PROGRAM ARGUMENTS".into()))?;
         let numbers = numbers().map_err(failed)?;
         let director = Director::find(self.socket.as_deref()).map_err(failed)?;
-        let signals = hold_signals().map_err(|error| failed(format!("signals: {error}")))?;
+        let (signals, mask) = hold_signals().map_err(|error| failed(format!("signals: {error}")))?;
         let mut command = Command::new(&program);
         command.args(words);
-        let started = seccomp::start(command, filter::filter(&numbers))
+        let started = seccomp::start(command, filter::filter(&numbers), mask)
             .map_err(|error| explain(&error, &program.to_string_lossy()))?;
         let mut supervisor = Supervisor::new(started, numbers, signals, director)
             .map_err(|error| failed(format!("cannot watch the program: {error}")))?;

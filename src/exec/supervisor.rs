@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
@@ -72,11 +72,11 @@ pub enum End {
     Rest,
 }
 
-/// The signals as a file. Call it before the program is started, which is started without this mask.
-pub fn hold_signals() -> io::Result<SignalFd> {
+/// The signals as a file, and the mask as it was before, which is the program's.
+pub fn hold_signals() -> io::Result<(SignalFd, SigSet)> {
     let mask = SigSet::from_iter(PASSED_ON.into_iter().chain([Signal::SIGCHLD]));
-    mask.thread_block()?;
-    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+    let before = mask.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    Ok((SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?, before))
 }
 
 impl Supervisor {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use libc::{seccomp_notif, seccomp_notif_addfd, seccomp_notif_resp, sock_filter, sock_fprog};
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 use nix::sys::socket::{self, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType};
 
 /// Why a program was not started.
@@ -118,13 +119,14 @@ fn control<T>(listener: RawFd, request: libc::Ioctl, argument: &mut T) -> Result
     Errno::result(unsafe { libc::ioctl(listener, request, std::ptr::from_mut(argument)) })
 }
 
-/// Starts a program under a filter. It is sent SIGTERM if this process ends before it.
-pub fn start(mut command: Command, filter: Vec<sock_filter>) -> Result<(Child, Listener), StartError> {
+/// Starts a program under a filter, with this mask of signals. It is sent SIGTERM if this process ends before it.
+pub fn start(mut command: Command, filter: Vec<sock_filter>, mask: SigSet) -> Result<(Child, Listener), StartError> {
     let pair = socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
     let (here, there) = pair.map_err(|errno| StartError::Filter(errno.into()))?;
     let (parent, there) = (std::process::id(), Arc::new(there));
     let sender = there.clone();
     let prepare = move || {
+        mask.thread_set_mask()?;
         // SAFETY: takes integers.
         Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) })?;
         // Where the parent is gone already nobody sends the signal.

@@ -1,0 +1,204 @@
+# shellcheck shell=bash
+# `tapvs exec`: programs of the kernel's IPVS, unmodified, drive a director over netlink.
+
+# wrapped ARGS...: a program under `tapvs exec` in the director's namespace.
+wrapped() { in_ns director timeout --kill-after=2 20 "$TAPVS" exec -- "$@"; }
+
+# says CODE REGEX CMD...: that exit code, and a line on stderr that matches.
+says() {
+    local wanted=$1 regex=$2 code=0
+    shift 2
+    in_ns director timeout --kill-after=2 20 "$@" >"$LAB_DIR/said.out" 2>"$LAB_DIR/said.err" </dev/null || code=$?
+    expect_eq "$code" "$wanted" "exit code of: $*: $(cat "$LAB_DIR/said.err")"
+    expect_match "$(cat "$LAB_DIR/said.err")" "$regex" "what it said about: $*"
+}
+
+a_director() {
+    topo_onearm
+    director
+    with_ipvsadm
+}
+
+# ---- programs ----------------------------------------------------------------------------------------------------
+
+test_the_kernels_ipvsadm_drives_a_director() {
+    scripts/need ipvsadm
+    a_director
+    wrapped ipvsadm -A -t "$VIP:80" -s mh -b mh-port -p 300
+    wrapped ipvsadm -a -t "$VIP:80" -r "$RS1:8080" -m -w 3 -x 100 -y 50
+    wrapped ipvsadm -a -t "$VIP:80" -r "$RS2" -i --tun-type gue --tun-port 6080
+    wrapped ipvsadm -A -t "[2001:db8::80]:443" -s rr
+    wrapped ipvsadm -A -f 7 -s wlc
+    wrapped ipvsadm --set 100 0 30
+    wrapped ipvsadm --start-daemon master --mcast-interface tap0 --syncid 5
+    local layout
+    for layout in -Ln "-Ln --stats" "-Ln --rate" "-Ln --thresholds" "-Ln --persistent-conn" "-Ln --tun-info" "-Ln --nosort" \
+        "-Ln --timeout" "-Ln --daemon" -Sn; do
+        # shellcheck disable=SC2086  # several words
+        expect_eq "$(wrapped ipvsadm $layout)" "$(lb $layout)" "what the kernel's ipvsadm $layout prints"
+    done
+    says 255 "^Service already exists$" "$TAPVS" exec -- ipvsadm -A -t "$VIP:80"
+    wrapped ipvsadm -Sn | sed 's/rr$/wrr/' >"$LAB_DIR/rules"
+    wrapped ipvsadm -C
+    wrapped ipvsadm -R <"$LAB_DIR/rules"
+    lists "TCP +\[2001:db8::80\]:443 wrr" || die "rules were not restored: $(lb -Sn)"
+}
+
+test_raw_netlink_sockets_behave_as_the_kernels() {
+    a_director
+    wrapped python3 netns-tests/netlink-client.py "$VIP" 1000 >"$LAB_DIR/client.log" 2>&1 ||
+        die "netlink-client.py: $(tail -n 3 "$LAB_DIR/client.log")"
+    lists "TCP +$VIP:1000 rr" || die "what it configured last is not there: $(lb -Ln)"
+}
+
+test_ldirectord_needs_no_ipvsadm_of_ours() {
+    scripts/need ldirectord ipvsadm
+    a_director
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    local rs2_server=$SPAWNED
+    printf '%s\n' "checktimeout=2" "checkinterval=1" "quiescent=no" "logfile=\"$LAB_DIR/ldirectord.log\"" \
+        "virtual=$VIP:80" "        real=$RS1:8080 masq" "        real=$RS2:8080 masq 3" "        service=http" \
+        "        request=\"/\"" "        receive=\"rs[0-9]\"" "        checktype=negotiate" >"$LAB_DIR/$LAB_NAME.cf"
+    spawn ldirectord director bash -c "cd / && exec '$TAPVS' exec -- /usr/sbin/ldirectord -d '$LAB_DIR/$LAB_NAME.cf' start"
+    wait_for 10 "both servers in the list" lists "$RS2:8080 +Masq +3 "
+    wait_for 10 "both servers in the list" lists "$RS1:8080 +Masq +1 "
+    end_process "$rs2_server" "$(start_time "$rs2_server")"
+    wait_for 10 "the dead server to be taken out" lacks "$RS2"
+    requests 20 "http://$VIP/"
+}
+
+lacks() { ! lists "$1"; }
+
+# ---- how it starts and ends --------------------------------------------------------------------------------------
+
+test_it_ends_as_the_program_ends() {
+    a_director
+    says 7 "" "$TAPVS" exec -- sh -c 'exit 7'
+    # By the same signal, which a shell counts from 128.
+    says 143 "" bash -c "'$TAPVS' exec -- sh -c 'kill -TERM \$\$'; exit"
+    says 127 "tapvs: no-such-program: no such program" "$TAPVS" exec -- no-such-program
+    says 126 "tapvs: /etc/passwd: cannot be started: Permission denied" "$TAPVS" exec -- /etc/passwd
+    says 125 "tapvs: no program; write tapvs exec -- PROGRAM" "$TAPVS" exec
+    # Bytes that are no UTF-8 reach the program.
+    expect_eq "$(wrapped printf %s $'\xff\xfe' | od -An -tx1 | xargs)" "ff fe" "arguments of any bytes"
+
+    local wrapper program
+    for signal in TERM HUP INT USR1 QUIT USR2; do
+        spawn "told-$signal" director "$TAPVS" exec -- bash -c "trap 'echo got $signal; exit 3' $signal; echo ready; while :; do sleep 0.05; done"
+        wrapper=$SPAWNED
+        wait_for 10 "the program" grep -q ready "$LAB_DIR/told-$signal.log"
+        kill "-$signal" "$wrapper"
+        local code=0
+        wait "$wrapper" || code=$?
+        expect_eq "$code $(tail -n 1 "$LAB_DIR/told-$signal.log")" "3 got $signal" "a program told SIG$signal"
+    done
+
+    spawn orphan director "$TAPVS" exec -- bash -c 'trap "echo told; exit" TERM; echo ready; while :; do sleep 0.05; done'
+    wrapper=$SPAWNED
+    wait_for 10 "the program" grep -q ready "$LAB_DIR/orphan.log"
+    program=$(pgrep -P "$wrapper")
+    kill -KILL "$wrapper"
+    wait_for 5 "the program to end with its wrapper" test ! -e "/proc/$program"
+    expect_eq "$(tail -n 1 "$LAB_DIR/orphan.log")" told "what the program heard"
+}
+
+test_what_stays_in_the_background_is_served() {
+    scripts/need ipvsadm
+    a_director
+    local began=$SECONDS
+    wrapped bash -c "(until test -e '$LAB_DIR/go'; do sleep 0.05; done; ipvsadm -A -t '$VIP:80'; echo done >'$LAB_DIR/gone') >/dev/null 2>&1 & exit 4" ||
+        expect_eq $? 4 "exit code of a program that leaves a process behind"
+    ((SECONDS - began < 10)) || die "it waited for what the program left behind"
+    touch "$LAB_DIR/go"
+    wait_for 10 "what was left behind to add its service" lists "TCP +$VIP:80 wlc"
+    wait_for 10 "its end" test -e "$LAB_DIR/gone"
+    wait_for 5 "the end of what served it" no_process "$TAPVS exec"
+}
+
+no_process() { ! pgrep -f "^$1" >/dev/null || ! pgrep -f "^$1" | xargs -I{} readlink /proc/{}/ns/net | grep -qx "$(in_ns director readlink /proc/self/ns/net)"; }
+
+test_what_keeps_it_from_working_is_said() {
+    scripts/need ipvsadm setpriv
+    a_director
+    deny_seccomp
+    says 125 "tapvs: $LAB_DIR/none.sock: there is no socket; is the director running" "$TAPVS" exec --socket "$LAB_DIR/none.sock" -- ipvsadm -Ln
+    says 125 "tapvs: ipvsadm: .* that takes Linux 5.14 or later.* and this is $(uname -r)" python3 "$LAB_DIR/deny.py" 22 "$TAPVS" exec -- ipvsadm -Ln
+    says 125 "tapvs: ipvsadm: seccomp is forbidden here; allow" python3 "$LAB_DIR/deny.py" 1 "$TAPVS" exec -- ipvsadm -Ln
+    says 125 "somebody else answers its system calls already: 'tapvs exec' within 'tapvs exec'" "$TAPVS" exec -- "$TAPVS" exec -- ipvsadm -Ln
+    says 125 "the limit of open files is 100, too few .*\(ulimit -n\)" bash -c "ulimit -n 100; exec '$TAPVS' exec -- ipvsadm -Ln"
+    # The program says it to whoever may not ask the director, as on a kernel.
+    says 2 "Can't initialize ipvs: Permission denied \(you must be root\)" setpriv --reuid 65534 --regid 65534 --clear-groups \
+        "$TAPVS" exec --socket "$(sed -n 's/.*control socket //p' "$LAB_DIR/tapvs.log")" -- ipvsadm -Ln
+    # Without CAP_SYS_ADMIN it works all the same, but the program gains no privileges.
+    expect_match "$(in_ns director setpriv --bounding-set -sys_admin "$TAPVS" exec -- ipvsadm -Ln)" "IP Virtual Server version 1.2.1" \
+        "a list without CAP_SYS_ADMIN"
+    expect_eq "$(in_ns director "$TAPVS" exec -- sed -n 's/NoNewPrivs:\t//p' /proc/self/status)" 0 "no_new_privs with CAP_SYS_ADMIN"
+    # What is not emulated is named, once.
+    says 0 "the program uses what 'tapvs exec' does not emulate: the old interface of IPVS" "$TAPVS" exec -- python3 -c "
+import socket
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+for _ in range(3):
+    try:
+        raw.getsockopt(socket.SOL_IP, 1153, 64)
+    except OSError:
+        pass
+"
+    expect_eq "$(grep -c "does not emulate" "$LAB_DIR/said.err")" 1 "how often it was named"
+}
+
+# deny_seccomp: a program that forbids itself the system call seccomp, by an error, and becomes another: ERRNO PROGRAM...
+deny_seccomp() {
+    cat <<-'PYTHON' >"$LAB_DIR/deny.py"
+	import ctypes, os, struct, sys
+	code = [(0x20, 0, 0, 0), (0x15, 0, 1, 317), (0x06, 0, 0, 0x50000 | int(sys.argv[1])), (0x06, 0, 0, 0x7FFF0000)]
+	program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in code))
+	libc = ctypes.CDLL(None, use_errno=True)
+	assert libc.prctl(38, 1, 0, 0, 0) == 0
+	filter = struct.pack("=HxxxxxxQ", len(code), ctypes.addressof(program))
+	assert libc.prctl(22, 2, ctypes.create_string_buffer(filter), 0, 0) == 0, ctypes.get_errno()
+	os.execv(sys.argv[2], sys.argv[2:])
+	PYTHON
+}
+
+# ---- a director that goes ------------------------------------------------------------------------------------------
+
+test_a_restarted_director_is_given_what_the_program_had_configured() {
+    scripts/need ipvsadm
+    a_director
+    cat >"$LAB_DIR/steps" <<-STEPS
+	ipvsadm -A -t $VIP:80 -s wrr
+	ipvsadm -a -t $VIP:80 -r $RS1:8080 -m -w 1
+	ipvsadm -a -t $VIP:80 -r $RS2:8080 -m -w 1
+	ipvsadm -e -t $VIP:80 -r $RS1:8080 -m -w 5
+	ipvsadm -d -t $VIP:80 -r $RS2:8080
+	ipvsadm -A -u $VIP:53 -s rr -o
+	ipvsadm -A -f 9
+	ipvsadm -D -f 9
+	ipvsadm --set 77 0 0
+	ipvsadm --start-daemon backup --mcast-interface tap0 --syncid 3
+	touch $LAB_DIR/configured
+	until test -e $LAB_DIR/down; do sleep 0.05; done
+	ipvsadm -Ln >$LAB_DIR/listed && touch $LAB_DIR/answered
+	sleep 30
+	STEPS
+    spawn steps director "$TAPVS" exec -- bash -e "$LAB_DIR/steps"
+    wait_for 10 "the program to configure" test -e "$LAB_DIR/configured"
+    local before
+    before=$(lb -Sn; lb -Ln --timeout; lb -Ln --daemon)
+
+    local started
+    started=$(start_time "$DIRECTOR")
+    kill -KILL "$DIRECTOR"
+    wait_for 5 "the director's end" process_is_not "$DIRECTOR" "$started"
+    in_ns director ip link delete tap0 2>/dev/null || true
+    touch "$LAB_DIR/down"
+    wait_for 5 "the wrapper to say so" grep -q "the director has gone" "$LAB_DIR/steps.log"
+    [[ ! -e $LAB_DIR/answered ]] || die "it was answered by nobody"
+    director_start
+    wait_for 5 "the answer" test -e "$LAB_DIR/answered"
+    expect_eq "$(lb -Sn; lb -Ln --timeout; lb -Ln --daemon)" "$before" "what the new director has"
+    expect_eq "$(cat "$LAB_DIR/listed")" "$(lb -Ln)" "what was asked while there was none"
+}
+
+process_is_not() { ! process_is "$@"; }
