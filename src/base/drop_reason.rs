@@ -42,6 +42,8 @@ reasons! {
     L4Checksum => "l4-checksum",
     /// A virtio header that contradicts the frame, or a segmentation type we do not know.
     Offload => "offload",
+    /// A superframe of more segments than anybody sends.
+    TinySegments => "tiny-segments",
     /// ARP that is no Ethernet/IPv4 ARP or is not for us.
     Arp => "arp-ignored",
     /// Neighbour discovery that breaks a rule of RFC 4861: hop limit not 255, checksum, option lengths, ...

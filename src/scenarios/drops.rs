@@ -71,6 +71,11 @@ fn send(reason: DropReason, lab: &mut Lab) {
             let vnet = Vnet { needs_csum: true, gso: Gso::Unknown, csum_start: 34, csum_offset: 16, ..Vnet::default() };
             drop(lab.frame_with(&frame, vnet));
         }
+        DropReason::TinySegments => {
+            let frame = syn().carrying([0; 1025]).frame(ROUTER, DIRECTOR);
+            let vnet = Vnet { needs_csum: true, csum_start: 34, csum_offset: 16, ..Vnet::default() };
+            drop(lab.frame_with(&frame, Vnet { gso: Gso::Tcp4, gso_size: 1, ..vnet }));
+        }
         DropReason::BadSync => {
             lab.rules("--start-daemon backup --mcast-interface tap0");
             let to_group = Packet::udp("10.0.0.3:4000", "224.0.0.81:8848").carrying("no message");

@@ -68,7 +68,20 @@ pub(super) fn check_offload(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> 
     if !fits || (vnet.gso != Gso::None && (vnet.gso_size == 0 || ip.fragment != Fragment::Whole)) {
         return Err(DropReason::Offload);
     }
-    Ok(())
+    check_segments(buf, ip)
+}
+
+/// Each segment costs a frame where a superframe is cut, so that their number is bounded. UDP sockets make no more than
+/// 128 at once (the kernel's `UDP_MAX_SEGMENTS`), and 1,024 of TCP would have 64 bytes each in the largest superframe.
+#[inline]
+fn check_segments(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> {
+    let most = match buf.vnet.gso {
+        Gso::None | Gso::Unknown => return Ok(()),
+        Gso::Tcp4 | Gso::Tcp6 => 1024,
+        Gso::Udp => 128,
+    };
+    let payload = ip.end.saturating_sub(header_end(buf));
+    if payload > most * usize::from(buf.vnet.gso_size) { Err(DropReason::TinySegments) } else { Ok(()) }
 }
 
 /// The same of a superframe inside a UDP tunnel: there are such headers at these places, one inside the other.
@@ -86,5 +99,37 @@ fn check_tunnel(buf: &PacketBuf, ip: &Ip, tunnel: &UdpTunnel) -> Result<(), Drop
     };
     let fits = usize::from(vnet.csum_start) == before + inner.l4_at && before + inner.end == ip.end;
     let is_sound = is_outer && is_inner && fits && vnet.needs_csum && vnet.gso_size > 0;
-    if is_sound && header_end(buf) <= ip.end { Ok(()) } else { Err(DropReason::Offload) }
+    if is_sound && header_end(buf) <= ip.end { check_segments(buf, ip) } else { Err(DropReason::Offload) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Proto;
+    use crate::wire::Vnet;
+    use crate::wire::ip::{Header, header_len, ip_header};
+
+    fn superframe(proto: Proto, payload: usize, gso: Gso, gso_size: u16) -> Result<(), DropReason> {
+        let (src, dst) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let l4_at = ETH_LEN + header_len(Family::V4);
+        let (header, offset) = if proto == Proto::TCP { (tcp::LEN, TCP) } else { (udp::LEN, UDP) };
+        let mut buf = PacketBuf::new();
+        let frame = buf.reset(l4_at + header + payload);
+        ip_header(frame, &Header { src, dst, proto, ttl: 64, tos: 0, id: 0, dont_fragment: true });
+        buf.vnet =
+            Vnet { needs_csum: true, gso, gso_size, csum_start: l4_at as u16, csum_offset: offset, ..Vnet::default() };
+        check_offload(&buf, &ip_packet(buf.frame()).unwrap())
+    }
+
+    #[test]
+    fn a_superframe_has_no_more_segments_than_somebody_sends() {
+        for (proto, gso, most) in [(Proto::TCP, Gso::Tcp4, 1024), (Proto::UDP, Gso::Udp, 128)] {
+            for size in [1, 8, 36] {
+                assert_eq!(superframe(proto, most * size, gso, size as u16), Ok(()), "{proto} {size}");
+                let more = superframe(proto, most * size + 1, gso, size as u16);
+                assert_eq!(more, Err(DropReason::TinySegments), "{proto} {size}");
+            }
+        }
+        assert_eq!(superframe(Proto::TCP, 65_000, Gso::Tcp4, 64), Ok(()), "the largest, of the smallest segments");
+    }
 }

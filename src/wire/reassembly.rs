@@ -1,17 +1,19 @@
 //! Putting fragments together (RFC 791 3.2, RFC 8200 4.5), in any order, within bounded memory and time.
+//! Memory is charged as it is held, and no source takes all of it.
 //!
 //! Overlapping fragments end the whole datagram (RFC 5722, and the kernel for IPv4 too): they are how filters are
 //! deceived. An exact repetition is ignored. Never gives out a datagram with a hole; never grows past its bounds.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::PacketBuf;
 use super::extension::{FRAGMENT, unfragmentable_end};
-use super::field::{ETH_LEN, be16, be32, ipv4, ipv6, put16};
+use super::field::{ETH_LEN, be16, be32, ipv4, ipv6, put, put16};
 use super::ip::set_length;
 use super::packet::{Fragment, Ip};
-use crate::base::{Family, Instant, Proto};
+use crate::base::{Family, FastHash, Instant, Proto};
 
 /// How long the pieces of a datagram are kept (the kernel's `ipfrag_time`).
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_BYTES: usize = 4 << 20;
 /// Incomplete datagrams.
 const MOST_DATAGRAMS: usize = 1024;
+/// One source may have this part of either.
+const SHARES: usize = 4;
+/// What a fragment is charged besides its bytes: its allocation and its place in the list.
+const PART_COST: usize = 64;
 const LARGEST_PACKET: usize = 65_535;
 
 /// What became of one fragment.
@@ -68,17 +74,33 @@ struct Datagram {
     key: Key,
     /// Ethernet and IP headers of the first fragment; empty until it comes.
     headers: Vec<u8>,
-    data: Vec<u8>,
-    /// What is there, in order, joined where it touches.
-    filled: Vec<(usize, usize)>,
+    /// The data so far in order of their offsets; none overlaps another.
+    parts: Vec<Part>,
+    /// Bytes of all parts.
+    held: usize,
     length: Option<usize>,
-    /// How much of the data came with the first fragment.
-    first_len: usize,
     /// The largest fragment, and the largest with DF, as IP packets.
     largest: usize,
     largest_df: usize,
-    pieces: u32,
     due: Instant,
+}
+
+struct Part {
+    from: usize,
+    data: Vec<u8>,
+}
+
+impl Part {
+    fn to(&self) -> usize {
+        self.from + self.data.len()
+    }
+}
+
+/// What a source has in here.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    datagrams: usize,
+    bytes: usize,
 }
 
 /// All incomplete datagrams.
@@ -86,6 +108,9 @@ struct Datagram {
 pub struct Reassembly {
     open: Vec<Datagram>,
     bytes: usize,
+    shares: HashMap<IpAddr, Share, FastHash>,
+    /// The source of the newest fragment: no other can have more than its share.
+    newest: Option<IpAddr>,
 }
 
 impl Reassembly {
@@ -99,43 +124,65 @@ impl Reassembly {
         let Some(piece) = take_apart(buf.frame(), ip) else { return Joined::Refused(0) };
         let index = self.open.iter().position(|datagram| datagram.key == piece.key).unwrap_or_else(|| {
             self.open.push(Datagram::new(piece.key, now + PATIENCE));
+            self.charge(piece.key.src, |share| share.datagrams += 1);
             self.open.len() - 1
         });
+        self.newest = Some(piece.key.src);
         let datagram = &mut self.open[index];
-        let before = datagram.data.len();
+        let before = datagram.cost();
         let fits = datagram.accept(&piece, buf.frame(), ip);
-        self.bytes += datagram.data.len() - before;
+        let (grown, complete) = (datagram.cost() - before, datagram.is_complete());
+        self.bytes += grown;
+        self.charge(piece.key.src, |share| share.bytes += grown);
         match fits {
             Fit::Repeated => Joined::Refused(0),
-            Fit::Contradicts => Joined::Refused(self.take_out(index).pieces),
-            Fit::Accepted if !datagram.is_complete() => {
-                datagram.pieces += 1;
-                Joined::Kept
-            }
+            Fit::Contradicts => Joined::Refused(self.take_out(index).pieces()),
+            Fit::Accepted if !complete => Joined::Kept,
             Fit::Accepted => {
                 let datagram = self.take_out(index);
-                if datagram.headers.len() - ETH_LEN + datagram.data.len() > LARGEST_PACKET {
-                    return Joined::Refused(datagram.pieces);
+                // This fragment did not wait.
+                let others = datagram.pieces() - 1;
+                if datagram.headers.len() - ETH_LEN + datagram.held > LARGEST_PACKET {
+                    return Joined::Refused(others);
                 }
                 datagram.write(buf);
-                Joined::Whole(datagram.pieces)
+                Joined::Whole(others)
             }
         }
+    }
+
+    fn charge(&mut self, source: IpAddr, change: impl FnOnce(&mut Share)) {
+        change(self.shares.entry(source).or_default());
     }
 
     fn take_out(&mut self, index: usize) -> Datagram {
         let datagram = self.open.swap_remove(index);
-        self.bytes -= datagram.data.len();
+        let (source, cost) = (datagram.key.src, datagram.cost());
+        self.bytes -= cost;
+        let share = self.shares.entry(source).or_default();
+        share.datagrams -= 1;
+        share.bytes -= cost;
+        if share.datagrams == 0 {
+            self.shares.remove(&source);
+        }
         datagram
     }
 
-    /// The oldest datagram, if there is more than may be kept.
+    /// A datagram that is to make room: the oldest of a source that has more than its share or, when all together are too
+    /// much, of the source that has most.
     pub fn evict(&mut self) -> Option<Abandoned> {
-        if self.bytes <= MOST_BYTES && self.open.len() <= MOST_DATAGRAMS {
-            return None;
-        }
-        let (index, _) = self.open.iter().enumerate().min_by_key(|(_, datagram)| datagram.due)?;
+        let source = match self.bytes > MOST_BYTES || self.open.len() > MOST_DATAGRAMS {
+            true => *self.shares.iter().max_by_key(|(_, share)| (share.bytes, share.datagrams))?.0,
+            false => self.newest.filter(|source| self.has_too_much(source))?,
+        };
+        let of_source = self.open.iter().enumerate().filter(|(_, datagram)| datagram.key.src == source);
+        let (index, _) = of_source.min_by_key(|(_, datagram)| datagram.due)?;
         Some(self.take_out(index).abandon())
+    }
+
+    fn has_too_much(&self, source: &IpAddr) -> bool {
+        let share = self.shares.get(source).copied().unwrap_or_default();
+        share.bytes > MOST_BYTES / SHARES || share.datagrams > MOST_DATAGRAMS / SHARES
     }
 
     /// A datagram whose time is over.
@@ -158,93 +205,91 @@ enum Fit {
 
 impl Datagram {
     fn new(key: Key, due: Instant) -> Datagram {
-        Datagram {
-            key,
-            headers: Vec::new(),
-            data: Vec::new(),
-            filled: Vec::new(),
-            length: None,
-            first_len: 0,
-            largest: 0,
-            largest_df: 0,
-            pieces: 0,
-            due,
-        }
+        let (headers, parts) = (Vec::new(), Vec::new());
+        Datagram { key, headers, parts, held: 0, length: None, largest: 0, largest_df: 0, due }
+    }
+
+    /// What it is charged: what it holds, and what each fragment costs besides.
+    fn cost(&self) -> usize {
+        self.held + self.headers.len() + self.parts.len() * PART_COST
+    }
+
+    fn pieces(&self) -> u32 {
+        self.parts.len() as u32
     }
 
     fn accept(&mut self, piece: &Piece, frame: &[u8], ip: &Ip) -> Fit {
         let (from, to) = (piece.from, piece.to);
         let sound = to > from && (piece.last || (to - from) % 8 == 0) && to <= LARGEST_PACKET;
         let beyond = self.length.is_some_and(|length| to > length || (piece.last && to != length));
-        let cuts_off = piece.last && self.filled.last().is_some_and(|(_, end)| *end > to);
+        let cuts_off = piece.last && self.parts.last().is_some_and(|part| part.to() > to);
         if !sound || beyond || cuts_off {
             return Fit::Contradicts;
         }
-        if self.filled.iter().any(|(start, end)| *start <= from && to <= *end) {
-            return if self.data[from..to] == frame[piece.data_at..ip.end] { Fit::Repeated } else { Fit::Contradicts };
+        let data = &frame[piece.data_at..ip.end];
+        let place = self.parts.partition_point(|part| part.to() <= from);
+        if self.parts.get(place).is_some_and(|part| part.from < to) {
+            return if self.has(place, from, data) { Fit::Repeated } else { Fit::Contradicts };
         }
-        if self.filled.iter().any(|(start, end)| from < *end && *start < to) {
-            return Fit::Contradicts;
-        }
-        self.fill(piece, frame, ip);
-        Fit::Accepted
-    }
-
-    fn fill(&mut self, piece: &Piece, frame: &[u8], ip: &Ip) {
         if piece.last {
-            self.length = Some(piece.to);
+            self.length = Some(to);
         }
-        if self.data.len() < piece.to {
-            self.data.resize(piece.to, 0);
-        }
-        self.data[piece.from..piece.to].copy_from_slice(&frame[piece.data_at..ip.end]);
-        let place = self.filled.partition_point(|(start, _)| *start < piece.from);
-        self.filled.insert(place, (piece.from, piece.to));
-        self.filled.dedup_by(|next, kept| {
-            let touches = next.0 == kept.1;
-            if touches {
-                kept.1 = next.1;
-            }
-            touches
-        });
-        if piece.from == 0 {
+        self.parts.insert(place, Part { from, data: data.to_vec() });
+        self.held += data.len();
+        if from == 0 {
             self.headers = frame[..piece.header_end].to_vec();
             let (at, protocol) = piece.next_header;
             self.headers[at] = protocol;
-            self.first_len = piece.to;
         }
         self.largest = self.largest.max(ip.total_len());
         if ip.dont_fragment {
             self.largest_df = self.largest_df.max(ip.total_len());
         }
+        Fit::Accepted
     }
 
+    /// True if these bytes are there already, in the parts from the one at `place` on, without a gap.
+    fn has(&self, place: usize, from: usize, data: &[u8]) -> bool {
+        let (mut from, mut data) = (from, data);
+        for part in &self.parts[place..] {
+            let Some(there) = from.checked_sub(part.from).and_then(|skip| part.data.get(skip..)) else { return false };
+            let both = there.len().min(data.len());
+            if there[..both] != data[..both] {
+                return false;
+            }
+            (from, data) = (from + both, &data[both..]);
+            if data.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Parts do not overlap, so that nothing is missing when they have as many bytes as there are.
     fn is_complete(&self) -> bool {
-        self.length.is_some_and(|length| self.filled == [(0, length)])
+        self.length == Some(self.held) && !self.parts.is_empty()
     }
 
     /// The whole packet; it is to be cut again no larger than it came.
     fn write(&self, buf: &mut PacketBuf) {
         let at = self.headers.len();
-        let frame = buf.reset(at + self.data.len());
-        frame[..at].copy_from_slice(&self.headers);
-        frame[at..].copy_from_slice(&self.data);
+        let frame = buf.reset(at + self.held);
+        put(frame, 0, &self.headers);
+        self.parts.iter().for_each(|part| put(frame, at + part.from, &part.data));
         let (packet, family) = (&mut frame[ETH_LEN..], Family::of(self.key.dst));
         if family == Family::V4 {
             put16(packet, ipv4::FRAGMENT, if self.largest_df == self.largest { ipv4::DONT_FRAGMENT } else { 0 });
         }
         set_length(packet, family, at - ETH_LEN);
         // A single piece had a fragment header for nothing, and is not cut again.
-        buf.cut = (self.pieces > 0).then_some(self.largest as u16);
+        buf.cut = (self.parts.len() > 1).then_some(self.largest as u16);
     }
 
     fn abandon(self) -> Abandoned {
-        let first = (!self.headers.is_empty()).then(|| {
-            let mut packet = self.headers[ETH_LEN..].to_vec();
-            packet.extend_from_slice(&self.data[..self.first_len]);
-            packet
-        });
-        Abandoned { pieces: self.pieces, first }
+        let pieces = self.pieces();
+        let first = self.parts.into_iter().next().filter(|part| part.from == 0);
+        let first = first.map(|part| [&self.headers[ETH_LEN..], &part.data].concat());
+        Abandoned { pieces, first }
     }
 }
 
@@ -375,7 +420,8 @@ mod tests {
         let mut reassembly = Reassembly::default();
         for id in 0..=MOST_DATAGRAMS as u16 {
             assert!(reassembly.evict().is_none());
-            join(&mut reassembly, &cut(&datagram(100, id), 60)[0], Instant(u64::from(id)));
+            let source = id as usize % (2 * SHARES);
+            join(&mut reassembly, &fragment(source as u8, id, 0), Instant(u64::from(id)));
         }
         let evicted = reassembly.evict().unwrap();
         assert_eq!((evicted.pieces, evicted.first.is_some()), (1, true));
@@ -383,5 +429,46 @@ mod tests {
         assert_eq!(reassembly.next_due(), Some(Instant(30_001)));
         assert!(reassembly.expire(Instant(30_000)).is_none());
         assert!(reassembly.expire(Instant(30_001)).is_some());
+    }
+
+    /// A fragment of 8 bytes at `offset`, with others to come.
+    fn fragment(source: u8, id: u16, offset: u16) -> Vec<u8> {
+        let mut frame = cut(&datagram(100, id), 28)[0].clone();
+        frame[ETH_LEN + ipv4::SRC + 3] = source;
+        put16(&mut frame, ETH_LEN + ipv4::FRAGMENT, ipv4::MORE_FRAGMENTS | offset / 8);
+        set_length(&mut frame[ETH_LEN..], Family::V4, ipv4::LEN);
+        frame
+    }
+
+    #[test]
+    fn a_lone_fragment_costs_what_it_holds_wherever_it_is() {
+        let mut reassembly = Reassembly::default();
+        for id in 0..64 {
+            assert_eq!(join(&mut reassembly, &fragment(1, id, 65_000), Instant(0)).0, Joined::Kept);
+        }
+        assert_eq!(reassembly.bytes, 64 * (8 + PART_COST));
+        assert!(reassembly.evict().is_none());
+    }
+
+    #[test]
+    fn a_source_takes_its_share_and_leaves_others_theirs() {
+        let mut reassembly = Reassembly::default();
+        let victim = cut(&datagram(100, 9), 60);
+        join(&mut reassembly, &victim[0], Instant(0));
+        // One source, many datagrams; one source, one datagram of many fragments after another.
+        for (source, id, offset) in
+            (0..5000).map(|n| (66, n, 0)).chain((0..40_000).map(|n| (67, n / 8000, n % 8000 * 8)))
+        {
+            join(&mut reassembly, &fragment(source, id, offset), Instant(1));
+            while reassembly.evict().is_some() {}
+            assert!(reassembly.bytes <= 2 * MOST_BYTES / SHARES + 200 && reassembly.open.len() <= MOST_DATAGRAMS / 2);
+        }
+        for rest in &victim[1..victim.len() - 1] {
+            assert_eq!(join(&mut reassembly, rest, Instant(2)).0, Joined::Kept);
+        }
+        let (done, _) = join(&mut reassembly, victim.last().unwrap(), Instant(2));
+        assert_eq!(done, Joined::Whole(victim.len() as u32 - 1), "another source's datagram is still there");
+        while reassembly.expire(Instant(60_000)).is_some() {}
+        assert!(reassembly.bytes == 0 && reassembly.shares.is_empty());
     }
 }
