@@ -104,8 +104,18 @@ fn conn_entry(director: &Director, id: ConnId, now: Instant) -> ConnEntry {
         virt: conn.virt(),
         local: director.conns.local(conn),
         real: director.conns.real(conn),
-        engine: engine.map(|(name, data)| (name.to_owned(), String::from_utf8_lossy(data).into_owned())),
+        engine: engine.map(|(name, data)| (name.to_owned(), printable(data))),
     }
+}
+
+/// Bytes that clients chose, for a terminal: only printable ASCII stands for itself, so that no Call-ID moves a cursor.
+fn printable(bytes: &[u8]) -> String {
+    let text = |byte: &u8| match byte {
+        b'\\' => "\\\\".to_owned(),
+        b' '..=b'~' => char::from(*byte).to_string(),
+        other => format!("\\x{other:02x}"),
+    };
+    bytes.iter().map(text).collect()
 }
 
 fn status(director: &Director, now: Instant) -> Status {
@@ -137,5 +147,16 @@ fn status(director: &Director, now: Instant) -> Status {
         links: links.collect(),
         neighbours,
         ledger: router.ledger.entries(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_id_cannot_speak_to_a_terminal() {
+        assert_eq!(printable(b"7f\"x'@b.example"), "7f\"x'@b.example");
+        assert_eq!(printable(b"\x1b[2J\x07\\\x9b\xc3\xa9\n"), r"\x1b[2J\x07\\\x9b\xc3\xa9\x0a");
     }
 }
