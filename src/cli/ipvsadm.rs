@@ -119,7 +119,7 @@ impl Session<'_> {
             if words.is_empty() {
                 continue;
             }
-            match self.run(&words, Source::Rules) {
+            match self.run(&language::unsigned_marks(words), Source::Rules) {
                 Ended::GoOn(done) => status = done,
                 Ended::Exit(done) => return Ended::Exit(done),
             }

@@ -12,7 +12,7 @@ pub mod spec;
 mod toml;
 mod validate;
 
-pub use self::toml::read_file;
+pub use self::toml::{read as read_text, read_file};
 pub use diff::{diff, rules_of};
 pub use draft::Problems;
 pub use flags::RunArgs;

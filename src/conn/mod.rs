@@ -15,6 +15,8 @@ mod records;
 mod sctp;
 mod state;
 mod table;
+#[cfg(test)]
+mod table_model;
 mod tcp;
 mod wheel;
 

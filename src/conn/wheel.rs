@@ -155,4 +155,39 @@ mod tests {
             assert_eq!(wheel.next_due(), searched(&wheel));
         }
     }
+
+    /// The slot of each record.
+    fn slots(wheel: &Wheel, records: usize) -> Vec<usize> {
+        let mut slots = vec![usize::MAX; records];
+        for (slot, head) in wheel.heads.iter().enumerate() {
+            let mut at = *head;
+            while at != NIL {
+                slots[at as usize] = slot;
+                at = wheel.links[at as usize][NEXT];
+            }
+        }
+        slots
+    }
+
+    /// A record that the wheel looks at before its time is filed in another slot: so many looks there were.
+    #[test]
+    fn time_that_passes_with_nothing_due_costs_two_looks_at_each_record() {
+        const RECORDS: usize = 2_000;
+        let (mut wheel, mut records) = (Wheel::new(RECORDS), Records::new(RECORDS));
+        for index in 0..RECORDS {
+            let id = records.add(Conn::vacant(NIL)).unwrap();
+            records[id].deadline = tick_at(Instant(900_000 + index as u64));
+            wheel.insert(id, records[id].deadline);
+        }
+        let (mut before, mut looks) = (slots(&wheel, RECORDS), 0);
+        for second in 1..=899 {
+            assert_eq!(wheel.pop_due(&records, Instant(second * 1000)), None);
+            let after = slots(&wheel, RECORDS);
+            looks += before.iter().zip(&after).filter(|(before, after)| before != after).count();
+            before = after;
+        }
+        assert!((RECORDS..=2 * RECORDS).contains(&looks), "{looks} looks at {RECORDS} records");
+        let due = std::iter::from_fn(|| wheel.pop_due(&records, Instant(903_000))).count();
+        assert_eq!(due, RECORDS);
+    }
 }

@@ -39,7 +39,8 @@ fn is_key(key: ServiceKey) -> bool {
 }
 
 fn are_service_options(options: &ServiceOptions) -> bool {
-    options.persistence.is_none_or(|persistence| (1..=LONGEST).contains(&persistence.timeout))
+    let persistence = options.persistence.is_none_or(|persistence| (1..=LONGEST).contains(&persistence.timeout));
+    persistence && options.flags.0 <= 7
 }
 
 fn are_dest_options(options: &DestOptions) -> bool {

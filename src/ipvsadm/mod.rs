@@ -52,9 +52,19 @@ pub fn parse_rules(text: &str) -> Result<Vec<(usize, Command)>, String> {
         .collect()
 }
 
+/// ipvsadm saves a mark of 2^31 and more as a negative number, which it refuses to read. Rules may have one.
+pub fn unsigned_marks(mut words: Vec<String>) -> Vec<String> {
+    for at in 1..words.len() {
+        if let (true, Ok(mark @ ..0)) = (words[at - 1] == "-f", words[at].parse::<i32>()) {
+            words[at] = mark.cast_unsigned().to_string();
+        }
+    }
+    words
+}
+
 fn parse_rule(line: &str) -> Result<Command, String> {
-    let words: Vec<String> = line.split_whitespace().filter(|word| *word != "ipvsadm").map(str::to_owned).collect();
-    match parse(&words) {
+    let words = line.split_whitespace().filter(|word| *word != "ipvsadm").map(str::to_owned).collect();
+    match parse(&unsigned_marks(words)) {
         Ok(Invocation::Change(command)) => Ok(command),
         Ok(_) => Err(format!("'{line}' is not a rule; use -A, -a and their kind, as ipvsadm -S -n prints them")),
         Err(error) if error.text.is_empty() => Err(format!("'{line}' is not a rule of ipvsadm")),

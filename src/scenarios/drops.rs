@@ -6,7 +6,7 @@ use super::extensions::{HOP_BY_HOP, behind};
 use super::{CLIENT, CLIENT6, RS1, VIP, VIP6};
 use crate::base::{DropReason, Mac};
 use crate::director::Settings;
-use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER, endpoint, mac_of};
+use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER};
 use crate::wire::{Gso, PacketBuf, Vnet, ndp};
 
 const NAT: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n";
@@ -222,11 +222,4 @@ fn every_reason_is_provoked_and_counted_under_its_name() {
         let others: Vec<&str> = others.map(|other| other.name()).collect();
         assert!(others.is_empty(), "{}: also {others:?}", reason.name());
     }
-}
-
-#[test]
-fn nothing_reaches_a_server_that_a_reason_forbids() {
-    let mut lab = provoke(DropReason::NoServer);
-    let rs1 = mac_of(endpoint(RS1).addr);
-    assert!(lab.advance(Duration::from_secs(1)).iter().all(|frame| frame.bytes[..6] != rs1.0));
 }

@@ -102,12 +102,12 @@ fn errors_about_requests_and_replies_reach_the_right_end() {
         let wanted = Packet::icmp_about(teller, RS1, narrow, &quoted);
         let sent = lab.client(&told);
         assert_eq!(sent.len(), 1, "{method}");
-        let (sent, wanted) = (&sent[0].bytes, wanted.one_hop_on().frame(crate::testing::DIRECTOR, rs1()));
-        // What is quoted of layer 4 keeps the checksum it had: only addresses, ports and the ICMP checksum move.
-        assert_eq!(sent[14..34][12..], wanted[14..34][12..], "{method}: the error's own addresses");
-        assert_eq!(sent[42..62], wanted[42..62], "{method}: the quoted IP header");
-        assert_eq!(sent[62..66], wanted[62..66], "{method}: the quoted ports");
-        assert_eq!(checksum_over(&sent[34..]), 0xffff, "{method}: the ICMP checksum");
+        let error = sent[0].packet();
+        assert_eq!((error.src.addr, error.dst.addr), (wanted.src.addr, wanted.dst.addr), "{method}: its own addresses");
+        assert_eq!(error.kind, wanted.kind, "{method}");
+        // What is quoted of layer 4 keeps the checksum it had.
+        assert_eq!(sent[0].inner(), quoted, "{method}: what is quoted");
+        assert_eq!(checksum_over(sent[0].behind_ip()), 0xffff, "{method}: the ICMP checksum");
     }
 }
 
@@ -121,11 +121,11 @@ fn an_error_from_the_servers_side_comes_from_the_virtual_address() {
             Packet::icmp_about("10.0.0.21", endpoint(seen_by_server).addr.to_string().as_str(), (3, 3, 0), &seen);
         let sent = lab.real(&told);
         assert_eq!(sent.len(), 1, "{method}");
-        let sent = &sent[0].bytes;
-        assert_eq!(sent[26..34], [198, 51, 100, 1, 192, 0, 2, 7], "{method}: from the VIP to the client");
-        assert_eq!(sent[54..62], [192, 0, 2, 7, 198, 51, 100, 1], "{method}: about the client's own packet");
-        assert_eq!(sent[62..66], [0x0f, 0xa0, 0, 80], "{method}: with its own ports");
-        assert_eq!(checksum_over(&sent[34..]), 0xffff, "{method}: the ICMP checksum");
+        let error = sent[0].packet();
+        let ends = (error.src.addr, error.dst.addr);
+        assert_eq!(ends, (endpoint(VIP).addr, endpoint(CLIENT).addr), "{method}: from the VIP to the client");
+        assert_eq!(sent[0].inner(), syn().one_hop_on(), "{method}: about the client's own packet");
+        assert_eq!(checksum_over(sent[0].behind_ip()), 0xffff, "{method}: the ICMP checksum");
     }
 }
 
@@ -206,7 +206,7 @@ fn pieces_of_a_superframe_have_the_headers_of_their_tunnel_each() {
             let flags = if index == 2 { "AP" } else { "A" };
             let inner = Packet::tcp(CLIENT, VIP, flags).carrying(vec![7; length]).one_hop_on();
             let inner = Packet { seq: 1000 + 1400 * index as u32, id: 0x1234 + index as u16, ..inner };
-            let behind = &sent.bytes[34..];
+            let behind = sent.behind_ip();
             assert_eq!(behind[between..], inner.bytes(), "{kind}");
             assert_eq!(sent.vnet, Vnet::default(), "{kind}: nothing is left to be done");
             match kind {

@@ -7,16 +7,22 @@ mod batches;
 mod drops;
 mod extensions;
 mod families;
-mod flows;
+mod ftp;
+mod icmp;
+mod leaving_servers;
+mod limits;
 mod methods;
-mod mutations;
 mod neighbours;
+mod persistence;
 mod rewriting;
-mod rows;
-mod rules;
+mod scheduling;
+mod sctp;
 mod steps;
 mod superframes_in_tunnels;
 mod sync;
+mod tcp_lifecycle;
+mod time;
+mod tunnels;
 
 /// A client, behind the router.
 const CLIENT: &str = "192.0.2.7:4000";

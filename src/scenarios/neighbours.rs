@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{CLIENT, RS1, VIP};
 use crate::base::Mac;
 use crate::director::Settings;
-use crate::testing::{DIRECTOR, Frame, Lab, Packet, ROUTER, endpoint, expect, mac_of};
+use crate::testing::{DIRECTOR, Frame, Kind, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 
 const RULES: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n";
 
@@ -66,11 +66,12 @@ fn who_sent_what_was_given_up_is_told_in_his_own_terms() {
     {
         let mut lab = Lab::new(&format!("-A -t 198.51.100.1:80 -s rr\n{server}\n"));
         lab.client(&syn());
-        let sent = bytes(&lab.advance(Duration::from_secs(5)));
-        let errors: Vec<&Vec<u8>> = sent.iter().filter(|frame| frame[..6] == ROUTER.0).collect();
+        let sent = lab.advance(Duration::from_secs(5));
+        let errors: Vec<&Frame> = sent.iter().filter(|frame| frame.to() == ROUTER).collect();
         assert_eq!(errors.len(), 1, "{server}");
-        assert_eq!(errors[0][30..36], [192, 0, 2, 7, 3, 1], "{server}: to the client");
-        assert_eq!(errors[0][54..66], syn().bytes()[12..24], "{server}: about what he sent");
+        let (error, about) = (errors[0].packet(), errors[0].inner());
+        assert_eq!((error.dst.addr, error.kind), (syn().src.addr, Kind::Icmp(3, 1, [0; 4])), "{server}: to the client");
+        assert_eq!((about.src, about.dst), (syn().src, syn().dst), "{server}: about what he sent");
         assert_eq!(lab.take_moved().split(' ').next_back(), Some("dropped.neighbour-unreachable=1"), "{server}");
     }
 }

@@ -22,7 +22,7 @@ pub fn syn_from(port: u16) -> Packet {
 pub fn served_by(lab: &mut Lab, packet: &Packet) -> u8 {
     let sent = lab.client(packet);
     assert_eq!(sent.len(), 1, "{packet:?}");
-    sent[0].bytes[5]
+    sent[0].to().0[5]
 }
 
 /// A whole handshake; the server's last byte.

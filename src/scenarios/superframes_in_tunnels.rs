@@ -98,8 +98,7 @@ fn a_superframe_goes_into_gue_whole_where_the_kernel_cuts_it_afterwards() {
             let sent = send(&mut lab, &big, 1400);
 
             assert_eq!(sent.len(), 1, "{server} {sums}");
-            let at = usize::from(udp_at);
-            let port = u16::from_be_bytes([sent[0].bytes[at], sent[0].bytes[at + 1]]);
+            let port = sent[0].packet().src.port;
             let ends = (&*format!("{src}:{port}"), &*format!("{dst}:6080"));
             assert_eq!(sent[0].bytes, wrapped(&big, ends, summed), "{server} {sums}");
             let tunnel = Some(UdpTunnel { family, summed, own: 4 });
@@ -140,7 +139,7 @@ fn what_the_kernel_would_not_cut_rightly_is_cut_here() {
 #[test]
 fn whoever_cuts_a_superframe_has_identifications_for_all_its_pieces() {
     let mut lab = tunnelling(GUE4);
-    let id = |sent: &[Frame]| u16::from_be_bytes([sent[0].bytes[18], sent[0].bytes[19]]);
+    let id = |sent: &[Frame]| sent[0].packet().id;
     let small = Packet { dont_fragment: false, ..Packet::tcp(CLIENT, VIP, "A") };
     let first = id(&send(&mut lab, &Packet { dont_fragment: false, ..upload(4201) }, 1400));
     let next = id(&lab.client(&small));
@@ -275,14 +274,14 @@ fn a_superframe_in_somebodys_tunnel_is_cut_where_it_cannot_stay_whole() {
         let sent = lab.frame_with(&frame, vnet);
         assert_eq!(sent.len(), 3);
         for (sent, (_, wanted)) in sent.iter().zip(wanted("198.51.100.1:4789", &summed)) {
-            assert_eq!((&sent.bytes[34..], sent.vnet), (&wanted.bytes()[..], Vnet::default()));
+            assert_eq!((sent.behind_ip(), sent.vnet), (&wanted.bytes()[..], Vnet::default()));
         }
 
         // Another family.
         let mut lab = nesting(&(rules("[2001:db8::21]:4789 -b") + "-P -u 198.51.100.1:4789 -z 2001:db8::30\n"), &outer);
         let sent = lab.frame_with(&frame, vnet);
         assert_eq!((sent.len(), sent[2].vnet), (3, Vnet::default()));
-        assert_eq!(sent[0].bytes[12..14], [0x86, 0xdd]);
+        assert!(sent[0].packet().dst.addr.is_ipv6());
     }
 }
 

@@ -32,7 +32,7 @@ fn establish(lab: &mut Lab, client: &str) -> Vec<Frame> {
 
 /// The messages of what left.
 fn messages(sent: &[Frame]) -> Vec<Vec<u8>> {
-    sent.iter().filter(|frame| frame.bytes[..6] == GROUP.0).map(|frame| frame.bytes.clone()).collect()
+    sent.iter().filter(|frame| frame.to() == GROUP).map(|frame| frame.bytes.clone()).collect()
 }
 
 /// What the master says within three seconds reaches the backup; how many messages.

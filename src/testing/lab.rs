@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::packet::{Kind, Packet, endpoint};
 use super::wire::{Frame, Wire};
-use crate::base::{ConnId, Instant, LinkId, Mac, Proto, Tuple};
+use crate::base::{ConnId, Counted, Instant, LinkId, Mac, Proto, Tuple};
 use crate::director::{Batch, Director, Settings};
 use crate::ipvsadm;
 use crate::router::Link;
@@ -139,6 +139,32 @@ impl Lab {
         self.now = until;
         self.director.tick(self.now, &mut self.wire);
         self.done()
+    }
+
+    /// The counters of every dest equal what the table holds.
+    pub fn recount(&self) -> Result<(), String> {
+        let mut counted: BTreeMap<u32, [u32; 3]> = BTreeMap::new();
+        for (_, conn) in self.director.conns.iter() {
+            let place = match (conn.is_template(), conn.counted()) {
+                (true, _) => 2,
+                (false, Counted::Active) => 0,
+                (false, Counted::Inactive) => 1,
+            };
+            counted.entry(conn.dest.0).or_default()[place] += 1;
+        }
+        let services = &self.director.services;
+        for id in services.iter().flat_map(|service| &service.dests) {
+            let (server, dest) = (services.server(*id), services.dest(*id));
+            let (said, there) =
+                ([server.active, server.inactive, dest.persistent], counted.get(&id.0).copied().unwrap_or_default());
+            if said != there {
+                return Err(format!(
+                    "{}: counts active, inactive, templates as {said:?}, the table holds {there:?}",
+                    server.endpoint
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn done(&mut self) -> Vec<Frame> {
