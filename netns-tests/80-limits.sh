@@ -3,6 +3,7 @@
 
 MEBIBYTE=1048576
 
+# alone
 test_limits_of_size_start_memory_and_idleness() {
     topo_onearm
     replies_through_director rs1
