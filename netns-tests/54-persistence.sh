@@ -60,16 +60,16 @@ test_persistence_ends_with_its_time() {
     realserver rs1
     realserver rs2
     # One-packet scheduling: no conn keeps the template beyond its time, which is what is looked at here.
-    printf -- '-A -u %s:53 -s rr -o -p 2\n' "$VIP" >"$LAB_DIR/rules"
+    printf -- '-A -u %s:53 -s rr -o -p 5\n' "$VIP" >"$LAB_DIR/rules"
     printf -- "-a -u $VIP:53 -r %s:53 -g\n" "$RS1" "$RS2" >>"$LAB_DIR/rules"
     director --rules "$LAB_DIR/rules"
     local first number
     first=$(ask_from_one_port)
     for number in 1 2 3; do
-        sleep 1 # Each question renews the two seconds.
+        sleep 1 # Each question renews the five seconds.
         expect_eq "$(ask_from_one_port)" "$first" "the server of question $number"
     done
-    sleep 3
+    sleep 6
     [[ $(ask_from_one_port) != "$first" ]] || die "the same server long after the template's end, which rr does not give"
 }
 

@@ -132,13 +132,13 @@ mod tests {
         for target in TARGETS {
             let mut fuzzer = Fuzzer::new(target, Vec::new(), 11);
             let mut done = fuzzer.begin();
-            for _ in 0..3_000 {
+            for _ in 0..600 {
                 done = done.and_then(|()| fuzzer.step());
             }
             if let Err(Broken { input, what }) = done {
                 panic!("{}: {what}\nof {}", target.name, input.escape_ascii());
             }
-            assert!(fuzzer.places() > 20, "{}: {} places", target.name, fuzzer.places());
+            assert!(fuzzer.places() > 10, "{}: {} places", target.name, fuzzer.places());
         }
     }
 }
