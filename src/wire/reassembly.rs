@@ -435,7 +435,7 @@ mod tests {
     fn fragment(source: u8, id: u16, offset: u16) -> Vec<u8> {
         let mut frame = cut(&datagram(100, id), 28)[0].clone();
         frame[ETH_LEN + ipv4::SRC + 3] = source;
-        put16(&mut frame, ETH_LEN + ipv4::FRAGMENT, ipv4::MORE_FRAGMENTS | offset / 8);
+        put16(&mut frame, ETH_LEN + ipv4::FRAGMENT, ipv4::MORE_FRAGMENTS | (offset / 8));
         set_length(&mut frame[ETH_LEN..], Family::V4, ipv4::LEN);
         frame
     }
