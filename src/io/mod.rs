@@ -8,7 +8,6 @@ mod link;
 mod link_error;
 mod link_setup;
 pub(crate) mod netlink;
-mod nlmsg;
 mod process;
 pub(crate) mod seccomp;
 mod signals;

@@ -1,44 +1,29 @@
-//! Links and addresses of this network namespace, asked for and changed over rtnetlink.
+//! Links, addresses and routes of this network namespace, asked for and changed over rtnetlink; the messages are those of
+//! the crate `netlink-packet-route`.
 //!
 //! Never caches: every answer is the kernel's of that moment. Never runs `ip`.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, Nla,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope, CacheInfo};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoTun, LinkAttribute, LinkFlags, LinkInfo as Info, LinkMessage,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::{AddressFamily as Af, RouteNetlinkMessage as Route};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-use super::nlmsg::{Message, Request, attr, messages, text, u32_at};
-use crate::base::{Family, Mac, Prefix};
+use crate::base::{Mac, Prefix};
 
-const REQUEST: u16 = 0x1;
-const ACK: u16 = 0x4;
-const DUMP: u16 = 0x300;
-const EXCLUSIVE: u16 = 0x200;
-const CREATE: u16 = 0x400;
-
-const MSG_ERROR: u16 = 2;
-const MSG_DONE: u16 = 3;
-
-const IFINFO_LEN: usize = 16;
-const IFADDR_LEN: usize = 8;
-const IFF_UP: u32 = 1;
-
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
-const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
+/// Attributes of a TUN or TAP's `IFLA_INFO_DATA`, which the crate leaves as bytes.
 const IFLA_TUN_TYPE: u16 = 3;
 const IFLA_TUN_MULTI_QUEUE: u16 = 7;
-
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_CACHEINFO: u16 = 6;
-/// struct ifa_cacheinfo: preferred for 0 seconds, valid for ever, and two times that the kernel fills in.
-const DEPRECATED: [u8; 16] = [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0];
+const NEW: u16 = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
 
 /// What kind of device a link is, as far as tapvs cares.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,17 +84,17 @@ impl Netlink {
 
     /// The device of that name, if there is one.
     pub fn link(&mut self, name: &str) -> io::Result<Option<LinkInfo>> {
-        self.link_where(Request::new(libc::RTM_GETLINK, REQUEST, &ifinfo(0, 0, 0)).text(IFLA_IFNAME, name))
+        self.link_where(link_message(0, [LinkAttribute::IfName(name.to_owned())]))
     }
 
     /// The device of that number, if there is one.
     pub fn link_by_index(&mut self, index: u32) -> io::Result<Option<LinkInfo>> {
-        self.link_where(Request::new(libc::RTM_GETLINK, REQUEST, &ifinfo(index, 0, 0)))
+        self.link_where(link_message(index, []))
     }
 
-    fn link_where(&mut self, request: Request) -> io::Result<Option<LinkInfo>> {
-        match self.ask(request, read_link) {
-            Ok(mut links) => Ok(links.pop()),
+    fn link_where(&mut self, wanted: LinkMessage) -> io::Result<Option<LinkInfo>> {
+        match self.ask(0, Route::GetLink(wanted)) {
+            Ok(found) => Ok(found.into_iter().find_map(read_link)),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }
@@ -117,188 +102,207 @@ impl Netlink {
 
     /// Takes a device up.
     pub fn set_up(&mut self, index: u32) -> io::Result<()> {
-        self.tell(Request::new(libc::RTM_NEWLINK, REQUEST | ACK, &ifinfo(index, IFF_UP, IFF_UP)))
+        self.set_flag_up(index, LinkFlags::Up)
     }
 
     /// Takes a device down.
     pub fn set_down(&mut self, index: u32) -> io::Result<()> {
-        self.tell(Request::new(libc::RTM_NEWLINK, REQUEST | ACK, &ifinfo(index, 0, IFF_UP)))
+        self.set_flag_up(index, LinkFlags::empty())
+    }
+
+    fn set_flag_up(&mut self, index: u32, flags: LinkFlags) -> io::Result<()> {
+        let mut message = link_message(index, []);
+        (message.header.flags, message.header.change_mask) = (flags, LinkFlags::Up);
+        self.tell(NLM_F_ACK, Route::NewLink(message))
     }
 
     /// Sets the largest packet.
     pub fn set_mtu(&mut self, index: u32, mtu: u32) -> io::Result<()> {
-        let request = Request::new(libc::RTM_NEWLINK, REQUEST | ACK, &ifinfo(index, 0, 0));
-        self.tell(request.attr(IFLA_MTU, &mtu.to_ne_bytes()))
+        self.change_link(index, LinkAttribute::Mtu(mtu))
     }
 
     /// Sets the Ethernet address.
     pub fn set_mac(&mut self, index: u32, mac: Mac) -> io::Result<()> {
-        let request = Request::new(libc::RTM_NEWLINK, REQUEST | ACK, &ifinfo(index, 0, 0));
-        self.tell(request.attr(IFLA_ADDRESS, &mac.0))
+        self.change_link(index, LinkAttribute::Address(mac.0.to_vec()))
     }
 
     /// Makes a device a port of the bridge `master`, or of none.
     pub fn set_master(&mut self, index: u32, master: Option<u32>) -> io::Result<()> {
-        let request = Request::new(libc::RTM_NEWLINK, REQUEST | ACK, &ifinfo(index, 0, 0));
-        self.tell(request.attr(IFLA_MASTER, &master.unwrap_or(0).to_ne_bytes()))
+        self.change_link(index, LinkAttribute::Controller(master.unwrap_or(0)))
+    }
+
+    fn change_link(&mut self, index: u32, attribute: LinkAttribute) -> io::Result<()> {
+        self.tell(NLM_F_ACK, Route::NewLink(link_message(index, [attribute])))
     }
 
     /// Creates a device of a kind that needs no further data.
     pub fn add_link(&mut self, name: &str, kind: &str) -> io::Result<()> {
-        let request = Request::new(libc::RTM_NEWLINK, REQUEST | ACK | CREATE | EXCLUSIVE, &ifinfo(0, 0, 0));
-        self.tell(request.text(IFLA_IFNAME, name).nested_text(IFLA_LINKINFO, IFLA_INFO_KIND, kind))
+        let kind = LinkAttribute::LinkInfo(vec![Info::Kind(InfoKind::Other(kind.to_owned()))]);
+        self.tell(NEW, Route::NewLink(link_message(0, [LinkAttribute::IfName(name.to_owned()), kind])))
     }
 
     /// Deletes a device.
     pub fn delete_link(&mut self, index: u32) -> io::Result<()> {
-        self.tell(Request::new(libc::RTM_DELLINK, REQUEST | ACK, &ifinfo(index, 0, 0)))
+        self.tell(NLM_F_ACK, Route::DelLink(link_message(index, [])))
     }
 
     /// The addresses of a device.
     pub fn addresses(&mut self, index: u32) -> io::Result<Vec<Prefix>> {
-        let request = Request::new(libc::RTM_GETADDR, REQUEST | DUMP, &[0; IFADDR_LEN]);
-        let all = self.ask(request, read_address)?;
-        Ok(all.into_iter().filter(|(at, _)| *at == index).map(|(_, prefix)| prefix).collect())
+        let all = self.ask(NLM_F_DUMP, Route::GetAddress(AddressMessage::default()))?;
+        Ok(all.into_iter().filter_map(read_address).filter(|(at, _)| *at == index).map(|(_, prefix)| prefix).collect())
     }
 
     /// Gives a device an address; `EEXIST` if it has it.
     pub fn add_address(&mut self, index: u32, prefix: Prefix, scope: Scope) -> io::Result<()> {
-        let flags = REQUEST | ACK | CREATE | EXCLUSIVE;
-        self.tell(address_request(libc::RTM_NEWADDR, flags, index, prefix, scope))
+        self.tell(NEW, Route::NewAddress(address_message(index, prefix, scope)))
     }
 
     /// Takes an address from a device; `EADDRNOTAVAIL` if it does not have it.
     pub fn delete_address(&mut self, index: u32, prefix: Prefix) -> io::Result<()> {
-        self.tell(address_request(libc::RTM_DELADDR, REQUEST | ACK, index, prefix, Scope::Global))
+        self.tell(NLM_F_ACK, Route::DelAddress(address_message(index, prefix, Scope::Global)))
     }
 
     /// Routes a prefix to a device, in the main table.
     pub fn add_route(&mut self, to: Prefix, index: u32) -> io::Result<()> {
-        self.tell(route_request(libc::RTM_NEWROUTE, REQUEST | ACK | CREATE | EXCLUSIVE, to, index))
+        self.tell(NEW, Route::NewRoute(route_message(to, index)))
     }
 
     /// Takes such a route away.
     pub fn remove_route(&mut self, to: Prefix, index: u32) -> io::Result<()> {
-        self.tell(route_request(libc::RTM_DELROUTE, REQUEST | ACK, to, index))
+        self.tell(NLM_F_ACK, Route::DelRoute(route_message(to, index)))
     }
 
-    fn tell(&mut self, request: Request) -> io::Result<()> {
-        self.ask(request, |_| None::<()>).map(drop)
+    fn tell(&mut self, flags: u16, request: Route) -> io::Result<()> {
+        self.ask(flags, request).map(drop)
     }
 
     /// Sends a request and reads until its answer is complete.
-    fn ask<T>(&mut self, request: Request, read: impl Fn(&Message) -> Option<T>) -> io::Result<Vec<T>> {
+    fn ask(&mut self, flags: u16, request: Route) -> io::Result<Vec<Route>> {
         self.seq = self.seq.wrapping_add(1);
-        send(self.fd.as_raw_fd(), &request.finish(self.seq), MsgFlags::empty())?;
+        let mut message = NetlinkMessage::from(request);
+        (message.header.flags, message.header.sequence_number) = (NLM_F_REQUEST | flags, self.seq);
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
         let mut found = Vec::new();
         // The kernel never sends more than 32 KiB in one datagram.
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let len = recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-            for message in messages(&buffer[..len]).filter(|message| message.seq == self.seq) {
-                match message.kind {
-                    MSG_ERROR => return error_of(&message).map(|()| found),
-                    MSG_DONE => return Ok(found),
-                    _ => found.extend(read(&message)),
+            let mut rest = &buffer[..len];
+            while !rest.is_empty() {
+                let message = NetlinkMessage::<Route>::deserialize(rest).map_err(io::Error::other)?;
+                rest = rest.get((message.header.length as usize).next_multiple_of(4)..).unwrap_or(&[]);
+                if message.header.sequence_number != self.seq {
+                    continue;
                 }
-                // One device asked for without DUMP or ACK: nothing follows its description.
-                if !found.is_empty() && message.kind == libc::RTM_NEWLINK {
-                    return Ok(found);
+                match message.payload {
+                    NetlinkPayload::Error(error) => {
+                        return error.code.map_or(Ok(found), |_| Err(error.to_io()));
+                    }
+                    NetlinkPayload::Done(_) => return Ok(found),
+                    NetlinkPayload::InnerMessage(inner) => found.push(inner),
+                    _ => {}
                 }
+            }
+            // One device asked for without DUMP or ACK: nothing follows its description.
+            if flags == 0 && !found.is_empty() {
+                return Ok(found);
             }
         }
     }
 }
 
-/// `struct ifinfomsg`: family, pad, type, index, flags, and which flags are meant.
-fn ifinfo(index: u32, flags: u32, mask: u32) -> [u8; IFINFO_LEN] {
-    let mut fixed = [0; IFINFO_LEN];
-    fixed[4..8].copy_from_slice(&index.to_ne_bytes());
-    fixed[8..12].copy_from_slice(&flags.to_ne_bytes());
-    fixed[12..16].copy_from_slice(&mask.to_ne_bytes());
-    fixed
+fn link_message(index: u32, attributes: impl IntoIterator<Item = LinkAttribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.extend(attributes);
+    message
 }
 
-fn address_request(kind: u16, flags: u16, index: u32, prefix: Prefix, scope: Scope) -> Request {
-    let family = match Family::of(prefix.addr) {
-        Family::V4 => libc::AF_INET,
-        Family::V6 => libc::AF_INET6,
-    } as u8;
-    let scope = match scope {
-        Scope::Global => 0,
-        Scope::Host => libc::RT_SCOPE_HOST,
-    };
-    // struct ifaddrmsg: family, prefix length, flags, scope, index.
-    let mut fixed = [family, prefix.len, 0, scope, 0, 0, 0, 0];
-    fixed[4..8].copy_from_slice(&index.to_ne_bytes());
-    let addr = match prefix.addr {
-        IpAddr::V4(addr) => addr.octets().to_vec(),
-        IpAddr::V6(addr) => addr.octets().to_vec(),
-    };
-    let request = Request::new(kind, flags, &fixed).attr(IFA_LOCAL, &addr).attr(IFA_ADDRESS, &addr);
-    match prefix.addr {
-        IpAddr::V6(_) if scope == libc::RT_SCOPE_HOST => request.attr(IFA_CACHEINFO, &DEPRECATED),
-        IpAddr::V4(_) | IpAddr::V6(_) => request,
+fn family(addr: IpAddr) -> Af {
+    if addr.is_ipv4() { Af::Inet } else { Af::Inet6 }
+}
+
+fn address_message(index: u32, prefix: Prefix, scope: Scope) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(prefix.addr);
+    message.header.prefix_len = prefix.len;
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Local(prefix.addr), AddressAttribute::Address(prefix.addr)];
+    if scope == Scope::Host {
+        message.header.scope = AddressScope::Host;
+        if prefix.addr.is_ipv6() {
+            let mut deprecated = CacheInfo::default();
+            (deprecated.ifa_preferred, deprecated.ifa_valid) = (0, u32::MAX);
+            message.attributes.push(AddressAttribute::CacheInfo(deprecated));
+        }
+    }
+    message
+}
+
+fn route_message(to: Prefix, index: u32) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(to.addr);
+    message.header.destination_prefix_length = to.len;
+    message.header.table = libc::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = if to.addr.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![RouteAttribute::Destination(RouteAddress::from(to.addr)), RouteAttribute::Oif(index)];
+    message
+}
+
+fn read_link(message: Route) -> Option<LinkInfo> {
+    let Route::NewLink(message) = message else { return None };
+    let up = message.header.flags.contains(LinkFlags::Up);
+    let kind = LinkKind::Other(String::new());
+    let mut link =
+        LinkInfo { index: message.header.index, name: String::new(), kind, up, mtu: 0, mac: Mac::ZERO, master: None };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Address(mac) => link.mac = Mac(mac.try_into().unwrap_or_default()),
+            LinkAttribute::Controller(master) => link.master = Some(master),
+            LinkAttribute::LinkInfo(info) => link.kind = read_kind(&info),
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn read_kind(info: &[Info]) -> LinkKind {
+    let kind = info.iter().find_map(|info| if let Info::Kind(kind) = info { Some(kind) } else { None });
+    let data = info.iter().find_map(|info| if let Info::Data(InfoData::Tun(data)) = info { Some(data) } else { None });
+    match kind {
+        Some(InfoKind::Bridge) => LinkKind::Bridge,
+        Some(InfoKind::Tun) if tun_byte(data, IFLA_TUN_MULTI_QUEUE) != 0 => LinkKind::MultiQueue,
+        Some(InfoKind::Tun) if i32::from(tun_byte(data, IFLA_TUN_TYPE)) == libc::IFF_TAP => LinkKind::Tap,
+        Some(InfoKind::Tun) => LinkKind::Tun,
+        other => LinkKind::Other(other.map(ToString::to_string).unwrap_or_default()),
     }
 }
 
-fn route_request(kind: u16, flags: u16, to: Prefix, index: u32) -> Request {
-    const STATIC: u8 = 4;
-    let (family, dst, scope) = match to.addr {
-        IpAddr::V4(addr) => (libc::AF_INET, addr.octets().to_vec(), libc::RT_SCOPE_LINK),
-        IpAddr::V6(addr) => (libc::AF_INET6, addr.octets().to_vec(), libc::RT_SCOPE_UNIVERSE),
-    };
-    // struct rtmsg: family, two prefix lengths, TOS, table, protocol, scope, type, flags.
-    let fixed = [family as u8, to.len, 0, 0, libc::RT_TABLE_MAIN, STATIC, scope, libc::RTN_UNICAST, 0, 0, 0, 0];
-    Request::new(kind, flags, &fixed).attr(libc::RTA_DST, &dst).attr(libc::RTA_OIF, &index.to_ne_bytes())
+/// The value of one of a TUN's attributes, which are a byte each; 0 if it has none of that kind.
+fn tun_byte(data: Option<&Vec<InfoTun>>, kind: u16) -> u8 {
+    let found = data.into_iter().flatten().find(|attribute| attribute.kind() == kind);
+    let Some(attribute) = found.filter(|attribute| attribute.value_len() > 0) else { return 0 };
+    let mut value = vec![0; attribute.value_len()];
+    attribute.emit_value(&mut value);
+    value[0]
 }
 
-fn error_of(message: &Message) -> io::Result<()> {
-    match u32_at(message.body, 0).map(|code| code as i32) {
-        Some(0) => Ok(()),
-        Some(code) => Err(io::Error::from_raw_os_error(-code)),
-        None => Err(io::Error::from_raw_os_error(libc::EBADMSG)),
-    }
-}
-
-fn read_link(message: &Message) -> Option<LinkInfo> {
-    let attrs = message.body.get(IFINFO_LEN..).filter(|_| message.kind == libc::RTM_NEWLINK)?;
-    let number = |kind| attr(attrs, kind).and_then(|value| u32_at(value, 0));
-    let mac = attr(attrs, IFLA_ADDRESS).and_then(|value| value.try_into().ok()).unwrap_or_default();
-    Some(LinkInfo {
-        index: u32_at(message.body, 4)?,
-        name: text(attr(attrs, IFLA_IFNAME)?),
-        kind: read_kind(attr(attrs, IFLA_LINKINFO).unwrap_or(&[])),
-        up: u32_at(message.body, 8)? & IFF_UP != 0,
-        mtu: number(IFLA_MTU)?,
-        mac: Mac(mac),
-        master: number(IFLA_MASTER),
-    })
-}
-
-fn read_kind(info: &[u8]) -> LinkKind {
-    let kind = attr(info, IFLA_INFO_KIND).map(text).unwrap_or_default();
-    let data = attr(info, IFLA_INFO_DATA).unwrap_or(&[]);
-    let byte = |kind| attr(data, kind).and_then(|value| value.first().copied()).unwrap_or(0);
-    match kind.as_str() {
-        "bridge" => LinkKind::Bridge,
-        "tun" if byte(IFLA_TUN_MULTI_QUEUE) != 0 => LinkKind::MultiQueue,
-        "tun" if i32::from(byte(IFLA_TUN_TYPE)) == libc::IFF_TAP => LinkKind::Tap,
-        "tun" => LinkKind::Tun,
-        _ => LinkKind::Other(kind),
-    }
-}
-
-fn read_address(message: &Message) -> Option<(u32, Prefix)> {
-    let attrs = message.body.get(IFADDR_LEN..).filter(|_| message.kind == libc::RTM_NEWADDR)?;
-    let len = *message.body.get(1)?;
+fn read_address(message: Route) -> Option<(u32, Prefix)> {
+    let Route::NewAddress(message) = message else { return None };
     // IPv4 names the host's own address LOCAL; IPv6 has ADDRESS only.
-    let bytes = attr(attrs, IFA_LOCAL).or_else(|| attr(attrs, IFA_ADDRESS))?;
-    let addr = match bytes.len() {
-        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
-        _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
-    };
-    Some((u32_at(message.body, 4)?, Prefix { addr, len }))
+    let local =
+        message.attributes.iter().find_map(|it| if let AddressAttribute::Local(a) = it { Some(*a) } else { None });
+    let address =
+        message.attributes.iter().find_map(|it| if let AddressAttribute::Address(a) = it { Some(*a) } else { None });
+    let prefix = Prefix { addr: local.or(address)?, len: message.header.prefix_len };
+    Some((message.header.index, prefix))
 }
 
 #[cfg(test)]
