@@ -16,6 +16,7 @@ pub mod forward;
 pub mod genl;
 pub mod io;
 pub mod ipvsadm;
+pub mod keeper;
 pub mod realserver;
 pub mod router;
 pub mod sched;

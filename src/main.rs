@@ -9,9 +9,9 @@ use argh::{ArgsInfo, FromArgs};
 use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{self, CheckArgs, ReloadArgs, StatusArgs};
 use tapvs::config::RunArgs;
-use tapvs::daemon;
 use tapvs::exec::ExecArgs;
 use tapvs::realserver::RealserverArgs;
+use tapvs::{daemon, keeper};
 
 /// A Linux Virtual Server director in user space, behind a TAP device
 #[derive(ArgsInfo, FromArgs)]
@@ -71,7 +71,11 @@ fn main() -> ExitCode {
     let done = match args.command {
         Some(Command::Run(args)) => match args.missing() {
             Some(what) => return usage(what),
-            None => daemon::run(args),
+            None if keeper::is_worker() => daemon::run(args),
+            None => match keeper::run(&args) {
+                Ok(status) => return ExitCode::from(status),
+                Err(sentence) => Err(sentence),
+            },
         },
         Some(Command::Check(args)) => return check(&args),
         Some(Command::Realserver(args)) => args.run().map_err(|error| error.to_string()),

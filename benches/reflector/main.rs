@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use mio::{Events, Interest, Poll, Token};
 use tapvs::base::{Mac, Medium};
-use tapvs::io::{Link, LinkConfig, ReadOutcome};
+use tapvs::io::{Device, Link, LinkConfig, ReadOutcome};
 use tapvs::wire::arp::{self, Arp, ArpOp};
 use tapvs::wire::{ETH_LEN, Gso, PacketBuf, Vnet, checksum};
 
@@ -76,7 +76,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         "tunnel" => Method::Tunnel { outer: outer(dip.octets(), server), to },
         other => return Err(format!("reflector: no method '{other}'; use nat, direct or tunnel").into()),
     };
-    let reflector = Reflector { link: Link::open(&config)?, own: [dip, vip], vip: vip.octets(), method };
+    // Held open, and put back as it was, until the program ends.
+    let device = Device::open(&config)?;
+    let reflector = Reflector { link: device.link()?, own: [dip, vip], vip: vip.octets(), method };
     println!("ready");
     reflector.run()
 }

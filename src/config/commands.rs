@@ -14,7 +14,7 @@ use crate::service::command::{Command, Method, Persistence, ServiceKey, ServiceO
 /// The rules of a file, in the format that `ipvsadm -S -n` prints; its services get these local addresses.
 pub fn from_rules(path: &Path, locals: &[IpAddr]) -> Result<Vec<Planned>, String> {
     let name = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("--rules {name}: cannot be read: {error}"))?;
+    let text = crate::io::read_to_string(path).map_err(|error| format!("--rules {name}: cannot be read: {error}"))?;
     let rules = crate::ipvsadm::parse_rules(&text).map_err(|error| format!("--rules {name}: {error}"))?;
     let mut planned = Vec::new();
     // A local address is for services that have servers of its family.

@@ -128,6 +128,11 @@ impl RunArgs {
         self.config.is_some() || self.rules.is_some()
     }
 
+    /// The files that are read at the start and by a reload.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.config.iter().chain(&self.rules).cloned().collect()
+    }
+
     /// What must be given and is not: wrong usage, before anything is looked at.
     pub fn missing(&self) -> Option<&'static str> {
         let nowhere = self.config.is_none() && self.bridge.is_none() && self.tun.is_none();

@@ -3,6 +3,7 @@
 //! One thread, one clock reading per wake-up. Never decides anything about a packet.
 
 mod connections;
+mod keeper;
 mod reload;
 mod start;
 mod wires;
@@ -16,8 +17,11 @@ use crate::base::{Instant, LinkId};
 use crate::control;
 use crate::control::protocol::{Reply, Request};
 use crate::director::{Batch, Director};
-use crate::io::{Clock, Link, Listener, ReadOutcome, Signal, Signals, fetch};
+use crate::io::{Clock, Link, ReadOutcome, Signal, Signals, fetch};
+use crate::keeper::messages::ToKeeper;
 use connections::Control;
+use keeper::Keeper;
+use start::Taken;
 pub use start::run;
 use wires::Wires;
 
@@ -26,6 +30,7 @@ const BUDGET: usize = 256;
 /// Addresses that hosts of TUNs are told of before packets have their turn again.
 const ATTRACTED_A_TURN: usize = 64;
 const SIGNALS: Token = Token(usize::MAX);
+const KEEPER: Token = Token(usize::MAX - 1);
 
 /// Brings the director in line with its configuration as it is written now. What was changed, a line each; or what is
 /// wrong with the configuration, and then nothing was changed.
@@ -41,20 +46,17 @@ pub struct Daemon {
     poll: Poll,
     signals: Signals,
     control: Control,
+    keeper: Keeper,
     reload: Reload,
     batch: Batch,
 }
 
 impl Daemon {
-    /// `links` in the order in which the director knows them; without a listener nobody can change anything.
-    pub fn new(
-        director: Director,
-        mut links: Vec<Link>,
-        mut signals: Signals,
-        listener: Option<Listener>,
-        reload: Reload,
-    ) -> io::Result<Daemon> {
+    /// A loop around the director, for what was taken over from the keeper.
+    fn new(director: Director, taken: Taken, mut signals: Signals, reload: Reload) -> io::Result<Daemon> {
+        let Taken { mut links, listener, mut keeper } = taken;
         let poll = Poll::new()?;
+        poll.registry().register(&mut keeper.channel, KEEPER, Interest::READABLE)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         for (index, link) in links.iter_mut().enumerate() {
             poll.registry().register(link, Token(index), Interest::READABLE)?;
@@ -68,6 +70,7 @@ impl Daemon {
             poll,
             signals,
             control,
+            keeper,
             reload,
             batch: Batch::new(fetch),
         })
@@ -79,6 +82,7 @@ impl Daemon {
         self.director.announce_links(now);
         self.pass_time(now);
         self.attract();
+        self.keeper.tell(&ToKeeper::Ready);
         log::info!("ready");
         let ended = self.turn_until_stopped();
         self.director.router.shut_down();
@@ -94,10 +98,11 @@ impl Daemon {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let mut signalled = false;
+            let (mut signalled, mut kept) = (false, true);
             for event in &events {
                 match event.token() {
                     SIGNALS => signalled = true,
+                    KEEPER => kept = self.keeper.is_there(),
                     token if self.control.notes(token) => {}
                     Token(link) => self.hot[link] = true,
                 }
@@ -112,24 +117,30 @@ impl Daemon {
             if self.control.is_hot() {
                 self.serve_clients();
             }
-            if signalled && self.obey_signals()? {
+            if !kept || (signalled && self.obey_signals()?) {
                 return Ok(());
             }
+            self.keeper.send();
             self.attract();
         }
     }
 
     /// The hosts of TUNs learn which addresses are here now.
     fn attract(&mut self) {
+        let mut moved = Vec::new();
         for _ in 0..ATTRACTED_A_TURN {
-            let Some((addr, here)) = self.director.take_moved_address() else { return };
-            self.wires.links.iter_mut().for_each(|link| link.attract(addr, here));
+            let Some((addr, here)) = self.director.take_moved_address() else { break };
+            moved.push((addr, here));
+        }
+        if !moved.is_empty() && self.wires.links.iter().any(Link::is_tun) {
+            self.keeper.tell(&ToKeeper::Routes(moved));
         }
     }
 
     /// How long nothing is due; a link that was not drained is due now.
     fn timeout(&self) -> Option<Duration> {
-        if self.hot.contains(&true) || self.control.is_hot() || self.director.has_moved_addresses() {
+        let is_busy = self.hot.contains(&true) || self.control.is_hot() || self.keeper.has_unsent();
+        if is_busy || self.director.has_moved_addresses() {
             return Some(Duration::ZERO);
         }
         let due = self.director.next_deadline()?;
@@ -181,6 +192,7 @@ impl Daemon {
                     return Ok(true);
                 }
                 Signal::Report => self.report(),
+                Signal::Child => {}
                 Signal::Reload => _ = reload(&mut self.reload, &mut self.director, self.clock.now()),
             }
         }

@@ -1,43 +1,67 @@
-//! `tapvs run`: from flags to a running director.
+//! The worker's start: from flags and what the keeper gave to a running director.
 //!
-//! Everything is checked before anything on the host is touched. Never handles a packet.
+//! Never opens a device and never handles a packet.
 
-use super::{Daemon, reload};
+use std::io::Error;
+
+use super::{Daemon, Keeper, reload};
 use crate::base::{LinkId, Mac};
 use crate::config::{Plan, RunArgs, spec};
-use crate::control;
 use crate::director::Director;
-use crate::io::{self, Link, Processors, Signals};
+use crate::io::{self, Channel, Link, Listener, Processors, Signals};
+use crate::keeper::messages::{Given, VARIABLE, decode};
 use crate::router;
 use crate::settings::Settings;
 
 /// Runs until stopped; an error is a sentence a line for the operator.
 pub fn run(args: RunArgs) -> Result<(), String> {
+    let given = std::env::var(VARIABLE).ok().and_then(|text| decode::<Given>(text.as_bytes()));
+    let given = given.ok_or_else(|| format!("{VARIABLE} is set and is not what a keeper says; unset it"))?;
+    let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    io::end_with_parent().map_err(|error| format!("cannot ask for the keeper's end: {error}"))?;
+    let taken = take(&given).map_err(|error| format!("cannot use what the keeper has opened: {error}"))?;
     let plan = Plan::from_args(&args).map_err(|problems| problems.to_string())?;
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
-    // Before the TAP exists: a signal that comes meanwhile must not leave it behind.
-    let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let usual = Processors::allowed();
     if plan.cpu.is_some() {
         plan.run_on_processor(&usual).map_err(|problems| problems.to_string())?;
     }
-    let links = plan.links.iter().map(|link| Link::open(&link.device)).collect::<Result<Vec<_>, _>>();
-    let links = links.map_err(|error| error.to_string())?;
-    let opened: Vec<(String, u16)> = links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
-    let first = opened.first().map_or("tapvs", |(name, _)| name);
-    let listener = control::open(args.name.as_deref(), args.socket.as_deref(), first)?;
+    let opened: Vec<(String, u16)> = taken.links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
     let mut director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
     // Without them it is only slower.
     match io::use_large_pages() {
         Ok(bytes) => log::debug!("large pages asked for in {} MiB", bytes >> 20),
         Err(error) => log::debug!("no large pages: {error}"),
     }
-    allow_tunnels(&mut director, &links);
-    introduce(&director, &links);
+    allow_tunnels(&mut director, &taken.links);
+    if given.restarts == 0 {
+        introduce(&director, &taken.links);
+    }
     let reload = reload::reload(args, plan, usual);
-    let daemon = Daemon::new(director, links, signals, listener, reload)
-        .map_err(|error| format!("cannot start the loop: {error}"))?;
+    let daemon =
+        Daemon::new(director, taken, signals, reload).map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
+}
+
+/// What a keeper gave, taken over.
+pub(super) struct Taken {
+    /// In the order in which the director knows them.
+    pub links: Vec<Link>,
+    /// Without one nobody can change anything.
+    pub listener: Option<Listener>,
+    pub keeper: Keeper,
+}
+
+fn take(given: &Given) -> Result<Taken, Error> {
+    io::read_through(Channel::inherited(io::inherited(given.files)?));
+    let links = given.links.iter().map(|(fd, facts)| Ok(Link::new(io::inherited(*fd)?, facts.clone())));
+    let listener =
+        given.listener.as_ref().map(|(fd, path)| Listener::inherited(io::inherited(*fd)?, path.clone(), given.owner));
+    Ok(Taken {
+        links: links.collect::<Result<Vec<_>, Error>>()?,
+        listener: listener.transpose()?,
+        keeper: Keeper::new(Channel::inherited(io::inherited(given.channel)?)),
+    })
 }
 
 /// What only the opened devices tell: where superframes may leave inside UDP tunnels.

@@ -3,13 +3,14 @@
 //! Never reads a request. The director's end never blocks; a client's end waits, but not for ever.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fmt, fs};
 
+use super::sys;
 use mio::event::Source;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -97,12 +98,14 @@ fn is_stale(path: &Path) -> bool {
     net::UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The director's end. The file goes when this does.
+/// The director's end. The file goes when the one that made it does.
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    /// Device and inode: another director may have taken the place since.
-    identity: (u64, u64),
+    /// The user besides root who may ask here.
+    owner: u32,
+    /// Device and inode, if it was made here: another director may have taken the place since.
+    identity: Option<(u64, u64)>,
 }
 
 impl Listener {
@@ -124,7 +127,20 @@ impl Listener {
         let socket = UnixListener::bind(path).map_err(refused)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(refused)?;
         let made = fs::symlink_metadata(path).map_err(refused)?;
-        Ok(Listener { socket, path: path.to_owned(), identity: (made.dev(), made.ino()) })
+        let identity = Some((made.dev(), made.ino()));
+        Ok(Listener { socket, path: path.to_owned(), owner: own_uid(), identity })
+    }
+
+    /// One that another process has made at `path` and keeps.
+    pub fn inherited(fd: OwnedFd, path: PathBuf, owner: u32) -> io::Result<Listener> {
+        let socket = net::UnixListener::from(fd);
+        socket.set_nonblocking(true)?;
+        Ok(Listener { socket: UnixListener::from_std(socket), path, owner, identity: None })
+    }
+
+    /// The user besides root who may ask here.
+    pub fn owner(&self) -> u32 {
+        self.owner
     }
 
     /// Where it lies.
@@ -147,10 +163,17 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        let Some(identity) = self.identity else { return };
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             log::warn!("{}: cannot be removed: {error}", self.path.display());
         }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        sys::borrowed(&self.socket)
     }
 }
 

@@ -5,13 +5,14 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use log::{debug, warn};
-use tun::{Configuration, Layer};
 
-use super::link::{Link, LinkConfig, Offloads};
+use super::link::Link;
+use super::link_config::{LinkConfig, LinkFacts, Offloads};
 use super::netlink::{LinkInfo, LinkKind, Netlink};
-use super::{LinkError, sys, sysctl};
+use super::{LinkError, sys, sysctl, tun};
 use crate::base::{Medium, Prefix};
 use crate::wire::{Framing, VnetHeader};
 
@@ -22,7 +23,7 @@ const TAP_MTU_MAX: u32 = 65_521;
 
 /// One change to an adopted TAP, with what was there before.
 #[derive(Debug)]
-pub enum Undo {
+enum Undo {
     /// It had this MTU.
     Mtu(u32),
     /// It was on no bridge.
@@ -37,92 +38,136 @@ pub enum Undo {
     Offloads,
 }
 
-/// Opens the TAP and sets it up; on an error the half-made `Link` is dropped, which undoes it.
-pub fn open(config: &LinkConfig) -> Result<Link, LinkError> {
-    let medium = config.medium;
-    let asked = config.tap.as_deref().unwrap_or(match medium {
-        Medium::Ethernet => "tap%d",
-        Medium::Ip => "tun%d",
-    });
-    check_name(asked)?;
-    let cannot = |what| cannot(what, medium, asked);
-    let mut netlink = Netlink::open().map_err(cannot("ask the kernel about"))?;
-    let bridge = config.bridge.as_deref().map(|name| find_bridge(&mut netlink, name)).transpose()?;
-    let before = netlink.link(asked).map_err(cannot("ask the kernel about"))?;
-    check_adoptable(&mut netlink, medium, before.as_ref(), bridge.as_ref())?;
-
-    let (device, vnet) = open_device(medium, asked)?;
-    let name = tun::AbstractDevice::tun_name(&device).unwrap_or_else(|_| asked.to_owned());
-    let found = netlink.link(&name).and_then(|info| info.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)));
-    let mut tap = found.map_err(cannot("find the new"))?;
-    if before.is_none() && medium == Medium::Ethernet {
-        raise_mac(&mut netlink, &mut tap).map_err(cannot("set the MAC of"))?;
-    }
-    let framing = Framing { vnet, medium };
-    let (undo, attracted) = (Vec::new(), HashSet::new());
-    let offloads = Offloads::default();
-    let mut link = Link { device, name, mtu: 0, tap_mac: tap.mac, framing, offloads, undo, attracted };
-    if config.mac == tap.mac && medium == Medium::Ethernet {
-        return Err(LinkError::SameMac { tap: link.name.clone(), mac: config.mac });
-    }
-    link.set_up(&mut netlink, config, &tap, bridge.as_ref())?;
-    if before.is_none() {
-        link.undo.clear();
-    }
-    Ok(link)
+/// A TAP or TUN that is held open and set up; what was changed on the host is undone when this is dropped.
+pub struct Device {
+    device: ::tun::Device,
+    name: String,
+    mtu: u16,
+    framing: Framing,
+    offloads: Offloads,
+    /// What to put back, in the order it was changed.
+    undo: Vec<Undo>,
+    /// Addresses that the host was told to route here.
+    routed: HashSet<IpAddr>,
 }
 
-/// Has the host route an address to a TUN (`here`), or no more. What the host routes elsewhere it keeps there.
-pub fn attract(link: &mut Link, addr: IpAddr, here: bool) {
-    if link.framing.medium == Medium::Ethernet || link.attracted.contains(&addr) == here {
-        return;
-    }
-    let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link(&link.name)?, netlink)));
-    let Ok((Some(tun), mut netlink)) = found else { return };
-    if !here {
-        link.attracted.remove(&addr);
-        if let Err(error) = netlink.remove_route(Prefix::host(addr), tun.index) {
-            debug!("{}: the route to {addr} stays: {error}", link.name);
+impl Device {
+    /// Opens (or adopts) the device, puts it on its bridge and takes it up; on an error everything is undone.
+    pub fn open(config: &LinkConfig) -> Result<Device, LinkError> {
+        let medium = config.medium;
+        let asked = config.tap.as_deref().unwrap_or(match medium {
+            Medium::Ethernet => "tap%d",
+            Medium::Ip => "tun%d",
+        });
+        check_name(asked)?;
+        let cannot = |what| cannot(what, medium, asked);
+        let mut netlink = Netlink::open().map_err(cannot("ask the kernel about"))?;
+        let bridge = config.bridge.as_deref().map(|name| find_bridge(&mut netlink, name)).transpose()?;
+        let before = netlink.link(asked).map_err(cannot("ask the kernel about"))?;
+        check_adoptable(&mut netlink, medium, before.as_ref(), bridge.as_ref())?;
+
+        let (device, vnet) = open_device(medium, asked)?;
+        let name = ::tun::AbstractDevice::tun_name(&device).unwrap_or_else(|_| asked.to_owned());
+        let found = netlink.link(&name).and_then(|info| info.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV)));
+        let mut tap = found.map_err(cannot("find the new"))?;
+        if before.is_none() && medium == Medium::Ethernet {
+            raise_mac(&mut netlink, &mut tap).map_err(cannot("set the MAC of"))?;
         }
-        return;
+        let framing = Framing { vnet, medium };
+        let (undo, routed, offloads) = (Vec::new(), HashSet::new(), Offloads::default());
+        let mut opened = Device { device, name, mtu: 0, framing, offloads, undo, routed };
+        if config.mac == tap.mac && medium == Medium::Ethernet {
+            return Err(LinkError::SameMac { tap: opened.name.clone(), mac: config.mac });
+        }
+        opened.set_up(&mut netlink, config, &tap, bridge.as_ref())?;
+        if before.is_none() {
+            opened.undo.clear();
+        }
+        Ok(opened)
     }
-    link.attracted.insert(addr);
-    match netlink.add_route(Prefix::host(addr), tun.index) {
-        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => debug!("{addr} has a route already"),
-        Err(error) => warn!("{}: no route to {addr}: {error}; packets to it will not come here", link.name),
-        Ok(()) => {}
-    }
-}
 
-/// Puts back what was changed, last change first. Nothing here may fail loudly: the program is ending.
-pub fn undo(link: &mut Link) {
-    let attracted: Vec<IpAddr> = link.attracted.iter().copied().collect();
-    attracted.into_iter().for_each(|addr| attract(link, addr, false));
-    if link.undo.is_empty() {
-        return;
+    /// What a process that reads and writes the device must know of it.
+    pub fn facts(&self) -> LinkFacts {
+        let (vnet_len, is_tun) = (self.framing.vnet.size(), self.framing.medium == Medium::Ip);
+        LinkFacts { name: self.name.clone(), mtu: self.mtu, offloads: self.offloads, vnet_len, is_tun }
     }
-    let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link(&link.name)?, netlink)));
-    let Ok((Some(tap), mut netlink)) = found else {
-        return;
-    };
-    while let Some(change) = link.undo.pop() {
-        let result = match &change {
-            Undo::Mtu(mtu) => netlink.set_mtu(tap.index, *mtu),
-            Undo::Master => netlink.set_master(tap.index, None),
-            Undo::Up => netlink.set_down(tap.index),
-            Undo::Ipv6(value) => sysctl::write(&ipv6_switch(&link.name), value),
-            Undo::ReversePath(value) => sysctl::write(&reverse_path(&link.name), value),
-            Undo::Offloads => sys::set_offloads(&link.device, 0)
-                .and_then(|()| sys::set_vnet_little_endian(&link.device, 0))
-                .and_then(|()| sys::set_vnet_header_len(&link.device, VnetHeader::Plain.size() as i32)),
+
+    /// Its frames, read and written by this process.
+    pub fn link(&self) -> io::Result<Link> {
+        Ok(Link::new(self.as_fd().try_clone_to_owned()?, self.facts()))
+    }
+
+    /// Has the host route an address to a TUN (`here`), or no more; a TAP's neighbours ask. What the host routes elsewhere
+    /// it keeps there.
+    pub fn route(&mut self, addr: IpAddr, here: bool) {
+        if self.framing.medium == Medium::Ethernet || self.routed.contains(&addr) == here {
+            return;
+        }
+        let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link(&self.name)?, netlink)));
+        let Ok((Some(tun), mut netlink)) = found else { return };
+        if !here {
+            self.routed.remove(&addr);
+            if let Err(error) = netlink.remove_route(Prefix::host(addr), tun.index) {
+                debug!("{}: the route to {addr} stays: {error}", self.name);
+            }
+            return;
+        }
+        self.routed.insert(addr);
+        match netlink.add_route(Prefix::host(addr), tun.index) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => debug!("{addr} has a route already"),
+            Err(error) => warn!("{}: no route to {addr}: {error}; packets to it will not come here", self.name),
+            Ok(()) => {}
+        }
+    }
+
+    /// Puts back what was changed, last change first. Nothing here may fail loudly: the program is ending.
+    fn undo(&mut self) {
+        let routed: Vec<IpAddr> = self.routed.iter().copied().collect();
+        routed.into_iter().for_each(|addr| self.route(addr, false));
+        if self.undo.is_empty() {
+            return;
+        }
+        let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link(&self.name)?, netlink)));
+        let Ok((Some(tap), mut netlink)) = found else {
+            return;
         };
-        if let Err(error) = result {
-            warn!("{}: not put back as it was ({change:?}): {error}", link.name);
+        while let Some(change) = self.undo.pop() {
+            let result = match &change {
+                Undo::Mtu(mtu) => netlink.set_mtu(tap.index, *mtu),
+                Undo::Master => netlink.set_master(tap.index, None),
+                Undo::Up => netlink.set_down(tap.index),
+                Undo::Ipv6(value) => sysctl::write(&ipv6_switch(&self.name), value),
+                Undo::ReversePath(value) => sysctl::write(&reverse_path(&self.name), value),
+                Undo::Offloads => sys::set_offloads(&self.device, 0)
+                    .and_then(|()| sys::set_vnet_little_endian(&self.device, 0))
+                    .and_then(|()| sys::set_vnet_header_len(&self.device, VnetHeader::Plain.size() as i32)),
+            };
+            if let Err(error) = result {
+                warn!("{}: not put back as it was ({change:?}): {error}", self.name);
+            }
         }
     }
 }
 
-impl Link {
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.undo();
+    }
+}
+
+impl AsRawFd for Device {
+    fn as_raw_fd(&self) -> RawFd {
+        self.device.as_raw_fd()
+    }
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        sys::borrowed(self)
+    }
+}
+
+impl Device {
     fn set_up(
         &mut self,
         netlink: &mut Netlink,
@@ -301,10 +346,10 @@ fn check_adoptable(
 }
 
 /// Opens it with a virtio header; a kernel that refuses the flag gets us without.
-fn open_device(medium: Medium, name: &str) -> Result<(tun::Device, VnetHeader), LinkError> {
-    let opened = match open_with(medium, name, true) {
+fn open_device(medium: Medium, name: &str) -> Result<(::tun::Device, VnetHeader), LinkError> {
+    let opened = match tun::open(medium, name, true) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            open_with(medium, name, false).map(|tap| (tap, VnetHeader::None))
+            tun::open(medium, name, false).map(|tap| (tap, VnetHeader::None))
         }
         other => other.map(|tap| (tap, VnetHeader::Plain)),
     };
@@ -317,20 +362,6 @@ fn open_device(medium: Medium, name: &str) -> Result<(tun::Device, VnetHeader), 
             _ => LinkError::Setup { tap, what: "open", source },
         }
     })
-}
-
-fn open_with(medium: Medium, name: &str, vnet_hdr: bool) -> io::Result<tun::Device> {
-    let mut config = Configuration::default();
-    let layer = match medium {
-        Medium::Ethernet => Layer::L2,
-        Medium::Ip => Layer::L3,
-    };
-    config.layer(layer).tun_name(name).platform_config(|platform| {
-        platform.vnet_hdr(vnet_hdr);
-    });
-    let device = tun::create(&config)?;
-    device.set_nonblock()?;
-    Ok(device)
 }
 
 #[cfg(test)]
@@ -358,7 +389,7 @@ mod tests {
             mac: Mac([2, 0, 0, 0, 0, 1]),
             medium: Medium::Ethernet,
         };
-        let error = Link::open(&config).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = Device::open(&config).err().map(|error| error.to_string()).unwrap_or_default();
         assert_eq!(error, "lo is not a bridge; name the bridge that the director is to sit on");
     }
 }

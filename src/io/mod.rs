@@ -2,9 +2,12 @@
 //!
 //! Never decides what happens to a packet. `unsafe` stands in `sys` and `seccomp`, and nowhere else.
 
+mod channel;
 mod clock;
 mod control;
+mod files;
 mod link;
+mod link_config;
 mod link_error;
 mod link_setup;
 pub(crate) mod netlink;
@@ -13,13 +16,17 @@ pub(crate) mod seccomp;
 mod signals;
 pub(crate) mod sys;
 pub(crate) mod sysctl;
+pub(crate) mod tun;
 
+pub use channel::{Channel, Received};
 pub use clock::{Clock, random_bytes, random_u64};
 pub use control::{Connection, DIRECTORY, Listener, SocketError, VARIABLE, default_socket, own_uid, sockets_here};
-pub use link::{Link, LinkConfig, Offloads, ReadOutcome, WriteError};
+pub use files::{let_inherit, open as open_to_read, read_through, read_to_string};
+pub use link::{Link, ReadOutcome, WriteError};
+pub use link_config::{LinkConfig, LinkFacts, Offloads};
 pub use link_error::LinkError;
 pub(crate) use link_error::Said;
-pub use link_setup::check_name;
-pub use process::{PROCESSORS, Processors, use_large_pages};
+pub use link_setup::{Device, check_name};
+pub use process::{PROCESSORS, Processors, end_with_parent, use_large_pages};
 pub use signals::{Signal, Signals};
-pub use sys::fetch;
+pub use sys::{fetch, inherited};

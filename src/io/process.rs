@@ -42,6 +42,12 @@ impl Processors {
     }
 }
 
+/// Has the kernel end this process when its parent ends.
+pub fn end_with_parent() -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    Ok(())
+}
+
 /// Processors as people write them: `0-3,8`.
 fn list(set: &CpuSet) -> String {
     let has = |cpu: &usize| set.is_set(*cpu).unwrap_or(false);

@@ -3,7 +3,7 @@
 //! Never runs code in a signal handler.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use mio::event::Source;
 use mio::unix::SourceFd;
@@ -20,6 +20,8 @@ pub enum Signal {
     Reload,
     /// SIGUSR1: write the counters to the log.
     Report,
+    /// SIGCHLD: a child has ended.
+    Child,
 }
 
 /// The signals that this program listens to, as a source for mio.
@@ -30,7 +32,8 @@ pub struct Signals {
 impl Signals {
     /// Blocks the signals for this thread and those it starts later: call it before any thread is started.
     pub fn open() -> io::Result<Signals> {
-        let mask = SigSet::from_iter([Number::SIGTERM, Number::SIGINT, Number::SIGHUP, Number::SIGUSR1]);
+        let mask =
+            SigSet::from_iter([Number::SIGTERM, Number::SIGINT, Number::SIGHUP, Number::SIGUSR1, Number::SIGCHLD]);
         mask.thread_block()?;
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(Signals { fd })
@@ -43,11 +46,18 @@ impl Signals {
                 Some(Number::SIGTERM | Number::SIGINT) => Signal::Stop,
                 Some(Number::SIGHUP) => Signal::Reload,
                 Some(Number::SIGUSR1) => Signal::Report,
+                Some(Number::SIGCHLD) => Signal::Child,
                 _ => continue,
             };
             return Ok(Some(signal));
         }
         Ok(None)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

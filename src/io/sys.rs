@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::base::{Family, Proto};
 
@@ -116,6 +116,20 @@ pub fn fetch(at: *const ()) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// The descriptor of something that has one and lives as long as this is used.
+pub fn borrowed(of: &impl AsRawFd) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor is that of `of`, which the result borrows.
+    unsafe { BorrowedFd::borrow_raw(of.as_raw_fd()) }
+}
+
+/// Takes over a descriptor that the parent process left open for this one, and keeps it from further programs.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_SETFD takes an integer; a number that is no open descriptor is refused.
+    checked(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and the parent named it for this process alone, which takes each once.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {

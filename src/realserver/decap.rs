@@ -11,14 +11,15 @@ use std::time::Duration;
 use log::info;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use tun::{Configuration, Layer};
 
 use super::Error;
 use super::host::vips;
 use super::inner::{Refusal, unpack};
 use super::sockets::Socket;
 use super::state::State;
+use crate::base::Medium;
 use crate::io::netlink::Netlink;
+use crate::io::tun::open;
 use crate::io::{Signal, Signals, sys, sysctl};
 use crate::wire::{ETH_LEN, VNET_LEN};
 
@@ -105,6 +106,7 @@ impl Decapsulator {
         while let Some(signal) = self.signals.next_signal().map_err(Error::refused("read a signal"))? {
             match signal {
                 Signal::Stop => return Ok(true),
+                Signal::Child => {}
                 Signal::Report => info!("{}", self.counters),
                 Signal::Reload => {
                     self.vips = vips(&State::peek()?.unwrap_or_default());
@@ -161,12 +163,7 @@ impl Decapsulator {
 }
 
 fn open_tun() -> io::Result<tun::Device> {
-    let mut config = Configuration::default();
-    config.layer(Layer::L3).tun_name(DEVICE).platform_config(|platform| {
-        platform.vnet_hdr(true);
-    });
-    let tun = tun::create(&config)?;
-    tun.set_nonblock()?;
+    let tun = open(Medium::Ip, DEVICE, true)?;
     sys::set_vnet_header_len(&tun, VNET_LEN as i32)?;
     sys::set_vnet_little_endian(&tun, 1)?;
     sys::set_offloads(&tun, 0)?;

@@ -31,7 +31,7 @@ const SETTINGS: Kind = Kind { name: "[settings]", keys: crate::settings::Setting
 /// Reads a file.
 pub fn read_file(path: &Path) -> Result<Draft, Problems> {
     let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
+    match crate::io::read_to_string(path) {
         Ok(text) => read(&name, &text),
         Err(error) => Err(Problems(vec![format!("{name}: cannot be read: {}", Said(&error))])),
     }

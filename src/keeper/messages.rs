@@ -1,0 +1,52 @@
+//! What a keeper and its worker say to each other.
+//!
+//! Types only: a fixed set, and nothing in it names a file or a program of the worker's choice but `Upgrade`.
+
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::io::LinkFacts;
+
+/// The variable that tells a worker what it was given.
+pub const VARIABLE: &str = "TAPVS_WORKER";
+
+/// What a worker is given: descriptors that are open in it, and what is true of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Given {
+    /// The devices, in the order of the configuration.
+    pub links: Vec<(RawFd, LinkFacts)>,
+    /// The control socket with its path, if there is one.
+    pub listener: Option<(RawFd, PathBuf)>,
+    /// The user besides root who may ask at the control socket.
+    pub owner: u32,
+    /// For the messages below.
+    pub channel: RawFd,
+    /// For files that only the keeper may read.
+    pub files: RawFd,
+    /// How often a worker was started before this one.
+    pub restarts: u32,
+    /// Why the last one ended.
+    pub reason: Option<String>,
+}
+
+/// From a worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ToKeeper {
+    /// It handles frames from now on.
+    Ready,
+    /// Addresses that the hosts of TUNs are to route here (true), or no more.
+    Routes(Vec<(IpAddr, bool)>),
+}
+
+/// A message as bytes; empty, which no receiver understands, if it cannot be said.
+pub fn encode(message: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(message).unwrap_or_default()
+}
+
+/// A message from bytes.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    serde_json::from_slice(bytes).ok()
+}

@@ -1,0 +1,208 @@
+//! The keeper: opens devices and sockets, holds their descriptors, and has a worker do everything else. A worker that dies
+//! is replaced; frames wait meanwhile in the devices' queues.
+//!
+//! Never reads a frame or a request. What a worker may ask of it is in `messages`.
+
+mod backoff;
+pub mod messages;
+mod worker;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal as Number;
+
+use crate::config::{Plan, RunArgs};
+use crate::control;
+use crate::io::{Device, Listener, Processors, Signal, Signals, let_inherit, open_to_read, own_uid};
+use backoff::Backoff;
+use messages::{Given, ToKeeper};
+use worker::{End, Worker};
+
+/// True in a process that a keeper has started as its worker.
+pub fn is_worker() -> bool {
+    std::env::var_os(messages::VARIABLE).is_some()
+}
+
+/// What is kept while workers come and go.
+struct Keeper {
+    devices: Vec<Device>,
+    /// The file goes when this does.
+    _listener: Option<Listener>,
+    given: Given,
+    /// Files that a worker may have opened.
+    readable: Vec<PathBuf>,
+    signals: Signals,
+    backoff: Backoff,
+    /// A signal to end came.
+    stopping: bool,
+    /// Signals for the worker that were not passed on because it was not ready.
+    waiting: Vec<Number>,
+}
+
+/// Runs until the worker has ended as it should; its exit status, or a sentence a line for the operator.
+pub fn run(args: &RunArgs) -> Result<u8, String> {
+    let plan = Plan::from_args(args).map_err(|problems| problems.to_string())?;
+    // Before a device exists: a signal that comes meanwhile must not leave it behind.
+    let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    check_processor(&plan)?;
+    let devices = plan.links.iter().map(|link| Device::open(&link.device)).collect::<Result<Vec<_>, _>>();
+    let devices = devices.map_err(|error| error.to_string())?;
+    let first = devices.first().map_or_else(|| "tapvs".to_owned(), |device| device.facts().name);
+    let listener = control::open(args.name.as_deref(), args.socket.as_deref(), &first)?;
+    let given = give(&devices, listener.as_ref()).map_err(|error| format!("cannot hand descriptors on: {error}"))?;
+    let mut keeper = Keeper {
+        devices,
+        _listener: listener,
+        given,
+        readable: args.files(),
+        signals,
+        backoff: Backoff::default(),
+        stopping: false,
+        waiting: Vec::new(),
+    };
+    keeper.keep().map_err(|error| format!("cannot keep a worker: {error}"))
+}
+
+/// A processor that cannot be had is said before anything on the host is touched.
+fn check_processor(plan: &Plan) -> Result<(), String> {
+    let usual = Processors::allowed();
+    plan.run_on_processor(&usual).map_err(|problems| problems.to_string())?;
+    usual.run_on(None)
+}
+
+/// Descriptors that every worker inherits.
+fn give(devices: &[Device], listener: Option<&Listener>) -> io::Result<Given> {
+    for device in devices {
+        let_inherit(device.as_fd())?;
+    }
+    if let Some(listener) = listener {
+        let_inherit(listener.as_fd())?;
+    }
+    Ok(Given {
+        links: devices.iter().map(|device| (device.as_raw_fd(), device.facts())).collect(),
+        listener: listener.map(|listener| (listener.as_fd().as_raw_fd(), listener.path().to_owned())),
+        owner: own_uid(),
+        channel: -1,
+        files: -1,
+        restarts: 0,
+        reason: None,
+    })
+}
+
+impl Keeper {
+    /// Starts workers until one exits by itself.
+    fn keep(&mut self) -> io::Result<u8> {
+        loop {
+            let died = match self.watch(Worker::start(self.given.clone())?)? {
+                (End::Exit(status), _) => return Ok(status),
+                (End::Died(_), _) if self.stopping => return Ok(0),
+                (End::Died(how), was_ready) => (how, was_ready),
+            };
+            let wait = self.backoff.after(Instant::now(), died.1);
+            log::error!("worker {}; another is started in {} ms", died.0, wait.as_millis());
+            self.given.restarts += 1;
+            self.given.reason = Some(died.0);
+            self.pause_until(Instant::now() + wait)?;
+            if self.stopping {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// Serves a worker until it has ended; how, and whether it had become ready.
+    fn watch(&mut self, mut worker: Worker) -> io::Result<(End, bool)> {
+        loop {
+            let ready = wait_for(&[self.signals.as_fd(), worker.channel.as_fd(), worker.files.as_fd()], None)?;
+            if ready[1] {
+                self.listen(&mut worker);
+            }
+            if ready[2] {
+                self.open_file(&worker);
+            }
+            while let Some(signal) = self.signals.next_signal()? {
+                match signal {
+                    Signal::Stop => {
+                        self.stopping = true;
+                        worker.signal(Number::SIGTERM);
+                    }
+                    Signal::Reload => self.pass_on(&worker, Number::SIGHUP),
+                    Signal::Report => self.pass_on(&worker, Number::SIGUSR1),
+                    Signal::Child => {}
+                }
+            }
+            if let Some(end) = worker.ended() {
+                return Ok((end, worker.ready.is_some()));
+            }
+        }
+    }
+
+    /// A worker that does not listen to signals yet would be ended by them.
+    fn pass_on(&mut self, worker: &Worker, signal: Number) {
+        match worker.ready {
+            Some(_) => worker.signal(signal),
+            None => self.waiting.push(signal),
+        }
+    }
+
+    fn listen(&mut self, worker: &mut Worker) {
+        while let Some(message) = worker.message() {
+            match message {
+                ToKeeper::Ready => {
+                    worker.ready = Some(Instant::now());
+                    log::debug!("worker ready after {} ms", worker.started.elapsed().as_millis());
+                    self.waiting.drain(..).for_each(|signal| worker.signal(signal));
+                }
+                ToKeeper::Routes(moved) => {
+                    for (addr, here) in moved {
+                        self.devices.iter_mut().for_each(|device| device.route(addr, here));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens one of the files of the configuration for the worker, which may not read it itself.
+    fn open_file(&self, worker: &Worker) {
+        let Ok(Some((bytes, _))) = worker.files.receive() else { return };
+        let path = PathBuf::from(String::from_utf8_lossy(&bytes).into_owned());
+        let opened = match self.readable.contains(&path) {
+            true => open_to_read(&path),
+            false => Err(io::Error::from_raw_os_error(libc::EACCES)),
+        };
+        let sent = match &opened {
+            Ok(file) => worker.files.send(b"0", Some(file.as_fd())),
+            Err(error) => worker.files.send(error.raw_os_error().unwrap_or(0).to_string().as_bytes(), None),
+        };
+        if let Err(error) = sent {
+            log::warn!("{}: not handed to the worker: {error}", path.display());
+        }
+    }
+
+    /// Waits, but not longer than until a signal to end comes.
+    fn pause_until(&mut self, end: Instant) -> io::Result<()> {
+        while !self.stopping {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            wait_for(&[self.signals.as_fd()], Some(left.as_millis().min(u128::from(u16::MAX)) as u16 + 1))?;
+            while let Some(signal) = self.signals.next_signal()? {
+                self.stopping |= signal == Signal::Stop;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which of these have something to read, or have ended.
+fn wait_for<const N: usize>(fds: &[BorrowedFd; N], millis: Option<u16>) -> io::Result<[bool; N]> {
+    let mut polled = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    match poll(&mut polled, millis.map_or(PollTimeout::NONE, PollTimeout::from)) {
+        Err(nix::errno::Errno::EINTR) | Ok(_) => Ok(polled.map(|fd| fd.any().unwrap_or(false))),
+        Err(error) => Err(error.into()),
+    }
+}

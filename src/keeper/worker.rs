@@ -1,0 +1,107 @@
+//! A worker as its keeper sees it: started, spoken to, ended.
+//!
+//! Never decides whether another one is started.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::messages::{Given, ToKeeper, VARIABLE, decode, encode};
+use crate::io::{Channel, let_inherit};
+
+/// The program that runs in this process, even if its file has been replaced since.
+const SELF: &str = "/proc/self/exe";
+
+/// A running worker.
+pub struct Worker {
+    child: Child,
+    /// For messages.
+    pub channel: Channel,
+    /// For files that it asks to have opened.
+    pub files: Channel,
+    /// When it was started.
+    pub started: Instant,
+    /// When it said that it handles frames.
+    pub ready: Option<Instant>,
+}
+
+/// How a worker ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It was done, or gave up with a sentence: this is the exit status.
+    Exit(u8),
+    /// It crashed or was killed; in words.
+    Died(String),
+}
+
+impl Worker {
+    /// Starts this program again, with the same words, as the worker that is given this.
+    pub fn start(mut given: Given) -> io::Result<Worker> {
+        let (channel, its_channel) = Channel::pair()?;
+        let (files, its_files) = Channel::pair()?;
+        for fd in [its_channel.as_fd(), its_files.as_fd()] {
+            let_inherit(fd)?;
+        }
+        (given.channel, given.files) = (raw(&its_channel), raw(&its_files));
+        let mut words = std::env::args_os();
+        let name = words.next().unwrap_or_default();
+        let mut command = Command::new(SELF);
+        std::os::unix::process::CommandExt::arg0(&mut command, name);
+        let child = command.args(words).env(VARIABLE, String::from_utf8_lossy(&encode(&given)).as_ref()).spawn()?;
+        Ok(Worker { child, channel, files, started: Instant::now(), ready: None })
+    }
+
+    /// Passes a signal on.
+    pub fn signal(&self, signal: Signal) {
+        // It may have ended this very moment, which the next SIGCHLD tells.
+        let _ = kill(Pid::from_raw(self.child.id() as i32), signal);
+    }
+
+    /// The next message, if there is one.
+    pub fn message(&self) -> Option<ToKeeper> {
+        let (bytes, _) = self.channel.receive().ok()??;
+        decode(&bytes)
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<End> {
+        self.child.try_wait().ok().flatten().map(end_of)
+    }
+}
+
+fn raw(channel: &Channel) -> i32 {
+    std::os::fd::AsRawFd::as_raw_fd(channel)
+}
+
+/// A panic that is not compiled to an abort exits with 101.
+fn end_of(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(101), _) => End::Died("panicked".into()),
+        (Some(code), _) => End::Exit(u8::try_from(code).unwrap_or(1)),
+        (None, Some(number)) => {
+            let name = Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |it| it.to_string());
+            End::Died(format!("killed by {name}"))
+        }
+        (None, None) => End::Died("ended".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_is_told_from_a_crash() {
+        let status = |raw| end_of(ExitStatus::from_raw(raw));
+        assert_eq!(status(0), End::Exit(0));
+        assert_eq!(status(1 << 8), End::Exit(1));
+        assert_eq!(status(101 << 8), End::Died("panicked".into()));
+        assert_eq!(status(9), End::Died("killed by SIGKILL".into()));
+        assert_eq!(status(6), End::Died("killed by SIGABRT".into()));
+    }
+}
