@@ -9,9 +9,10 @@ use argh::{ArgsInfo, FromArgs};
 use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{self, CheckArgs, ReloadArgs, StatusArgs};
 use tapvs::config::RunArgs;
+use tapvs::daemon;
 use tapvs::exec::ExecArgs;
+use tapvs::keeper;
 use tapvs::realserver::RealserverArgs;
-use tapvs::{daemon, keeper};
 
 /// A Linux Virtual Server director in user space, behind a TAP device
 #[derive(ArgsInfo, FromArgs)]

@@ -8,9 +8,9 @@ use crate::io::{Listener, SocketError, VARIABLE, default_socket};
 
 /// Opens the socket that was asked for, or the one that follows from the name. Where nobody has asked for any, an
 /// instance that may not write there runs without.
-pub fn open(name: Option<&str>, path: Option<&Path>, first_link: &str) -> Result<Option<Listener>, String> {
+pub fn open(name: Option<&str>, path: Option<&Path>, first_link: &str) -> Result<Option<Listener>, SocketError> {
     if let Some(bad) = name.filter(|name| !is_name(name)) {
-        return Err(format!("--name '{bad}': not a name; use letters, digits, '-', '_' and '.'"));
+        return Err(SocketError::BadName(bad.to_owned()));
     }
     let asked = path.map(Path::to_owned).or_else(|| name.map(default_socket));
     let asked = asked.or_else(|| std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
@@ -26,7 +26,7 @@ pub fn open(name: Option<&str>, path: Option<&Path>, first_link: &str) -> Result
             );
             Ok(None)
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error),
     }
 }
 

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Why there is no socket; a sentence for the operator.
 #[derive(Debug)]
 pub enum SocketError {
+    /// The name cannot be an instance's.
+    BadName(String),
     /// Another director answers there.
     Taken(PathBuf),
     /// Something that is no socket lies there.
@@ -34,9 +36,19 @@ pub enum SocketError {
     Refused(PathBuf, io::Error),
 }
 
+impl SocketError {
+    /// True if another director is the reason.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, SocketError::Taken(_))
+    }
+}
+
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            SocketError::BadName(name) => {
+                write!(f, "--name '{name}': not a name; use letters, digits, '-', '_' and '.'")
+            }
             SocketError::Taken(path) => {
                 let path = path.display();
                 write!(f, "{path}: another director answers there; choose another --name, or another --socket")

@@ -10,17 +10,23 @@ mod worker;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal as Number;
 
 use crate::config::{Plan, RunArgs};
 use crate::control;
-use crate::io::{Device, Listener, Processors, Signal, Signals, let_inherit, open_to_read, own_uid};
+use crate::io::{
+    Device, LinkError, Listener, Processors, Signal, Signals, SocketError, let_inherit, open_to_read, own_uid,
+};
 use backoff::Backoff;
 use messages::{Given, ToKeeper};
 use worker::{End, Worker};
+
+/// How long something that another process holds is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+const STEP: Duration = Duration::from_millis(10);
 
 /// True in a process that a keeper has started as its worker.
 pub fn is_worker() -> bool {
@@ -49,10 +55,11 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     // Before a device exists: a signal that comes meanwhile must not leave it behind.
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
     check_processor(&plan)?;
-    let devices = plan.links.iter().map(|link| Device::open(&link.device)).collect::<Result<Vec<_>, _>>();
-    let devices = devices.map_err(|error| error.to_string())?;
+    let devices = plan.links.iter().map(|link| once_free(|| Device::open(&link.device), is_busy));
+    let devices = devices.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let first = devices.first().map_or_else(|| "tapvs".to_owned(), |device| device.facts().name);
-    let listener = control::open(args.name.as_deref(), args.socket.as_deref(), &first)?;
+    let open = || control::open(args.name.as_deref(), args.socket.as_deref(), &first);
+    let listener = once_free(open, SocketError::is_taken).map_err(|error| error.to_string())?;
     let given = give(&devices, listener.as_ref()).map_err(|error| format!("cannot hand descriptors on: {error}"))?;
     let mut keeper = Keeper {
         devices,
@@ -65,6 +72,21 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
         waiting: Vec::new(),
     };
     keeper.keep().map_err(|error| format!("cannot keep a worker: {error}"))
+}
+
+/// The worker of a keeper that was killed ends a moment after it, and holds device and socket until then.
+fn once_free<T, E>(open: impl Fn() -> Result<T, E>, is_held: impl Fn(&E) -> bool) -> Result<T, E> {
+    for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
+        match open() {
+            Err(error) if is_held(&error) => std::thread::sleep(STEP),
+            other => return other,
+        }
+    }
+    open()
+}
+
+fn is_busy(error: &LinkError) -> bool {
+    matches!(error, LinkError::Busy { .. })
 }
 
 /// A processor that cannot be had is said before anything on the host is touched.
