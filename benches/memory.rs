@@ -31,14 +31,14 @@ fn main() {
 fn hold(method: Method, flows: usize) {
     let (bytes, resident) = (counting::bytes(), resident_bytes());
     let mut director = load::director(Family::V4, method, flows);
-    let (mut buf, mut sink) = (PacketBuf::new(), load::sink());
+    let (mut buf, mut turn) = (PacketBuf::new(), load::turn(START));
     for number in 0..flows as u32 {
         for flags in [SYN, ACK] {
             load::load(&mut buf, &load::segment(load::client(Family::V4, number), load::vip(Family::V4), flags, 0));
-            director.ingress(LINK, &mut buf, START, &mut sink);
+            director.ingress(LINK, &mut buf, &mut turn);
         }
     }
-    assert_eq!(director.conns.len(), flows, "every flow has its conn");
+    assert_eq!(director.flows.conns.len(), flows, "every flow has its conn");
     let per_flow = |bytes: i64| bytes as f64 / flows as f64;
     println!(
         "{method:?}, {flows} flows: {:.1} bytes a flow asked for, {:.1} resident",
@@ -54,18 +54,20 @@ fn hold(method: Method, flows: usize) {
     let idle = timed(|| {
         for _ in 0..600 {
             now = now + Duration::from_secs(1);
-            director.tick(now, &mut sink);
+            turn.now = now;
+            director.tick(&mut turn);
         }
     });
-    assert_eq!(director.conns.len(), flows, "nothing was due");
+    assert_eq!(director.flows.conns.len(), flows, "nothing was due");
     println!("  a second that passes with nothing due: {:.1} us", idle.as_micros() as f64 / 600.0);
     let end = timed(|| {
         for _ in 0..600 {
             now = now + Duration::from_secs(1);
-            director.tick(now, &mut sink);
+            turn.now = now;
+            director.tick(&mut turn);
         }
     });
-    assert_eq!(director.conns.len(), 0, "all have ended");
+    assert_eq!(director.flows.conns.len(), 0, "all have ended");
     println!("  the end of a flow: {:.0} ns", end.as_nanos() as f64 / flows as f64);
 }
 
@@ -89,14 +91,14 @@ fn lookups(director: &Director, flows: usize) -> f64 {
 fn packets(director: &mut Director, flows: usize) -> f64 {
     const COUNT: usize = 1 << 20;
     let mut rng = Rng::seeded(6);
-    let (mut buf, mut sink) = (PacketBuf::new(), load::sink());
+    let (mut buf, mut turn) = (PacketBuf::new(), load::turn(START));
     let client = |rng: &mut Rng| load::client(Family::V4, rng.below(flows as u64) as u32);
     let heads: Vec<load::Head> =
         (0..COUNT).map(|_| load::segment(client(&mut rng), load::vip(Family::V4), ACK, PLAIN)).collect();
     let spent = timed(|| {
         for head in &heads {
             load::load(&mut buf, head);
-            director.ingress(LINK, &mut buf, START, &mut sink);
+            director.ingress(LINK, &mut buf, &mut turn);
         }
     });
     spent.as_nanos() as f64 / COUNT as f64

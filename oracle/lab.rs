@@ -74,7 +74,7 @@ impl Lab {
         let mut lab = Lab(testing::Lab::of(director));
         lab.add_links(header)?;
         for rule in header["marks"].as_array().into_iter().flatten() {
-            lab.director.services.add_mark(mark_rule(rule)?);
+            lab.director.flows.services.add_mark(mark_rule(rule)?);
         }
         Ok(lab)
     }
@@ -100,7 +100,7 @@ impl Lab {
         }
         for side in ["vip4", "vip6"] {
             if let Some(prefix) = net[side].as_str() {
-                self.director.add_local_prefix(parse(prefix)?);
+                self.director.router.add_local_prefix(parse(prefix)?);
             }
         }
         let servers = case::texts(header, "servers").into_iter();
@@ -121,7 +121,7 @@ impl Lab {
             if let Command::AddDest(_, endpoint, _) = &command {
                 self.know(endpoint.addr);
             }
-            let now = self.now;
+            let now = self.turn.now;
             if self.director.apply(&command, now).is_err() {
                 return Ok(255);
             }
@@ -144,19 +144,19 @@ impl Lab {
 
     /// The conn a packet belongs to.
     pub fn conn(&self, tuple: &Tuple) -> Option<&Conn> {
-        self.director.conn_of(tuple).map(|id| self.director.conns.get(id))
+        self.director.conn_of(tuple).map(|id| self.director.flows.conns.get(id))
     }
 
     /// The dest of a conn as listings show it.
     pub fn server_of(&self, conn: &Conn) -> String {
-        self.director.conns.real(conn).to_string()
+        self.director.flows.conns.real(conn).to_string()
     }
 
     /// All conns and templates, as `ipvsadm -Lnc` would list them less their timers, sorted.
     pub fn conns(&self) -> Vec<String> {
-        let conns = self.director.conns.iter();
+        let conns = self.director.flows.conns.iter();
         let line = |conn: &Conn| {
-            let state = self.director.state_name(conn);
+            let state = self.director.flows.state_name(conn);
             format!("{} {} {} {} {state}", conn.proto(), conn.client(), conn.virt(), self.server_of(conn))
         };
         sorted(conns.map(|(_, conn)| line(conn)))

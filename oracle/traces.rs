@@ -117,8 +117,8 @@ fn compare_conn(lab: &Lab, ours: Option<&Conn>, recorded: &Value) -> Result<(), 
         return same("the conn's server", ours, recorded["d"].as_str().map(str::to_owned));
     };
     same("the conn's server", lab.server_of(conn).as_str(), recorded["d"].as_str().unwrap_or_default())?;
-    same("the state", lab.director.state_name(conn), recorded["state"].as_str().unwrap_or_default())?;
-    let left = lab.director.conns.deadline(conn).since(lab.now).as_secs_f64();
+    same("the state", lab.director.flows.state_name(conn), recorded["state"].as_str().unwrap_or_default())?;
+    let left = lab.director.flows.conns.deadline(conn).since(lab.turn.now).as_secs_f64();
     match recorded.get("exp").and_then(Value::as_f64) {
         Some(seconds) if (left - seconds).abs() > 1.0 => Err(format!("expires in {left:.1} s, recorded {seconds}")),
         _ => Ok(()),
@@ -141,21 +141,25 @@ fn compare_tables(lab: &Lab, line: &Value) -> Result<(), String> {
 /// Services with their servers in list order: address, weight, active, inactive.
 fn services(lab: &Lab) -> Value {
     let server = |id: &_| {
-        let server = lab.director.services.server(*id);
+        let server = lab.director.flows.services.server(*id);
         json!([server.endpoint.to_string(), server.weight, server.active, server.inactive])
     };
     let service = |service: &tapvs::service::Service| {
         (Lab::service_name(service.key), service.dests.iter().map(server).collect::<Value>())
     };
-    Value::Object(lab.director.services.iter().map(service).collect::<Map<_, _>>())
+    Value::Object(lab.director.flows.services.iter().map(service).collect::<Map<_, _>>())
 }
 
 fn templates(lab: &Lab) -> Vec<String> {
-    let templates = lab.director.conns.iter().filter(|(_, conn)| conn.is_template());
+    let templates = lab.director.flows.conns.iter().filter(|(_, conn)| conn.is_template());
     sorted(templates.map(|(id, conn)| {
         let (client, virt) = (conn.client(), conn.virt());
-        let engine =
-            lab.director.engine_data(id).map(|(name, data)| format!(" {name} {}", String::from_utf8_lossy(data)));
+        let engine = lab
+            .director
+            .flows
+            .calls
+            .engine_data(id)
+            .map(|(name, data)| format!(" {name} {}", String::from_utf8_lossy(data)));
         format!("{} {client} {virt} {}{}", conn.proto(), lab.server_of(conn), engine.unwrap_or_default())
     }))
 }

@@ -4,6 +4,7 @@
 //! with `conn`, `service`, `sched`, `forward` and `router`, and `io::link` writes it. Everything but `io` and
 //! `daemon` is free of clocks, sockets and randomness: time, seed and frames come in as arguments.
 
+pub mod alg;
 pub mod base;
 pub mod cli;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod control;
 pub mod daemon;
 pub mod director;
 pub mod exec;
+pub mod flows;
 pub mod forward;
 pub mod genl;
 pub mod io;
@@ -22,6 +24,8 @@ pub mod router;
 pub mod sched;
 pub mod service;
 pub mod settings;
+pub mod stack;
+pub mod sync;
 #[doc(hidden)]
 pub mod testing;
 pub mod wire;

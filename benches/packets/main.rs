@@ -14,7 +14,7 @@ use std::time::Instant as Clock;
 use tapvs::base::{DropReason, Family, Instant, Rng};
 use tapvs::conn::Side;
 use tapvs::director::{Batch, Director};
-use tapvs::io::fetch;
+use tapvs::router::Turn;
 use tapvs::service::command::{Method, Tunnel};
 use tapvs::testing::Wire;
 use tapvs::testing::load::{self, ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN};
@@ -141,26 +141,26 @@ fn cell(work: Work, flows: usize) -> String {
 /// A director with so many new conns; nanoseconds for each.
 fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
     let mut director = load::director(family, method, flows.max(10_000));
-    let (mut sink, mut batch) = (load::sink(), Batch::new(fetch));
+    let (mut turn, mut batch) = (load::turn(NOW), Batch::default());
     let mut clients: Vec<u32> = (0..flows as u32).collect();
     shuffle(&mut clients);
     let syn = |client: &u32| load::segment(load::client(family, *client), load::vip(family), SYN, 0);
     let syns: Vec<Head> = clients.iter().map(syn).collect();
     let start = Clock::now();
     for syn in &syns {
-        feed(&mut batch, syn, &mut director, &mut sink);
+        feed(&mut batch, syn, &mut director, &mut turn);
     }
-    batch.handle(&mut director, LINK, NOW, &mut sink);
+    batch.handle(&mut director, LINK, &mut turn);
     let spent = start.elapsed();
-    assert_eq!(director.conns.len(), flows, "every SYN opens a conn");
+    assert_eq!(director.flows.conns.len(), flows, "every SYN opens a conn");
     (director, spent.as_nanos() as f64 / flows as f64)
 }
 
 /// One more frame, as if it had been read; a full batch is handled first.
 #[inline]
-fn feed(batch: &mut Batch, head: &Head, director: &mut Director, sink: &mut Wire) {
+fn feed(batch: &mut Batch, head: &Head, director: &mut Director, turn: &mut Turn<Wire>) {
     if batch.room().is_none() {
-        batch.handle(director, LINK, NOW, sink);
+        batch.handle(director, LINK, turn);
     }
     if let Some(buf) = batch.room() {
         load::load(buf, head);
@@ -182,7 +182,7 @@ struct Bench {
     /// Two by turns: what was written is read a packet later, as it is after a system call, not from the store buffer.
     bufs: [PacketBuf; 2],
     batch: Batch,
-    sink: Wire,
+    turn: Turn<Wire>,
 }
 
 impl Bench {
@@ -191,10 +191,10 @@ impl Bench {
         let family = work.family();
         let (director, _) = open(family, method, flows);
         let mut bench =
-            Bench { director, flows, bufs: Default::default(), batch: Batch::new(fetch), sink: load::sink() };
+            Bench { director, flows, bufs: Default::default(), batch: Batch::default(), turn: load::turn(NOW) };
         for number in 0..flows as u32 {
             load::load(&mut bench.bufs[0], &load::segment(load::client(family, number), load::vip(family), ACK, 0));
-            bench.director.ingress(LINK, &mut bench.bufs[0], NOW, &mut bench.sink);
+            bench.director.ingress(LINK, &mut bench.bufs[0], &mut bench.turn);
         }
         bench
     }
@@ -217,18 +217,18 @@ impl Bench {
 
     /// Nanoseconds per packet.
     fn run(&mut self, work: Work, heads: &[Head], count: usize) -> f64 {
-        let before = self.sink.frames;
+        let before = self.turn.out.frames;
         let start = Clock::now();
         load::load(&mut self.bufs[0], &heads[heads.len() - 1]);
         for head in heads.iter().cycle().take(count) {
             self.step(work, head);
         }
-        self.batch.handle(&mut self.director, LINK, NOW, &mut self.sink);
+        self.batch.handle(&mut self.director, LINK, &mut self.turn);
         let spent = start.elapsed().as_nanos() as f64 / count as f64;
         if let Work::Ingress(..) = work {
-            let ledger = &self.director.router.ledger;
+            let ledger = &self.turn.ledger();
             assert!(DropReason::ALL.iter().all(|why| ledger.dropped(*why) == 0), "nothing is dropped: {ledger}");
-            assert!(self.sink.frames - before >= count as u64, "every packet leaves");
+            assert!(self.turn.out.frames - before >= count as u64, "every packet leaves");
         }
         spent
     }
@@ -243,7 +243,7 @@ impl Bench {
                 let tuple = ip.tuple().expect("a packet with ports");
                 assert!(black_box(self.director.conn_of(&tuple)).is_some());
             }
-            Work::Ingress(..) | Work::NewConn(..) => feed(&mut self.batch, head, &mut self.director, &mut self.sink),
+            Work::Ingress(..) | Work::NewConn(..) => feed(&mut self.batch, head, &mut self.director, &mut self.turn),
         }
     }
 

@@ -67,17 +67,13 @@ impl Consumed {
     }
 }
 
-/// The counters.
+/// The counters. `router::Turn` writes them, everybody else reads.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ledger {
-    /// Frames read.
-    pub rx: u64,
-    /// Frames made here: ARP, neighbour discovery, ICMP errors, answers, segments, fragments.
-    pub generated: u64,
-    /// Frames written.
-    pub tx: u64,
-    /// Frames that wait for a neighbour now.
-    pub held: u64,
+    rx: u64,
+    generated: u64,
+    tx: u64,
+    held: u64,
     consumed: [u64; Consumed::ALL.len()],
     dropped: [u64; DropReason::ALL.len()],
 }
@@ -96,6 +92,54 @@ impl Default for Ledger {
 }
 
 impl Ledger {
+    /// One frame read.
+    #[inline]
+    pub fn receive(&mut self) {
+        self.rx += 1;
+    }
+
+    /// One frame made here: ARP, neighbour discovery, ICMP errors, answers, segments, fragments.
+    #[inline]
+    pub fn generate(&mut self) {
+        self.generated += 1;
+    }
+
+    /// One frame written.
+    #[inline]
+    pub fn send(&mut self) {
+        self.tx += 1;
+    }
+
+    /// One frame waits: for a neighbour, or for its datagram's other fragments.
+    pub fn hold(&mut self) {
+        self.held += 1;
+    }
+
+    /// So many frames do not wait any more.
+    pub fn release(&mut self, count: u64) {
+        self.held -= count;
+    }
+
+    /// Frames read.
+    pub fn rx(&self) -> u64 {
+        self.rx
+    }
+
+    /// Frames made here.
+    pub fn generated(&self) -> u64 {
+        self.generated
+    }
+
+    /// Frames written.
+    pub fn tx(&self) -> u64 {
+        self.tx
+    }
+
+    /// Frames that wait now.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
     /// One frame consumed.
     pub fn consume(&mut self, how: Consumed) {
         self.consumed[how as usize] += 1;

@@ -10,6 +10,7 @@ mod ids;
 mod ledger;
 mod medium;
 mod packed;
+mod prefetch;
 mod rng;
 mod time;
 mod tunnel;
@@ -23,6 +24,9 @@ pub use ids::{ConnId, DestId, LinkId, ServiceId};
 pub use ledger::{Consumed, Ledger};
 pub use medium::Medium;
 pub use packed::{Packed, PackedEndpoint};
+pub use prefetch::prefetch;
+#[cfg(test)]
+pub(crate) use prefetch::prefetched;
 pub use rng::Rng;
 pub use time::Instant;
 pub use tunnel::{Tunnel, TunnelChecksum};

@@ -12,14 +12,14 @@ use crate::service::command::{Command, DestOptions, ServiceKey, ServiceOptions};
 
 /// The rules that would make a director's services, timeouts and synchronisation daemons, in an order in which they can be carried out.
 pub fn rules_of(director: &Director) -> Vec<Command> {
-    let Timeouts { tcp, tcp_fin, udp } = director.timeouts;
+    let Timeouts { tcp, tcp_fin, udp } = director.flows.timeouts;
     let mut rules = vec![Command::SetTimeouts { tcp, tcp_fin, udp }];
-    for service in director.services.iter() {
+    for service in director.flows.services.iter() {
         rules.push(Command::AddService(service.key, service.options.clone()));
         rules.extend(service.locals.iter().map(|local| Command::AddLocalAddress(service.key, *local)));
         // The head of the list was added last.
         for id in service.dests.iter().rev() {
-            let (server, dest) = (director.services.server(*id), director.services.dest(*id));
+            let (server, dest) = (director.flows.services.server(*id), director.flows.services.dest(*id));
             let (upper, lower) = (server.upper, server.lower);
             let options = DestOptions { method: dest.method, weight: server.weight, upper, lower };
             rules.push(Command::AddDest(service.key, server.endpoint, options));

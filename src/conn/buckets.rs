@@ -3,7 +3,7 @@
 //!
 //! A conn whose bucket is full goes to the overflow index; the bucket counts how many did. Never reads a record.
 
-use crate::base::ConnId;
+use crate::base::{ConnId, prefetch};
 
 /// Words of a bucket: a cache line of 64 bytes.
 const WORDS: usize = 16;
@@ -57,9 +57,10 @@ impl Buckets {
         std::iter::from_fn(move || places.next().map(|way| ConnId(bucket[way % WORDS])))
     }
 
-    /// The cache line of this hash's bucket, to prefetch it.
-    pub(super) fn line(&self, hash: u64) -> *const () {
-        (&raw const *self.bucket(hash)).cast()
+    /// Prefetches this hash's bucket.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        prefetch(self.bucket(hash));
     }
 
     /// True if a conn of this hash may be in the overflow index.

@@ -26,9 +26,6 @@ pub(super) struct FlowIndex {
     secret: Secret,
 }
 
-/// Prefetches the cache line behind an address, which may be any. Only a hint.
-pub type Fetch = fn(*const ());
-
 /// The buckets that a packet's conn may be in.
 pub struct Prefetched {
     ends: [u64; 2],
@@ -123,11 +120,11 @@ impl FlowIndex {
     }
 
     /// Prefetches the buckets in which `find` will look.
-    pub(super) fn prefetch_buckets(&self, key: &Key, fetch: Fetch) -> Prefetched {
+    pub(super) fn prefetch_buckets(&self, key: &Key) -> Prefetched {
         let ends = [key.source_hash(self.secret), key.destination_hash(self.secret)];
         let reply = (self.with_local > 0).then(|| key.hash(self.secret));
         let prefetched = Prefetched { ends, reply };
-        prefetched.hashes().for_each(|hash| fetch(self.buckets.line(hash)));
+        prefetched.hashes().for_each(|hash| self.buckets.prefetch(hash));
         prefetched
     }
 

@@ -2,10 +2,10 @@
 //!
 //! Never changes the table.
 
-use super::index::{Fetch, Prefetched};
+use super::index::Prefetched;
 use super::key::{Key, Side};
 use super::table::ConnTable;
-use crate::base::{ConnId, Endpoint, Proto, Tuple};
+use crate::base::{ConnId, Endpoint, Proto, Tuple, prefetch};
 
 /// Conns whose records and buckets fit the caches of a processor: a few megabytes.
 const FIT_CACHE: usize = 32_768;
@@ -33,18 +33,18 @@ impl ConnTable {
     }
 
     /// First prefetch step: the buckets that `lookup` will read.
-    pub fn prefetch_buckets(&self, tuple: &Tuple, fetch: Fetch) -> Prefetched {
-        self.index.prefetch_buckets(&Key::new(tuple.proto, tuple.src, tuple.dst), fetch)
+    pub fn prefetch_buckets(&self, tuple: &Tuple) -> Prefetched {
+        self.index.prefetch_buckets(&Key::new(tuple.proto, tuple.src, tuple.dst))
     }
 
     /// Second prefetch step: the records named by the buckets of step one. Returns the conn that `lookup` will most likely
     /// find.
-    pub fn prefetch_records(&self, prefetched: &Prefetched, fetch: Fetch) -> Option<ConnId> {
+    pub fn prefetch_records(&self, prefetched: &Prefetched) -> Option<ConnId> {
         let mut last = None;
         for id in self.index.candidates(prefetched) {
-            fetch((&raw const self.records[id]).cast());
+            prefetch(&self.records[id]);
             if let Some(expected) = self.expected.get(id.index()) {
-                fetch((&raw const *expected).cast());
+                prefetch(expected);
             }
             last = Some(id);
         }

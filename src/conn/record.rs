@@ -60,8 +60,7 @@ pub struct Conn {
     pub in_pkts: u32,
     pub(super) flags: u16,
     proto: u8,
-    /// State number of its protocol's machine.
-    pub state: u8,
+    state: u8,
 }
 
 impl Conn {
@@ -134,6 +133,18 @@ impl Conn {
     #[inline(always)]
     pub fn packed_virt(&self) -> PackedEndpoint {
         PackedEndpoint { addr: self.virt, port: self.vport }
+    }
+
+    /// State number of its protocol's machine.
+    #[inline]
+    pub fn state(&self) -> u8 {
+        self.state
+    }
+
+    /// Moves the state; the one before.
+    #[inline]
+    pub(super) fn set_state(&mut self, state: u8) -> u8 {
+        std::mem::replace(&mut self.state, state)
     }
 
     /// Port at the real server.

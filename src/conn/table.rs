@@ -10,6 +10,7 @@ use super::addresses::AddrId;
 use super::flags as flag;
 use super::index::FlowIndex;
 use super::key::Side;
+use super::life::{Life, LifeEvent};
 use super::new_conn::NewConn;
 use super::record::Conn;
 use super::records::Records;
@@ -18,17 +19,6 @@ use crate::base::{ConnId, Endpoint, Instant};
 
 /// How long a conn stays beyond its time when it controls others.
 const PROLONGED: Duration = Duration::from_secs(60);
-
-/// What other directors were told of a conn last, and when it would end by that.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Synced {
-    /// State.
-    pub state: u8,
-    /// Times it was told again although little had changed.
-    pub retries: u8,
-    /// Its end.
-    pub end: Instant,
-}
 
 /// What has happened to a conn whose time was over.
 #[derive(Clone, Copy)]
@@ -54,8 +44,7 @@ pub struct ConnTable {
     pub(super) without_client_port: usize,
     /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
     pub(super) expected: Vec<[u32; 2]>,
-    /// What was told of each, by slot. Empty until somebody is told.
-    synced: Vec<Synced>,
+    life: Life,
 }
 
 impl ConnTable {
@@ -70,7 +59,7 @@ impl ConnTable {
             one_way: 0,
             without_client_port: 0,
             expected: Vec::new(),
-            synced: Vec::new(),
+            life: Life::new(),
         }
     }
 
@@ -130,12 +119,10 @@ impl ConnTable {
         if let Some(expected) = self.expected.get_mut(id.index()) {
             *expected = [0; 2];
         }
-        if let Some(synced) = self.synced.get_mut(id.index()) {
-            *synced = Synced::default();
-        }
         self.link(id);
         self.wheel.insert(id, self.records[id].deadline);
         self.live += 1;
+        self.life.add(LifeEvent::Opened(id));
         Ok(id)
     }
 
@@ -167,12 +154,19 @@ impl ConnTable {
         self.expected.get(id.index()).map_or(0, |numbers| numbers[end as usize])
     }
 
-    /// What was told of a conn last.
-    pub fn synced(&mut self, id: ConnId) -> &mut Synced {
-        if self.synced.is_empty() {
-            self.synced = vec![Synced::default(); self.max];
+    /// Moves a conn's state; its timer and its dest's counters are the caller's.
+    #[inline]
+    pub fn set_state(&mut self, id: ConnId, state: u8) {
+        let before = self.records[id].set_state(state);
+        if before != state {
+            self.life.add(LifeEvent::Moved(id, before));
         }
-        &mut self.synced[id.index()]
+    }
+
+    /// The next thing that happened to a conn, in order; every listener is told of it before the next packet.
+    #[inline]
+    pub fn next_event(&mut self) -> Option<LifeEvent> {
+        self.life.next()
     }
 
     /// The client has opened the conn that was announced: now its port is known.
@@ -226,6 +220,7 @@ impl ConnTable {
         }
         self.records.remove(id);
         self.live -= 1;
+        self.life.add(LifeEvent::Ended(id));
     }
 
     /// Restarts a conn's timer.

@@ -4,7 +4,7 @@
 
 use super::bounds;
 use super::protocol::{ConnEntry, DestEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status};
-use crate::base::{ConnId, DestId, Instant};
+use crate::base::{ConnId, DestId, Instant, Ledger};
 use crate::conn::Conn;
 use crate::director::Director;
 use crate::service::Service;
@@ -17,24 +17,24 @@ const CONNS_A_PAGE: usize = 256;
 const PLACES_A_PAGE: usize = 16_384;
 
 /// Carries a request out. `Reload` is not the director's to answer: its configuration is somewhere else.
-pub fn answer(director: &mut Director, request: &Request, now: Instant) -> Reply {
-    director.services.read_meters(now);
+pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: Instant) -> Reply {
+    director.flows.services.read_meters(now);
     match request {
         Request::Apply(command) => match bounds::check(command).and_then(|()| director.apply(command, now)) {
             Ok(()) => Reply::Done,
             Err(refused) => Reply::Refused(refused),
         },
-        Request::Service(key) => match director.services.by_key(key) {
+        Request::Service(key) => match director.flows.services.by_key(key) {
             Some(service) => Reply::Services { services: vec![service_entry(director, service)], next: None },
             None => Reply::Refused(Refused::NoSuchService),
         },
         Request::Services(from) => services(director, *from),
         Request::Conns(from) => conns(director, *from, now),
-        Request::Timeouts => Reply::Timeouts(director.timeouts),
+        Request::Timeouts => Reply::Timeouts(director.flows.timeouts),
         Request::Daemons => {
             Reply::Daemons(director.sync_daemons().map(|(role, options)| (role, options.clone())).collect())
         }
-        Request::Status => Reply::Status(Box::new(status(director, now))),
+        Request::Status => Reply::Status(Box::new(status(director, ledger, now))),
         Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
     }
 }
@@ -42,7 +42,7 @@ pub fn answer(director: &mut Director, request: &Request, now: Instant) -> Reply
 fn services(director: &Director, from: u32) -> Reply {
     let mut services = Vec::new();
     let mut size = 0;
-    for (place, service) in director.services.slots_from(from) {
+    for (place, service) in director.flows.services.slots_from(from) {
         if size >= SERVICES_A_PAGE {
             return Reply::Services { services, next: Some(place) };
         }
@@ -58,13 +58,13 @@ fn service_entry(director: &Director, service: &Service) -> ServiceEntry {
         options: service.options.clone(),
         locals: service.locals.clone(),
         stats: service.stats,
-        rates: director.services.rates(&service.meter),
+        rates: director.flows.services.rates(&service.meter),
         dests: service.dests.iter().map(|id| dest_entry(director, *id)).collect(),
     }
 }
 
 fn dest_entry(director: &Director, id: DestId) -> DestEntry {
-    let (server, dest) = (director.services.server(id), director.services.dest(id));
+    let (server, dest) = (director.flows.services.server(id), director.flows.services.dest(id));
     let (weight, upper, lower) = (server.weight, server.upper, server.lower);
     DestEntry {
         real: server.endpoint,
@@ -73,7 +73,7 @@ fn dest_entry(director: &Director, id: DestId) -> DestEntry {
         inactive: server.inactive,
         persistent: dest.persistent,
         stats: dest.stats,
-        rates: director.services.rates(&dest.meter),
+        rates: director.flows.services.rates(&dest.meter),
     }
 }
 
@@ -83,7 +83,7 @@ fn conns(director: &Director, from: u32, now: Instant) -> Reply {
     let mut conns = Vec::new();
     let (mut place, until) = (from as usize, from as usize + PLACES_A_PAGE);
     while place < until && conns.len() < CONNS_A_PAGE {
-        let (found, next) = director.conns.scan(place, until - place, listed);
+        let (found, next) = director.flows.conns.scan(place, until - place, listed);
         conns.extend(found.map(|id| conn_entry(director, id, now)));
         match next {
             Some(next) => place = next,
@@ -94,16 +94,16 @@ fn conns(director: &Director, from: u32, now: Instant) -> Reply {
 }
 
 fn conn_entry(director: &Director, id: ConnId, now: Instant) -> ConnEntry {
-    let conn = director.conns.get(id);
-    let engine = director.engine_data(id).filter(|_| conn.is_template());
+    let conn = director.flows.conns.get(id);
+    let engine = director.flows.calls.engine_data(id).filter(|_| conn.is_template());
     ConnEntry {
         proto: conn.proto(),
-        state: director.state_name(conn).to_owned(),
-        expires: director.conns.deadline(conn).since(now).as_secs(),
+        state: director.flows.state_name(conn).to_owned(),
+        expires: director.flows.conns.deadline(conn).since(now).as_secs(),
         client: conn.client(),
         virt: conn.virt(),
-        local: director.conns.local(conn),
-        real: director.conns.real(conn),
+        local: director.flows.conns.local(conn),
+        real: director.flows.conns.real(conn),
         engine: engine.map(|(name, data)| (name.to_owned(), printable(data))),
     }
 }
@@ -118,7 +118,7 @@ fn printable(bytes: &[u8]) -> String {
     bytes.iter().map(text).collect()
 }
 
-fn status(director: &Director, now: Instant) -> Status {
+fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
     let router = &director.router;
     let links = router.links().map(|(_, link)| LinkEntry {
         name: link.name.clone(),
@@ -139,14 +139,14 @@ fn status(director: &Director, now: Instant) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         uptime: now.secs(),
-        services: director.services.iter().count(),
-        conns: director.conns.len(),
-        max_flows: director.settings.max_flows,
-        total: director.services.total,
-        rates: director.services.rates(&director.services.total_meter),
+        services: director.flows.services.iter().count(),
+        conns: director.flows.conns.len(),
+        max_flows: director.flows.settings.max_flows,
+        total: director.flows.services.total,
+        rates: director.flows.services.rates(&director.flows.services.total_meter),
         links: links.collect(),
         neighbours,
-        ledger: router.ledger.entries(),
+        ledger: ledger.entries(),
     }
 }
 

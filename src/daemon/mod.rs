@@ -17,8 +17,9 @@ use crate::base::{Instant, LinkId};
 use crate::control;
 use crate::control::protocol::{Reply, Request};
 use crate::director::{Batch, Director};
-use crate::io::{Clock, Link, ReadOutcome, Signal, Signals, fetch};
+use crate::io::{Clock, Link, ReadOutcome, Signal, Signals};
 use crate::keeper::messages::ToKeeper;
+use crate::router::Turn;
 use connections::Control;
 use keeper::Keeper;
 use start::Taken;
@@ -39,7 +40,7 @@ pub type Reload = Box<dyn FnMut(&mut Director, Instant) -> Result<Vec<String>, V
 /// Links and director, ready to run.
 pub struct Daemon {
     director: Director,
-    wires: Wires,
+    turn: Turn<Wires>,
     /// Links that may hold more frames than were read: no event will tell.
     hot: Vec<bool>,
     clock: Clock,
@@ -65,14 +66,14 @@ impl Daemon {
         Ok(Daemon {
             director,
             hot: vec![true; links.len()],
-            wires: Wires::new(links),
+            turn: Turn::new(Wires::new(links)),
             clock: Clock::start(),
             poll,
             signals,
             control,
             keeper,
             reload,
-            batch: Batch::new(fetch),
+            batch: Batch::default(),
         })
     }
 
@@ -85,7 +86,7 @@ impl Daemon {
         self.keeper.tell(&ToKeeper::Ready);
         log::info!("ready");
         let ended = self.turn_until_stopped();
-        self.director.router.shut_down();
+        self.director.shut_down(&mut self.turn);
         self.report();
         ended
     }
@@ -132,7 +133,7 @@ impl Daemon {
             let Some((addr, here)) = self.director.take_moved_address() else { break };
             moved.push((addr, here));
         }
-        if !moved.is_empty() && self.wires.links.iter().any(Link::is_tun) {
+        if !moved.is_empty() && self.turn.out.links.iter().any(Link::is_tun) {
             self.keeper.tell(&ToKeeper::Routes(moved));
         }
     }
@@ -148,18 +149,20 @@ impl Daemon {
     }
 
     fn pass_time(&mut self, now: Instant) {
-        self.director.tick(now, &mut self.wires);
-        self.wires.flush(&mut self.director.router.ledger);
+        self.turn.now = now;
+        self.director.tick(&mut self.turn);
+        Wires::flush(&mut self.turn);
     }
 
     /// Reads and handles frames until there are none (false) or the budget is used up (true).
     fn drain(&mut self, link: LinkId, now: Instant) -> io::Result<bool> {
         let mut handled = 0;
+        self.turn.now = now;
         while handled < BUDGET {
             // What was read before an error is handled too.
             let more = self.read(link);
-            handled += self.batch.handle(&mut self.director, link, now, &mut self.wires);
-            self.wires.flush(&mut self.director.router.ledger);
+            handled += self.batch.handle(&mut self.director, link, &mut self.turn);
+            Wires::flush(&mut self.turn);
             if !more? {
                 return Ok(false);
             }
@@ -169,7 +172,7 @@ impl Daemon {
 
     /// Reads a batch of frames; false if there are no more.
     fn read(&mut self, link: LinkId) -> io::Result<bool> {
-        let link = &mut self.wires.links[link.index()];
+        let link = &mut self.turn.out.links[link.index()];
         while let Some(buf) = self.batch.room() {
             match link.read(buf)? {
                 ReadOutcome::Frame => self.batch.add(),
@@ -201,19 +204,19 @@ impl Daemon {
 
     /// After the packets that have come: whoever asks sees what they did.
     fn serve_clients(&mut self) {
-        let Daemon { director, clock, reload: how, .. } = self;
+        let Daemon { director, turn, clock, reload: how, .. } = self;
         self.control.turn(self.poll.registry(), |request| match request {
             Request::Reload => match reload(how, director, clock.now()) {
                 Ok(changes) => Reply::Reloaded(changes),
                 Err(problems) => Reply::NotReloaded(problems),
             },
-            request => control::answer(director, request, clock.now()),
+            request => control::answer(director, turn.ledger(), request, clock.now()),
         });
     }
 
     fn report(&self) {
-        eprintln!("{}", self.director.router.ledger);
-        eprintln!("ledger: conns {}", self.director.conns.len());
+        eprintln!("{}", self.turn.ledger());
+        eprintln!("ledger: conns {}", self.director.flows.conns.len());
     }
 }
 

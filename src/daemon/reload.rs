@@ -61,9 +61,9 @@ fn change_processor(running: &Plan, plan: &Plan, usual: &Processors) -> Result<V
 /// Does what is different. The plan was tried as a whole, so nothing is refused half-way.
 fn bring_in_line(director: &mut Director, wanted: &Director, now: Instant) -> Result<Vec<String>, Problems> {
     let mut lines = Vec::new();
-    let in_vain = wanted.settings.without_effect(&director.settings);
+    let in_vain = wanted.flows.settings.without_effect(&director.flows.settings);
     for name in settings::ROWS.iter().filter(|row| row.effect != Effect::AtStart).map(|row| row.name) {
-        let both = (director.settings.get(name), wanted.settings.get(name));
+        let both = (director.flows.settings.get(name), wanted.flows.settings.get(name));
         if let (Some(before), Some(after)) = both
             && before != after
         {
@@ -77,10 +77,11 @@ fn bring_in_line(director: &mut Director, wanted: &Director, now: Instant) -> Re
         describe::note_moves(&routes(director), &routes(wanted), &mut lines);
         director.router.routes = wanted.router.routes.clone();
     }
-    if director.services.marks() != wanted.services.marks() {
-        let marks = |of: &Director| of.services.marks().rules().iter().map(describe::mark_text).collect::<Vec<_>>();
+    if director.flows.services.marks() != wanted.flows.services.marks() {
+        let marks =
+            |of: &Director| of.flows.services.marks().rules().iter().map(describe::mark_text).collect::<Vec<_>>();
         describe::note_moves(&marks(director), &marks(wanted), &mut lines);
-        director.set_marks(wanted.services.marks().clone(), now);
+        director.set_marks(wanted.flows.services.marks().clone(), now);
     }
     let rules = rules_of(director);
     for command in diff(&rules, &rules_of(wanted)) {

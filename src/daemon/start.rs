@@ -73,17 +73,17 @@ fn allow_tunnels(director: &mut Director, links: &[Link]) {
 }
 
 fn introduce(director: &Director, links: &[Link]) {
-    director.settings.without_effect(&Settings::default()).iter().for_each(|line| log::warn!("{line}"));
+    director.flows.settings.without_effect(&Settings::default()).iter().for_each(|line| log::warn!("{line}"));
     for ((_, link), device) in director.router.links().zip(links) {
         let router::Link { name, mac, mtu, addresses } = link;
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         let mac = if *mac == Mac::ZERO { String::new() } else { format!(" mac {mac}") };
         log::info!("{name}: {}{mac} mtu {mtu} offloads {}", addresses.join(" "), device.offloads());
     }
-    for service in director.services.iter() {
+    for service in director.flows.services.iter() {
         log::info!("service {} scheduler {}", spec::key_text(service.key), service.options.scheduler);
         for dest in &service.dests {
-            let (server, dest) = (director.services.server(*dest), director.services.dest(*dest));
+            let (server, dest) = (director.flows.services.server(*dest), director.flows.services.dest(*dest));
             log::info!("  server {} {} weight {}", server.endpoint, spec::method_text(dest.method), server.weight);
         }
     }

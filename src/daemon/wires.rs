@@ -4,9 +4,9 @@
 
 use std::mem::swap;
 
-use crate::base::{DropReason, Ledger, LinkId};
+use crate::base::{DropReason, LinkId};
 use crate::io::Link;
-use crate::router::Egress;
+use crate::router::{Egress, Turn};
 use crate::wire::PacketBuf;
 
 /// Frames that are gathered at most: a batch, and some that it gave rise to.
@@ -27,9 +27,11 @@ impl Wires {
 
     /// Writes what was gathered. The ledger has it as sent already: what the kernel does not take is put right there.
     #[inline]
-    pub(super) fn flush(&mut self, ledger: &mut Ledger) {
-        self.write();
-        self.outbox.lost.drain(..).for_each(|reason| ledger.unsent(reason));
+    pub(super) fn flush(turn: &mut Turn<Wires>) {
+        turn.out.write();
+        while let Some(reason) = turn.out.outbox.lost.pop() {
+            turn.unsent(reason);
+        }
     }
 
     fn write(&mut self) {

@@ -5,104 +5,125 @@
 use std::net::IpAddr;
 
 use super::Director;
+use super::kernel_quirks::trusts_error;
 use crate::base::{ConnId, Consumed, DropReason, Family, Instant, Proto, Tunnel};
 use crate::conn::{Forwarding, Side};
-use crate::forward;
-use crate::router::Egress;
+use crate::forward::{self, Ends, Fit};
+use crate::router::{Egress, Refusal, Turn};
+use crate::stack::ErrorAbout;
 use crate::wire::icmp::{self, IcmpError, Quote};
-use crate::wire::ip::header_len;
-use crate::wire::{Ip, L4, PacketBuf, decap};
+use crate::wire::{L4, Packet, PacketBuf, decap, ip, ip_packet};
 
 impl Director {
     /// Handles an error that quotes a packet of a conn; `None` if it concerns none.
     pub(super) fn icmp_error(
         &mut self,
-        buf: &mut PacketBuf,
-        ip: &mut Ip,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Option<Result<(), DropReason>> {
-        let quote = icmp::quote(buf.frame(), ip)?;
-        if let Some(done) = self.about_tunnel(buf, ip, &quote, now, out) {
+        packet: &mut Packet,
+        turn: &mut Turn<impl Egress>,
+    ) -> Option<Result<(), Refusal>> {
+        let quote = icmp::quote(packet.frame(), packet.ip)?;
+        if let Some(done) = self.about_tunnel(packet, &quote, turn) {
             return Some(done);
         }
-        if !self.services.any(ip.family()) {
+        if !self.flows.services.any(packet.ip.family()) {
             return None;
         }
-        let (id, side) = self.conns.lookup(&quote.tuple()?.reversed())?;
-        let ends = self.ends(id);
+        let (id, side) = self.flows.conns.lookup(&quote.tuple()?.reversed())?;
+        let ends = self.flows.ends(id);
         let rewritten = ends.forwarding.rewrites_replies();
         let trusted = match side {
-            Side::Reply => self.trusts_error(buf, ip),
-            Side::Request => icmp::checksum_is_right(buf.frame(), ip),
+            Side::Reply => trusts_error(packet, &self.flows.settings),
+            Side::Request => icmp::checksum_is_right(packet.frame(), packet.ip),
         };
         if rewritten && !trusted {
-            return Some(Err(DropReason::BadIcmp));
+            return Some(Err(DropReason::BadIcmp.into()));
         }
-        let dest = self.conns.get(id).dest;
-        Some(match side {
-            Side::Reply if !rewritten => return None,
+        let (dest, bytes) = (self.flows.conns.get(id).dest, packet.ip.total_len());
+        match side {
+            Side::Reply if !rewritten => None,
             Side::Reply => {
-                let to = if ends.forwarding == Forwarding::FullNat { ends.client().addr } else { ip.dst };
-                self.services.count_out(dest, ip.total_len());
-                self.route_onward(buf, ip, to, now, out).and_then(|route| {
-                    forward::about_request(buf, ip, &quote, &ends, self.way(&route))?;
-                    self.transmit(buf, ip, &route, now, out)
-                })
+                self.flows.services.count_out(dest, bytes);
+                Some(self.error_to_client(packet, &quote, &ends, turn))
             }
             Side::Request => {
-                self.services.count_in(dest, ip.total_len());
-                self.route_to_server(&ends, buf, ip, now, out).and_then(|route| {
-                    forward::about_reply(buf, ip, &quote, &ends, self.way(&route))?;
-                    self.by_method(&ends, buf, ip, &route, now, out)
-                })
+                self.flows.services.count_in(dest, bytes);
+                Some(self.error_to_server(packet, &quote, &ends, turn))
             }
-        })
+        }
+    }
+
+    fn error_to_client(
+        &mut self,
+        packet: &mut Packet,
+        quote: &Quote,
+        ends: &Ends,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), Refusal> {
+        let to = if ends.forwarding == Forwarding::FullNat { ends.client().addr } else { packet.ip.dst };
+        let route = self.router.route_onward(packet, to)?;
+        forward::about_request(packet, quote, ends, Fit::on(&mut self.router, &route))?;
+        Ok(self.router.transmit(packet, &route, turn)?)
+    }
+
+    fn error_to_server(
+        &mut self,
+        packet: &mut Packet,
+        quote: &Quote,
+        ends: &Ends,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), Refusal> {
+        let route = forward::route_to_server(packet, ends, &mut self.router, turn.now)?;
+        forward::about_reply(packet, quote, ends, Fit::on(&mut self.router, &route))?;
+        Ok(forward::send_by_method(packet, ends, &route, &mut self.router, turn)?)
     }
 
     /// An error about a tunnel packet of ours: the client that sent the inner packet is told, IPv4 in IPv4 alone, as in
     /// the kernel. What an error says of the path to the server is remembered whatever the families.
     fn about_tunnel(
         &mut self,
-        buf: &mut PacketBuf,
-        ip: &mut Ip,
+        packet: &Packet,
         outer: &Quote,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Option<Result<(), DropReason>> {
-        let (id, inner) = self.tunnelled_flow(buf, ip, outer)?;
-        if !icmp::checksum_is_right(buf.frame(), ip) {
-            return Some(Err(DropReason::BadIcmp));
+        turn: &mut Turn<impl Egress>,
+    ) -> Option<Result<(), Refusal>> {
+        let ip = &packet.ip;
+        let (id, inner) = self.tunnelled_flow(packet, outer)?;
+        if !icmp::checksum_is_right(packet.frame(), ip) {
+            return Some(Err(DropReason::BadIcmp.into()));
         }
         let L4::Icmp { icmp_type, code } = ip.l4 else { return None };
-        let mut word = icmp::second_word(buf.frame(), ip);
+        let mut word = icmp::second_word(packet.frame(), ip);
         let too_big = icmp::is_too_big(ip, icmp_type, code);
         if too_big {
-            word = self.tunnel_too_big(outer.dst, word, now);
+            word = self.tunnel_too_big(outer.dst, word, turn.now);
         }
         let told = ip.family() == Family::V4 && Family::of(inner.dst) == Family::V4;
         if !told && !too_big {
             return None;
         }
-        self.router.ledger.consume(Consumed::TunnelError);
+        turn.consume(Consumed::TunnelError);
         if told && (!too_big || inner.dont_fragment) {
-            self.services.count_out(self.conns.get(id).dest, ip.total_len());
-            let about = &buf.frame()[inner.at..ip.end];
-            self.complain_as(IcmpError::Raw(icmp_type, code, word), about, inner.dst, inner.src, now, out);
+            self.flows.services.count_out(self.flows.conns.get(id).dest, ip.total_len());
+            let about = ErrorAbout {
+                error: IcmpError::Raw(icmp_type, code, word),
+                packet: &packet.frame()[inner.at..ip.end],
+                from: self.host().speaks_as(inner.dst),
+                to: inner.src,
+            };
+            self.stack.send_error(&about, &mut self.router, turn);
         }
         Some(Ok(()))
     }
 
     /// The conn whose packet, quoted inside `outer`, an error to the director is about.
-    fn tunnelled_flow(&self, buf: &PacketBuf, ip: &Ip, outer: &Quote) -> Option<(ConnId, Quote)> {
+    fn tunnelled_flow(&self, packet: &Packet, outer: &Quote) -> Option<(ConnId, Quote)> {
         let later_fragment = outer.ports.is_none() && !matches!(outer.proto, Proto::IPIP | Proto::IPV6);
-        if later_fragment || !self.owns(ip.dst) {
+        if later_fragment || !self.owns(packet.ip.dst) {
             return None;
         }
-        let (at, port) = decap::inner_at(buf.frame(), outer.proto, outer.l4_at, ip.end)?;
-        let inner = icmp::quote_at(buf.frame(), at, ip.end)?;
-        let (id, side) = self.conns.lookup(&inner.tuple()?)?;
-        let ends = self.ends(id);
+        let (at, port) = decap::inner_at(packet.frame(), outer.proto, outer.l4_at, packet.ip.end)?;
+        let inner = icmp::quote_at(packet.frame(), at, packet.ip.end)?;
+        let (id, side) = self.flows.conns.lookup(&inner.tuple()?)?;
+        let ends = self.flows.ends(id);
         let kind_fits = match ends.tunnel {
             Tunnel::Ipip => matches!(outer.proto, Proto::IPIP | Proto::IPV6),
             Tunnel::Gre { .. } => outer.proto == Proto::GRE,
@@ -116,8 +137,35 @@ impl Director {
     /// kernel takes the outer IP header off, whatever else the tunnel adds.
     fn tunnel_too_big(&mut self, real: IpAddr, mtu: u32, now: Instant) -> u32 {
         let mtu = mtu.min(u32::from(u16::MAX)) as u16;
-        let before = self.pmtu.last_used(real).unwrap_or(mtu);
-        self.pmtu.learn(real, mtu, now);
-        u32::from(before.saturating_sub(header_len(Family::of(real)) as u16))
+        let before = self.router.path_mtus.last_used(real).unwrap_or(mtu);
+        self.router.path_mtus.learn(real, mtu, now);
+        u32::from(before.saturating_sub(ip::header_len(Family::of(real)) as u16))
+    }
+
+    /// Tells the senders of packets that were given up, because the next hop did not answer. The error quotes the packet
+    /// as it was to leave; about a packet of a conn it is translated back like a received one.
+    pub(super) fn tell_of_undelivered(&mut self, turn: &mut Turn<impl Egress>) {
+        while let Some(frame) = self.router.take_undelivered() {
+            turn.lend(|turn, error| {
+                if self.stack.write_unreachable(error, &frame, &mut self.router, turn.now) {
+                    self.send_unreachable(error, turn);
+                }
+            });
+        }
+    }
+
+    fn send_unreachable(&mut self, error: &mut PacketBuf, turn: &mut Turn<impl Egress>) {
+        let Ok(mut ip) = ip_packet(error.frame()) else { return };
+        let to = ip.dst;
+        match self.icmp_error(&mut Packet::new(error, &mut ip), turn) {
+            Some(done) => {
+                turn.generated();
+                if let Err(refusal) = done {
+                    turn.drop(refusal.reason);
+                }
+            }
+            None if self.owns(to) => {}
+            None => self.router.send_to(error, to, turn),
+        }
     }
 }

@@ -1,25 +1,16 @@
 //! The director: one frame in, frames out, every one accounted for.
 //!
-//! Sans-I/O: the frame, the time and the way out are arguments. Never reads a clock, a socket or a random source.
+//! Joins the rooms: here is the packet's path from one to the next, and what all of them have to do as time passes.
+//! Sans-I/O: frames, time and the way out are arguments. Never reads a clock, a socket or a random source.
 
 mod admin;
-mod admission;
-mod answer;
-mod backup;
 mod batch;
-mod defence;
 mod expiry_resets;
-mod fragments;
-mod ftp;
 mod icmp;
 mod kernel_quirks;
-mod neighbours;
+mod martians;
 mod options;
-mod persist;
-mod sync;
-mod transmit;
 mod tunnel_gso;
-mod unreachable;
 
 use std::hash::RandomState;
 use std::net::IpAddr;
@@ -27,148 +18,127 @@ use std::net::IpAddr;
 pub use crate::settings::Settings;
 pub use batch::Batch;
 
-use crate::base::{ConnId, DropReason, Instant, LinkId, Prefix, Tuple};
-use crate::conn::{ConnTable, Due, Event, Side, Timeouts, next_state};
-use crate::forward::{Ends, LocalPorts};
-use crate::router::path_mtu::PathMtus;
-use crate::router::{Egress, Router};
-use crate::service::Services;
-use crate::wire::{self, Ip, L4, PacketBuf, Parsed, Reassembly};
-use admission::Standing;
+use crate::alg::{self, Ftp};
+use crate::base::{ConnId, DropReason, Family, Instant, LinkId, Proto, Tuple};
+use crate::conn::{Due, Event, Kind, Side};
+use crate::flows::{ConnFate, Flows, Opening};
+use crate::forward::{self, Fit};
+use crate::router::{Egress, Refusal, Router, Turn, is_link_local};
+use crate::stack::{self, Host, Stack};
+use crate::sync::Sync;
+use crate::wire::icmp::IcmpError;
+use crate::wire::{self, Ip, L4, Packet, PacketBuf, Parsed, Reassembly};
+use kernel_quirks::layer4_for_state;
+use martians::check_addresses;
 
 /// Everything between the links.
 pub struct Director {
-    /// Links, routes, neighbours and the ledger.
+    /// Links, routes, neighbours.
     pub router: Router,
-    /// Services and dests.
-    pub services: Services,
-    /// Live conns.
-    pub conns: ConnTable,
-    /// Settings, named as the kernel's sysctls where it has them.
-    pub settings: Settings,
-    /// Conn timeouts (`--set`).
-    pub timeouts: Timeouts,
-    ports: LocalPorts,
-    locals: Vec<Prefix>,
-    pmtu: PathMtus,
-    icmp_limit: answer::Limiter,
-    announcements: admin::Announcements,
-    warnings: admin::Warnings,
-    reassembly: Reassembly,
-    ftp: ftp::Ftp,
-    calls: persist::Calls,
-    defence: defence::Defence,
-    sync: sync::Sync,
-    next_id: u16,
-    /// Where the search for conns of removed dests goes on.
-    sweep: Option<usize>,
-    scratch: Option<Box<PacketBuf>>,
-    pieces: PacketBuf,
+    /// Services, conns, and what binds them.
+    pub flows: Flows,
+    stack: Stack,
+    ftp: Ftp,
+    sync: Sync,
 }
 
 /// Where a packet belongs.
-enum Place {
+enum Owner {
     /// To a conn.
-    Flow(ConnId, Side),
+    Conn(ConnId, Side),
     /// To an address of the director, and to no conn.
-    Here,
+    Local,
     /// Elsewhere: it is only forwarded.
-    Through,
+    Forward,
 }
 
 impl Director {
     /// A director without links and services; `hasher` carries the key of the flow table, `seed` all other chance.
     pub fn new(settings: Settings, hasher: RandomState, seed: u64) -> Director {
-        Director {
-            router: Router::default(),
-            services: Services::new(settings.sched(), seed),
-            conns: ConnTable::new(settings.max_flows, hasher),
-            timeouts: Timeouts::default(),
-            ports: LocalPorts::default(),
-            locals: Vec::new(),
-            pmtu: PathMtus::default(),
-            icmp_limit: answer::Limiter::new(settings.icmp_rate),
-            announcements: admin::Announcements::default(),
-            warnings: admin::Warnings::default(),
-            reassembly: Reassembly::default(),
-            ftp: ftp::Ftp::default(),
-            calls: persist::Calls::default(),
-            defence: defence::Defence::default(),
-            sync: sync::Sync::default(),
-            next_id: seed as u16,
-            sweep: None,
-            scratch: Some(Box::new(PacketBuf::new())),
-            pieces: PacketBuf::new(),
-            settings,
-        }
+        let mut router = Router::default();
+        router.start_ids_at(seed as u16);
+        router.path_mtus.discovery = settings.pmtu_disc;
+        let stack = Stack::new(settings.icmp_rate);
+        let flows = Flows::new(settings, hasher, seed);
+        Director { router, flows, stack, ftp: Ftp::default(), sync: Sync::default() }
     }
 
     /// Takes one frame from a link. What becomes of it is in the ledger.
-    pub fn ingress(&mut self, link: LinkId, buf: &mut PacketBuf, now: Instant, out: &mut impl Egress) {
-        self.router.ledger.rx += 1;
-        if let Err(reason) = self.frame(link, buf, now, out) {
-            log::trace!("dropped: {}", reason.name());
-            self.router.ledger.drop(reason);
-        }
+    pub fn ingress(&mut self, link: LinkId, buf: &mut PacketBuf, turn: &mut Turn<impl Egress>) {
+        let mut parsed = wire::parse(buf);
+        self.frame(link, buf, &mut parsed, turn);
     }
 
-    /// The packet's path, from one end to the other.
+    /// The same of a frame that was parsed already.
     fn frame(
         &mut self,
         link: LinkId,
         buf: &mut PacketBuf,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
-        let to_us = self.is_for_us(link, buf)?;
+        parsed: &mut Result<Parsed, DropReason>,
+        turn: &mut Turn<impl Egress>,
+    ) {
+        turn.received();
         // Matched where it is: a packet as parsed is large, and copying it right after it was written stalls.
-        match &mut wire::parse(buf) {
-            Ok(Parsed::Ip(ip)) if to_us => self.packet(buf, ip, now, out),
-            Ok(Parsed::Ip(ip)) if self.hears(link, ip) => self.take_message(buf, ip, now),
-            Ok(Parsed::Ip(_)) => Err(DropReason::NotForUs),
-            Ok(Parsed::Arp(arp)) => self.arp(link, arp, now, out),
-            Ok(Parsed::Ndp(ndp)) => self.ndp(link, ndp, now, out),
-            Err(DropReason::Offload) if wire::finish_inner_checksum(buf) => self.frame(link, buf, now, out),
-            Err(reason) => Err(*reason),
+        let done = match (self.is_for_us(link, buf), parsed) {
+            (Err(reason), _) => Err(reason),
+            (Ok(true), Ok(Parsed::Ip(ip))) => return self.counted(&mut Packet::new(buf, ip), turn),
+            (Ok(false), Ok(Parsed::Ip(ip))) => self.group_packet(link, &mut Packet::new(buf, ip), turn),
+            (Ok(_), Ok(Parsed::Arp(arp))) => self.host().arp(link, arp, turn),
+            (Ok(_), Ok(Parsed::Ndp(ndp))) => self.host().ndp(link, ndp, turn),
+            (Ok(to_us), Err(DropReason::Offload)) if wire::finish_inner_checksum(buf) => match wire::parse(buf) {
+                Ok(Parsed::Ip(mut ip)) if to_us => return self.counted(&mut Packet::new(buf, &mut ip), turn),
+                Ok(_) => Err(DropReason::NotForUs),
+                Err(reason) => Err(reason),
+            },
+            (Ok(_), Err(reason)) => Err(*reason),
+        };
+        if let Err(reason) = done {
+            turn.drop(reason);
         }
+    }
+
+    /// An IP packet, which is refused in one place if it goes no further; then all listeners hear of its conns.
+    #[inline]
+    fn counted(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) {
+        if let Err(refusal) = self.packet(packet, turn) {
+            let host = Host { services: &self.flows.services, router: &mut self.router };
+            self.stack.refuse(packet, refusal, host, turn);
+        }
+        self.tell_listeners();
     }
 
     /// The path of an IP packet.
     #[inline]
-    fn packet(
-        &mut self,
-        buf: &mut PacketBuf,
-        ip: &mut Ip,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
-        buf.truncate(ip.end);
-        check_addresses(ip)?;
-        self.check_options(buf, ip, now, out)?;
-        if let L4::Icmp { icmp_type, .. } = ip.l4
-            && wire::icmp::is_related(ip, icmp_type)
-            && let Some(done) = self.icmp_error(buf, ip, now, out)
+    fn packet(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        packet.buf.truncate(packet.ip.end);
+        check_addresses(packet.ip)?;
+        self.check_options(packet)?;
+        if let L4::Icmp { icmp_type, .. } = packet.ip.l4
+            && wire::icmp::is_related(packet.ip, icmp_type)
+            && let Some(done) = self.icmp_error(packet, turn)
         {
             return done;
         }
-        if Reassembly::is_piece(buf.frame(), ip) && self.reassembles(ip) {
-            match self.join(buf, ip, now)? {
-                Some(whole) => *ip = whole,
-                None => return Ok(()),
-            }
+        if Reassembly::is_piece(packet.frame(), packet.ip)
+            && self.reassembles(packet.ip)
+            && !self.stack.join(packet, turn)?
+        {
+            return Ok(());
         }
-        if buf.vnet.tunnel.is_some() && !self.passes_whole(ip) {
-            return self.one_by_one(buf, ip, now, out);
+        if packet.buf.vnet.tunnel.is_some() && !self.passes_whole(packet.ip) {
+            self.one_by_one(packet, turn);
+            return Ok(());
         }
-        match self.place(ip) {
-            Place::Flow(conn, Side::Request) => self.request(conn, buf, ip, now, out),
-            Place::Flow(conn, Side::Reply) => self.reply(conn, buf, ip, now, out),
-            Place::Here => self.schedule(buf, ip, now, out),
-            Place::Through => self.forward(buf, ip, now, out),
+        match self.owner(packet.ip) {
+            Owner::Conn(conn, Side::Request) => self.request(conn, packet, turn),
+            Owner::Conn(conn, Side::Reply) => self.reply(conn, packet, turn),
+            Owner::Local => self.admit(packet, turn),
+            Owner::Forward => self.forward(packet, turn),
         }
     }
 
     /// The destination MAC is ours (true) or a group's (false); anything else is somebody else's frame.
+    #[inline]
     fn is_for_us(&self, link: LinkId, buf: &PacketBuf) -> Result<bool, DropReason> {
         let (dst, _) = wire::macs(buf.frame())?;
         match dst == self.router.link(link).mac {
@@ -178,218 +148,248 @@ impl Director {
         }
     }
 
+    /// A packet to a group: only what another director tells of its conns is for us.
+    fn group_packet<E>(&mut self, link: LinkId, packet: &mut Packet, turn: &mut Turn<E>) -> Result<(), DropReason> {
+        if !self.sync.is_sync_group(link, packet.ip) {
+            return Err(DropReason::NotForUs);
+        }
+        if Reassembly::is_piece(packet.frame(), packet.ip) && !self.stack.join(packet, turn)? {
+            return Ok(());
+        }
+        let done = self.sync.receive(packet, &mut self.flows, &self.router, turn);
+        self.tell_listeners();
+        done
+    }
+
+    fn host(&mut self) -> Host<'_> {
+        Host { services: &self.flows.services, router: &mut self.router }
+    }
+
     /// True for every address that the director answers for.
     pub fn owns(&self, addr: IpAddr) -> bool {
-        self.services.owns(addr) || self.router.owns(addr) || self.locals.iter().any(|prefix| prefix.contains(addr))
+        self.flows.services.owns(addr) || self.router.owns(addr)
     }
 
     /// True for a packet that ends here, or belongs to a service whose marks name its destination's net.
     fn ends_here(&self, ip: &Ip) -> bool {
-        self.owns(ip.dst) || ip.tuple().is_some_and(|tuple| self.services.takes_by_mark(&tuple))
+        self.owns(ip.dst) || ip.tuple().is_some_and(|tuple| self.flows.services.takes_by_mark(&tuple))
     }
 
     #[inline(always)]
-    fn place(&self, ip: &Ip) -> Place {
-        let here = |director: &Director| if director.ends_here(ip) { Place::Here } else { Place::Through };
-        let Some(tuple) = ip.tuple().filter(|_| self.services.any(ip.family())) else { return here(self) };
-        match self.conns.lookup(&tuple) {
-            Some((conn, side)) => Place::Flow(conn, side),
-            None => here(self),
+    fn owner(&self, ip: &Ip) -> Owner {
+        let without_conn = |director: &Director| if director.ends_here(ip) { Owner::Local } else { Owner::Forward };
+        let Some(tuple) = ip.tuple().filter(|_| self.flows.services.any(ip.family())) else {
+            return without_conn(self);
+        };
+        match self.flows.conns.lookup(&tuple) {
+            Some((conn, side)) => Owner::Conn(conn, side),
+            None => without_conn(self),
         }
     }
 
-    /// A packet from a client to the real server of its conn.
-    fn request(
-        &mut self,
-        id: ConnId,
-        buf: &mut PacketBuf,
-        ip: &mut Ip,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
-        if self.conns.get(id).is_without_client_port()
-            && let Some((port, _)) = ip.ports()
-        {
-            self.conns.learn_client_port(id, port);
+    /// Fragments to the director are put together, and those that pass while services may take them.
+    fn reassembles(&self, ip: &Ip) -> bool {
+        let watched = ip.proto.has_ports() || ip.proto == Proto::ICMP || ip.family() == Family::V6;
+        (self.flows.services.any(ip.family()) && watched) || self.owns(ip.dst)
+    }
+
+    /// A packet to an address of the director that belongs to no conn: a service takes it, or the director's own stack.
+    fn admit(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        if packet.ip.l4 == L4::Truncated {
+            return Err(DropReason::TruncatedL4.into());
         }
-        match self.standing(id, ip) {
-            Standing::Good => self.follow(id, buf, ip, now, out),
-            Standing::DestGone => Err(DropReason::DestGone),
-            Standing::Replaced => {
-                self.replace(id);
-                if self.ends_here(ip) { self.schedule(buf, ip, now, out) } else { self.forward(buf, ip, now, out) }
+        let Some((service, tuple)) = self.flows.opening_service(packet.ip) else {
+            return stack::answer(packet, &mut self.router, turn);
+        };
+        if self.flows.drops_this_packet() {
+            return Err(DropReason::Defence.into());
+        }
+        let call = alg::call_of(packet, service, &self.flows)?;
+        let Some(choice) = self.flows.choose(service, &tuple, call, turn.now)? else {
+            // Other ports of an FTP service's address are the host's own.
+            if self.flows.services.is_ftp(service) && tuple.dst.port != 21 {
+                return stack::answer(packet, &mut self.router, turn);
             }
+            return Err(Refusal::with(DropReason::NoServer, IcmpError::PortUnreachable));
+        };
+        let opening = Opening { service, tuple, choice };
+        if self.flows.is_one_packet(&opening) {
+            return self.one_packet(&opening, packet, turn);
         }
+        let real = choice.real.addr;
+        let kind = if real.is_loopback() || self.owns(real) { Kind::LocalFlow } else { Kind::Flow };
+        let id = self.flows.open(&opening, kind, &self.router, turn.now)?;
+        self.tell_listeners();
+        self.forward_request(id, packet, turn)
     }
 
-    /// Counts a packet of a conn, sends it on to the real server, and tells other directors of the conn.
-    fn follow(
+    /// One-packet scheduling: sent as a packet of a conn, and forgotten.
+    fn one_packet(
         &mut self,
-        id: ConnId,
-        buf: &mut PacketBuf,
-        ip: &mut Ip,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
-        let conn = self.conns.get(id);
-        let event = if conn.is_one_way() { Event::InputOnly } else { Event::Input };
-        self.services.count_in(conn.dest, ip.total_len());
-        self.advance(id, event, &self.layer4_for_state(buf, ip), now);
-        let conn = self.conns.get_mut(id);
-        conn.in_pkts = conn.in_pkts.wrapping_add(1);
-        self.note_expected(id, Side::Request, buf, ip);
-        let done = self.towards_server(id, buf, ip, now, out);
-        self.sync(id, now, out);
+        opening: &Opening,
+        packet: &mut Packet,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), Refusal> {
+        let ends = self.flows.open_one_packet(opening, packet.ip.total_len(), &self.router, turn.now)?;
+        let done = forward::send_to_server(packet, &ends, &mut self.router, turn);
+        self.flows.close_one_packet(opening);
+        if let Some(template) = opening.choice.template {
+            self.sync.template_used(template, &mut self.flows, &mut self.router, turn);
+            self.flows.renew_template(template, turn.now);
+        }
         done
     }
 
-    fn towards_server(
+    /// A packet from a client to the real server of its conn.
+    #[inline]
+    fn request(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        if self.flows.conns.get(id).is_without_client_port()
+            && let Some((port, _)) = packet.ip.ports()
+        {
+            self.flows.conns.learn_client_port(id, port);
+        }
+        match self.flows.fate(id, packet.ip) {
+            ConnFate::Good => self.forward_request(id, packet, turn),
+            ConnFate::DestGone => Err(DropReason::DestGone.into()),
+            ConnFate::Replaced => {
+                self.flows.replace(id);
+                if self.ends_here(packet.ip) { self.admit(packet, turn) } else { self.forward(packet, turn) }
+            }
+        }
+    }
+
+    /// Counts a packet of a conn, sends it on to the real server, and queues the conn for other directors.
+    fn forward_request(
         &mut self,
         id: ConnId,
-        buf: &mut PacketBuf,
-        ip: &mut Ip,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
-        let conn = self.conns.get(id);
+        packet: &mut Packet,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), Refusal> {
+        let flows = &mut self.flows;
+        let conn = flows.conns.get(id);
+        let event = if conn.is_one_way() { Event::InputOnly } else { Event::Input };
+        flows.services.count_in(conn.dest, packet.ip.total_len());
+        flows.advance(id, event, &layer4_for_state(packet, &flows.settings), turn.now);
+        let conn = flows.conns.get_mut(id);
+        conn.in_pkts = conn.in_pkts.wrapping_add(1);
+        flows.note_expected(id, Side::Request, packet);
+        let done = self.to_server(id, packet, turn);
+        self.sync.forwarded(id, &mut self.flows, &mut self.router, turn);
+        done
+    }
+
+    #[inline]
+    fn to_server(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        let conn = self.flows.conns.get(id);
         if conn.is_local() {
-            return self.deliver_here(id, buf, ip, now, out);
+            return self.deliver_here(id, packet, turn);
         }
         if conn.is_helped() {
-            self.ftp_request(id, buf, ip, now)?;
+            self.ftp.request(id, packet, &mut self.flows, turn.now)?;
         }
-        let ends = self.ends(id);
-        self.serve(&ends, buf, ip, now, out)
+        let ends = self.flows.ends(id);
+        forward::send_to_server(packet, &ends, &mut self.router, turn)
+    }
+
+    /// A packet of a conn whose real server is the director itself: nobody listens here, and its own stack says so.
+    fn deliver_here(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        if self.flows.conns.real(self.flows.conns.get(id)).addr.is_loopback() {
+            return Err(DropReason::Martian.into());
+        }
+        if let L4::Tcp { sport, dport, flags } = packet.ip.l4
+            && !flags.rst()
+        {
+            let reset = L4::Tcp { sport: dport, dport: sport, flags: wire::TcpFlags::RST };
+            self.flows.advance(id, Event::Output, &reset, turn.now);
+        }
+        stack::answer(packet, &mut self.router, turn)
     }
 
     /// A packet from a real server to the client of its conn.
-    fn reply(
-        &mut self,
-        id: ConnId,
-        buf: &mut PacketBuf,
-        ip: &mut Ip,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
-        let ends = self.ends(id);
+    fn reply(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        let ends = self.flows.ends(id);
         // As the kernel does: a router's checks first, about the packet as the real server sent it.
-        let route = self.route_onward(buf, ip, ends.client().addr, now, out)?;
-        self.check_border(&ends, buf, ip, now, out)?;
-        self.note_expected(id, Side::Reply, buf, ip);
-        if self.conns.get(id).is_helped() {
-            self.ftp_reply(id, buf, ip, now)?;
+        let route = self.router.route_onward(packet, ends.client().addr)?;
+        forward::check_translatable(packet, &ends)?;
+        self.flows.note_expected(id, Side::Reply, packet);
+        if self.flows.conns.get(id).is_helped() {
+            self.ftp.reply(id, packet, &mut self.flows, turn.now)?;
         }
-        let way = self.way(&route);
-        crate::forward::reply(buf, ip, &ends, way)?;
-        self.record_passage(buf, ip, &route);
-        self.conns.get_mut(id).saw_reply();
-        let dest = self.conns.get(id).dest;
-        self.services.count_out(dest, ip.total_len());
-        self.advance(id, Event::Output, &self.layer4_for_state(buf, ip), now);
-        self.transmit(buf, ip, &route, now, out)
+        let fit = Fit::on(&mut self.router, &route);
+        forward::reply(packet, &ends, fit)?;
+        self.record_passage(packet, &route);
+        let flows = &mut self.flows;
+        flows.conns.get_mut(id).saw_reply();
+        flows.services.count_out(flows.conns.get(id).dest, packet.ip.total_len());
+        flows.advance(id, Event::Output, &layer4_for_state(packet, &flows.settings), turn.now);
+        Ok(self.router.transmit(packet, &route, turn)?)
     }
 
-    /// Moves a conn's state, its dest's counters and its timer.
-    fn advance(&mut self, id: ConnId, event: Event, l4: &L4, now: Instant) {
-        let tables = self.tcp_tables();
-        let conn = self.conns.get_mut(id);
-        conn.state = next_state(conn.state, event, l4, tables);
-        let state = self.timeouts.state(conn.proto(), conn.state);
-        let (dest, before) = (conn.dest, conn.counted());
-        if before != state.counted {
-            conn.set_counted(state.counted);
-            self.services.recount(dest, before, state.counted);
+    /// A packet that belongs to no service: this is also a router.
+    fn forward(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        if is_link_local(packet.ip.src) {
+            return Err(Refusal::with(DropReason::BeyondScope, IcmpError::BeyondScope));
         }
-        self.conns.rearm(id, now, state.timeout);
-        self.assure(id, event);
+        let route = self.router.route_onward(packet, packet.ip.dst)?.for_transit();
+        self.record_passage(packet, &route);
+        Ok(self.router.transmit(packet, &route, turn)?)
     }
 
-    #[inline(always)]
-    fn ends(&self, id: ConnId) -> Ends {
-        let conn = self.conns.get(id);
-        let method = (conn.forwarding(), self.tunnel_of(conn.dest));
-        let (client, virt) = (conn.packed_client(), conn.packed_virt());
-        Ends::new(method, client, virt, self.conns.real(conn), self.conns.local(conn))
-    }
-
-    /// Takes a conn out before its time, or, while others depend on it, out of sight.
-    fn replace(&mut self, id: ConnId) {
-        if self.conns.get(id).controls() {
-            return self.conns.hide(id);
+    /// What has happened to conns is told to those who keep something beside them, in one place.
+    #[inline]
+    fn tell_listeners(&mut self) {
+        while let Some(event) = self.flows.conns.next_event() {
+            self.sync.on(event, &self.flows.conns);
+            self.ftp.on(event);
         }
-        self.end(id);
-    }
-
-    fn end(&mut self, id: ConnId) {
-        let conn = *self.conns.get(id);
-        self.conns.remove(id);
-        self.settle(id, &conn);
     }
 
     /// Lets time pass: conns expire, neighbours are asked again, caches are cleaned.
-    pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
-        while let Some(due) = self.conns.expire_one(now) {
+    pub fn tick(&mut self, turn: &mut Turn<impl Egress>) {
+        let now = turn.now;
+        while let Some(due) = self.flows.expire_one(now) {
             match due {
-                Due::Over(id, conn) => {
-                    self.reset_ends(id, &conn, now, out);
-                    self.settle(id, &conn);
-                }
-                Due::Prolonged(id) => self.sync_as_due(id, now, out),
+                Due::Over(id, conn) => expiry_resets::reset_ends((id, &conn), &self.flows, &mut self.router, turn),
+                Due::Prolonged(id) => self.sync.prolonged(id, &mut self.flows, &mut self.router, turn),
             }
+            self.tell_listeners();
         }
-        self.sync_due(now, out);
-        self.sweep();
-        self.defend(now);
-        self.expire_fragments(now, out);
-        self.router.tick(now, out);
-        self.tell_of_undelivered(now, out);
-        self.services.read_meters(now);
-        self.services.empty_trash(now);
-        self.announce_due(now, out);
+        self.sync.send_due(&mut self.router, turn);
+        self.flows.sweep();
+        self.flows.defend(now);
+        self.tell_listeners();
+        let mut host = Host { services: &self.flows.services, router: &mut self.router };
+        self.stack.expire_fragments(&mut host, turn);
+        self.router.tick(turn);
+        self.tell_of_undelivered(turn);
+        self.flows.services.read_meters(now);
+        self.flows.services.empty_trash(now);
+        self.stack.announcements.send_due(&mut self.router, turn);
     }
 
     /// When `tick` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let sweep = self.sweep.map(|_| Instant::START);
-        let fragments = self.reassembly.next_due();
-        let tables = [self.conns.next_deadline(), self.router.next_deadline(), fragments];
-        let deadlines = tables.into_iter().chain([
-            self.announcements.next(),
-            sweep,
-            self.defence_due(),
+        let flows = &self.flows;
+        let deadlines = [
+            flows.conns.next_deadline(),
+            self.router.next_deadline(),
+            self.stack.next_deadline(),
+            flows.sweep_due(),
+            flows.defence_due(),
             self.sync.due(),
-            self.services.meters_due(),
-            self.services.trash_due(),
-        ]);
+            flows.services.meters_due(),
+            flows.services.trash_due(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
-    /// Who takes a packet of this flow now, for tests and explanations.
-    pub fn conn_of(&self, tuple: &Tuple) -> Option<ConnId> {
-        self.conns.lookup(tuple).map(|(id, _)| id)
+    /// The end of the run: what still waits is dropped by name.
+    pub fn shut_down<E>(&mut self, turn: &mut Turn<E>) {
+        self.router.shut_down(turn);
     }
-}
 
-/// Addresses that may not appear on a link (RFC 1812 5.3.7, RFC 6890), and groups, which are not balanced.
-fn check_addresses(ip: &Ip) -> Result<(), DropReason> {
-    let martian = match (ip.src, ip.dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            src.is_multicast() || src.is_broadcast() || src.is_loopback() || src.is_unspecified() || dst.is_loopback()
-        }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let mapped = |addr: std::net::Ipv6Addr| addr.to_ipv4_mapped().is_some();
-            src.is_multicast()
-                || src.is_loopback()
-                || src.is_unspecified()
-                || dst.is_loopback()
-                || mapped(src)
-                || mapped(dst)
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => true,
-    };
-    if martian {
-        return Err(DropReason::Martian);
+    /// The conn that a packet of this flow belongs to now, for tests and explanations.
+    pub fn conn_of(&self, tuple: &Tuple) -> Option<ConnId> {
+        self.flows.conns.lookup(tuple).map(|(id, _)| id)
     }
-    let group = ip.dst.is_multicast() || ip.dst == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) || ip.dst.is_unspecified();
-    if group { Err(DropReason::NotForUs) } else { Ok(()) }
 }

@@ -5,66 +5,39 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{DropReason, Instant};
-use crate::router::{Egress, Route};
-use crate::wire::extension::{self, Verdict};
+use crate::base::DropReason;
+use crate::router::{Refusal, Route, apply_verdict};
 use crate::wire::icmp::IcmpError;
 use crate::wire::options::{self, OptionAction, record};
-use crate::wire::{Ip, PacketBuf};
-
-/// ICMPv6 type (RFC 4443 3.4).
-const PARAMETER_PROBLEM: u8 = 4;
+use crate::wire::{Packet, extension};
 
 impl Director {
-    /// Looks at the options of a packet as it comes; what is for this director records the address it came to. Of IPv6
-    /// every node on the way reads the hop-by-hop options, and no others.
-    pub(super) fn check_options(
-        &mut self,
-        buf: &mut PacketBuf,
-        ip: &Ip,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
-        self.abide(extension::on_the_way(buf.frame(), ip), buf, ip, now, out)?;
-        match options::parse(buf.frame(), ip) {
+    /// Checks the options of a packet that came; one for this director records the address it came to. Of IPv6, every
+    /// node on the way reads the hop-by-hop options, and no others.
+    #[inline]
+    pub(super) fn check_options(&self, packet: &mut Packet) -> Result<(), Refusal> {
+        apply_verdict(extension::on_the_way(packet.frame(), packet.ip))?;
+        match options::parse(packet.frame(), packet.ip) {
             OptionAction::Nothing => {}
-            OptionAction::SourceRoute => return Err(DropReason::SourceRoute),
-            OptionAction::Bad(at) => {
-                self.complain(IcmpError::BadOption(at), buf, ip, now, out);
-                return Err(DropReason::Malformed);
-            }
+            OptionAction::SourceRoute => return Err(DropReason::SourceRoute.into()),
+            OptionAction::Bad(at) => return Err(Refusal::with(DropReason::Malformed, IcmpError::BadOption(at))),
             OptionAction::Record(option) => {
-                if let (IpAddr::V4(addr), true) = (ip.dst, self.owns(ip.dst)) {
-                    record(buf, option, addr);
+                if let (IpAddr::V4(addr), true) = (packet.ip.dst, self.owns(packet.ip.dst)) {
+                    record(packet.buf, option, addr);
                 }
             }
         }
         Ok(())
     }
 
-    /// Does what an IPv6 extension header asks for.
-    pub(super) fn abide(
-        &mut self,
-        verdict: Verdict,
-        buf: &PacketBuf,
-        ip: &Ip,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
-        match verdict {
-            Verdict::Good => return Ok(()),
-            Verdict::Drop => {}
-            Verdict::Tell(code, at) => self.complain(IcmpError::Raw(PARAMETER_PROBLEM, code, at), buf, ip, now, out),
-        }
-        Err(DropReason::ExtensionHeader)
-    }
-
-    /// What passes records the address it leaves from: the virtual one if that is its source now, else the link's.
-    pub(super) fn record_passage(&self, buf: &mut PacketBuf, ip: &Ip, route: &Route) {
-        let OptionAction::Record(option) = options::parse(buf.frame(), ip) else { return };
+    /// A packet that passes records the address it leaves from: the virtual one if that is its source now, else the link's.
+    #[inline]
+    pub(super) fn record_passage(&self, packet: &mut Packet, route: &Route) {
+        let OptionAction::Record(option) = options::parse(packet.frame(), packet.ip) else { return };
+        let ip = &packet.ip;
         let own = if self.owns(ip.src) { Some(ip.src) } else { self.router.source(route.link, route.next_hop, ip.dst) };
         if let Some(IpAddr::V4(addr)) = own {
-            record(buf, option, addr);
+            record(packet.buf, option, addr);
         }
     }
 }

@@ -10,19 +10,23 @@
 //! FULL-NAT also works between families: the packet is translated to that of the other side (RFC 7915).
 //! Bytes only: never chooses a server, a route or a local port's owner.
 
-pub mod ftp;
 mod local_ports;
 mod related;
+mod send;
+mod seqadj;
 
 pub use local_ports::LocalPorts;
 pub use related::{about_reply, about_request};
+pub use send::{check_translatable, route_to_server, send_by_method, send_to_server};
+pub use seqadj::SequenceShift;
 
 use std::net::IpAddr;
 
 use crate::base::{DropReason, Endpoint, PackedEndpoint, Tunnel};
 use crate::conn::Forwarding;
+use crate::router::{Route, Router};
 use crate::wire::translate::{fit_segments, translate};
-use crate::wire::{End, Ip, PacketBuf, set_endpoint};
+use crate::wire::{End, Packet, set_endpoint};
 
 /// The ends of a conn, as its packets are rewritten between them. Few packets need more than one.
 #[derive(Clone, Copy, Debug)]
@@ -74,48 +78,56 @@ impl Ends {
 
     /// True if client and real server are of different families, so that packets are translated between them.
     #[inline]
-    pub fn cross(&self) -> bool {
+    pub fn translates(&self) -> bool {
         self.forwarding == Forwarding::FullNat && self.real.addr.is_ipv4() != self.client.addr.is_ipv4()
     }
 }
 
 /// What a packet between families must fit.
 #[derive(Clone, Copy, Debug)]
-pub struct Way {
+pub struct Fit {
     /// Largest IP packet of the next link.
     pub mtu: u16,
     /// Identification for an IPv4 packet that is made of one of IPv6.
     pub id: u16,
 }
 
+impl Fit {
+    /// What a packet that leaves by this route must fit.
+    #[inline]
+    pub fn on(router: &mut Router, route: &Route) -> Fit {
+        Fit { mtu: route.mtu, id: router.fresh_id() }
+    }
+}
+
 /// Points a request at its real server.
 #[inline]
-pub fn request(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends, way: Way) -> Result<(), DropReason> {
-    if ends.cross() {
-        cross(buf, ip, ends.peer().addr, ends.real.addr, way)?;
+pub fn request(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropReason> {
+    if ends.translates() {
+        translate_to(packet, ends.peer().addr, ends.real.addr, fit)?;
     }
     match ends.forwarding {
-        Forwarding::Nat => set_endpoint(buf, ip, End::Destination, ends.real),
+        Forwarding::Nat => set_endpoint(packet.buf, packet.ip, End::Destination, ends.real),
         Forwarding::FullNat => {
-            set_endpoint(buf, ip, End::Destination, ends.real);
-            set_endpoint(buf, ip, End::Source, ends.peer());
+            set_endpoint(packet.buf, packet.ip, End::Destination, ends.real);
+            set_endpoint(packet.buf, packet.ip, End::Source, ends.peer());
         }
         Forwarding::Direct | Forwarding::Tunnel => {}
     }
     Ok(())
 }
 
-/// Gives a reply the face of the virtual service.
+/// Gives a reply the virtual endpoint as its source.
 #[inline]
-pub fn reply(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends, way: Way) -> Result<(), DropReason> {
-    if ends.cross() {
-        cross(buf, ip, ends.virt().addr, ends.client().addr, way)?;
+pub fn reply(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropReason> {
+    if ends.translates() {
+        translate_to(packet, ends.virt().addr, ends.client().addr, fit)?;
     }
     match ends.forwarding {
-        Forwarding::Nat => set_endpoint(buf, ip, End::Source, ends.virt()),
+        Forwarding::Nat => set_endpoint(packet.buf, packet.ip, End::Source, ends.virt()),
         Forwarding::FullNat => {
-            set_endpoint(buf, ip, End::Source, ends.virt());
-            set_endpoint(buf, ip, End::Destination, ends.client());
+            set_endpoint(packet.buf, packet.ip, End::Source, ends.virt());
+            set_endpoint(packet.buf, packet.ip, End::Destination, ends.client());
         }
         Forwarding::Direct | Forwarding::Tunnel => {}
     }
@@ -123,8 +135,8 @@ pub fn reply(buf: &mut PacketBuf, ip: &mut Ip, ends: &Ends, way: Way) -> Result<
 }
 
 /// Translates a packet to the other family; segments of a superframe shrink where the larger header needs it.
-fn cross(buf: &mut PacketBuf, ip: &mut Ip, src: IpAddr, dst: IpAddr, way: Way) -> Result<(), DropReason> {
-    translate(buf, ip, src, dst, way.id)?;
-    fit_segments(buf, ip, way.mtu);
+fn translate_to(packet: &mut Packet, src: IpAddr, dst: IpAddr, fit: Fit) -> Result<(), DropReason> {
+    translate(packet.buf, packet.ip, src, dst, fit.id)?;
+    fit_segments(packet.buf, packet.ip, fit.mtu);
     Ok(())
 }

@@ -2,56 +2,56 @@
 //!
 //! The quoted L4 checksum is left as it is, as in IPVS. Never answers an error with an error.
 
-use super::{Ends, Way};
+use super::{Ends, Fit};
 use crate::base::DropReason;
 use crate::conn::Forwarding;
 use crate::wire::icmp::{self, Quote};
 use crate::wire::translate::{self, ErrorEnds};
-use crate::wire::{End, Ip, PacketBuf, set_address};
+use crate::wire::{End, Packet, set_address};
 
 /// An error about a request, on its way to the client: it seems to come from the virtual address.
 ///
-/// The source becomes the virtual address even if a router in between sent it. `way` is for an error of the other family.
-pub fn about_request(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, way: Way) -> Result<(), DropReason> {
-    if ends.cross() {
-        let (src, dst, Way { mtu, id }) = (ends.virt().addr, ends.client().addr, way);
+/// The source becomes the virtual address even if a router in between sent it. `fit` is for an error of the other family.
+pub fn about_request(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) -> Result<(), DropReason> {
+    if ends.translates() {
+        let (src, dst, Fit { mtu, id }) = (ends.virt().addr, ends.client().addr, fit);
         let ends = ErrorEnds { src, dst, quoted_src: ends.client(), quoted_dst: ends.virt(), mtu, id };
-        return translate::error(buf, ip, quote, &ends);
+        return translate::error(packet.buf, packet.ip, quote, &ends);
     }
     match ends.forwarding {
         Forwarding::Nat | Forwarding::FullNat => {
-            set_address(buf, ip, End::Source, ends.virt().addr);
-            icmp::set_quoted(buf, quote, End::Destination, ends.virt());
+            set_address(packet.buf, packet.ip, End::Source, ends.virt().addr);
+            icmp::set_quoted(packet.buf, quote, End::Destination, ends.virt());
         }
         Forwarding::Direct | Forwarding::Tunnel => return Ok(()),
     }
     if ends.forwarding == Forwarding::FullNat {
-        set_address(buf, ip, End::Destination, ends.client().addr);
-        icmp::set_quoted(buf, quote, End::Source, ends.client());
+        set_address(packet.buf, packet.ip, End::Destination, ends.client().addr);
+        icmp::set_quoted(packet.buf, quote, End::Source, ends.client());
     }
-    icmp::set_checksum(buf, ip);
+    icmp::set_checksum(packet.buf, packet.ip);
     Ok(())
 }
 
 /// An error about a reply, on its way to the real server, which knows its own address only.
-pub fn about_reply(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &Ends, way: Way) -> Result<(), DropReason> {
-    if ends.cross() {
-        let (src, dst, Way { mtu, id }) = (ends.peer().addr, ends.real.addr, way);
+pub fn about_reply(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) -> Result<(), DropReason> {
+    if ends.translates() {
+        let (src, dst, Fit { mtu, id }) = (ends.peer().addr, ends.real.addr, fit);
         let ends = ErrorEnds { src, dst, quoted_src: ends.real, quoted_dst: ends.peer(), mtu, id };
-        return translate::error(buf, ip, quote, &ends);
+        return translate::error(packet.buf, packet.ip, quote, &ends);
     }
     match ends.forwarding {
         Forwarding::Nat | Forwarding::FullNat => {
-            set_address(buf, ip, End::Destination, ends.real.addr);
-            icmp::set_quoted(buf, quote, End::Source, ends.real);
+            set_address(packet.buf, packet.ip, End::Destination, ends.real.addr);
+            icmp::set_quoted(packet.buf, quote, End::Source, ends.real);
         }
         Forwarding::Direct | Forwarding::Tunnel => return Ok(()),
     }
     if ends.forwarding == Forwarding::FullNat {
         // The real server knows no way to the client's side but through the local address.
-        set_address(buf, ip, End::Source, ends.peer().addr);
-        icmp::set_quoted(buf, quote, End::Destination, ends.peer());
+        set_address(packet.buf, packet.ip, End::Source, ends.peer().addr);
+        icmp::set_quoted(packet.buf, quote, End::Destination, ends.peer());
     }
-    icmp::set_checksum(buf, ip);
+    icmp::set_checksum(packet.buf, packet.ip);
     Ok(())
 }

@@ -323,8 +323,8 @@ mod tests {
 
     impl Director for Running {
         fn ask(&mut self, request: &Request) -> Result<Reply, Absent> {
-            let now = self.0.now;
-            Ok(control::answer(&mut self.0.director, request, now))
+            let now = self.0.turn.now;
+            Ok(control::answer(&mut self.0.director, self.0.turn.ledger(), request, now))
         }
     }
 

@@ -29,4 +29,4 @@ pub(crate) use link_error::Said;
 pub use link_setup::{Device, check_name};
 pub use process::{PROCESSORS, Processors, end_with_parent, use_large_pages};
 pub use signals::{Signal, Signals};
-pub use sys::{fetch, inherited};
+pub use sys::inherited;

@@ -105,19 +105,6 @@ pub fn advise_large_pages(from: usize, len: usize) -> io::Result<()> {
     checked(unsafe { libc::madvise(from as *mut libc::c_void, len, libc::MADV_HUGEPAGE) }).map(drop)
 }
 
-/// Asks memory for the line behind `at`, which may be any address. Does nothing on machines where it has no name here.
-#[inline]
-pub fn fetch(at: *const ()) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: the instruction is a hint: it reads nothing into the program and never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
-
 /// The descriptor of something that has one and lives as long as this is used.
 pub fn borrowed(of: &impl AsRawFd) -> BorrowedFd<'_> {
     // SAFETY: the descriptor is that of `of`, which the result borrows.

@@ -1,30 +1,30 @@
-//! The way out: routes, neighbours, packets that wait for an answer, and the ledger of what became of each frame.
+//! Where packets go next: links, routes, neighbours, packets that wait for one, path MTUs; and the `Turn` through all rooms.
 //!
-//! Takes a finished packet and a destination; never edits anything behind the Ethernet header.
+//! A packet's TTL, size and cutting are in `transmit`. Never edits what is behind the IP header.
 
 mod discovery;
 mod neighbours;
-pub mod path_mtu;
+mod path_mtu;
 mod pending;
+mod refusal;
 mod routes;
+mod transmit;
+mod turn;
 mod unresolved;
 
 use std::net::IpAddr;
 
 pub use neighbours::{MAX_NEIGHBOURS, Need, Neighbours};
+pub use path_mtu::PathMtus;
+pub use refusal::{Refusal, apply_verdict};
 pub use routes::{Route, Routes};
+pub use transmit::{each_segment, least_mtu, room_for, spend_ttl};
+pub use turn::{Egress, Turn};
 
-use crate::base::{DropReason, Family, Instant, Ledger, LinkId, Mac, Medium, Prefix};
+use crate::base::{DropReason, Family, Instant, LinkId, Mac, Medium, Prefix};
 use crate::wire::{self, PacketBuf, ndp, set_macs};
 use neighbours::Resolved;
 use pending::Pending;
-
-/// Where frames leave the core.
-pub trait Egress {
-    /// Takes a frame to be written, after all that were taken before; an error is the reason for which it is lost. What the
-    /// buffer holds afterwards is nobody's.
-    fn transmit(&mut self, link: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason>;
-}
 
 /// One TAP as the core sees it.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ struct Port {
     cuts_udp_tunnels: bool,
 }
 
-/// Links, routes, neighbours and the ledger.
+/// Links, routes and neighbours.
 #[derive(Default)]
 pub struct Router {
     ports: Vec<Port>,
@@ -60,9 +60,11 @@ pub struct Router {
     pending: Pending,
     /// Packets that were given up, for their senders to be told.
     undelivered: Vec<Vec<u8>>,
-    /// What became of every frame.
-    pub ledger: Ledger,
-    scratch: PacketBuf,
+    /// What the paths to tunnel servers take.
+    pub path_mtus: PathMtus,
+    /// Prefixes all of whose addresses are the director's own, as by a route of type `local`.
+    local: Vec<Prefix>,
+    next_id: u16,
 }
 
 impl Router {
@@ -115,9 +117,25 @@ impl Router {
         self.ports.iter().enumerate().map(|(index, port)| (LinkId(index as u8), &port.link))
     }
 
-    /// True for an address of a link.
+    /// Identifications of packets that are made here begin after this one.
+    pub fn start_ids_at(&mut self, id: u16) {
+        self.next_id = id;
+    }
+
+    /// Takes every address of a prefix for the director's own (a whole net of virtual addresses).
+    pub fn add_local_prefix(&mut self, prefix: Prefix) {
+        self.local.push(prefix);
+    }
+
+    /// True for an address of a prefix that is the director's own as a whole.
+    pub fn is_in_local_prefix(&self, addr: IpAddr) -> bool {
+        self.local.iter().any(|prefix| prefix.contains(addr))
+    }
+
+    /// True for an address of a link or of a local prefix.
     pub fn owns(&self, addr: IpAddr) -> bool {
-        self.ports.iter().any(|port| port.link.addresses.iter().any(|prefix| prefix.addr == addr))
+        let of_link = |port: &Port| port.link.addresses.iter().any(|prefix| prefix.addr == addr);
+        self.ports.iter().any(of_link) || self.is_in_local_prefix(addr)
     }
 
     /// The links in whose nets an address is; all of them for an address that is in none.
@@ -171,30 +189,24 @@ impl Router {
     ///
     /// Counts it as sent or held; an error is for the caller to count.
     #[inline]
-    pub fn send(
-        &mut self,
-        buf: &mut PacketBuf,
-        route: &Route,
-        now: Instant,
-        out: &mut impl Egress,
-    ) -> Result<(), DropReason> {
+    pub fn send(&mut self, buf: &mut PacketBuf, route: &Route, turn: &mut Turn<impl Egress>) -> Result<(), DropReason> {
         if self.medium(route.link) == Medium::Ip {
-            return self.write(buf, route.link, Mac::ZERO, out);
+            return self.write(buf, route.link, Mac::ZERO, turn);
         }
         let source = || wire::ip_packet(buf.frame()).map_or(route.next_hop, |ip| ip.src);
-        match self.neighbours.resolve(route.link, route.next_hop, route.need, now, source) {
-            Resolved::At(mac) => self.write(buf, route.link, mac, out),
+        match self.neighbours.resolve(route, turn.now, source) {
+            Resolved::At(mac) => self.write(buf, route.link, mac, turn),
             Resolved::AtPerhaps(mac, ask) => {
-                self.ask(ask, out);
-                self.write(buf, route.link, mac, out)
+                self.ask(ask, turn);
+                self.write(buf, route.link, mac, turn)
             }
             Resolved::Unknown(ask) => {
                 if let Some(ask) = ask {
-                    self.ask(ask, out);
+                    self.ask(ask, turn);
                 }
-                self.ledger.held += 1;
+                turn.hold();
                 let dropped = self.pending.keep(route, buf);
-                self.drop_held(dropped, DropReason::HoldQueueFull);
+                drop_held(dropped, DropReason::HoldQueueFull, turn);
                 Ok(())
             }
             Resolved::Failed => Err(DropReason::NeighbourUnreachable),
@@ -202,73 +214,70 @@ impl Router {
         }
     }
 
-    fn drop_held(&mut self, count: u64, reason: DropReason) {
-        self.ledger.held -= count;
-        (0..count).for_each(|_| self.ledger.drop(reason));
-    }
-
     /// Sends a frame that the director made itself; a failure is counted here.
-    pub fn send_own(&mut self, buf: &mut PacketBuf, route: &Route, now: Instant, out: &mut impl Egress) {
-        self.ledger.generated += 1;
-        if let Err(reason) = self.send(buf, route, now, out) {
-            self.ledger.drop(reason);
+    pub fn send_own(&mut self, buf: &mut PacketBuf, route: &Route, turn: &mut Turn<impl Egress>) {
+        turn.generated();
+        if let Err(reason) = self.send(buf, route, turn) {
+            turn.drop(reason);
         }
     }
 
     /// Sends a packet that the director made itself to a multicast group on a link; a failure is counted here.
-    pub fn send_to_group(&mut self, buf: &mut PacketBuf, link: LinkId, group: IpAddr, out: &mut impl Egress) {
-        self.ledger.generated += 1;
-        if let Err(reason) = self.write(buf, link, Mac::of_group(group), out) {
-            self.ledger.drop(reason);
-        }
+    pub fn send_to_group(&mut self, buf: &mut PacketBuf, link: LinkId, group: IpAddr, turn: &mut Turn<impl Egress>) {
+        set_macs(buf, Mac::of_group(group), self.link(link).mac);
+        turn.write_own(link, buf);
     }
 
-    fn write(&mut self, buf: &mut PacketBuf, link: LinkId, to: Mac, out: &mut impl Egress) -> Result<(), DropReason> {
-        set_macs(buf, to, self.ports[link.index()].link.mac);
-        out.transmit(link, buf)?;
-        self.ledger.tx += 1;
-        Ok(())
+    #[inline]
+    fn write(
+        &self,
+        buf: &mut PacketBuf,
+        link: LinkId,
+        to: Mac,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), DropReason> {
+        set_macs(buf, to, self.link(link).mac);
+        turn.write(link, buf)
     }
 
     /// A neighbour has shown its MAC: packets that waited for it leave.
-    pub fn learned(&mut self, link: LinkId, addr: IpAddr, mac: Mac, now: Instant, out: &mut impl Egress) {
-        if self.neighbours.confirm(link, addr, mac, now) {
+    pub fn learned(&mut self, link: LinkId, addr: IpAddr, mac: Mac, turn: &mut Turn<impl Egress>) {
+        if self.neighbours.confirm(link, addr, mac, turn.now) {
             log::info!("{}: {addr} answers again", self.link(link).name);
         }
         for kept in self.pending.take(link, addr) {
-            self.ledger.held -= 1;
-            let mut buf = std::mem::take(&mut self.scratch);
-            kept.restore(&mut buf);
-            if let Err(reason) = self.write(&mut buf, link, mac, out) {
-                self.ledger.drop(reason);
-            }
-            self.scratch = buf;
+            turn.release(1);
+            turn.lend(|turn, buf| {
+                kept.restore(buf);
+                if let Err(reason) = self.write(buf, link, mac, turn) {
+                    turn.drop(reason);
+                }
+            });
         }
     }
 
     /// Repeats solicitations that were not answered, gives up on neighbours that stay silent.
-    pub fn tick(&mut self, now: Instant, out: &mut impl Egress) {
-        while let Some(due) = self.neighbours.due(now) {
+    pub fn tick(&mut self, turn: &mut Turn<impl Egress>) {
+        while let Some(due) = self.neighbours.due(turn.now) {
             match due {
-                neighbours::Due::Ask(ask) => self.ask(ask, out),
+                neighbours::Due::Ask(ask) => self.ask(ask, turn),
                 neighbours::Due::GaveUp(link, addr, need) => {
                     // Anybody can send packets to an address that nobody has.
                     let level = if need == Need::Configured { log::Level::Warn } else { log::Level::Debug };
                     log::log!(level, "{}: {addr} does not answer {}", self.link(link).name, question_to(addr));
-                    self.give_up(link, addr);
+                    self.give_up(link, addr, turn);
                 }
                 neighbours::Due::Displaced(link, addr) => {
                     let waited = self.pending.take(link, addr).len() as u64;
-                    self.drop_held(waited, DropReason::NeighbourLimit);
+                    drop_held(waited, DropReason::NeighbourLimit, turn);
                 }
             }
         }
     }
 
-    fn give_up(&mut self, link: LinkId, addr: IpAddr) {
+    fn give_up<E>(&mut self, link: LinkId, addr: IpAddr, turn: &mut Turn<E>) {
         for kept in self.pending.take(link, addr) {
-            self.ledger.held -= 1;
-            self.ledger.drop(DropReason::NeighbourUnreachable);
+            drop_held(1, DropReason::NeighbourUnreachable, turn);
             self.undelivered.push(kept.into_frame());
         }
     }
@@ -279,15 +288,20 @@ impl Router {
     }
 
     /// The end of the run: what still waits is dropped by name.
-    pub fn shut_down(&mut self) {
+    pub fn shut_down<E>(&mut self, turn: &mut Turn<E>) {
         let waited = self.pending.clear();
-        self.drop_held(waited, DropReason::Shutdown);
+        drop_held(waited, DropReason::Shutdown, turn);
     }
 
     /// When `tick` has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.neighbours.next_due()
     }
+}
+
+fn drop_held<E>(count: u64, reason: DropReason, turn: &mut Turn<E>) {
+    turn.release(count);
+    (0..count).for_each(|_| turn.drop(reason));
 }
 
 /// True for an IPv6 address that no router sends on.
@@ -321,16 +335,16 @@ mod tests {
         let mut router = Router::default();
         let addresses = vec!["203.0.113.2/32".parse().unwrap(), "2001:db8::2/128".parse().unwrap()];
         let link = router.add_ip_link(Link { name: "tun0".into(), mac: Mac::ZERO, mtu: 1500, addresses });
-        let mut out = Wire::default();
-        router.announce(link, "203.0.113.2".parse().unwrap(), &mut out);
-        assert_eq!(out.frames, 0);
+        let mut turn = Turn::new(Wire::default());
+        router.announce(link, "203.0.113.2".parse().unwrap(), &mut turn);
+        assert_eq!(turn.ledger().generated(), 0);
         for to in ["192.0.2.7", "2001:db8:c::7"] {
             let route = router.route(to.parse().unwrap()).unwrap();
             let mut buf = PacketBuf::new();
             buf.reset(60);
-            router.send_own(&mut buf, &route, Instant(1000), &mut out);
+            router.send_own(&mut buf, &route, &mut turn);
         }
-        assert_eq!((out.frames, router.ledger.tx, router.ledger.held), (2, 2, 0));
+        assert_eq!((turn.out.frames, turn.ledger().tx(), turn.ledger().held()), (2, 2, 0));
     }
 
     #[test]

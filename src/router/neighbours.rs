@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::Route;
 use super::unresolved::{Admission, Unresolved};
 use crate::base::{FastHash, Instant, LinkId, Mac};
 
@@ -131,16 +132,10 @@ impl Neighbours {
 
     /// What is known of a next hop. `source` tells from whom the packet is, if the neighbour must be solicited for it.
     #[inline]
-    pub(super) fn resolve(
-        &mut self,
-        link: LinkId,
-        addr: IpAddr,
-        need: Need,
-        now: Instant,
-        source: impl FnOnce() -> IpAddr,
-    ) -> Resolved {
+    pub(super) fn resolve(&mut self, route: &Route, now: Instant, source: impl FnOnce() -> IpAddr) -> Resolved {
+        let Route { link, next_hop: addr, need, .. } = *route;
         let Some(entry) = self.entries.get_mut(&(link, addr)) else {
-            return self.first_solicitation(link, addr, need, now, source());
+            return self.first_solicitation(route, now, source());
         };
         entry.used = now;
         entry.need = entry.need.max(need);
@@ -158,16 +153,17 @@ impl Neighbours {
             State::Failed { until } if now < until => Resolved::Failed,
             State::Failed { .. } => {
                 let need = entry.need;
-                self.first_solicitation(link, addr, need, now, source())
+                self.first_solicitation(&Route { need, ..*route }, now, source())
             }
         }
     }
 
-    fn first_solicitation(&mut self, link: LinkId, addr: IpAddr, need: Need, now: Instant, source: IpAddr) -> Resolved {
+    fn first_solicitation(&mut self, route: &Route, now: Instant, source: IpAddr) -> Resolved {
+        let Route { link, next_hop: addr, need, .. } = *route;
         if !self.has_room(need, now) {
             return Resolved::Refused;
         }
-        match self.unresolved.admit(link, addr, source, need, now) {
+        match self.unresolved.admit(route, source, now) {
             Admission::Refused => return Resolved::Refused,
             Admission::InPlaceOf(oldest) => {
                 self.entries.remove(&(link, oldest));
@@ -310,7 +306,8 @@ mod tests {
     }
 
     fn resolve(cache: &mut Neighbours, number: u16, need: Need, now: Instant) -> Resolved {
-        cache.resolve(LINK, addr(number), need, now, || IpAddr::from([192, 0, (number >> 8) as u8, number as u8]))
+        let route = Route { link: LINK, next_hop: addr(number), mtu: 1500, need };
+        cache.resolve(&route, now, || IpAddr::from([192, 0, (number >> 8) as u8, number as u8]))
     }
 
     fn ask(number: u16, to: Mac) -> Ask {

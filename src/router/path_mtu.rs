@@ -25,6 +25,8 @@ struct Path {
 /// Paths to tunnel servers.
 #[derive(Default)]
 pub struct PathMtus {
+    /// `pmtu_disc`: tunnel packets carry the inner DF, and clients are told what does not fit.
+    pub discovery: bool,
     paths: HashMap<IpAddr, Path>,
 }
 

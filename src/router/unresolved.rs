@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::neighbours::Need;
+use super::routes::Route;
 use crate::base::{Instant, LinkId};
 
 /// Neighbours of packets that are only forwarded: solicited at once, and first solicitations in a second, on one link.
@@ -51,7 +52,8 @@ struct Share {
 
 impl Unresolved {
     /// Whether `addr` may be solicited for a packet of `source`; if so it is waited for until `remove`.
-    pub(super) fn admit(&mut self, link: LinkId, addr: IpAddr, source: IpAddr, need: Need, now: Instant) -> Admission {
+    pub(super) fn admit(&mut self, route: &Route, source: IpAddr, now: Instant) -> Admission {
+        let Route { link, next_hop: addr, need, .. } = *route;
         if self.links.len() <= link.index() {
             self.links.resize_with(link.index() + 1, || Shares {
                 transit: Share::of(OF_TRANSIT),
@@ -105,6 +107,10 @@ mod tests {
 
     const LINK: LinkId = LinkId(0);
 
+    fn route(number: usize, need: Need) -> Route {
+        Route { link: LINK, next_hop: addr(number), mtu: 1500, need }
+    }
+
     fn addr(number: usize) -> IpAddr {
         IpAddr::from([10, 0, (number >> 8) as u8, number as u8])
     }
@@ -116,7 +122,7 @@ mod tests {
     #[test]
     fn one_source_has_few_and_no_part_in_what_conns_and_servers_need() {
         let mut unresolved = Unresolved::default();
-        let mut admit = |number, source, need| unresolved.admit(LINK, addr(number), source, need, Instant(1000));
+        let mut admit = |number, source, need| unresolved.admit(&route(number, need), source, Instant(1000));
         let granted = (0..1000).filter(|number| admit(*number, client(1), Need::Transit) == Admission::Granted);
         assert_eq!(granted.count(), PER_SOURCE);
         assert_eq!(admit(2000, client(2), Need::Transit), Admission::Granted);
@@ -127,7 +133,7 @@ mod tests {
     #[test]
     fn many_sources_have_a_rate_in_common_and_the_oldest_makes_room() {
         let mut unresolved = Unresolved::default();
-        let mut admit = |number: usize, now| unresolved.admit(LINK, addr(number), client(number), Need::Transit, now);
+        let mut admit = |number: usize, now| unresolved.admit(&route(number, Need::Transit), client(number), now);
         assert!((0..OF_TRANSIT).all(|number| admit(number, Instant(1000)) == Admission::Granted));
         assert_eq!(admit(5000, Instant(1000)), Admission::Refused, "the rate");
         let later = (0..1000).map(|number| admit(6000 + number, Instant(1500)));
@@ -135,7 +141,7 @@ mod tests {
         assert_eq!(admitted.len(), OF_TRANSIT / 2);
         assert_eq!(admitted[..2], [Admission::InPlaceOf(addr(0)), Admission::InPlaceOf(addr(1))]);
         unresolved.remove(LINK, addr(6000));
-        assert_eq!(unresolved.admit(LINK, addr(1), client(1), Need::Conn, Instant(1500)), Admission::Granted);
-        assert_eq!(unresolved.admit(LINK, addr(2), client(2), Need::Transit, Instant(1600)), Admission::Granted);
+        assert_eq!(unresolved.admit(&route(1, Need::Conn), client(1), Instant(1500)), Admission::Granted);
+        assert_eq!(unresolved.admit(&route(2, Need::Transit), client(2), Instant(1600)), Admission::Granted);
     }
 }

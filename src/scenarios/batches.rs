@@ -1,11 +1,8 @@
 //! Frames that are handled together: the same leave as if each had come alone, in the same order, and what was fetched from
 //! memory is what they needed.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
-
 use super::{LIP, VIP};
-use crate::base::Rng;
+use crate::base::{Rng, prefetched};
 use crate::director::Batch;
 use crate::testing::{DIRECTOR, LINK, Lab, Packet, ROUTER, mac_of};
 
@@ -43,7 +40,7 @@ fn frame(lab: &Lab, rng: &mut Rng) -> Vec<u8> {
     let request = Packet::tcp(&client(number), service(number), if rng.below(4) == 0 { "S" } else { "A" });
     match (rng.below(8), lab.conn_of(&request)) {
         (0..3, Some(id)) => {
-            let conns = &lab.director.conns;
+            let conns = &lab.director.flows.conns;
             let conn = conns.get(id);
             let (src, dst) = (conns.real(conn), conns.local(conn).unwrap_or(conn.client()));
             Packet { src, dst, ..Packet::tcp(VIP, VIP, "A") }.frame(mac_of(src.addr), DIRECTOR)
@@ -53,25 +50,17 @@ fn frame(lab: &Lab, rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-thread_local! {
-    static FETCHED: RefCell<HashSet<usize>> = RefCell::default();
-}
-
-fn remember(at: *const ()) {
-    FETCHED.with_borrow_mut(|fetched| _ = fetched.insert(at.addr()));
-}
-
 /// Has a batch handled; whether anything was fetched, and how many frames left.
 fn fetches(lab: &mut Lab, batch: &mut Batch, frames: &[Vec<u8>]) -> (bool, usize) {
-    FETCHED.with_borrow_mut(HashSet::clear);
+    prefetched::take();
     let left = lab.together(batch, frames).len();
-    (FETCHED.with_borrow(|fetched| !fetched.is_empty()), left)
+    (!prefetched::take().is_empty(), left)
 }
 
 #[test]
 fn what_leaves_is_the_same_in_the_same_order() {
     let (mut alone, mut together) = (lab(MANY), lab(MANY));
-    let (mut batch, mut rng) = (Batch::new(remember), Rng::seeded(9));
+    let (mut batch, mut rng) = (Batch::default(), Rng::seeded(9));
     for _ in 0..300 {
         let frames: Vec<_> = (0..rng.below(17)).map(|_| frame(&alone, &mut rng)).collect();
         let expected: Vec<_> = frames.iter().flat_map(|frame| alone.frame(frame)).collect();
@@ -82,7 +71,7 @@ fn what_leaves_is_the_same_in_the_same_order() {
 
 #[test]
 fn a_batch_ends_with_many_frames_or_a_large_one() {
-    let mut batch = Batch::new(remember);
+    let mut batch = Batch::default();
     let mut taken = |len: usize| {
         let mut frames = 0;
         while let Some(buf) = batch.room() {
@@ -91,7 +80,7 @@ fn a_batch_ends_with_many_frames_or_a_large_one() {
             frames += 1;
         }
         let mut lab = Lab::new(RULES);
-        assert_eq!(batch.handle(&mut lab.director, LINK, lab.now, &mut lab.wire), frames);
+        assert_eq!(batch.handle(&mut lab.director, LINK, &mut lab.turn), frames);
         frames
     };
     assert_eq!([taken(60), taken(1_514), taken(20_000), taken(40_000), taken(60)], [16, 16, 2, 1, 16]);
@@ -100,14 +89,15 @@ fn a_batch_ends_with_many_frames_or_a_large_one() {
 #[test]
 fn the_records_of_packets_are_fetched() {
     let mut lab = lab(MANY);
-    let (mut batch, mut rng, mut found) = (Batch::new(remember), Rng::seeded(4), 0);
+    let (mut batch, mut rng, mut found) = (Batch::default(), Rng::seeded(4), 0);
     for number in (0..MANY).step_by(61) {
         let request = Packet::tcp(&client(number), service(number), "A");
         let Some(id) = lab.conn_of(&request) else { continue };
         let frames = [request.frame(ROUTER, DIRECTOR), frame(&lab, &mut rng)];
-        assert!(fetches(&mut lab, &mut batch, &frames).0);
-        let record = (&raw const *lab.director.conns.get(id)).addr();
-        found += usize::from(FETCHED.with_borrow(|fetched| fetched.contains(&record)));
+        prefetched::take();
+        lab.together(&mut batch, &frames);
+        let record = (&raw const *lab.director.flows.conns.get(id)).addr();
+        found += usize::from(prefetched::take().contains(&record));
     }
     // All but guests, for whom their clients' sets had no room.
     assert!(found >= 535, "{found} of 541");
@@ -118,7 +108,7 @@ fn nothing_is_fetched_for_few_conns_or_a_single_frame() {
     let acks = |numbers: std::ops::Range<u64>| -> Vec<_> {
         numbers.map(|n| Packet::tcp(&client(n), service(n), "A").frame(ROUTER, DIRECTOR)).collect()
     };
-    let mut batch = Batch::new(remember);
+    let mut batch = Batch::default();
     assert_eq!(fetches(&mut lab(10), &mut batch, &acks(0..10)), (false, 10));
     let mut many = lab(MANY);
     assert_eq!(fetches(&mut many, &mut batch, &acks(0..1)), (false, 1));
@@ -128,7 +118,7 @@ fn nothing_is_fetched_for_few_conns_or_a_single_frame() {
 #[test]
 fn nothing_is_fetched_for_few_conns_among_many_once_that_has_shown() {
     let mut lab = lab(MANY);
-    let mut batch = Batch::new(remember);
+    let mut batch = Batch::default();
     // For how many of 600 packets something was fetched; of so many conns, and others each time.
     let mut first = 0;
     let mut fetched = |conns: u64| {

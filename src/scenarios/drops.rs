@@ -144,12 +144,12 @@ fn send(reason: DropReason, lab: &mut Lab) {
             }
         }
         DropReason::DeviceBusy | DropReason::DeviceDown | DropReason::DeviceRefused => {
-            lab.wire.refuses = Some(reason);
+            lab.turn.out.refuses = Some(reason);
             lab.client(&syn());
         }
         DropReason::Shutdown => {
             lab.client(&syn());
-            lab.director.router.shut_down();
+            lab.director.shut_down(&mut lab.turn);
         }
         other => panic!("{} has no scenario", other.name()),
     }
@@ -215,7 +215,7 @@ const IMPOSSIBLE: &[DropReason] = &[DropReason::NoHeadroom, DropReason::Unsuppor
 fn every_reason_is_provoked_and_counted_under_its_name() {
     for reason in DropReason::ALL.iter().copied().filter(|reason| !IMPOSSIBLE.contains(reason)) {
         let lab = provoke(reason);
-        let ledger = &lab.director.router.ledger;
+        let ledger = &lab.turn.ledger();
         assert!(ledger.dropped(reason) >= 1, "{}: not counted\n{ledger}", reason.name());
         assert!(ledger.balances(), "{}\n{ledger}", reason.name());
         let others = DropReason::ALL.iter().filter(|other| **other != reason && ledger.dropped(**other) > 0);

@@ -97,8 +97,8 @@ fn every_node_on_the_way_reads_hop_by_hop_options() {
     let sent = lab.frame(&behind(&[(HOP_BY_HOP, &[0, 0, 1, 0, 0x9e, 2, 9, 9])], &syn()));
     assert_eq!(told(&sent), (4, 2, 44), "parameter problem, unrecognized option, where it stands");
     assert_eq!(lab.frame(&behind(&[(HOP_BY_HOP, &[0, 0, 0x5e, 4, 9, 9, 9, 9])], &syn())), []);
-    assert_eq!(lab.director.router.ledger.dropped(DropReason::ExtensionHeader), 2);
-    assert_eq!(lab.director.conns.len(), 0);
+    assert_eq!(lab.turn.ledger().dropped(DropReason::ExtensionHeader), 2);
+    assert_eq!(lab.director.flows.conns.len(), 0);
 }
 
 #[test]

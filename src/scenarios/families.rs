@@ -178,5 +178,5 @@ fn an_error_without_a_counterpart_ends_here() {
     lab.client(&Packet::tcp(CLIENT6, VIP6, "S"));
     let seen = Packet::tcp(LIP4, RS1, "S").one_hop_on();
     assert_eq!(lab.real(&Packet::icmp_about("10.0.0.21", "10.0.0.30", (4, 0, 0), &seen)).len(), 0);
-    assert_eq!(lab.director.router.ledger.dropped(DropReason::Unsupported), 1);
+    assert_eq!(lab.turn.ledger().dropped(DropReason::Unsupported), 1);
 }

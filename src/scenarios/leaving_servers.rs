@@ -80,10 +80,10 @@ fn a_removed_server_is_forgotten_two_minutes_after_its_last_conn() {
     for (seconds, conns, what) in [(300, 1, "revived"), (300 + 60 + 120 + 60 + 1, 0, "a new one")] {
         lab.advance(secs(seconds));
         lab.rules("-a -u 198.51.100.1:80 -r 10.0.0.22:8080 -m");
-        let dest = lab.director.services.iter().next().unwrap().dests[0];
-        assert_eq!(lab.director.services.dest(dest).stats.conns, conns, "{what}");
+        let dest = lab.director.flows.services.iter().next().unwrap().dests[0];
+        assert_eq!(lab.director.flows.services.dest(dest).stats.conns, conns, "{what}");
         lab.rules("-d -u 198.51.100.1:80 -r 10.0.0.22:8080");
     }
     lab.advance(secs(300));
-    assert_eq!(lab.director.services.trash_due(), None, "nobody is woken for nothing");
+    assert_eq!(lab.director.flows.services.trash_due(), None, "nobody is woken for nothing");
 }

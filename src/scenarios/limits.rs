@@ -15,7 +15,11 @@ fn drop_entry_ends_half_open_conns_early_and_no_busy_ones() {
             lab.advance(secs(1));
             lab.client(&Packet::tcp(CLIENT, VIP, "A"));
         }
-        assert_eq!((lab.director.conns.len(), lab.state_of(&syn_from(4000))), (left, "ESTABLISHED"), "mode {mode}");
+        assert_eq!(
+            (lab.director.flows.conns.len(), lab.state_of(&syn_from(4000))),
+            (left, "ESTABLISHED"),
+            "mode {mode}"
+        );
     }
 }
 
@@ -37,7 +41,7 @@ fn a_full_table_gives_the_place_of_a_half_open_conn_and_never_of_an_established_
         lab.client(&syn_from(port));
     }
     assert_eq!(lab.state_of(&syn_from(4000)), "ESTABLISHED");
-    assert_eq!(lab.director.conns.len(), 4);
+    assert_eq!(lab.director.flows.conns.len(), 4);
     assert_eq!(lab.take_moved(), "");
     for port in [4001, 4002, 4003] {
         establish(&mut lab, port);

@@ -4,6 +4,7 @@
 //! be wrong in the same way.
 
 mod batches;
+mod discovery;
 mod drops;
 mod extensions;
 mod families;

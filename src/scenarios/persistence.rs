@@ -14,7 +14,7 @@ fn persistent() -> String {
 fn find(lab: &Lab, wanted: impl Fn(&Conn) -> bool) -> Vec<ConnId> {
     let (mut found, mut cursor) = (Vec::new(), Some(0));
     while let Some(from) = cursor {
-        let (id, next) = lab.director.conns.scan(from, usize::MAX / 2, &wanted);
+        let (id, next) = lab.director.flows.conns.scan(from, usize::MAX / 2, &wanted);
         found.extend(id);
         cursor = next;
     }
@@ -48,8 +48,8 @@ fn a_template_that_outlived_its_time_has_a_minute_from_then_on() {
     let datagram = |port: u16| Packet::udp(&format!("192.0.2.7:{port}"), VIP);
     let left = |lab: &Lab| {
         let templates = find(lab, Conn::is_template);
-        let conn = lab.director.conns.get(templates[0]);
-        lab.director.conns.deadline(conn).since(lab.now).as_secs_f64().round()
+        let conn = lab.director.flows.conns.get(templates[0]);
+        lab.director.flows.conns.deadline(conn).since(lab.turn.now).as_secs_f64().round()
     };
     lab.client(&datagram(4000));
     assert_eq!(left(&lab), 100.0);
@@ -71,7 +71,7 @@ fn a_templates_time_is_restarted_by_new_conns_only() {
     assert_eq!(served_by(&mut lab, &datagram(4001)), 22);
     // With the conns gone, so is the template.
     lab.advance(secs(500));
-    assert_eq!(lab.director.conns.len(), 0);
+    assert_eq!(lab.director.flows.conns.len(), 0);
     assert_eq!(served_by(&mut lab, &datagram(4002)), 21);
 }
 

@@ -50,7 +50,7 @@ fn a_mark_wins_over_the_exact_service() {
         ports: None,
         mark: 7,
     };
-    lab.director.services.add_mark(rule);
+    lab.director.flows.services.add_mark(rule);
     assert_eq!(served_by(&mut lab, &syn_from(4000)), 23);
 }
 
@@ -59,7 +59,7 @@ fn a_mark_of_a_net_gives_its_service_every_address_of_it_and_no_other_packet() {
     let rules = "-A -f 7 -s rr\n-a -f 7 -r 10.0.0.21 -m\n-A -f 8 -6 -s rr\n-a -f 8 -6 -r [2001:db8::21]:0 -m\n";
     let mut lab = Lab::new(rules);
     for rule in ["7=udp/198.51.100.0/24:53", "8=udp/2001:db8:51::/64", "9=udp/203.0.113.0/24"] {
-        lab.director.services.add_mark(rule.parse::<crate::config::MarkSpec>().unwrap().0);
+        lab.director.flows.services.add_mark(rule.parse::<crate::config::MarkSpec>().unwrap().0);
     }
     for (src, dst, conns) in [
         ("192.0.2.7:4000", "198.51.100.7:53", 1),
@@ -71,7 +71,7 @@ fn a_mark_of_a_net_gives_its_service_every_address_of_it_and_no_other_packet() {
         ("192.0.2.7:4000", "203.0.113.7:53", 3),
     ] {
         let sent = lab.client(&Packet::udp(src, dst));
-        assert_eq!((sent.len(), lab.director.conns.len()), (1, conns), "{dst}");
+        assert_eq!((sent.len(), lab.director.flows.conns.len()), (1, conns), "{dst}");
     }
     assert!(!lab.director.owns("198.51.100.7".parse().unwrap()), "a net is neither announced nor answered for");
 }
@@ -95,7 +95,7 @@ fn one_packet_scheduling_leaves_nothing_behind() {
     let mut lab = Lab::new(&NAT.replace("-t", "-u").replace("-s rr", "-s rr -o"));
     let datagram = Packet::udp(CLIENT, VIP);
     assert_eq!((served_by(&mut lab, &datagram), served_by(&mut lab, &datagram)), (22, 21));
-    assert_eq!((lab.director.conns.len(), lab.counts(RS1)), (0, (0, 0)));
+    assert_eq!((lab.director.flows.conns.len(), lab.counts(RS1)), (0, (0, 0)));
     // So nobody translates the reply.
     let reply = Packet::udp(RS1, CLIENT);
     expect(&lab.real(&reply), &[(ROUTER, reply.clone().one_hop_on())]);
@@ -106,7 +106,7 @@ fn an_address_without_service_is_not_ours_and_is_routed() {
     let mut lab = Lab::new(NAT);
     let past = Packet::tcp(CLIENT, "203.0.113.5:80", "S");
     expect(&lab.client(&past), &[(ROUTER, past.clone().one_hop_on())]);
-    assert_eq!(lab.director.conns.len(), 0);
+    assert_eq!(lab.director.flows.conns.len(), 0);
 }
 
 #[test]

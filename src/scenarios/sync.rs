@@ -54,8 +54,8 @@ fn the_other_director_goes_on_with_the_same_server() {
     assert_eq!(backup.state_of(&packet("A")), "ESTABLISHED");
     assert_eq!((backup.counts(RS1), backup.counts(RS2)), ((1, 0), (1, 0)));
     let id = backup.conn_of(&packet("A")).unwrap();
-    assert!(backup.director.conns.get(id).is_synced());
-    assert_eq!(backup.director.services.total.conns, 0, "nobody's new conn");
+    assert!(backup.director.flows.conns.get(id).is_synced());
+    assert_eq!(backup.director.flows.services.total.conns, 0, "nobody's new conn");
     let on = packet("A").carrying("more");
     expect(&backup.client(&on), &[(mac_of(endpoint(RS1).addr), on.clone().to(RS1).one_hop_on())]);
     let reply = Packet::tcp(RS1, CLIENT, "A").carrying("yes");
@@ -112,7 +112,7 @@ fn a_full_message_leaves_at_once() {
     assert_eq!(sent.len(), 2, "two records fit into 80 bytes, and six were told");
     sent.iter().for_each(|message| assert_eq!(backup.frame(message), []));
     assert_eq!(told(&mut master, &mut backup), 1);
-    assert_eq!(backup.director.conns.len(), 3);
+    assert_eq!(backup.director.flows.conns.len(), 3);
 }
 
 #[test]
@@ -134,13 +134,13 @@ fn what_is_meant_for_others_or_broken_changes_nothing() {
     let mut elsewhere = lab(&["-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.23:8080 -m\n", BACKUP]);
     elsewhere.frame(&message);
     assert_eq!(elsewhere.take_moved(), "consumed.sync-message=1");
-    assert_eq!(elsewhere.director.conns.len(), 0, "its server is not one here");
+    assert_eq!(elsewhere.director.flows.conns.len(), 0, "its server is not one here");
 }
 
 #[test]
 fn daemons_are_refused_where_they_cannot_be() {
     let mut lab = lab(&[SERVICE, MASTER]);
-    let now = lab.now;
+    let now = lab.turn.now;
     let mut refused = |line: &str| {
         let (_, command) = crate::ipvsadm::parse_rules(line).unwrap().remove(0);
         lab.director.apply(&command, now).err().map(|refused| refused.to_string())

@@ -20,7 +20,7 @@ fn sloppy_tcp_takes_any_segment_but_a_reset() {
     let mut lab = Lab::with(Settings { sloppy_tcp: true, ..Settings::default() }, NAT);
     assert_eq!(served_by(&mut lab, &Packet::tcp(CLIENT, VIP, "A")), 22);
     lab.client(&Packet::tcp("192.0.2.7:4001", VIP, "R"));
-    assert_eq!(lab.director.conns.len(), 1);
+    assert_eq!(lab.director.flows.conns.len(), 1);
 }
 
 #[test]
@@ -28,10 +28,10 @@ fn not_every_syn_is_scheduled_and_a_syn_with_ack_is() {
     let mut lab = Lab::new(NAT);
     for not in [Packet::tcp("192.0.2.7:20", VIP, "S"), Packet::tcp(CLIENT, VIP, "SR")] {
         lab.client(&not);
-        assert_eq!(lab.director.conns.len(), 0, "{not:?}");
+        assert_eq!(lab.director.flows.conns.len(), 0, "{not:?}");
     }
     lab.client(&Packet::tcp(CLIENT, VIP, "SA"));
-    assert_eq!(lab.director.conns.len(), 1);
+    assert_eq!(lab.director.flows.conns.len(), 1);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_segment_without_flags_closes() {
     lab.client(&Packet::tcp(CLIENT, VIP, ""));
     assert_eq!(lab.state_of(&syn_from(4000)), "CLOSE");
     lab.advance(secs(11));
-    assert_eq!(lab.director.conns.len(), 0);
+    assert_eq!(lab.director.flows.conns.len(), 0);
 }
 
 #[test]

@@ -11,9 +11,9 @@ fn every_packet_of_either_side_restarts_the_timer() {
     lab.advance(secs(800));
     lab.real(&Packet::tcp(RS2, CLIENT, "A"));
     lab.advance(secs(899));
-    assert_eq!(lab.director.conns.len(), 1);
+    assert_eq!(lab.director.flows.conns.len(), 1);
     lab.advance(secs(3));
-    assert_eq!(lab.director.conns.len(), 0);
+    assert_eq!(lab.director.flows.conns.len(), 0);
     assert_eq!(lab.counts(RS2), (0, 0));
 }
 
@@ -24,7 +24,7 @@ fn an_error_does_not_restart_the_timer() {
     lab.advance(secs(890));
     lab.real(&Packet::icmp_about("10.0.0.22", "192.0.2.7", (3, 1, 0), &syn_from(4000).to(RS2)));
     lab.advance(secs(12));
-    assert_eq!(lab.director.conns.len(), 0);
+    assert_eq!(lab.director.flows.conns.len(), 0);
 }
 
 #[test]
@@ -45,6 +45,6 @@ fn idle_established_conns_are_reset_at_both_ends_in_fullnat_and_in_silence_in_na
         let reset = |src: &str, dst: &str, seq| Packet { seq, ack: 0, id: 0, ..Packet::tcp(src, dst, "R") };
         let wanted = [reset(VIP, CLIENT, 9001), reset(&seen, RS1, 1001)];
         assert_eq!(sent, wanted[..resets], "{method}");
-        assert_eq!(lab.director.conns.len(), 0);
+        assert_eq!(lab.director.flows.conns.len(), 0);
     }
 }

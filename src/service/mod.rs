@@ -7,7 +7,6 @@ mod apply;
 pub mod command;
 mod marks;
 mod meters;
-mod sip;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -23,7 +22,6 @@ use addresses::{Addresses, Use};
 use command::{Command, Method, ServiceKey, ServiceOptions};
 pub use marks::{MarkRule, Marks};
 use meters::Meters;
-pub use sip::call_id;
 pub use stats::{Meter, Rates, Stats};
 
 /// The port of FTP's control conn: services there also take the data conns.

@@ -16,7 +16,7 @@ use super::wire::{Frame, Wire};
 use crate::base::{ConnId, Counted, Instant, LinkId, Mac, Proto, Tuple};
 use crate::director::{Batch, Director, Settings};
 use crate::ipvsadm;
-use crate::router::Link;
+use crate::router::{Link, Turn};
 use crate::wire::{PacketBuf, Vnet};
 
 /// The director's MAC.
@@ -30,10 +30,8 @@ pub const LINK: LinkId = LinkId(0);
 pub struct Lab {
     /// Everything that is under test.
     pub director: Director,
-    /// Moves by `advance` only.
-    pub now: Instant,
-    /// Where frames leave.
-    pub wire: Wire,
+    /// Its time, which moves by `advance` only; where frames leave; the ledger.
+    pub turn: Turn<Wire>,
     buf: PacketBuf,
     before: BTreeMap<String, u64>,
 }
@@ -75,14 +73,15 @@ impl Lab {
 
     /// Any director, without a word to its links.
     pub fn of(director: Director) -> Lab {
-        let (wire, buf, before) = (Wire::default(), PacketBuf::new(), BTreeMap::new());
-        Lab { director, now: Instant(1_000), wire, buf, before }
+        let mut turn = Turn::new(Wire::default());
+        turn.now = Instant(1_000);
+        Lab { director, turn, buf: PacketBuf::new(), before: BTreeMap::new() }
     }
 
     /// Applies rules, which must be accepted.
     pub fn rules(&mut self, rules: &str) {
         for (_, command) in ipvsadm::parse_rules(rules).unwrap() {
-            self.director.apply(&command, self.now).unwrap();
+            self.director.apply(&command, self.turn.now).unwrap();
         }
     }
 
@@ -110,7 +109,7 @@ impl Lab {
     pub fn arrive(&mut self, link: LinkId, bytes: &[u8], vnet: Vnet) -> Vec<Frame> {
         self.buf.set(bytes);
         self.buf.vnet = vnet;
-        self.director.ingress(link, &mut self.buf, self.now, &mut self.wire);
+        self.director.ingress(link, &mut self.buf, &mut self.turn);
         self.done()
     }
 
@@ -120,31 +119,31 @@ impl Lab {
             batch.room().expect("room for a frame").set(bytes);
             batch.add();
         }
-        let handled = batch.handle(&mut self.director, LINK, self.now, &mut self.wire);
+        let handled = batch.handle(&mut self.director, LINK, &mut self.turn);
         assert_eq!(handled, frames.len());
         self.done()
     }
 
     /// Lets time pass as the daemon does, from deadline to deadline; the frames that leave.
     pub fn advance(&mut self, time: Duration) -> Vec<Frame> {
-        let until = self.now + time;
+        let until = self.turn.now + time;
         while let Some(due) = self.director.next_deadline().filter(|due| *due <= until) {
             // A deadline may be early, never in the past for ever: the wheel's resolution is the least step.
-            self.now = due.max(self.now + Duration::from_millis(1)).min(until);
-            self.director.tick(self.now, &mut self.wire);
-            if self.now == until {
+            self.turn.now = due.max(self.turn.now + Duration::from_millis(1)).min(until);
+            self.director.tick(&mut self.turn);
+            if self.turn.now == until {
                 break;
             }
         }
-        self.now = until;
-        self.director.tick(self.now, &mut self.wire);
+        self.turn.now = until;
+        self.director.tick(&mut self.turn);
         self.done()
     }
 
     /// The counters of every dest equal what the table holds.
     pub fn recount(&self) -> Result<(), String> {
         let mut counted: BTreeMap<u32, [u32; 3]> = BTreeMap::new();
-        for (_, conn) in self.director.conns.iter() {
+        for (_, conn) in self.director.flows.conns.iter() {
             let place = match (conn.is_template(), conn.counted()) {
                 (true, _) => 2,
                 (false, Counted::Active) => 0,
@@ -152,7 +151,7 @@ impl Lab {
             };
             counted.entry(conn.dest.0).or_default()[place] += 1;
         }
-        let services = &self.director.services;
+        let services = &self.director.flows.services;
         for id in services.iter().flat_map(|service| &service.dests) {
             let (server, dest) = (services.server(*id), services.dest(*id));
             let (said, there) =
@@ -168,13 +167,13 @@ impl Lab {
     }
 
     fn done(&mut self) -> Vec<Frame> {
-        assert!(self.director.router.ledger.balances(), "{}", self.director.router.ledger);
-        self.wire.take()
+        assert!(self.turn.ledger().balances(), "{}", self.turn.ledger());
+        self.turn.out.take()
     }
 
     /// The counters that moved since the last time, `name=count`, without rx, tx and generated.
     pub fn take_moved(&mut self) -> String {
-        let text = self.director.router.ledger.to_string();
+        let text = self.turn.ledger().to_string();
         let words = text.lines().filter_map(|line| line.strip_prefix("ledger: ")?.split_once(' '));
         let now: BTreeMap<String, u64> = words.map(|(name, count)| (name.to_owned(), count.parse().unwrap())).collect();
         let moved = now.iter().filter(|(name, _)| !["rx", "tx", "generated"].contains(&name.as_str()));
@@ -190,7 +189,7 @@ impl Lab {
     /// The state of the only conn of a flow, as listings name it.
     pub fn state_of(&self, packet: &Packet) -> &'static str {
         let id = self.conn_of(packet).expect("a conn");
-        self.director.state_name(self.director.conns.get(id))
+        self.director.flows.state_name(self.director.flows.conns.get(id))
     }
 
     /// The conn that takes a packet.
@@ -204,8 +203,8 @@ impl Lab {
 
     /// Active and inactive conns of the dest at this endpoint, in the only service.
     pub fn counts(&self, real: &str) -> (u32, u32) {
-        let service = self.director.services.iter().next().expect("a service");
-        let mut servers = service.dests.iter().map(|dest| self.director.services.server(*dest));
+        let service = self.director.flows.services.iter().next().expect("a service");
+        let mut servers = service.dests.iter().map(|dest| self.director.flows.services.server(*dest));
         let server = servers.find(|server| server.endpoint == endpoint(real)).expect("a dest");
         (server.active, server.inactive)
     }

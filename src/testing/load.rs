@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::wire::Wire;
 use crate::base::{Endpoint, Family, Instant, LinkId, Mac, Medium, Prefix, Proto, Tuple};
 use crate::director::{Director, Settings};
-use crate::router::Link;
+use crate::router::{Link, Turn};
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
 use crate::wire::{ETH_LEN, Framing, PacketBuf, VNET_LEN, VnetHeader, checksum};
 
@@ -107,9 +107,11 @@ pub fn load(buf: &mut PacketBuf, head: &Head) {
     buf.filled(head.total as usize, TAP);
 }
 
-/// The TAP's other direction: headers are encoded, bytes go nowhere.
-pub fn sink() -> Wire {
-    Wire::counting(TAP)
+/// The loop's turn at a time, with the TAP's other direction: headers are encoded, bytes go nowhere.
+pub fn turn(now: Instant) -> Turn<Wire> {
+    let mut turn = Turn::new(Wire::counting(TAP));
+    turn.now = now;
+    turn
 }
 
 /// The endpoint of the n-th client: behind the gateway, every one different.
@@ -153,6 +155,6 @@ pub fn director(family: Family, method: Method, max_flows: usize) -> Director {
 /// How a reply of the real server to this client looks at the director.
 pub fn reply_ends(director: &Director, client: Endpoint) -> (Endpoint, Endpoint) {
     let tuple = Tuple { proto: Proto::TCP, src: client, dst: vip(Family::of(client.addr)) };
-    let conn = *director.conns.get(director.conn_of(&tuple).expect("a conn of this client"));
-    (director.conns.real(&conn), director.conns.local(&conn).unwrap_or(client))
+    let conn = *director.flows.conns.get(director.conn_of(&tuple).expect("a conn of this client"));
+    (director.flows.conns.real(&conn), director.flows.conns.local(&conn).unwrap_or(client))
 }

@@ -96,7 +96,7 @@ fn vnet(which: u8, frame: &[u8]) -> Vnet {
 fn change(lab: &mut Lab, rule: &str) {
     for (_, command) in crate::ipvsadm::parse_rules(rule).unwrap() {
         // Refused where it does not fit what there is by now.
-        _ = lab.director.apply(&command, lab.now);
+        _ = lab.director.apply(&command, lab.turn.now);
     }
 }
 
@@ -107,7 +107,7 @@ fn outcome(lab: &mut Lab) -> Result<String, String> {
     // The ledger was balanced after every step: the lab sees to that.
     let moved = lab.take_moved();
     let names: Vec<&str> = moved.split(' ').filter_map(|word| Some(word.split_once('=')?.0)).collect();
-    Ok(format!("{} {}", names.join(" "), lab.director.conns.len().min(3)))
+    Ok(format!("{} {}", names.join(" "), lab.director.flows.conns.len().min(3)))
 }
 
 /// Conversations, a step a packet.

@@ -1,6 +1,6 @@
 //! What operators and clients of the control socket write: command lines, rules, configuration files, requests.
 
-use crate::base::Instant;
+use crate::base::{Instant, Ledger};
 use crate::config;
 use crate::control;
 use crate::control::protocol::{Reply, Request};
@@ -18,7 +18,7 @@ pub fn command_line(input: &[u8]) -> Result<String, String> {
     let mut lab = Lab::with(small(), RULES);
     match ipvsadm::parse(&words) {
         Ok(Invocation::Change(command)) => {
-            let done = lab.director.apply(&command, lab.now);
+            let done = lab.director.apply(&command, lab.turn.now);
             lab.recount()?;
             rules_can_be_read_again(&mut lab.director)?;
             Ok(format!("{} {done:?}", word_of(&command)))
@@ -37,7 +37,7 @@ pub fn rules(input: &[u8]) -> Result<String, String> {
     let mut lab = Lab::with(small(), "");
     let mut done = String::new();
     for (_, command) in commands.iter().take(100) {
-        done = format!("{} {:?}", word_of(command), lab.director.apply(command, lab.now));
+        done = format!("{} {:?}", word_of(command), lab.director.apply(command, lab.turn.now));
     }
     lab.recount()?;
     rules_can_be_read_again(&mut lab.director)?;
@@ -55,7 +55,7 @@ pub fn toml(input: &[u8]) -> Result<String, String> {
     };
     let mut director = plan.rehearse().map_err(|problems| format!("planned, then refused: {problems:?}"))?;
     rules_can_be_read_again(&mut director)?;
-    Ok(format!("{} links, {} services", plan.links.len().min(4), director.services.iter().count().min(4)))
+    Ok(format!("{} links, {} services", plan.links.len().min(4), director.flows.services.iter().count().min(4)))
 }
 
 /// Lines to the control socket.
@@ -65,7 +65,7 @@ pub fn control(input: &[u8]) -> Result<String, String> {
     for line in input.split(|byte| *byte == b'\n').take(50) {
         match serde_json::from_slice::<Request>(line) {
             Ok(request) => {
-                let reply = control::answer(&mut lab.director, &request, lab.now);
+                let reply = control::answer(&mut lab.director, lab.turn.ledger(), &request, lab.turn.now);
                 let text =
                     serde_json::to_string(&reply).map_err(|error| format!("a reply cannot be written: {error}"))?;
                 let read: Reply = serde_json::from_str(&text).map_err(|error| format!("{text}: {error}"))?;
@@ -92,7 +92,7 @@ pub fn rules_can_be_read_again(director: &mut Director) -> Result<(), String> {
     let commands = ipvsadm::parse_rules(&saved).map_err(|error| format!("{error} of\n{saved}"))?;
     let mut copy = Lab::with(small(), "");
     for (number, command) in commands {
-        let applied = copy.director.apply(&command, copy.now);
+        let applied = copy.director.apply(&command, copy.turn.now);
         applied.map_err(|refused| format!("line {number} of what was saved is refused, {refused}:\n{saved}"))?;
     }
     let again = self::saved(&mut copy.director);
@@ -108,7 +108,8 @@ pub fn rules_can_be_read_again(director: &mut Director) -> Result<(), String> {
 fn saved(director: &mut Director) -> String {
     let (mut all, mut place) = (Vec::new(), Some(0));
     while let Some(from) = place {
-        let Reply::Services { services, next } = control::answer(director, &Request::Services(from), Instant(2_000))
+        let Reply::Services { services, next } =
+            control::answer(director, &Ledger::default(), &Request::Services(from), Instant(2_000))
         else {
             break;
         };

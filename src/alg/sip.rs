@@ -2,13 +2,30 @@
 //!
 //! Reads text only; never keeps any.
 
+use crate::base::{DropReason, ServiceId};
+use crate::flows::Flows;
+use crate::wire::{L4, Packet, field};
+
 /// The longest Call-ID that binds (the kernel's `IP_VS_PEDATA_MAXLEN`).
 const LONGEST: usize = 255;
+
+/// The Call-ID of a packet for a service whose engine needs one.
+pub fn call_of<'a>(packet: &'a Packet, service: ServiceId, flows: &Flows) -> Result<Option<&'a [u8]>, DropReason> {
+    let options = flows.services.get(service).map(|service| &service.options);
+    if options.is_none_or(|options| options.persistence.is_none() || options.engine.is_none()) {
+        return Ok(None);
+    }
+    let payload = match packet.ip.l4 {
+        L4::Udp { .. } => &packet.frame()[packet.ip.l4_at + field::udp::LEN..packet.ip.end],
+        L4::Tcp { .. } | L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => &[],
+    };
+    call_id(payload).map(Some).ok_or(DropReason::NoCallId)
+}
 
 /// The Call-ID of a SIP message (RFC 3261 8.1.1.4), in its long or compact form.
 ///
 /// `None` if there is none, if it is empty, too long, or if its line is cut off.
-pub fn call_id(message: &[u8]) -> Option<&[u8]> {
+fn call_id(message: &[u8]) -> Option<&[u8]> {
     let lines = message.split_inclusive(|byte| *byte == b'\n').skip(1);
     let value = lines.filter_map(header_value).next()?;
     let end = value.iter().position(|byte| *byte == b'\r' || *byte == b'\n')?;

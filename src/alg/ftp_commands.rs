@@ -21,7 +21,7 @@ pub enum Mode {
 
 /// What the client says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Said {
+pub enum FtpMessage {
     /// It wants to open the data conn.
     Mode(Mode),
     /// It waits for the data conn here.
@@ -47,21 +47,21 @@ enum Form {
 }
 
 /// Reads a segment from the client.
-pub fn client_says(payload: &[u8], client: IpAddr) -> Option<Said> {
+pub fn client_says(payload: &[u8], client: IpAddr) -> Option<FtpMessage> {
     let family = Family::of(client);
     if let Some(rest) = strip(payload, b"PORT ")
         && family == Family::V4
     {
-        return comma_endpoint(rest).map(|(at, _)| Said::Waits(at));
+        return comma_endpoint(rest).map(|(at, _)| FtpMessage::Waits(at));
     }
     if let Some(rest) = strip(payload, b"EPRT ") {
-        return bar_endpoint(rest, client).map(|(at, _)| Said::Waits(at));
+        return bar_endpoint(rest, client).map(|(at, _)| FtpMessage::Waits(at));
     }
     let own = if family == Family::V4 { b"EPSV 1\r".as_slice() } else { b"EPSV 2\r" };
     if contains(payload, b"EPSV\r") || contains(payload, own) {
-        return Some(Said::Mode(Mode::ExtendedPassive));
+        return Some(FtpMessage::Mode(Mode::ExtendedPassive));
     }
-    (family == Family::V4 && contains(payload, b"PASV\r\n")).then_some(Said::Mode(Mode::Passive))
+    (family == Family::V4 && contains(payload, b"PASV\r\n")).then_some(FtpMessage::Mode(Mode::Passive))
 }
 
 /// Reads a segment from the server, which answers what the client asked for; `server` is its address on the control conn.
@@ -174,10 +174,10 @@ mod tests {
     #[test]
     fn the_client_asks_or_waits() {
         let said = |payload: &str| client_says(payload.as_bytes(), "192.0.2.1".parse().unwrap());
-        let waits = |place: &str| Some(Said::Waits(Endpoint::new(place.parse().unwrap(), 256)));
-        assert_eq!(said("pasv\r\n"), Some(Said::Mode(Mode::Passive)));
-        assert_eq!(said("EPSV\r\n"), Some(Said::Mode(Mode::ExtendedPassive)));
-        assert_eq!(said("EPSV 1\r\n"), Some(Said::Mode(Mode::ExtendedPassive)));
+        let waits = |place: &str| Some(FtpMessage::Waits(Endpoint::new(place.parse().unwrap(), 256)));
+        assert_eq!(said("pasv\r\n"), Some(FtpMessage::Mode(Mode::Passive)));
+        assert_eq!(said("EPSV\r\n"), Some(FtpMessage::Mode(Mode::ExtendedPassive)));
+        assert_eq!(said("EPSV 1\r\n"), Some(FtpMessage::Mode(Mode::ExtendedPassive)));
         assert_eq!(said("PORT 192,0,2,1,1,0\r\n"), waits("192.0.2.1"));
         assert_eq!(said("EPRT |1|192.0.2.9|256|\r\n"), waits("192.0.2.9"));
         for nothing in ["EPSV ALL\r\n", "EPSV 2\r\n", "LIST\r\n", "PORT 1,2\r\n", "EPRT |2|::1|5|\r\n", ""] {

@@ -6,25 +6,23 @@
 //! port 21, port 0             PROTO client -> VIP:0                  all ports of the VIP
 //! mark                        IP    client -> mark:0                 all protocols, ports and VIPs of the mark
 //! ```
-//! With the sip engine the Call-ID is part of the key. A template ignores weight 0 and thresholds, as in IPVS. Never touches a packet.
+//! With the sip engine the Call-ID is part of the key. A template ignores weight 0 and thresholds, as in IPVS. Never changes
+//! a packet.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::Director;
+use super::Flows;
 use crate::base::{ConnId, DestId, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tuple};
 use crate::conn::{Conn, Event, Kind, NewConn, SctpState, TcpState};
-use crate::service::call_id;
 use crate::service::command::{Persistence, ServiceKey};
-use crate::wire::{Ip, L4, PacketBuf};
 
 const FTP_PORT: u16 = 21;
-const UDP_HEADER: usize = 8;
 
 /// Where a new conn goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Choice {
+pub struct Choice {
+    /// The dest.
     pub dest: DestId,
     /// Address and port at the real server.
     pub real: Endpoint,
@@ -34,66 +32,29 @@ pub(super) struct Choice {
 
 /// What a template is found by, and whether it binds to the dest's own port.
 #[derive(Clone, Copy)]
-pub(super) struct TemplateKey {
+pub struct TemplateKey {
+    /// Protocol; 0 for marks.
     pub proto: Proto,
+    /// The masked client, port 0.
     pub client: Endpoint,
+    /// The virtual endpoint, or the mark in its place.
     pub virt: Endpoint,
+    /// It binds to the dest's own port.
     pub of_one_port: bool,
 }
 
-/// Templates that bind a call, not a client alone (`--pe sip`): found by its Call-ID as well.
-#[derive(Default)]
-pub(super) struct Calls {
-    templates: HashMap<CallKey, ConnId>,
-    keys: HashMap<ConnId, CallKey>,
+/// A template that is looked for.
+struct Wanted<'a> {
+    service: ServiceId,
+    tuple: &'a Tuple,
+    key: &'a TemplateKey,
+    call: Option<&'a [u8]>,
+    timeout: u32,
 }
 
-type CallKey = (Proto, Endpoint, Endpoint, Box<[u8]>);
-
-impl Calls {
-    pub(super) fn find(&self, key: &TemplateKey, call: &[u8]) -> Option<ConnId> {
-        self.templates.get(&(key.proto, key.client, key.virt, call.into())).copied()
-    }
-
-    pub(super) fn remember(&mut self, key: &TemplateKey, call: &[u8], id: ConnId) {
-        let key: CallKey = (key.proto, key.client, key.virt, call.into());
-        self.templates.insert(key.clone(), id);
-        self.keys.insert(id, key);
-    }
-
-    pub(super) fn forget(&mut self, id: ConnId) {
-        if let Some(key) = self.keys.remove(&id) {
-            self.templates.remove(&key);
-        }
-    }
-}
-
-impl Director {
-    /// The Call-ID of a packet for a service whose engine wants one.
-    pub(super) fn call_of<'a>(
-        &self,
-        service: ServiceId,
-        buf: &'a PacketBuf,
-        ip: &Ip,
-    ) -> Result<Option<&'a [u8]>, DropReason> {
-        let options = self.services.get(service).map(|service| &service.options);
-        if options.is_none_or(|options| options.persistence.is_none() || options.engine.is_none()) {
-            return Ok(None);
-        }
-        let payload = match ip.l4 {
-            L4::Udp { .. } => &buf.frame()[ip.l4_at + UDP_HEADER..ip.end],
-            L4::Tcp { .. } | L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => &[],
-        };
-        call_id(payload).map(Some).ok_or(DropReason::NoCallId)
-    }
-
-    /// The engine and its data of a template, as listings show them.
-    pub fn engine_data(&self, template: ConnId) -> Option<(&'static str, &[u8])> {
-        self.calls.keys.get(&template).map(|(_, _, _, call)| ("sip", call.as_ref()))
-    }
-
+impl Flows {
     /// The choice for a new conn; `None` if no dest is available.
-    pub(super) fn choose(
+    pub fn choose(
         &mut self,
         service: ServiceId,
         tuple: &Tuple,
@@ -104,7 +65,8 @@ impl Director {
         let key = configured.key;
         if let Some(Persistence { timeout }) = configured.options.persistence {
             let template = template_key(key, tuple, configured.options.netmask);
-            let Some(id) = self.template(service, &template, call, timeout, tuple, now)? else { return Ok(None) };
+            let wanted = Wanted { service, tuple, key: &template, call, timeout };
+            let Some(id) = self.template(&wanted, now)? else { return Ok(None) };
             let dest = self.conns.get(id).dest;
             let endpoint = self.services.server(dest).endpoint;
             let of_service = matches!(key, ServiceKey::Address(_, vip) if vip.port == tuple.dst.port);
@@ -122,15 +84,8 @@ impl Director {
     }
 
     /// The template that binds this client, or this call, made now if there is none.
-    fn template(
-        &mut self,
-        service: ServiceId,
-        key: &TemplateKey,
-        call: Option<&[u8]>,
-        timeout: u32,
-        tuple: &Tuple,
-        now: Instant,
-    ) -> Result<Option<ConnId>, DropReason> {
+    fn template(&mut self, wanted: &Wanted, now: Instant) -> Result<Option<ConnId>, DropReason> {
+        let Wanted { service, tuple, key, call, timeout } = *wanted;
         let known = match call {
             Some(call) => self.calls.find(key, call),
             None => self.conns.find_template(key.proto, key.client, key.virt),
@@ -184,7 +139,7 @@ impl Director {
     }
 
     /// A new conn was made by a template: its time begins again.
-    pub(super) fn renew_template(&mut self, id: ConnId, now: Instant) {
+    pub fn renew_template(&mut self, id: ConnId, now: Instant) {
         let timeout = Duration::from_secs(u64::from(self.conns.get(id).template_timeout()));
         self.conns.rearm(id, now, timeout);
     }
@@ -193,30 +148,30 @@ impl Director {
 /// States of a template.
 const ASSURED: u8 = 1;
 
-impl Director {
+impl Flows {
     /// A client that has proved itself keeps its template under pressure.
-    pub(super) fn assure(&mut self, id: ConnId, event: Event) {
+    pub fn assure(&mut self, id: ConnId, event: Event) {
         let conn = self.conns.get(id);
         let Some(control) = conn.control() else { return };
         let proved = match conn.proto() {
             Proto::UDP => event == Event::Output,
-            Proto::SCTP => SctpState::from_number(conn.state) == SctpState::Established,
-            _ => TcpState::from_number(conn.state) == TcpState::Established,
+            Proto::SCTP => SctpState::from_number(conn.state()) == SctpState::Established,
+            _ => TcpState::from_number(conn.state()) == TcpState::Established,
         };
         if proved && self.conns.get(control).is_template() {
-            self.conns.get_mut(control).state = ASSURED;
+            self.conns.set_state(control, ASSURED);
         }
     }
+}
 
-    /// True if a client has proved itself by a conn of this template.
-    pub(super) fn is_assured(template: &Conn) -> bool {
-        template.state == ASSURED
-    }
+/// True if a client has proved itself by a conn of this template.
+pub(super) fn is_assured(template: &Conn) -> bool {
+    template.state() == ASSURED
+}
 
-    /// The name of a template's state in listings.
-    pub(super) fn template_state(template: &Conn) -> &'static str {
-        if Director::is_assured(template) { "ASSURED" } else { "NONE" }
-    }
+/// The name of a template's state in listings.
+pub(super) fn template_state(template: &Conn) -> &'static str {
+    if is_assured(template) { "ASSURED" } else { "NONE" }
 }
 
 fn template_key(key: ServiceKey, tuple: &Tuple, netmask: u32) -> TemplateKey {

@@ -9,9 +9,10 @@
 
 use std::time::Duration;
 
-use super::{Director, Settings};
+use super::{Flows, persistence};
 use crate::base::{ConnId, Instant, Proto};
 use crate::conn::{Conn, SctpState, Tables, TcpState};
+use crate::settings::Settings;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Records looked at for one that may make room.
@@ -35,8 +36,6 @@ pub(super) struct Defence {
     hand: usize,
     /// Candidates seen, by the packets they have had.
     seen: [u64; MOST_PACKETS as usize + 1],
-    /// Half-open conns that made room.
-    pub(super) evicted: u64,
 }
 
 /// True where a setting of 0 to 3 means yes.
@@ -48,13 +47,13 @@ fn is_on(mode: u8, pressed: bool) -> bool {
     }
 }
 
-impl Director {
+impl Flows {
     fn free_places(&self) -> u64 {
         (self.settings.max_flows - self.conns.len()) as u64
     }
 
     /// Looks at the pressure anew; due once a second while any defence may be needed.
-    pub(super) fn defend(&mut self, now: Instant) {
+    pub fn defend(&mut self, now: Instant) {
         if now < self.defence.next {
             return;
         }
@@ -66,7 +65,7 @@ impl Director {
     }
 
     /// What the settings mean at the present pressure.
-    pub(super) fn judge_pressure(&mut self) {
+    pub fn judge_pressure(&mut self) {
         // A small table is not under pressure all its life.
         let threshold = u64::from(self.settings.amemthresh).min(self.settings.max_flows as u64 / 4);
         let free = self.free_places();
@@ -81,14 +80,14 @@ impl Director {
     }
 
     /// When `defend` has something to do.
-    pub(super) fn defence_due(&self) -> Option<Instant> {
+    pub fn defence_due(&self) -> Option<Instant> {
         let Settings { drop_entry, drop_packet, secure_tcp, .. } = &self.settings;
         let watches = |mode: &u8| *mode != 0;
         [drop_entry, drop_packet, secure_tcp].into_iter().any(watches).then_some(self.defence.next)
     }
 
-    /// True if a packet that would open a conn is sacrificed: the first one, and then every so many.
-    pub(super) fn sacrifices_packet(&mut self) -> bool {
+    /// True if a packet that would open a conn is dropped: the first one, and then every so many.
+    pub fn drops_this_packet(&mut self) -> bool {
         if self.defence.packet_rate == 0 {
             return false;
         }
@@ -98,17 +97,16 @@ impl Director {
     }
 
     /// The TCP tables that hold now.
-    pub(super) fn tcp_tables(&self) -> Tables {
+    pub fn tcp_tables(&self) -> Tables {
         if self.defence.secures_tcp { Tables::Secure } else { Tables::Normal }
     }
 
-    /// Ends the half-open conn that was made longest ago, as near as a hand going round the table can tell.
-    pub(super) fn evict_half_open(&mut self) -> bool {
+    /// Evicts a half-open conn; a clock hand going round the table approximates the oldest.
+    pub fn evict_half_open(&mut self) -> bool {
         let found = self.conns.scan(self.defence.hand, SEARCH_BUDGET, is_half_open);
         self.defence.hand = found.1.unwrap_or(0);
         let Some(id) = found.0 else { return false };
         self.end(id);
-        self.defence.evicted += 1;
         true
     }
 
@@ -130,22 +128,22 @@ impl Director {
     fn is_dispensable(&mut self, id: ConnId, now: Instant) -> bool {
         let conn = *self.conns.get(id);
         if conn.is_template() {
-            return !Director::is_assured(&conn);
+            return !persistence::is_assured(&conn);
         }
         if is_half_open(&conn) {
             return true;
         }
         let settled = match conn.proto() {
-            Proto::TCP => TcpState::from_number(conn.state) == TcpState::Established,
-            Proto::SCTP => SctpState::from_number(conn.state) == SctpState::Established,
+            Proto::TCP => TcpState::from_number(conn.state()) == TcpState::Established,
+            Proto::SCTP => SctpState::from_number(conn.state()) == SctpState::Established,
             _ => true,
         };
         settled && self.is_idle_enough(&conn, now)
     }
 
-    /// Of conns that were silent for a minute and had few packets, every first, second ... eighth.
+    /// True for one in n of the conns that were idle for a minute and had n packets, up to eight (the kernel's `todrop_rate`).
     fn is_idle_enough(&mut self, conn: &Conn, now: Instant) -> bool {
-        let timeout = self.timeouts.state(conn.proto(), conn.state).timeout;
+        let timeout = self.timeouts.state(conn.proto(), conn.state()).timeout;
         let silent = timeout.saturating_sub(self.conns.deadline(conn).since(now));
         if silent < IDLE_AT_LEAST || conn.in_pkts == 0 || conn.in_pkts > MOST_PACKETS {
             return false;
@@ -161,8 +159,8 @@ fn is_half_open(conn: &Conn) -> bool {
         return false;
     }
     match conn.proto() {
-        Proto::TCP => matches!(TcpState::from_number(conn.state), TcpState::SynRecv | TcpState::SynAck),
-        Proto::SCTP => matches!(SctpState::from_number(conn.state), SctpState::Init1 | SctpState::Init),
+        Proto::TCP => matches!(TcpState::from_number(conn.state()), TcpState::SynRecv | TcpState::SynAck),
+        Proto::SCTP => matches!(SctpState::from_number(conn.state()), SctpState::Init1 | SctpState::Init),
         _ => false,
     }
 }

@@ -1,0 +1,10 @@
+//! Application helpers: FTP's data conns, SIP's Call-IDs.
+//!
+//! They read payloads, and change what must be changed there. Never choose a server.
+
+mod ftp;
+mod ftp_commands;
+mod sip;
+
+pub use ftp::Ftp;
+pub use sip::call_of;

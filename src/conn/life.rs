@@ -1,0 +1,42 @@
+//! What happens to conns, as one stream: for those who keep something beside a conn or mirror it.
+//!
+//! Each kind comes from one place of the table: `insert`, `set_state`, the end of a record. Never decides anything.
+
+use std::collections::VecDeque;
+
+use crate::base::ConnId;
+
+/// Events that wait at most without asking for memory: those of one packet, many times over.
+const RESERVED: usize = 64;
+
+/// An event in the life of a conn or template.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LifeEvent {
+    /// It was made.
+    Opened(ConnId),
+    /// Its state is another one now; this was the one before.
+    Moved(ConnId, u8),
+    /// It is out of the table, and its slot may be used again.
+    Ended(ConnId),
+}
+
+/// Events in the order in which they came.
+pub(super) struct Life {
+    events: VecDeque<LifeEvent>,
+}
+
+impl Life {
+    pub(super) fn new() -> Life {
+        Life { events: VecDeque::with_capacity(RESERVED) }
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, event: LifeEvent) {
+        self.events.push_back(event);
+    }
+
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<LifeEvent> {
+        self.events.pop_front()
+    }
+}

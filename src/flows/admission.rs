@@ -1,0 +1,236 @@
+//! Admission of a new flow, and whether a known one still takes a packet.
+//!
+//! The order of the checks is IPVS's. Never rewrites: the new conn's packet goes the way of all others.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Choice, Flows};
+use crate::base::{ConnId, Counted, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tuple};
+use crate::conn::{Conn, Forwarding, Kind, NewConn, SctpState, TcpState};
+use crate::forward::Ends;
+use crate::router::Router;
+use crate::wire::{Ip, L4};
+
+/// How long a conn lives that no packet has moved yet.
+const UNBORN: Duration = Duration::from_secs(3);
+const SCTP_INIT: u8 = 1;
+const SCTP_ABORT: u8 = 6;
+/// Active FTP data conns come from here; they are never scheduled.
+const FTP_DATA_PORT: u16 = 20;
+const FTP_PORT: u16 = 21;
+
+/// What a packet of a known conn meets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnFate {
+    /// The conn takes it.
+    Good,
+    /// The conn ends, and the packet is treated as without one.
+    Replaced,
+    /// The dest was removed; the packet is dropped in silence.
+    DestGone,
+}
+
+/// A flow that is about to be opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// The service that takes it.
+    pub service: ServiceId,
+    /// Its first packet's ends.
+    pub tuple: Tuple,
+    /// The server.
+    pub choice: Choice,
+}
+
+impl Flows {
+    /// The service that may open a conn for this packet.
+    pub fn opening_service(&self, ip: &Ip) -> Option<(ServiceId, Tuple)> {
+        let tuple = ip.tuple()?;
+        let opens = match ip.l4 {
+            L4::Tcp { flags, .. } => !flags.rst() && (flags.syn() || self.settings.sloppy_tcp),
+            L4::Udp { .. } => true,
+            L4::Sctp { chunk, .. } => chunk == SCTP_INIT || (self.settings.sloppy_sctp && chunk != SCTP_ABORT),
+            L4::Icmp { .. } | L4::Other | L4::Truncated => false,
+        };
+        if !opens || tuple.src.port == FTP_DATA_PORT {
+            return None;
+        }
+        Some((self.services.find(&tuple)?, tuple))
+    }
+
+    /// One-packet scheduling is for UDP only, whatever else a mark collects.
+    pub fn is_one_packet(&self, opening: &Opening) -> bool {
+        let configured = self.services.get(opening.service);
+        opening.tuple.proto == Proto::UDP && configured.is_some_and(|service| service.options.one_packet)
+    }
+
+    /// The ends of a conn for one packet (one-packet scheduling): counted, never stored, so that its reply finds none.
+    /// It counts at its dest until `close_one_packet`.
+    pub fn open_one_packet(
+        &mut self,
+        opening: &Opening,
+        bytes: usize,
+        router: &Router,
+        now: Instant,
+    ) -> Result<Ends, DropReason> {
+        let Opening { service, tuple, choice: Choice { dest, real, .. } } = *opening;
+        let local = self.local_for(opening, router, now)?;
+        if let Some(local) = local {
+            self.ports.give_back(local.addr, tuple.proto, real, local.port);
+        }
+        self.services.bind(dest);
+        self.services.count_conn(service, dest);
+        self.services.count_in(dest, bytes);
+        let method = (self.forwarding(dest), self.tunnel_of(dest));
+        Ok(Ends::new(method, tuple.src.into(), tuple.dst.into(), real, local))
+    }
+
+    /// The packet of a conn for one packet was sent.
+    pub fn close_one_packet(&mut self, opening: &Opening) {
+        self.services.unbind(opening.choice.dest, Counted::Inactive);
+    }
+
+    /// Makes the conn; `local` if its server is the director itself.
+    pub fn open(&mut self, opening: &Opening, kind: Kind, router: &Router, now: Instant) -> Result<ConnId, DropReason> {
+        let Opening { service, tuple, choice: Choice { dest, real, template } } = *opening;
+        let local = self.local_for(opening, router, now)?;
+        let made = self.store(opening, kind, local, now);
+        match (made, local) {
+            (Ok(id), _) => {
+                self.services.bind(dest);
+                self.services.count_conn(service, dest);
+                if let Some(template) = template {
+                    self.conns.set_control(id, template);
+                    self.renew_template(template, now);
+                }
+            }
+            (Err(_), Some(local)) => self.ports.give_back(local.addr, tuple.proto, real, local.port),
+            (Err(_), None) => {}
+        }
+        made
+    }
+
+    fn store(
+        &mut self,
+        opening: &Opening,
+        kind: Kind,
+        local: Option<Endpoint>,
+        now: Instant,
+    ) -> Result<ConnId, DropReason> {
+        let Opening { tuple, choice: Choice { dest, real, .. }, .. } = *opening;
+        let new = NewConn {
+            proto: tuple.proto,
+            client: tuple.src,
+            virt: tuple.dst,
+            real: self.conns.intern(real.addr).ok_or(DropReason::FlowTableFull)?,
+            dport: real.port,
+            local: match local {
+                Some(local) => Some((self.conns.intern(local.addr).ok_or(DropReason::FlowTableFull)?, local.port)),
+                None => None,
+            },
+            dest,
+            forwarding: self.forwarding(dest),
+            kind,
+        };
+        self.insert(&new, now, UNBORN)
+    }
+
+    /// A place in the flow table.
+    pub fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, DropReason> {
+        let mut inserted = self.conns.insert(new, now, timeout);
+        if inserted.is_err() && self.evict_half_open() {
+            inserted = self.conns.insert(new, now, timeout);
+        }
+        let id = inserted.map_err(|_| {
+            self.warnings.flow_table_full(now, self.settings.max_flows);
+            DropReason::FlowTableFull
+        })?;
+        if is_ftp_control(self.conns.get(id)) {
+            self.conns.get_mut(id).set_helped();
+        }
+        Ok(id)
+    }
+
+    /// The local endpoint of a conn in FULL-NAT.
+    fn local_for(&mut self, opening: &Opening, router: &Router, now: Instant) -> Result<Option<Endpoint>, DropReason> {
+        match self.forwarding(opening.choice.dest) {
+            Forwarding::FullNat => self.local_endpoint(opening, router, now).map(Some),
+            Forwarding::Nat | Forwarding::Direct | Forwarding::Tunnel => Ok(None),
+        }
+    }
+
+    /// The service's local addresses in turn, else the director's own, with a free port.
+    fn local_endpoint(&mut self, opening: &Opening, router: &Router, now: Instant) -> Result<Endpoint, DropReason> {
+        let Opening { service, tuple, choice: Choice { real, .. } } = *opening;
+        let count = self.services.get(service).map_or(0, |service| service.locals.len());
+        for _ in 0..count.max(1) {
+            let of_service = self.services.next_local(service, Family::of(real.addr));
+            let Some(addr) = of_service.or_else(|| own_address(router, real.addr)) else { break };
+            if let Some(port) = self.ports.take(addr, tuple.proto, real) {
+                return Ok(Endpoint::new(addr, port));
+            }
+        }
+        self.warnings.no_local_port(now, real);
+        Err(DropReason::NoLocalPort)
+    }
+
+    /// Whether a conn still takes a packet of its flow.
+    ///
+    /// A first packet on a conn that is over starts another one (`conn_reuse_mode`); with `expire_nodest_conn` so does
+    /// one on a quiesced dest, and any packet on a dest that was removed.
+    #[inline]
+    pub fn fate(&self, id: ConnId, ip: &Ip) -> ConnFate {
+        let server = self.services.server(self.conns.get(id).dest);
+        let expire = self.settings.expire_nodest_conn;
+        let first = match ip.l4 {
+            L4::Tcp { flags, .. } => flags.syn(),
+            L4::Sctp { chunk, .. } => chunk == SCTP_INIT,
+            L4::Udp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => false,
+        };
+        if first && ((expire && server.weight == 0) || self.is_over(id)) {
+            return ConnFate::Replaced;
+        }
+        match (server.available, expire) {
+            (true, _) => ConnFate::Good,
+            (false, true) => ConnFate::Replaced,
+            (false, false) => ConnFate::DestGone,
+        }
+    }
+
+    /// True if a first packet means a new conn; never for conns that persistence or a helper made.
+    fn is_over(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(id);
+        let mode = self.settings.conn_reuse_mode;
+        if mode == 0 || conn.control().is_some() {
+            return false;
+        }
+        if conn.proto() == Proto::SCTP {
+            return SctpState::from_number(conn.state()) == SctpState::Closed;
+        }
+        match TcpState::from_number(conn.state()) {
+            TcpState::TimeWait | TcpState::Close => true,
+            TcpState::FinWait => mode & 2 != 0 && conn.is_one_way(),
+            TcpState::None
+            | TcpState::Established
+            | TcpState::SynSent
+            | TcpState::SynRecv
+            | TcpState::CloseWait
+            | TcpState::LastAck
+            | TcpState::Listen
+            | TcpState::SynAck => false,
+        }
+    }
+}
+
+/// True for a conn that will announce others.
+fn is_ftp_control(conn: &Conn) -> bool {
+    conn.proto() == Proto::TCP
+        && conn.forwarding() == Forwarding::Nat
+        && conn.virt().port == FTP_PORT
+        && !conn.is_template()
+}
+
+fn own_address(router: &Router, towards: IpAddr) -> Option<IpAddr> {
+    let route = router.route(towards).ok()?;
+    router.source(route.link, route.next_hop, towards)
+}

@@ -1,0 +1,43 @@
+//! Templates that bind a call, not a client alone (`--pe sip`): found by its Call-ID as well.
+//!
+//! Never reads a packet.
+
+use std::collections::HashMap;
+
+use super::TemplateKey;
+use crate::base::{ConnId, Endpoint, Proto};
+
+type CallKey = (Proto, Endpoint, Endpoint, Box<[u8]>);
+
+/// All of them.
+#[derive(Default)]
+pub struct Calls {
+    templates: HashMap<CallKey, ConnId>,
+    keys: HashMap<ConnId, CallKey>,
+}
+
+impl Calls {
+    /// The template of a call.
+    pub fn find(&self, key: &TemplateKey, call: &[u8]) -> Option<ConnId> {
+        self.templates.get(&(key.proto, key.client, key.virt, call.into())).copied()
+    }
+
+    /// Has a template be found by its call.
+    pub fn remember(&mut self, key: &TemplateKey, call: &[u8], id: ConnId) {
+        let key: CallKey = (key.proto, key.client, key.virt, call.into());
+        self.templates.insert(key.clone(), id);
+        self.keys.insert(id, key);
+    }
+
+    /// A template has ended, or binds nobody any more.
+    pub fn forget(&mut self, id: ConnId) {
+        if let Some(key) = self.keys.remove(&id) {
+            self.templates.remove(&key);
+        }
+    }
+
+    /// The engine and its data of a template, as listings and other directors are shown them.
+    pub fn engine_data(&self, template: ConnId) -> Option<(&'static str, &[u8])> {
+        self.keys.get(&template).map(|(_, _, _, call)| ("sip", call.as_ref()))
+    }
+}

@@ -1,0 +1,77 @@
+//! The end of conns: what they held goes back, at once or by a search through the table.
+//!
+//! Never sends a packet to the ends of a conn.
+
+use super::Flows;
+use crate::base::{ConnId, Instant};
+use crate::conn::{Conn, Due};
+
+/// Records looked at in one turn.
+const SWEEP_BUDGET: usize = 4096;
+
+impl Flows {
+    /// Takes a conn out before its time, or, while others depend on it, out of sight.
+    pub fn replace(&mut self, id: ConnId) {
+        if self.conns.get(id).controls() {
+            return self.conns.hide(id);
+        }
+        self.end(id);
+    }
+
+    /// Takes a conn out before its time.
+    pub(super) fn end(&mut self, id: ConnId) {
+        let conn = *self.conns.get(id);
+        self.conns.remove(id);
+        self.release(id, &conn);
+    }
+
+    /// The next conn whose time is over; what it held has gone back.
+    pub fn expire_one(&mut self, now: Instant) -> Option<Due> {
+        let due = self.conns.expire_one(now)?;
+        if let Due::Over(id, conn) = due {
+            self.release(id, &conn);
+        }
+        Some(due)
+    }
+
+    /// Releases what a dead conn held besides its record: its local port, and its place in the dest's counters.
+    fn release(&mut self, id: ConnId, conn: &Conn) {
+        if conn.is_template() {
+            self.calls.forget(id);
+            return self.services.unbind_template(conn.dest);
+        }
+        self.services.unbind(conn.dest, conn.counted());
+        if let Some(local) = self.conns.local(conn) {
+            self.ports.give_back(local.addr, conn.proto(), self.conns.real(conn), local.port);
+        }
+    }
+
+    /// Has the conns of removed dests searched for (`expire_nodest_conn`).
+    pub fn start_sweep(&mut self) {
+        self.sweep = Some(0);
+    }
+
+    /// When `sweep` has something to do.
+    pub fn sweep_due(&self) -> Option<Instant> {
+        self.sweep.map(|_| Instant::START)
+    }
+
+    /// Ends conns of removed dests, a part of the table at a time.
+    pub fn sweep(&mut self) {
+        let Some(mut cursor) = self.sweep else { return };
+        let until = cursor + SWEEP_BUDGET;
+        while cursor < until {
+            let services = &self.services;
+            let idle = |conn: &Conn| !conn.controls() && !services.server(conn.dest).available;
+            let (found, next) = self.conns.scan(cursor, until - cursor, idle);
+            self.sweep = next;
+            let Some(id) = found else { return };
+            let control = self.conns.get(id).control();
+            self.end(id);
+            // What controlled it may be idle now.
+            let again = control.filter(|control| control.index() < id.index()).map(|control| control.index());
+            self.sweep = again.or(next);
+            cursor = self.sweep.unwrap_or(until);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Flows: conns together with the services and servers they are bound to, from admission to their end.
+//!
+//! Every change of a conn's state passes here, so that the counters of its server, its timer and its local port follow.
+//! Never sends a packet.
+
+mod admission;
+mod calls;
+mod defence;
+mod end;
+mod persistence;
+mod warnings;
+
+use std::hash::RandomState;
+
+use crate::base::{ConnId, Counted, DestId, Instant, Tunnel};
+use crate::conn::{Conn, ConnTable, Event, Forwarding, Side, Timeouts, next_state};
+use crate::forward::{Ends, LocalPorts};
+use crate::service::Services;
+use crate::service::command::Method;
+use crate::settings::Settings;
+use crate::wire::{L4, Packet, tcp};
+
+pub use admission::{ConnFate, Opening};
+pub use calls::Calls;
+pub use persistence::{Choice, TemplateKey};
+
+/// Conns, services and what holds them together.
+pub struct Flows {
+    /// Services and dests.
+    pub services: Services,
+    /// Live conns.
+    pub conns: ConnTable,
+    /// Settings, named as the kernel's sysctls where it has them.
+    pub settings: Settings,
+    /// Conn timeouts (`--set`).
+    pub timeouts: Timeouts,
+    /// Templates that bind a call.
+    pub calls: Calls,
+    ports: LocalPorts,
+    defence: defence::Defence,
+    warnings: warnings::Warnings,
+    /// Where the search for conns of removed dests goes on.
+    sweep: Option<usize>,
+}
+
+impl Flows {
+    /// No services, no conns; `hasher` carries the key of the flow table, `seed` all other chance.
+    pub fn new(settings: Settings, hasher: RandomState, seed: u64) -> Flows {
+        Flows {
+            services: Services::new(settings.sched(), seed),
+            conns: ConnTable::new(settings.max_flows, hasher),
+            timeouts: Timeouts::default(),
+            calls: Calls::default(),
+            ports: LocalPorts::default(),
+            defence: defence::Defence::default(),
+            warnings: warnings::Warnings::default(),
+            sweep: None,
+            settings,
+        }
+    }
+
+    /// The ends of a conn, between which its packets are rewritten.
+    #[inline(always)]
+    pub fn ends(&self, id: ConnId) -> Ends {
+        let conn = self.conns.get(id);
+        let method = (conn.forwarding(), self.tunnel_of(conn.dest));
+        let (client, virt) = (conn.packed_client(), conn.packed_virt());
+        Ends::new(method, client, virt, self.conns.real(conn), self.conns.local(conn))
+    }
+
+    /// How the conns of a dest are forwarded.
+    pub fn forwarding(&self, dest: DestId) -> Forwarding {
+        match self.services.dest(dest).method {
+            Method::Nat => Forwarding::Nat,
+            Method::Direct => Forwarding::Direct,
+            Method::Tunnel(_) => Forwarding::Tunnel,
+            Method::FullNat => Forwarding::FullNat,
+        }
+    }
+
+    /// How a dest's tunnel is made now, whatever the method of the conn.
+    #[inline]
+    fn tunnel_of(&self, dest: DestId) -> Tunnel {
+        match self.services.dest(dest).method {
+            Method::Tunnel(tunnel) => tunnel,
+            Method::Nat | Method::Direct | Method::FullNat => Tunnel::Ipip,
+        }
+    }
+
+    /// Moves a conn's state, its dest's counters and its timer.
+    #[inline]
+    pub fn advance(&mut self, id: ConnId, event: Event, l4: &L4, now: Instant) {
+        let tables = self.tcp_tables();
+        let conn = self.conns.get(id);
+        let number = next_state(conn.state(), event, l4, tables);
+        let state = self.timeouts.state(conn.proto(), number);
+        let (dest, before) = (conn.dest, conn.counted());
+        self.conns.set_state(id, number);
+        if before != state.counted {
+            self.count_as(id, dest, state.counted);
+        }
+        self.conns.rearm(id, now, state.timeout);
+        self.assure(id, event);
+    }
+
+    /// Counts a conn as active or inactive at its dest.
+    pub fn count_as(&mut self, id: ConnId, dest: DestId, counted: Counted) {
+        let conn = self.conns.get_mut(id);
+        let before = conn.counted();
+        conn.set_counted(counted);
+        self.services.recount(dest, before, counted);
+    }
+
+    /// The name of a conn's state in listings.
+    pub fn state_name(&self, conn: &Conn) -> &'static str {
+        if conn.is_template() {
+            return persistence::template_state(conn);
+        }
+        self.timeouts.state(conn.proto(), conn.state()).name
+    }
+
+    /// Whether the ends of an established conn of this method are reset when it expires.
+    pub fn resets_at_expiry(&self, forwarding: Forwarding) -> bool {
+        match forwarding {
+            Forwarding::Nat => self.settings.expire_reset & 1 != 0,
+            Forwarding::FullNat => self.settings.expire_reset & 2 != 0,
+            Forwarding::Direct | Forwarding::Tunnel => false,
+        }
+    }
+
+    /// Remembers the sequence number that the sender of a segment expects next.
+    #[inline]
+    pub fn note_expected(&mut self, id: ConnId, sender: Side, packet: &Packet) {
+        if let L4::Tcp { flags, .. } = packet.ip.l4
+            && flags.ack()
+            && self.resets_at_expiry(self.conns.get(id).forwarding())
+        {
+            self.conns.note_expected(id, sender, tcp::acknowledged(packet.frame(), packet.ip));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Sending a packet to its real server by the conn's method, inside a tunnel where that is the method.
+//!
+//! Never chooses a server, never counts a conn.
+
+use super::{Ends, Fit, request};
+use crate::base::{DropReason, Family, Instant};
+use crate::conn::Forwarding;
+use crate::router::{
+    Egress, Need, Refusal, Route, Router, Turn, apply_verdict, each_segment, least_mtu, room_for, spend_ttl,
+};
+use crate::wire::icmp::IcmpError;
+use crate::wire::{Gso, Ip, L4, Packet, PacketBuf, Segments, encap, extension, ip_packet};
+
+/// Sends a request to the real server.
+#[inline]
+pub fn send_to_server(
+    packet: &mut Packet,
+    ends: &Ends,
+    router: &mut Router,
+    turn: &mut Turn<impl Egress>,
+) -> Result<(), Refusal> {
+    let route = route_to_server(packet, ends, router, turn.now)?;
+    check_translatable(packet, ends)?;
+    let fit = Fit::on(router, &route);
+    request(packet, ends, fit)?;
+    Ok(send_by_method(packet, ends, &route, router, turn)?)
+}
+
+/// Refuses a packet whose routing header or options cannot survive translation (RFC 7915 5.1).
+#[inline]
+pub fn check_translatable(packet: &Packet, ends: &Ends) -> Result<(), Refusal> {
+    if !ends.translates() {
+        return Ok(());
+    }
+    apply_verdict(extension::at_the_border(packet.frame(), packet.ip))
+}
+
+/// Routes to the real server; decrements the TTL and checks the size.
+#[inline(always)]
+pub fn route_to_server(packet: &mut Packet, ends: &Ends, router: &mut Router, now: Instant) -> Result<Route, Refusal> {
+    let route = router.route(ends.real.addr).map_err(|reason| Refusal::with(reason, IcmpError::HostUnreachable))?;
+    let route = Route { need: Need::Configured, ..route };
+    spend_ttl(packet)?;
+    let mtu = match ends.forwarding {
+        Forwarding::Tunnel => tunnel_mtu(ends, packet.buf, &route, router, now)?,
+        Forwarding::FullNat => room_for(packet, route.mtu, Family::of(ends.real.addr)),
+        Forwarding::Nat | Forwarding::Direct => route.mtu,
+    };
+    let ip = &packet.ip;
+    let may_cut = !ip.dont_fragment || (ends.forwarding == Forwarding::Tunnel && !router.path_mtus.discovery);
+    let is_icmp = matches!(ip.l4, L4::Icmp { .. });
+    if ip.wire_len(packet.buf) > usize::from(mtu) && !may_cut && !is_icmp {
+        return Err(Refusal::with(DropReason::TooBig, IcmpError::TooBig(mtu)));
+    }
+    Ok(route)
+}
+
+/// Sends what is already rewritten to a real server, wrapped if it is behind a tunnel.
+#[inline]
+pub fn send_by_method(
+    packet: &mut Packet,
+    ends: &Ends,
+    route: &Route,
+    router: &mut Router,
+    turn: &mut Turn<impl Egress>,
+) -> Result<(), DropReason> {
+    match ends.forwarding {
+        Forwarding::Tunnel => tunnel(packet, ends, route, router, turn),
+        Forwarding::Nat | Forwarding::FullNat | Forwarding::Direct => router.transmit(packet, route, turn),
+    }
+}
+
+/// The largest packet that fits into the tunnel to a real server.
+fn tunnel_mtu(
+    ends: &Ends,
+    buf: &PacketBuf,
+    route: &Route,
+    router: &mut Router,
+    now: Instant,
+) -> Result<u16, DropReason> {
+    let real = ends.real.addr;
+    let path = router.path_mtus.get(real, now).unwrap_or(route.mtu).min(route.mtu);
+    router.path_mtus.used(real, path);
+    let mtu = path.saturating_sub(encap::overhead(ends.tunnel, Family::of(real), buf) as u16);
+    if mtu < least_mtu(Family::of(real)) { Err(DropReason::TooBig) } else { Ok(mtu) }
+}
+
+/// Wraps a packet for a real server behind a tunnel; superframes are cut first, unless the kernel does it afterwards.
+fn tunnel(
+    packet: &mut Packet,
+    ends: &Ends,
+    route: &Route,
+    router: &mut Router,
+    turn: &mut Turn<impl Egress>,
+) -> Result<(), DropReason> {
+    let outer = Family::of(ends.real.addr);
+    let whole = |packet: &Packet| {
+        router.allows_tunnels(route.link) && encap::takes_whole(ends.tunnel, outer, packet.ip, packet.buf, route.mtu)
+    };
+    if packet.buf.vnet.gso == Gso::None || whole(packet) {
+        return wrap(packet, ends, route, router, turn);
+    }
+    each_segment(packet, turn, |segment, turn| wrap(segment, ends, route, router, turn));
+    Ok(())
+}
+
+fn wrap(
+    packet: &mut Packet,
+    ends: &Ends,
+    route: &Route,
+    router: &mut Router,
+    turn: &mut Turn<impl Egress>,
+) -> Result<(), DropReason> {
+    let src = router.source(route.link, route.next_hop, ends.real.addr).ok_or(DropReason::NoRoute)?;
+    let id = router.fresh_ids(Segments::count(packet.buf, packet.ip));
+    let inner = Ip { dont_fragment: packet.ip.dont_fragment && router.path_mtus.discovery, ..*packet.ip };
+    encap::wrap(packet.buf, &inner, ends.tunnel, encap::Outer { src, dst: ends.real.addr, id })?;
+    let mut outer = ip_packet(packet.frame())?;
+    if packet.buf.vnet.tunnel.is_some() {
+        return router.send(packet.buf, route, turn);
+    }
+    router.fragment(&mut Packet::new(packet.buf, &mut outer), route, turn)
+}

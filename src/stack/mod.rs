@@ -1,0 +1,43 @@
+//! The director as a host: its own addresses, what it answers, the errors it sends, the fragments it puts together.
+//!
+//! Never schedules a conn, never chooses a server.
+
+mod announce;
+mod answer;
+mod error;
+mod neighbours;
+mod reassembly;
+mod unreachable;
+
+pub use announce::Announcements;
+pub use answer::answer;
+pub use error::ErrorAbout;
+pub use neighbours::Host;
+
+use crate::base::Instant;
+use crate::wire::Reassembly;
+use error::IcmpRateLimit;
+
+/// What a host remembers between packets.
+pub struct Stack {
+    /// What the neighbours are to be told of the director's addresses.
+    pub announcements: Announcements,
+    icmp_limit: IcmpRateLimit,
+    reassembly: Reassembly,
+}
+
+impl Stack {
+    /// A stack that sends at most so many ICMP errors a second; 0: no limit.
+    pub fn new(icmp_rate: u32) -> Stack {
+        Stack {
+            announcements: Announcements::default(),
+            icmp_limit: IcmpRateLimit::new(icmp_rate),
+            reassembly: Reassembly::default(),
+        }
+    }
+
+    /// When an announcement or a datagram that stayed incomplete is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.announcements.next(), self.reassembly.next_due()].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,315 @@
+//! Other directors are told of conns (the master's side of connection synchronisation).
+//!
+//! Decides which conns are due for a message, in the kernel's order of questions, and gathers them into messages of up to
+//! two seconds. A template is told of with each packet of its conns, or as `sync_refresh_period` allows. Never changes
+//! a conn.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::message::{Message, Record};
+use super::{Daemon, GATHERED, Sync};
+use crate::base::{ConnId, Endpoint, Family, Instant, Proto, Tuple};
+use crate::conn::{SctpState, TcpState};
+use crate::flows::Flows;
+use crate::router::{Egress, Router, Turn};
+use crate::service::command::{Refused, ServiceKey, SyncOptions};
+use crate::settings::Settings;
+use crate::wire::udp::{self, Hops};
+use crate::wire::{Fragments, PacketBuf, ip_packet};
+
+/// Source ports (`ip_local_port_range`).
+const FIRST_PORT: u16 = 32_768;
+const PORTS: u16 = 28_232;
+
+/// What other directors were told of a conn last, and when it would end by that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Told {
+    /// State.
+    pub(super) state: u8,
+    /// Times it was told again although little had changed.
+    retries: u8,
+    /// Its end.
+    end: Instant,
+}
+
+impl Told {
+    /// As told by another director: of the state alone.
+    pub(super) fn of_state(state: u8) -> Told {
+        Told { state, ..Told::default() }
+    }
+}
+
+/// The daemon and the message that it fills.
+pub(super) struct Master {
+    pub(super) daemon: Daemon,
+    source: IpAddr,
+    port: u16,
+    message: Message,
+    /// When the first conn of the message was added.
+    since: Instant,
+}
+
+impl Master {
+    pub(super) fn new(daemon: Daemon, router: &mut Router) -> Result<Master, Refused> {
+        let group = daemon.options.group;
+        let source = router.source(daemon.link, group, group).ok_or(Refused::NoDevice)?;
+        let port = FIRST_PORT + router.fresh_id() % PORTS;
+        let message = Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
+        Ok(Master { daemon, source, port, message, since: Instant::START })
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        (!self.message.is_empty()).then(|| self.since + GATHERED)
+    }
+
+    /// Adds a conn to the message; one that is full leaves first.
+    fn enqueue(&mut self, record: &Record, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if !self.message.has_room_for(record) {
+            self.send(router, turn);
+        }
+        if self.message.is_empty() {
+            self.since = turn.now;
+        }
+        self.message.push(record);
+    }
+
+    fn send(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        turn.lend(|turn, packet| {
+            let SyncOptions { group, port, ttl, .. } = &self.daemon.options;
+            let (src, dst) = (Endpoint::new(self.source, self.port), Endpoint::new(*group, *port));
+            let hops = Hops { ttl: *ttl, id: router.last_id() };
+            udp::datagram(packet, src, dst, hops, self.message.bytes());
+            self.message.clear();
+            send_message(packet, &self.daemon, router, turn);
+        });
+    }
+}
+
+fn send_message(packet: &mut PacketBuf, daemon: &Daemon, router: &mut Router, turn: &mut Turn<impl Egress>) {
+    let (id, mtu) = (router.fresh_id(), usize::from(router.link(daemon.link).mtu));
+    let Ok(ip) = ip_packet(packet.frame()) else { return };
+    if ip.total_len() <= mtu {
+        return router.send_to_group(packet, daemon.link, daemon.options.group, turn);
+    }
+    let Some(mut fragments) = Fragments::new(packet, &ip, mtu, u32::from(id)) else { return };
+    turn.lend(|turn, piece| {
+        while fragments.next_into(packet, &ip, piece) {
+            router.send_to_group(piece, daemon.link, daemon.options.group, turn);
+        }
+    });
+}
+
+/// A conn with the number of its packets from the client, on which the decision rests.
+#[derive(Clone, Copy)]
+struct Counted {
+    id: ConnId,
+    packets: u32,
+}
+
+impl Sync {
+    /// A packet of a conn was forwarded to its server: it is queued, and the templates above it, where they are due.
+    #[inline]
+    pub fn forwarded(&mut self, id: ConnId, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if self.master.is_some() {
+            let packets = flows.conns.get(id).in_pkts;
+            self.queue_chain(Counted { id, packets }, flows, router, turn);
+        }
+    }
+
+    /// A conn was re-armed without a packet. As in the kernel, that counts as if the threshold had just been reached.
+    pub fn prolonged(&mut self, id: ConnId, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if self.master.is_some() {
+            let packets = flows.settings.sync_threshold;
+            self.queue_chain(Counted { id, packets }, flows, router, turn);
+        }
+    }
+
+    /// For a conn that is not in the table (one-packet scheduling): only its template is told of.
+    pub fn template_used(&mut self, id: ConnId, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        let packets = packets_of_control(id, flows);
+        if self.master.is_some() {
+            self.queue_chain(Counted { id, packets }, flows, router, turn);
+        }
+    }
+
+    fn queue_chain(&mut self, mut conn: Counted, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        loop {
+            if self.is_due(conn, flows, turn.now) {
+                self.queue(conn.id, flows, router, turn);
+            }
+            let Some(control) = flows.conns.get(conn.id).control() else { return };
+            conn = Counted { id: control, packets: packets_of_control(control, flows) };
+        }
+    }
+
+    fn is_due(&mut self, Counted { id, packets }: Counted, flows: &Flows, now: Instant) -> bool {
+        let conn = *flows.conns.get(id);
+        let template = conn.is_template();
+        if self.told.is_empty() {
+            self.told = vec![Told::default(); flows.settings.max_flows];
+        }
+        let told = &mut self.told[id.index()];
+        let persistent = conn.control().is_some_and(|control| flows.conns.get(control).is_template());
+        let policy = match conn.proto() {
+            _ if template => SyncPolicy::Regular,
+            _ if flows.settings.sync_persist_mode && persistent => return false,
+            Proto::TCP => policy_tcp(conn.state()),
+            Proto::SCTP => policy_sctp(conn.state()),
+            _ => SyncPolicy::Regular,
+        };
+        let lifetime = lifetime(id, flows);
+        let mut retries = 0;
+        match policy {
+            SyncPolicy::Never => return false,
+            SyncPolicy::AtOnce if told.state != conn.state() => {}
+            SyncPolicy::AtOnce | SyncPolicy::Regular => {
+                let due = told.retries_if_due(lifetime, packets, template, (&flows.settings, now));
+                let Some(count) = due else { return false };
+                retries = count;
+            }
+        }
+        *told = Told { state: conn.state(), retries, end: now + lifetime };
+        true
+    }
+
+    /// Puts a conn into the message.
+    fn queue(&mut self, id: ConnId, flows: &Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        let Some(master) = &mut self.master else { return };
+        let conn = flows.conns.get(id);
+        let (client, virt) = (conn.client(), conn.virt());
+        let mark = match flows.services.dest(conn.dest).service {
+            ServiceKey::Mark(_, mark) => mark,
+            ServiceKey::Address(..) => {
+                flows.services.marks().of(&Tuple { proto: conn.proto(), src: client, dst: virt })
+            }
+        };
+        let real = flows.conns.real(conn);
+        if Family::of(real.addr) != Family::of(client.addr) {
+            return;
+        }
+        let record = Record {
+            proto: conn.proto(),
+            flags: conn.kernel_flags(),
+            state: u16::from(conn.state()),
+            client,
+            virt,
+            real,
+            mark,
+            timeout: lifetime(id, flows).as_secs() as u32,
+            engine: if conn.is_template() { flows.calls.engine_data(id) } else { None },
+        };
+        master.enqueue(&record, router, turn);
+    }
+
+    /// Sends the message that has waited long enough.
+    pub fn send_due(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if let Some(master) = &mut self.master
+            && master.due().is_some_and(|due| due <= turn.now)
+        {
+            master.send(router, turn);
+        }
+    }
+
+    /// Another director has told of this conn: it is not told of again before it changes.
+    pub(super) fn note_heard(&mut self, id: ConnId, state: u8, flows: &Flows) {
+        if self.master.is_none() {
+            return;
+        }
+        if self.told.is_empty() {
+            self.told = vec![Told::default(); flows.settings.max_flows];
+        }
+        self.told[id.index()] = Told::of_state(state);
+    }
+}
+
+/// A template counts the packets of all its conns.
+fn packets_of_control(control: ConnId, flows: &mut Flows) -> u32 {
+    let conn = flows.conns.get_mut(control);
+    if !conn.is_template() {
+        return flows.settings.sync_threshold;
+    }
+    conn.in_pkts = conn.in_pkts.wrapping_add(1);
+    conn.in_pkts
+}
+
+/// How long a conn lives after a packet.
+fn lifetime(id: ConnId, flows: &Flows) -> Duration {
+    let conn = flows.conns.get(id);
+    if conn.is_template() {
+        return Duration::from_secs(u64::from(conn.template_timeout()));
+    }
+    flows.timeouts.state(conn.proto(), conn.state()).timeout
+}
+
+impl Told {
+    /// `Some(retries so far)` if this conn, whose state is the one that was told, is due for another message.
+    fn retries_if_due(
+        &self,
+        lifetime: Duration,
+        packets: u32,
+        template: bool,
+        (settings, now): (&Settings, Instant),
+    ) -> Option<u8> {
+        let Settings { sync_threshold: threshold, sync_period: period, .. } = *settings;
+        let refresh = Duration::from_secs(u64::from(settings.sync_refresh_period));
+        let end = now + lifetime;
+        let mut retries = 0;
+        if !refresh.is_zero() {
+            let change = end.since(self.end).max(self.end.since(end));
+            if change < refresh.min((lifetime / 2).max(Duration::from_secs(10))) {
+                let last = self.end - lifetime;
+                if self.retries >= settings.sync_retries || now < last + refresh / 8 {
+                    return None;
+                }
+                retries = self.retries + 1;
+            }
+        }
+        let due = match period {
+            0 => !refresh.is_zero() || packets == threshold,
+            _ => template || packets % period == threshold,
+        };
+        due.then_some(retries)
+    }
+}
+
+/// When a conn in a state is told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SyncPolicy {
+    Never,
+    /// By the count of its packets.
+    Regular,
+    /// As soon as it has come into the state.
+    AtOnce,
+}
+
+fn policy_tcp(state: u8) -> SyncPolicy {
+    match TcpState::from_number(state) {
+        TcpState::Established => SyncPolicy::Regular,
+        TcpState::FinWait | TcpState::Close | TcpState::CloseWait | TcpState::TimeWait => SyncPolicy::AtOnce,
+        TcpState::None
+        | TcpState::SynSent
+        | TcpState::SynRecv
+        | TcpState::LastAck
+        | TcpState::Listen
+        | TcpState::SynAck => SyncPolicy::Never,
+    }
+}
+
+fn policy_sctp(state: u8) -> SyncPolicy {
+    match SctpState::from_number(state) {
+        SctpState::Established => SyncPolicy::Regular,
+        SctpState::ShutdownSent | SctpState::ShutdownReceived | SctpState::ShutdownAckSent | SctpState::Closed => {
+            SyncPolicy::AtOnce
+        }
+        SctpState::None
+        | SctpState::Init1
+        | SctpState::Init
+        | SctpState::CookieSent
+        | SctpState::CookieReplied
+        | SctpState::CookieWait
+        | SctpState::Cookie
+        | SctpState::CookieEchoed
+        | SctpState::Rejected => SyncPolicy::Never,
+    }
+}
