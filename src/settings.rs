@@ -137,6 +137,7 @@ const INT: i64 = i32::MAX as i64;
 settings! {
     am_droprate: u32 = 10, Between(0, INT), "packets", Works, "With drop_packet 3, one packet of so many is dropped.";
     amemthresh: u32 = 1024, Between(0, INT), "conns", Works, "With fewer free places in the flow table there is pressure.";
+    backup_only: bool = false, Switch, "", Works, "While the backup daemon of synchronisation runs, requests are not balanced; they meet the director's own stack.";
     conn_lfactor: i32 = -4, Between(-8, 8), "", Nothing, "The flow table has one size from the start, max_flows.";
     conn_overhead: u32 = 256, OneOf(&[256, 257]), "", Works, "The load formula of the least-connection family: 256 in older kernels, 257 in newer.";
     conn_reuse_mode: u32 = 1, Between(0, INT), "", Works, "A SYN on a closed conn is scheduled anew; with bit 2 set, on a conn in FIN_WAIT of direct routing and tunnels too.";
@@ -150,13 +151,16 @@ settings! {
     expire_quiescent_template: bool = false, Switch, "", Works, "A persistent client of a server of weight 0 is scheduled anew.";
     expire_reset: u8 = 2, Between(0, 3), "", Works, "Both ends of an established conn that expires are sent a reset: 0 never, 1 in NAT, 2 in FULL-NAT, 3 in both.";
     icmp_rate: u32 = 1000, Between(0, INT), "a second", AtStart, "ICMP errors that the director sends at most; 0 is no limit.";
+    ignore_tunneled: bool = false, Switch, "", Nothing, "Tunnel packets to the director are never unwrapped, so that none of their inner packets is balanced.";
     kernel_faults: bool = false, Switch, "", Works, "Faults of kernel 6.1 are reproduced, to compare with recordings of it. Leave it off.";
     lblc_expiration: u64 = 86_400, Between(0, INT), "seconds", Works, "An idle entry of an lblc cache goes after this time.";
     lblcr_expiration: u64 = 86_400, Between(0, INT), "seconds", Works, "The same for lblcr; also the age at which a set of servers loses its most loaded member.";
     max_flows: usize = 65_536, Between(1, 1 << 30), "conns", AtStart, "Conns that the flow table holds.";
     mh_table_size: u32 = 4093, OneOf(&sched::MH_TABLE_SIZES), "slots", Works, "Slots of an mh table.";
+    nat_icmp_send: bool = false, Switch, "", Works, "A packet that comes from a server in NAT and belongs to no conn is answered with port unreachable, instead of being forwarded.";
     pmtu_disc: bool = true, Switch, "", Works, "Tunnel packets carry the inner DF, and clients are told what does not fit.";
     run_estimation: bool = true, Switch, "", Nothing, "Rates follow from counters that are kept anyway; computing them costs nothing to speak of.";
+    schedule_icmp: bool = false, Switch, "", Works, "An ICMP error about a reply of a service whose conn is unknown opens the conn, and goes to its server.";
     secure_tcp: u8 = 0, Mode, "", Works, "The stricter table of TCP states is used.";
     sloppy_sctp: bool = false, Switch, "", Works, "Any SCTP packet but an abort may open a conn.";
     sloppy_tcp: bool = false, Switch, "", Works, "Any TCP segment but a reset may open a conn.";
@@ -360,9 +364,9 @@ mod tests {
     #[test]
     fn every_sysctl_of_ipvs_is_known() {
         // The entries of ip_vs_ctl.c, and the two of the schedulers, in Linux 7.
-        let kernel = "am_droprate amemthresh conn_lfactor conn_reuse_mode conntrack \
+        let kernel = "am_droprate amemthresh backup_only conn_lfactor conn_reuse_mode conntrack \
                       debug_level drop_entry drop_packet est_cpulist est_nice expire_nodest_conn \
-                      expire_quiescent_template lblc_expiration lblcr_expiration pmtu_disc \
+                      expire_quiescent_template ignore_tunneled lblc_expiration lblcr_expiration nat_icmp_send pmtu_disc \
                       run_estimation secure_tcp sloppy_sctp sloppy_tcp snat_reroute svc_lfactor \
                       sync_persist_mode sync_ports sync_qlen_max sync_refresh_period sync_retries sync_sock_size \
                       sync_threshold";

@@ -64,6 +64,8 @@ reasons! {
     HoldQueueFull => "hold-queue-full",
     /// Too many neighbours are solicited already, for the same source or on the same link.
     NeighbourLimit => "neighbour-limit",
+    /// From a server in NAT, and of no conn; the server was told (`nat_icmp_send`).
+    NoConn => "no-conn",
     /// No server is available for a new conn; the client was told.
     NoServer => "no-server",
     /// A packet without a Call-ID for a service that is persistent by Call-ID.

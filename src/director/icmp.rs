@@ -1,13 +1,14 @@
 //! ICMP errors that concern a conn or one of our tunnel packets.
 //!
-//! Conn timers are not restarted by errors, as in IPVS. Never schedules a conn from one.
+//! Conn timers are not restarted by errors, as in IPVS, and only with `schedule_icmp` does one open a conn.
 
 use std::net::IpAddr;
 
 use super::Director;
 use super::kernel_quirks::trusts_error;
-use crate::base::{ConnId, Consumed, DropReason, Family, Instant, Proto, Tunnel};
+use crate::base::{ConnId, Consumed, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tunnel, Tuple};
 use crate::conn::{Forwarding, Side};
+use crate::flows::Opening;
 use crate::forward::{self, Ends, Fit};
 use crate::router::{Egress, Refusal, Turn};
 use crate::stack::ErrorAbout;
@@ -28,7 +29,12 @@ impl Director {
         if !self.flows.services.any(packet.ip.family()) {
             return None;
         }
-        let (id, side) = self.flows.conns.lookup(&quote.tuple()?.reversed())?;
+        let Some((id, side)) = self.flows.conns.lookup(&quote.tuple()?.reversed()) else {
+            return if self.flows.settings.schedule_icmp { self.open_by_error(packet, &quote, turn) } else { None };
+        };
+        if side == Side::Request && self.only_stands_by() {
+            return None;
+        }
         let ends = self.flows.ends(id);
         let rewritten = ends.forwarding.rewrites_replies();
         let trusted = match side {
@@ -50,6 +56,56 @@ impl Director {
                 Some(self.error_to_server(packet, &quote, &ends, turn))
             }
         }
+    }
+
+    /// An error about a reply of an unknown conn: a service opens it, so that its server hears of the error.
+    fn open_by_error(
+        &mut self,
+        packet: &mut Packet,
+        quote: &Quote,
+        turn: &mut Turn<impl Egress>,
+    ) -> Option<Result<(), Refusal>> {
+        let tuple = quote.tuple()?.reversed();
+        let portless = |addr| Endpoint::new(addr, 0);
+        let ip = &packet.ip;
+        let own = Tuple { proto: ip.proto, src: portless(ip.src), dst: portless(ip.dst) };
+        let mark = self.flows.services.marks().of(&own);
+        let service = self.flows.opening_service_of_error(mark, &tuple).filter(|_| !self.only_stands_by())?;
+        Some(self.send_opening_error(service, tuple, packet, quote, turn))
+    }
+
+    fn send_opening_error(
+        &mut self,
+        service: ServiceId,
+        tuple: Tuple,
+        packet: &mut Packet,
+        quote: &Quote,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), Refusal> {
+        if self.flows.drops_this_packet() {
+            return Err(DropReason::Defence.into());
+        }
+        let choice = self.flows.choose(service, &tuple, None, turn.now)?.ok_or(DropReason::NoServer)?;
+        let opening = Opening { service, tuple, choice };
+        // As in the kernel, a wrong checksum is noticed after the conn was made.
+        let intact = icmp::checksum_is_right(packet.frame(), packet.ip);
+        let bytes = packet.ip.total_len();
+        let ends = if self.flows.is_one_packet(&opening) {
+            let ends = self.flows.open_one_packet(&opening, bytes, &self.router, turn.now)?;
+            self.flows.close_one_packet(&opening);
+            ends
+        } else {
+            let id = self.flows.open(&opening, self.kind_towards(choice.real.addr), &self.router, turn.now)?;
+            self.tell_listeners();
+            if intact {
+                self.flows.services.count_in(choice.dest, bytes);
+            }
+            self.flows.ends(id)
+        };
+        if !intact {
+            return Err(DropReason::BadIcmp.into());
+        }
+        self.error_to_server(packet, quote, &ends, turn)
     }
 
     fn error_to_client(

@@ -21,7 +21,7 @@ pub use batch::Batch;
 use crate::alg::{self, Ftp};
 use crate::base::{ConnId, DropReason, Family, Instant, LinkId, Proto, Tuple};
 use crate::conn::{Due, Event, Kind, Side};
-use crate::flows::{ConnFate, Flows, Opening};
+use crate::flows::{self, ConnFate, Flows, Opening};
 use crate::forward::{self, Fit};
 use crate::router::{Egress, Refusal, Router, Turn, is_link_local};
 use crate::stack::{self, Host, Stack};
@@ -130,10 +130,12 @@ impl Director {
             return Ok(());
         }
         match self.owner(packet.ip) {
-            Owner::Conn(conn, Side::Request) => self.request(conn, packet, turn),
             Owner::Conn(conn, Side::Reply) => self.reply(conn, packet, turn),
-            Owner::Local => self.admit(packet, turn),
             Owner::Forward => self.forward(packet, turn),
+            Owner::Conn(..) | Owner::Local if self.is_orphaned_reply(packet.ip) => Err(orphaned_reply()),
+            Owner::Conn(..) | Owner::Local if self.only_stands_by() => self.pass_by(packet, turn),
+            Owner::Conn(conn, Side::Request) => self.request(conn, packet, turn),
+            Owner::Local => self.admit(packet, turn),
         }
     }
 
@@ -193,6 +195,34 @@ impl Director {
         (self.flows.services.any(ip.family()) && watched) || self.owns(ip.dst)
     }
 
+    /// True for a packet that comes from a server in NAT and belongs to no conn, if the server is to be told
+    /// (`nat_icmp_send`).
+    fn is_orphaned_reply(&self, ip: &Ip) -> bool {
+        let flows = &self.flows;
+        let ends_it = match ip.l4 {
+            L4::Tcp { flags, .. } => flags.rst(),
+            L4::Sctp { chunk, .. } => chunk == flows::SCTP_ABORT,
+            L4::Udp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => false,
+        };
+        flows.settings.nat_icmp_send
+            && !ends_it
+            && ip.tuple().is_some_and(|tuple| flows.services.is_nat_server(tuple.proto, tuple.src))
+    }
+
+    /// True while another director has the conns (`backup_only`).
+    fn only_stands_by(&self) -> bool {
+        self.flows.settings.backup_only && self.sync.is_backup()
+    }
+
+    /// A request that is not balanced: as if there were no services.
+    fn pass_by(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        if self.owns(packet.ip.dst) {
+            stack::answer(packet, &mut self.router, turn)
+        } else {
+            self.forward(packet, turn)
+        }
+    }
+
     /// A packet to an address of the director that belongs to no conn: a service takes it, or the director's own stack.
     fn admit(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
         if packet.ip.l4 == L4::Truncated {
@@ -216,11 +246,14 @@ impl Director {
         if self.flows.is_one_packet(&opening) {
             return self.one_packet(&opening, packet, turn);
         }
-        let real = choice.real.addr;
-        let kind = if real.is_loopback() || self.owns(real) { Kind::LocalFlow } else { Kind::Flow };
-        let id = self.flows.open(&opening, kind, &self.router, turn.now)?;
+        let id = self.flows.open(&opening, self.kind_towards(choice.real.addr), &self.router, turn.now)?;
         self.tell_listeners();
         self.forward_request(id, packet, turn)
+    }
+
+    /// The kind of a conn to this server, which may be the director itself.
+    fn kind_towards(&self, real: IpAddr) -> Kind {
+        if real.is_loopback() || self.owns(real) { Kind::LocalFlow } else { Kind::Flow }
     }
 
     /// One-packet scheduling: sent as a packet of a conn, and forgotten.
@@ -331,6 +364,9 @@ impl Director {
             return Err(Refusal::with(DropReason::BeyondScope, IcmpError::BeyondScope));
         }
         let route = self.router.route_onward(packet, packet.ip.dst)?.for_transit();
+        if self.is_orphaned_reply(packet.ip) {
+            return Err(orphaned_reply());
+        }
         self.record_passage(packet, &route);
         Ok(self.router.transmit(packet, &route, turn)?)
     }
@@ -392,4 +428,9 @@ impl Director {
     pub fn conn_of(&self, tuple: &Tuple) -> Option<ConnId> {
         self.flows.conns.lookup(tuple).map(|(id, _)| id)
     }
+}
+
+#[cold]
+fn orphaned_reply() -> Refusal {
+    Refusal::with(DropReason::NoConn, IcmpError::PortUnreachable)
 }

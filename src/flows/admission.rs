@@ -15,7 +15,8 @@ use crate::wire::{Ip, L4};
 /// How long a conn lives that no packet has moved yet.
 const UNBORN: Duration = Duration::from_secs(3);
 const SCTP_INIT: u8 = 1;
-const SCTP_ABORT: u8 = 6;
+/// The chunk that ends an association at once.
+pub const SCTP_ABORT: u8 = 6;
 /// Active FTP data conns come from here; they are never scheduled.
 const FTP_DATA_PORT: u16 = 20;
 const FTP_PORT: u16 = 21;
@@ -56,6 +57,13 @@ impl Flows {
             return None;
         }
         Some((self.services.find(&tuple)?, tuple))
+    }
+
+    /// The service that opens a conn because of an ICMP error about one of its replies (`schedule_icmp`); `mark` is the
+    /// error's own. The tuple is that of requests.
+    pub fn opening_service_of_error(&self, mark: u32, tuple: &Tuple) -> Option<ServiceId> {
+        let from_ftp = tuple.src.port == FTP_DATA_PORT;
+        self.services.find_marked(mark, tuple.proto, tuple.dst).filter(|_| !from_ftp)
     }
 
     /// One-packet scheduling is for UDP only, whatever else a mark collects.

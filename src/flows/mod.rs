@@ -20,7 +20,7 @@ use crate::service::command::Method;
 use crate::settings::Settings;
 use crate::wire::{L4, Packet, tcp};
 
-pub use admission::{ConnFate, Opening};
+pub use admission::{ConnFate, Opening, SCTP_ABORT};
 pub use calls::Calls;
 pub use persistence::{Choice, TemplateKey};
 

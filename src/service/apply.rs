@@ -2,6 +2,7 @@
 //!
 //! Never touches conns: they keep their dest's slot, and find it unavailable.
 
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 use super::addresses::Use;
@@ -111,7 +112,9 @@ impl Services {
         let id = self.by_key.remove(&key).ok_or(Refused::NoSuchService)?;
         let Some(service) = self.services[id.index()].take() else { return Err(Refused::NoSuchService) };
         for dest in service.dests {
-            self.by_endpoint.remove(&(id, self.servers[dest.index()].endpoint));
+            let endpoint = self.servers[dest.index()].endpoint;
+            self.by_endpoint.remove(&(id, endpoint));
+            self.leave_endpoint(endpoint, dest);
             self.retire(dest, now);
         }
         // Conns are remembered for a service of the same name; what was counted goes.
@@ -135,6 +138,7 @@ impl Services {
         let dest = self.revive(key, endpoint, options).unwrap_or_else(|| self.new_dest(key, endpoint, options));
         self.dests[dest.index()].slot = id;
         self.by_endpoint.insert((id, endpoint), dest);
+        self.at_endpoint.entry(endpoint).or_default().push(dest);
         if let Some(service) = self.services[id.index()].as_mut() {
             service.dests.insert(0, dest);
         }
@@ -197,9 +201,19 @@ impl Services {
         Ok(())
     }
 
+    fn leave_endpoint(&mut self, endpoint: Endpoint, dest: DestId) {
+        if let Entry::Occupied(mut entry) = self.at_endpoint.entry(endpoint) {
+            entry.get_mut().retain(|other| *other != dest);
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+    }
+
     fn delete_dest(&mut self, key: ServiceKey, endpoint: Endpoint, now: Instant) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         let dest = self.by_endpoint.remove(&(id, endpoint)).ok_or(Refused::NoSuchDest)?;
+        self.leave_endpoint(endpoint, dest);
         let Some(service) = self.services[id.index()].as_mut() else { return Err(Refused::NoSuchDest) };
         let position = service.dests.iter().position(|other| *other == dest).ok_or(Refused::NoSuchDest)?;
         service.dests.remove(position);

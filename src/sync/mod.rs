@@ -44,6 +44,11 @@ impl Sync {
         self.master.is_some() || self.backup.is_some()
     }
 
+    /// True while the backup's daemon runs.
+    pub fn is_backup(&self) -> bool {
+        self.backup.is_some()
+    }
+
     /// The daemons that run, with their options as they are used.
     pub fn daemons(&self) -> impl Iterator<Item = (SyncRole, &SyncOptions)> {
         let master = self.master.iter().map(|master| (SyncRole::Master, &master.daemon.options));
