@@ -95,10 +95,13 @@ impl Router {
         route: &Route,
         turn: &mut Turn<impl Egress>,
     ) -> Result<(), DropReason> {
-        let mtu = usize::from(packet.buf.cut.unwrap_or(route.mtu).min(route.mtu));
-        if packet.ip.total_len() <= mtu {
+        let largest = packet.buf.cut.unwrap_or(route.mtu).min(route.mtu);
+        if packet.ip.total_len() <= usize::from(largest) {
             return self.send(packet.buf, route, turn);
         }
+        // IPv6 fragments may be as large as every path takes, even if smaller ones came (as in the kernel).
+        let least = if packet.ip.family() == Family::V6 { least_mtu(Family::V6) } else { 0 };
+        let mtu = usize::from(largest.max(least).min(route.mtu));
         let id = u32::from(self.fresh_id()) << 16 | u32::from(self.fresh_id());
         let mut fragments = Fragments::new(packet.buf, packet.ip, mtu, id).ok_or(DropReason::TooBig)?;
         turn.lend(|turn, piece| {

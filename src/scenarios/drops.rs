@@ -31,6 +31,7 @@ fn provoke(reason: DropReason) -> Lab {
         DropReason::NeighbourUnreachable | DropReason::HoldQueueFull | DropReason::Shutdown => {
             Lab::without_neighbours(Settings::default(), NAT)
         }
+        DropReason::NoConn => Lab::with(Settings { nat_icmp_send: true, ..Settings::default() }, NAT),
         DropReason::NoRoute | DropReason::NoLocalPort => nat_without_default_route(),
         DropReason::L4Checksum => Lab::new("-A -t 198.51.100.1:21 -s rr\n-a -t 198.51.100.1:21 -r 10.0.0.21:21 -m"),
         _ => nat(),
@@ -105,6 +106,7 @@ fn send(reason: DropReason, lab: &mut Lab) {
             }
         }
         DropReason::NoServer | DropReason::Defence => drop(lab.client(&syn())),
+        DropReason::NoConn => drop(lab.real(&Packet::tcp("10.0.0.21:8080", CLIENT, "A"))),
         DropReason::NoCallId => drop(lab.client(&Packet::udp(CLIENT, VIP).carrying("OPTIONS sip:x SIP/2.0\r\n\r\n"))),
         DropReason::DestGone => {
             lab.client(&syn());

@@ -39,6 +39,8 @@ pub struct PacketBuf {
     pub vnet: Vnet,
     /// Came in fragments, the largest of which was this long (an IP packet): leaves in none larger.
     pub cut: Option<u16>,
+    /// Bytes behind the headers of each fragment that it came in, in their order; empty for others.
+    pub parts: Vec<u16>,
 }
 
 impl Default for PacketBuf {
@@ -56,6 +58,7 @@ impl PacketBuf {
             end: HEADROOM,
             vnet: Vnet::default(),
             cut: None,
+            parts: Vec::new(),
         }
     }
 
@@ -90,6 +93,7 @@ impl PacketBuf {
         self.bytes[HEADROOM..self.end].copy_from_slice(&frame[..len]);
         self.vnet = Vnet::default();
         self.cut = None;
+        self.parts.clear();
     }
 
     /// Makes the frame `len` bytes of zeros, to be filled in; a plain virtio header.
@@ -99,6 +103,7 @@ impl PacketBuf {
         self.end = HEADROOM + len;
         self.vnet = Vnet::default();
         self.cut = None;
+        self.parts.clear();
         let frame = &mut self.bytes[self.start..self.end];
         frame.fill(0);
         frame
@@ -145,6 +150,7 @@ impl PacketBuf {
         self.end = HEADROOM;
         self.vnet = Vnet::default();
         self.cut = None;
+        self.parts.clear();
         let added = framing.ethernet_to_add();
         let Some(frame) = count.checked_sub(framing.vnet.size()).filter(|frame| *frame > 0) else { return false };
         let at = HEADROOM + added;

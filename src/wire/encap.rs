@@ -130,6 +130,10 @@ pub fn wrap(buf: &mut PacketBuf, inner: &Ip, tunnel: Tunnel, outer: Outer) -> Re
         }
     };
     insert(buf, header_len(Family::of(outer.dst)))?;
+    if inner.family() != Family::of(outer.dst) {
+        // The kernel does not carry the size over from one family to the other, but the parts.
+        buf.cut = None;
+    }
     let dont_fragment = inner.dont_fragment && inner.family() == Family::V4;
     let id = if dont_fragment { 0 } else { outer.id };
     let tos = outer_tos(inner.tos);

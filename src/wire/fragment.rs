@@ -1,6 +1,8 @@
 //! Cutting a packet into fragments (RFC 791 3.2, RFC 8200 4.5).
 //!
-//! Works on complete packets, IPv4 fragments included; never on a superframe. Whether it may be cut is the caller's to know.
+//! Works on complete packets, IPv4 fragments included; never on a superframe. What came in fragments is cut where it was
+//! cut before, if those fragments still fit; the headers of a tunnel lengthen the first. Whether a packet may be cut is
+//! the caller's to know.
 
 use super::PacketBuf;
 use super::extension::{FRAGMENT, unfragmentable_end};
@@ -18,6 +20,8 @@ pub struct Fragments {
     next: usize,
     size: usize,
     id: u32,
+    /// The place in `PacketBuf::parts` of the next fragment, where they are kept.
+    part: Option<usize>,
 }
 
 /// Part of a datagram.
@@ -45,9 +49,19 @@ impl Fragments {
                 (next_header_at, at, at - ETH_LEN + ipv6::FRAGMENT_LEN)
             }
         };
-        let size = mtu.checked_sub(headers)? & !7;
+        let most = mtu.checked_sub(headers)?;
+        let size = most & !7;
         debug_assert!(payload_at <= ip.end);
-        (size > 0).then_some(Fragments { family, next_header_at, payload_at, next: payload_at, size, id })
+        let part = are_kept(whole, ip.end - payload_at, most).then_some(0);
+        (size > 0).then_some(Fragments { family, next_header_at, payload_at, next: payload_at, size, id, part })
+    }
+
+    /// Bytes of the next fragment.
+    fn take_size(&mut self, whole: &PacketBuf, ip: &Ip) -> usize {
+        let Some(index) = self.part else { return self.size };
+        self.part = Some(index + 1);
+        let added = if index == 0 { ip.end - self.payload_at - sum(&whole.parts) } else { 0 };
+        whole.parts.get(index).map_or(self.size, |part| usize::from(*part) + added)
     }
 
     /// Writes the next fragment; false when all payload is out.
@@ -56,7 +70,8 @@ impl Fragments {
             return false;
         }
         let source = whole.frame();
-        let data = &source[self.next..ip.end.min(self.next + self.size)];
+        let size = self.take_size(whole, ip);
+        let data = &source[self.next..ip.end.min(self.next + size)];
         let more = self.next + data.len() < ip.end;
         let part = Part { data, offset: self.next - self.payload_at, more };
         match self.family {
@@ -93,6 +108,21 @@ impl Fragments {
         put32(frame, at + ipv6::FRAGMENT_ID, self.id);
         set_length(&mut frame[ETH_LEN..], Family::V6, ipv6::LEN);
     }
+}
+
+/// True if a packet of `len` bytes behind its headers is cut where it was cut before: no fragment has more than `most`
+/// bytes, and all but the last are multiples of eight.
+fn are_kept(whole: &PacketBuf, len: usize, most: usize) -> bool {
+    let [first, between @ .., last] = whole.parts.as_slice() else { return false };
+    let Some(added) = len.checked_sub(sum(&whole.parts)) else { return false };
+    let fits = |size: usize| size <= most && size.is_multiple_of(8);
+    fits(usize::from(*first) + added)
+        && between.iter().all(|part| fits(usize::from(*part)))
+        && usize::from(*last) <= most
+}
+
+fn sum(parts: &[u16]) -> usize {
+    parts.iter().map(|part| usize::from(*part)).sum()
 }
 
 /// Options without the "copied" bit stand in the first fragment only; later ones carry no-ops in their place.

@@ -283,6 +283,9 @@ impl Datagram {
         set_length(packet, family, at - ETH_LEN);
         // A single piece had a fragment header for nothing, and is not cut again.
         buf.cut = (self.parts.len() > 1).then_some(self.largest as u16);
+        if self.parts.len() > 1 {
+            buf.parts.extend(self.parts.iter().map(|part| part.data.len() as u16));
+        }
     }
 
     fn abandon(self) -> Abandoned {
