@@ -6,7 +6,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use super::{help, locals, show};
-use crate::control::protocol::{Reply, Request, ServiceEntry};
+use crate::control::protocol::{LONGEST_REQUEST, Reply, Request, ServiceEntry};
 use crate::control::{Client, Unreachable, strange};
 use crate::ipvsadm::{self as language, CliError, Invocation, Listing, Names, Opt};
 use crate::service::command::{Command, ServiceKey};
@@ -36,7 +36,7 @@ pub fn ipvsadm(program: &str, args: &[String], socket: Option<&Path>) -> u8 {
         Ok(client) => client,
         Err(why) => return without_director(program, args, why),
     };
-    let mut session = Session { program, client };
+    let mut session = Session { program, client, gathered: Vec::new(), bytes: 0 };
     match session.run(args, Source::Arguments) {
         Ended::GoOn(status) | Ended::Exit(status) => status,
     }
@@ -75,6 +75,9 @@ fn complain(program: &str, error: &CliError) -> u8 {
 struct Session<'a> {
     program: &'a str,
     client: Client,
+    /// Changes of a file of rules that are not sent yet, and their size on the way.
+    gathered: Vec<Command>,
+    bytes: usize,
 }
 
 impl Session<'_> {
@@ -84,6 +87,13 @@ impl Session<'_> {
             Ok(Invocation::Restore) if source == Source::Rules => Err(CliError::hint()),
             other => other,
         };
+        if let (Ok(Invocation::Change(command)), Source::Rules) = (&invocation, source)
+            && *command != Command::Clear
+        {
+            return self.gather(command.clone());
+        }
+        // What stands after the changes is to see them.
+        self.send();
         let done = match invocation {
             Err(error) => return Ended::Exit(complain(self.program, &error)),
             Ok(Invocation::Help) => return Ended::Exit(help::show_usage(self.program)),
@@ -108,6 +118,34 @@ impl Session<'_> {
         }
     }
 
+    /// Keeps a change back until there are as many as fit a request: one after the other, each would wait for its reply.
+    fn gather(&mut self, command: Command) -> Ended {
+        self.bytes += serde_json::to_string(&command).map_or(0, |text| text.len() + 1);
+        self.gathered.push(command);
+        if self.bytes < LONGEST_REQUEST / 2 { Ended::GoOn(0) } else { Ended::GoOn(self.send()) }
+    }
+
+    /// Sends the changes that were gathered. The status of the last one.
+    fn send(&mut self) -> u8 {
+        self.bytes = 0;
+        let commands = std::mem::take(&mut self.gathered);
+        let Some(last) = commands.len().checked_sub(1) else { return 0 };
+        match self.client.ask(&Request::ApplyAll(commands)) {
+            Ok(Reply::Applied(refused)) => {
+                refused.iter().for_each(|(_, why)| eprintln!("{why}"));
+                if refused.last().is_some_and(|(number, _)| *number as usize == last) { REFUSED } else { 0 }
+            }
+            Ok(_) => {
+                eprintln!("{}", strange());
+                REFUSED
+            }
+            Err(sentence) => {
+                eprintln!("{sentence}");
+                REFUSED
+            }
+        }
+    }
+
     /// Goes on after what the director refuses, and ends at a line that is no rule. The status is the last line's.
     fn restore(&mut self) -> Ended {
         let mut status = 0;
@@ -123,6 +161,9 @@ impl Session<'_> {
                 Ended::GoOn(done) => status = done,
                 Ended::Exit(done) => return Ended::Exit(done),
             }
+        }
+        if !self.gathered.is_empty() {
+            status = self.send();
         }
         Ended::GoOn(status)
     }

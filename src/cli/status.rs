@@ -83,9 +83,9 @@ impl ReloadArgs {
     pub fn run(&self) -> Result<(), String> {
         let mut client = Client::find(self.socket.as_deref())?;
         match client.ask(&Request::Reload)? {
-            Reply::Reloaded(changes) => {
-                changes.iter().for_each(|change| show(&format!("{change}\n")));
-                show(&format!("{} changes\n", changes.len()));
+            Reply::Reloaded { lines, count } => {
+                lines.iter().for_each(|line| show(&format!("{line}\n")));
+                show(&format!("{count} changes\n"));
                 Ok(())
             }
             Reply::NotReloaded(mut problems) => {

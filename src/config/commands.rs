@@ -2,6 +2,7 @@
 //!
 //! Never asks whether the director can do them; that is tried on the whole plan.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -18,16 +19,17 @@ pub fn from_rules(path: &Path, locals: &[IpAddr]) -> Result<Vec<Planned>, String
     let rules = crate::ipvsadm::parse_rules(&text).map_err(|error| format!("--rules {name}: {error}"))?;
     let mut planned = Vec::new();
     // A local address is for services that have servers of its family.
-    let serves = |key, family| {
-        let is_such = |command: &Command| matches!(command, Command::AddDest(of, real, _) if *of == key && Family::of(real.addr) == family);
-        rules.iter().any(|(_, command)| is_such(command))
-    };
+    let served = rules.iter().filter_map(|(_, command)| match command {
+        Command::AddDest(key, real, _) => Some((*key, Family::of(real.addr))),
+        _ => None,
+    });
+    let served: HashSet<(ServiceKey, Family)> = served.collect();
     for (line, command) in &rules {
         let (line, command) = (*line, command.clone());
         let place = Place(format!("{name}:{line}"));
         planned.push(Planned { command: command.clone(), place: place.clone(), fields: Vec::new() });
         if let Command::AddService(key, _) = command {
-            let own = locals.iter().filter(|local| serves(key, Family::of(**local)));
+            let own = locals.iter().filter(|local| served.contains(&(key, Family::of(**local))));
             planned.extend(own.map(|local| local_address(key, *local, place.clone())));
         }
     }

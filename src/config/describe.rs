@@ -4,7 +4,8 @@
 
 use std::net::IpAddr;
 
-use super::plan::{Plan, PlannedLink};
+use super::diff::Change;
+use super::plan::PlannedLink;
 use super::spec;
 use crate::base::Prefix;
 use crate::sched;
@@ -14,52 +15,45 @@ use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceO
 /// Named values, in the order in which they are told.
 type Words = Vec<(&'static str, String)>;
 
-/// One change, as seen from the rules before it.
-pub fn describe(before: &[Command], change: &Command) -> String {
-    match change {
+/// One change in a line.
+pub fn describe(change: &Change) -> String {
+    let (was, name) = (change.was.as_ref(), spec::key_text);
+    match &change.command {
         Command::AddService(key, options) => {
-            let words = plain(
-                &service_words(*key, options),
-                &service_words(*key, &ServiceOptions::defaults(spec::family_of(*key))),
-            );
-            format!("+ service {} scheduler {}{words}", spec::key_text(*key), options.scheduler)
+            let usual = service_words(*key, &ServiceOptions::defaults(key.family()));
+            let words = plain(&service_words(*key, options), &usual);
+            format!("+ service {} scheduler {}{words}", name(*key), options.scheduler)
         }
         Command::EditService(key, options) => {
-            let was = before.iter().find_map(|rule| match rule {
-                Command::AddService(other, options) if other == key => Some(service_words(*key, options)),
-                _ => None,
-            });
-            format!(
-                "~ service {}{}",
-                spec::key_text(*key),
-                moved(&was.unwrap_or_default(), &service_words(*key, options))
-            )
+            let was = match was {
+                Some(Command::AddService(_, options)) => service_words(*key, options),
+                _ => Words::new(),
+            };
+            format!("~ service {}{}", name(*key), moved(&was, &service_words(*key, options)))
         }
-        Command::DeleteService(key) => format!("- service {}", spec::key_text(*key)),
+        Command::DeleteService(key) => format!("- service {}", name(*key)),
         Command::AddDest(key, real, options) => {
             let mut usual = dest_words(&DestOptions::default());
             // Method and weight are always told.
             usual[..2].iter_mut().for_each(|(_, value)| value.clear());
-            format!("+ server {real} of {}{}", spec::key_text(*key), plain(&dest_words(options), &usual))
+            format!("+ server {real} of {}{}", name(*key), plain(&dest_words(options), &usual))
         }
         Command::EditDest(key, real, options) => {
-            let was = before.iter().find_map(|rule| match rule {
-                Command::AddDest(other, end, options) if (other, end) == (key, real) => Some(dest_words(options)),
-                _ => None,
-            });
-            let words = moved(&was.unwrap_or_default(), &dest_words(options));
-            format!("~ server {real} of {}{words}", spec::key_text(*key))
+            let was = match was {
+                Some(Command::AddDest(_, _, options)) => dest_words(options),
+                _ => Words::new(),
+            };
+            format!("~ server {real} of {}{}", name(*key), moved(&was, &dest_words(options)))
         }
-        Command::DeleteDest(key, real) => format!("- server {real} of {}", spec::key_text(*key)),
-        Command::AddLocalAddress(key, local) => format!("+ local address {local} of {}", spec::key_text(*key)),
-        Command::DeleteLocalAddress(key, local) => format!("- local address {local} of {}", spec::key_text(*key)),
-        Command::SetTimeouts { .. } => {
-            let was = before.iter().find(|rule| matches!(rule, Command::SetTimeouts { .. })).map(timeout_words);
-            format!("~ timeouts{}", moved(&was.unwrap_or_default(), &timeout_words(change)))
+        Command::DeleteDest(key, real) => format!("- server {real} of {}", name(*key)),
+        Command::AddLocalAddress(key, local) => format!("+ local address {local} of {}", name(*key)),
+        Command::DeleteLocalAddress(key, local) => format!("- local address {local} of {}", name(*key)),
+        timeouts @ Command::SetTimeouts { .. } => {
+            format!("~ timeouts{}", moved(&was.map(timeout_words).unwrap_or_default(), &timeout_words(timeouts)))
         }
         Command::StartDaemon(role, options) => format!("+ {} sync daemon on {}", role.name(), options.interface),
         Command::StopDaemon(role) => format!("- {} sync daemon", role.name()),
-        Command::Clear | Command::Zero(_) => format!("{change:?}"),
+        other @ (Command::Clear | Command::Zero(_)) => format!("{other:?}"),
     }
 }
 
@@ -129,10 +123,9 @@ pub fn note_moves(before: &[String], after: &[String], lines: &mut Vec<String>) 
 }
 
 /// That the director runs on another processor, if it does.
-pub fn processor_text(before: &Plan, after: &Plan) -> Option<String> {
-    let name = |plan: &Plan| plan.cpu.as_ref().map_or("any".to_owned(), |cpu| cpu.value.to_string());
-    let (before, after) = (name(before), name(after));
-    (before != after).then(|| format!("~ cpu {before} -> {after}"))
+pub fn processor_text(before: Option<usize>, after: Option<usize>) -> Option<String> {
+    let name = |cpu: Option<usize>| cpu.map_or("any".to_owned(), |cpu| cpu.to_string());
+    (before != after).then(|| format!("~ cpu {} -> {}", name(before), name(after)))
 }
 
 /// A route by a neighbour.

@@ -2,56 +2,76 @@
 //!
 //! Pure: rules in, commands out. The order of dests is no difference: a dest that is added comes first, as ever.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use crate::base::Endpoint;
 use crate::conn::Timeouts;
-use crate::director::Director;
-use crate::service::command::{Command, DestOptions, ServiceKey, ServiceOptions};
+use crate::director::{Director, Settings};
+use crate::router::Routes;
+use crate::service::command::{Command, DestOptions, ServiceKey};
+use crate::service::{Marks, Service};
 
-/// The rules that would make a director's services, timeouts and synchronisation daemons, in an order in which they can be carried out.
+/// The rules that would make a director's services, timeouts and synchronisation daemons, in an order in which they can
+/// be carried out.
 pub fn rules_of(director: &Director) -> Vec<Command> {
-    let Timeouts { tcp, tcp_fin, udp } = director.flows.timeouts;
-    let mut rules = vec![Command::SetTimeouts { tcp, tcp_fin, udp }];
-    for service in director.flows.services.iter() {
-        rules.push(Command::AddService(service.key, service.options.clone()));
-        rules.extend(service.locals.iter().map(|local| Command::AddLocalAddress(service.key, *local)));
-        // The head of the list was added last.
-        for id in service.dests.iter().rev() {
-            let (server, dest) = (director.flows.services.server(*id), director.flows.services.dest(*id));
-            let (upper, lower) = (server.upper, server.lower);
-            let options = DestOptions { method: dest.method, weight: server.weight, upper, lower };
-            rules.push(Command::AddDest(service.key, server.endpoint, options));
-        }
-    }
-    rules.extend(director.sync_daemons().map(|(role, options)| Command::StartDaemon(role, options.clone())));
+    let mut rules = common_rules(director);
+    director.flows.services.iter().for_each(|service| add_rules(director, service, &mut rules));
+    add_daemons(director, &mut rules);
     rules
 }
 
-/// Rules, to look things up in.
+/// The rules that stand before those of services.
+pub fn common_rules(director: &Director) -> Vec<Command> {
+    let Timeouts { tcp, tcp_fin, udp } = director.flows.timeouts;
+    vec![Command::SetTimeouts { tcp, tcp_fin, udp }]
+}
+
+/// The rules of one service.
+pub fn add_rules(director: &Director, service: &Service, rules: &mut Vec<Command>) {
+    rules.push(Command::AddService(service.key, service.options.clone()));
+    rules.extend(service.locals.iter().map(|local| Command::AddLocalAddress(service.key, *local)));
+    // The head of the list was added last.
+    for id in service.dests.iter().rev() {
+        let (server, dest) = (director.flows.services.server(*id), director.flows.services.dest(*id));
+        let (upper, lower) = (server.upper, server.lower);
+        let options = DestOptions { method: dest.method, weight: server.weight, upper, lower };
+        rules.push(Command::AddDest(service.key, server.endpoint, options));
+    }
+}
+
+/// The rules that stand behind those of services.
+pub fn add_daemons(director: &Director, rules: &mut Vec<Command>) {
+    rules.extend(director.sync_daemons().map(|(role, options)| Command::StartDaemon(role, options.clone())));
+}
+
+/// A command, and the rule that it replaces, if it does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// What to do.
+    pub command: Command,
+    /// What was there before.
+    pub was: Option<Command>,
+}
+
+/// Rules, to look things up in: each service, server and local address with the rule that made it.
+#[derive(Default)]
 struct Lookup<'a> {
-    services: HashMap<ServiceKey, &'a ServiceOptions>,
-    dests: HashMap<(ServiceKey, Endpoint), &'a DestOptions>,
-    locals: Vec<(ServiceKey, IpAddr)>,
+    services: HashMap<ServiceKey, &'a Command>,
+    dests: HashMap<(ServiceKey, Endpoint), &'a Command>,
+    locals: HashSet<(ServiceKey, IpAddr)>,
     timeouts: Option<&'a Command>,
     daemons: Vec<&'a Command>,
 }
 
 impl<'a> Lookup<'a> {
     fn new(rules: &'a [Command]) -> Lookup<'a> {
-        let mut lookup = Lookup {
-            services: HashMap::new(),
-            dests: HashMap::new(),
-            locals: Vec::new(),
-            timeouts: None,
-            daemons: Vec::new(),
-        };
+        let mut lookup = Lookup::default();
         for rule in rules {
             match rule {
-                Command::AddService(key, options) => _ = lookup.services.insert(*key, options),
-                Command::AddDest(key, real, options) => _ = lookup.dests.insert((*key, *real), options),
-                Command::AddLocalAddress(key, local) => lookup.locals.push((*key, *local)),
+                Command::AddService(key, _) => _ = lookup.services.insert(*key, rule),
+                Command::AddDest(key, real, _) => _ = lookup.dests.insert((*key, *real), rule),
+                Command::AddLocalAddress(key, local) => _ = lookup.locals.insert((*key, *local)),
                 Command::SetTimeouts { .. } => lookup.timeouts = Some(rule),
                 Command::StartDaemon(..) => lookup.daemons.push(rule),
                 other => debug_assert!(false, "no rule: {other:?}"),
@@ -59,12 +79,22 @@ impl<'a> Lookup<'a> {
         }
         lookup
     }
+
+    /// The rule of the same service, server or kind.
+    fn like(&self, rule: &Command) -> Option<&'a Command> {
+        match rule {
+            Command::AddService(key, _) => self.services.get(key).copied(),
+            Command::AddDest(key, real, _) => self.dests.get(&(*key, *real)).copied(),
+            Command::SetTimeouts { .. } => self.timeouts,
+            _ => None,
+        }
+    }
 }
 
-/// The commands that turn the rules `old` into `new`: what goes, then what changes and comes, in the order of `new`.
+/// The changes that turn the rules `old` into `new`: what goes, then what changes and comes, in the order of `new`.
 ///
 /// What is the same in both is not touched: conns, counters and schedulers' states stay.
-pub fn diff(old: &[Command], new: &[Command]) -> Vec<Command> {
+pub fn diff(old: &[Command], new: &[Command]) -> Vec<Change> {
     let (before, after) = (Lookup::new(old), Lookup::new(new));
     let gone = old.iter().filter_map(|rule| match rule {
         Command::AddService(key, _) if !after.services.contains_key(key) => Some(Command::DeleteService(*key)),
@@ -77,22 +107,49 @@ pub fn diff(old: &[Command], new: &[Command]) -> Vec<Command> {
         Command::StartDaemon(role, _) if !after.daemons.contains(&rule) => Some(Command::StopDaemon(*role)),
         _ => None,
     });
-    let come = new.iter().filter_map(|rule| match rule {
-        Command::AddService(key, options) => match before.services.get(key) {
-            Some(same) if *same == options => None,
-            Some(_) => Some(Command::EditService(*key, options.clone())),
-            None => Some(rule.clone()),
-        },
-        Command::AddDest(key, real, options) => match before.dests.get(&(*key, *real)) {
-            Some(same) if *same == options => None,
-            Some(_) => Some(Command::EditDest(*key, *real, *options)),
-            None => Some(rule.clone()),
-        },
-        Command::AddLocalAddress(key, local) => (!before.locals.contains(&(*key, *local))).then(|| rule.clone()),
-        Command::StartDaemon(..) => (!before.daemons.contains(&rule)).then(|| rule.clone()),
-        other => (before.timeouts != Some(other)).then(|| other.clone()),
+    let come = new.iter().filter_map(|rule| {
+        let is_there = match rule {
+            Command::AddLocalAddress(key, local) => before.locals.contains(&(*key, *local)),
+            Command::StartDaemon(..) => before.daemons.contains(&rule),
+            other => before.like(other) == Some(other),
+        };
+        if is_there {
+            return None;
+        }
+        let was = before.like(rule).cloned();
+        let command = match rule.clone() {
+            Command::AddService(key, options) if was.is_some() => Command::EditService(key, options),
+            Command::AddDest(key, real, options) if was.is_some() => Command::EditDest(key, real, options),
+            rule => rule,
+        };
+        Some(Change { command, was })
     });
-    gone.chain(come).collect()
+    gone.map(|command| Change { command, was: None }).chain(come).collect()
+}
+
+/// What a configuration wants of a director: all that can change while it runs.
+#[derive(Clone, Default)]
+pub struct Wanted {
+    /// Settings.
+    pub settings: Settings,
+    /// Routes.
+    pub routes: Routes,
+    /// Mark rules.
+    pub marks: Marks,
+    /// Timeouts, services, servers, synchronisation daemons.
+    pub rules: Vec<Command>,
+}
+
+impl Wanted {
+    /// What a director has.
+    pub fn of(director: &Director) -> Wanted {
+        Wanted {
+            settings: director.flows.settings.clone(),
+            routes: director.router.routes.clone(),
+            marks: director.flows.services.marks().clone(),
+            rules: rules_of(director),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,9 +158,8 @@ mod tests {
 
     use super::*;
     use crate::base::{Family, Instant, Proto, Rng};
-    use crate::director::Settings;
     use crate::sched;
-    use crate::service::command::{Method, Persistence, Tunnel};
+    use crate::service::command::{Method, Persistence, ServiceOptions, Tunnel};
 
     const NOW: Instant = Instant::START;
 
@@ -117,6 +173,10 @@ mod tests {
         commands
             .iter()
             .for_each(|command| director.apply(command, NOW).unwrap_or_else(|why| panic!("{command:?}: {why}")));
+    }
+
+    fn commands(changes: Vec<Change>) -> Vec<Command> {
+        changes.into_iter().map(|change| change.command).collect()
     }
 
     fn one_of<T: Clone>(rng: &mut Rng, choices: &[T]) -> T {
@@ -170,7 +230,7 @@ mod tests {
             let (old, new) = (random_rules(&mut rng), random_rules(&mut rng));
             let mut director = director(&old);
             assert_eq!(as_text(&rules_of(&director)), as_text(&old));
-            let changes = diff(&rules_of(&director), &new);
+            let changes = commands(diff(&rules_of(&director), &new));
             apply(&mut director, &changes);
             assert_eq!(as_text(&rules_of(&director)), as_text(&new), "{old:?}\n{new:?}\n{changes:?}");
             assert_eq!(diff(&rules_of(&director), &new), []);
@@ -186,8 +246,8 @@ mod tests {
             let Some(place) = rules.iter().rposition(|rule| matches!(rule, Command::AddDest(..))) else { continue };
             other.remove(place);
             let Command::AddDest(key, real, _) = &rules[place] else { continue };
-            assert_eq!(diff(&rules, &other), [Command::DeleteDest(*key, *real)]);
-            assert_eq!(diff(&other, &rules), [rules[place].clone()]);
+            assert_eq!(commands(diff(&rules, &other)), [Command::DeleteDest(*key, *real)]);
+            assert_eq!(commands(diff(&other, &rules)), [rules[place].clone()]);
         }
     }
 }

@@ -13,10 +13,10 @@ mod toml;
 mod validate;
 
 pub use self::toml::{read as read_text, read_file};
-pub use diff::{diff, rules_of};
-pub use draft::Problems;
+pub use diff::{Change, Wanted, add_daemons, add_rules, common_rules, diff, rules_of};
+pub use draft::{At, Problems};
 pub use flags::RunArgs;
-pub use plan::Plan;
+pub use plan::{Plan, PlannedLink, run_on_processor};
 pub use spec::MarkSpec;
 
 use crate::base::Instant;

@@ -2,6 +2,7 @@
 //!
 //! Every refusal says what was given, what is wrong and what to do. Never opens a device.
 
+use std::collections::HashSet;
 use std::hash::RandomState;
 use std::net::IpAddr;
 
@@ -98,15 +99,6 @@ impl Plan {
         problems.none_or(plan)
     }
 
-    /// Puts the calling thread where it is to run.
-    pub fn run_on_processor(&self, usual: &Processors) -> Result<(), Problems> {
-        let (cpu, place) = match &self.cpu {
-            Some(At { value, place }) => (Some(*value), place.0.as_str()),
-            None => (None, "cpu"),
-        };
-        usual.run_on(cpu).map_err(|what| Problems(vec![format!("{place}: {what}")]))
-    }
-
     /// A director that has everything but devices and room for flows.
     pub fn rehearse(&self) -> Result<Director, Problems> {
         let devices = self.links.iter().map(|link| &link.device);
@@ -151,7 +143,7 @@ impl Plan {
 
     fn apply(&self, director: &mut Director) -> Result<(), Problems> {
         let mut problems = Problems::default();
-        let mut refused: Vec<ServiceKey> = Vec::new();
+        let mut refused: HashSet<ServiceKey> = HashSet::new();
         for planned in &self.commands {
             let key = validate::service_of(&planned.command);
             // What a refused service would have had is no problem of its own.
@@ -170,6 +162,12 @@ impl Plan {
         }
         problems.none_or(())
     }
+}
+
+/// Puts the calling thread on the processor that was said, or gives it back those of `usual`.
+pub fn run_on_processor(cpu: Option<&At<usize>>, usual: &Processors) -> Result<(), Problems> {
+    let place = cpu.map_or("cpu", |cpu| cpu.place.0.as_str());
+    usual.run_on(cpu.map(|cpu| cpu.value)).map_err(|what| Problems(vec![format!("{place}: {what}")]))
 }
 
 fn planned_link(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink> {

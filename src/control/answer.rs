@@ -8,7 +8,7 @@ use crate::base::{ConnId, DestId, Instant, Ledger};
 use crate::conn::Conn;
 use crate::director::Director;
 use crate::service::Service;
-use crate::service::command::{DestOptions, Refused};
+use crate::service::command::{Command, DestOptions, Refused};
 
 /// A page ends with the service that brings it to so many dests and services.
 const SERVICES_A_PAGE: usize = 256;
@@ -20,10 +20,14 @@ const PLACES_A_PAGE: usize = 16_384;
 pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: Instant) -> Reply {
     director.flows.services.read_meters(now);
     match request {
-        Request::Apply(command) => match bounds::check(command).and_then(|()| director.apply(command, now)) {
+        Request::Apply(command) => match change(director, command, now) {
             Ok(()) => Reply::Done,
             Err(refused) => Reply::Refused(refused),
         },
+        Request::ApplyAll(commands) => {
+            let done = commands.iter().zip(0..).map(|(command, number)| (number, change(director, command, now)));
+            Reply::Applied(done.filter_map(|(number, done)| Some((number, done.err()?))).collect())
+        }
         Request::Service(key) => match director.flows.services.by_key(key) {
             Some(service) => Reply::Services { services: vec![service_entry(director, service)], next: None },
             None => Reply::Refused(Refused::NoSuchService),
@@ -37,6 +41,11 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
         Request::Status => Reply::Status(Box::new(status(director, ledger, now))),
         Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
     }
+}
+
+/// Carries out one command.
+pub fn change(director: &mut Director, command: &Command, now: Instant) -> Result<(), Refused> {
+    bounds::check(command).and_then(|()| director.apply(command, now))
 }
 
 fn services(director: &Director, from: u32) -> Reply {
@@ -139,7 +148,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         uptime: now.secs(),
-        services: director.flows.services.iter().count(),
+        services: director.flows.services.len(),
         conns: director.flows.conns.len(),
         max_flows: director.flows.settings.max_flows,
         total: director.flows.services.total,

@@ -8,6 +8,6 @@ mod client;
 pub mod protocol;
 mod socket;
 
-pub use answer::answer;
+pub use answer::{answer, change};
 pub use client::{Client, Unreachable, strange};
 pub use socket::open;

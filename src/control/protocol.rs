@@ -18,6 +18,8 @@ pub const LONGEST_REQUEST: usize = 64 * 1024;
 pub enum Request {
     /// To carry out a command.
     Apply(Command),
+    /// To carry out several commands in turn, going on after one that is refused.
+    ApplyAll(Vec<Command>),
     /// One service with its dests.
     Service(ServiceKey),
     /// Services with their dests, from this place on; 0 is the first.
@@ -40,6 +42,8 @@ pub enum Request {
 pub enum Reply {
     /// The command was carried out.
     Done,
+    /// The commands were carried out, but for those that were refused: which one, counted from 0, and why.
+    Applied(Vec<(u32, Refused)>),
     /// The command was refused, and nothing has changed.
     Refused(Refused),
     /// The request was not understood, or its sender may not ask; a sentence.
@@ -64,8 +68,13 @@ pub enum Reply {
     Daemons(Vec<(SyncRole, SyncOptions)>),
     /// The state of the director as a whole.
     Status(Box<Status>),
-    /// What a reload has changed, a line each.
-    Reloaded(Vec<String>),
+    /// What a reload has changed.
+    Reloaded {
+        /// A line each for the first changes.
+        lines: Vec<String>,
+        /// How many there were.
+        count: usize,
+    },
     /// What is wrong with the configuration, a line each; nothing was changed.
     NotReloaded(Vec<String>),
 }

@@ -4,10 +4,12 @@
 //! one costs packets nothing. Never interprets a request.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 
+use crate::base::Instant;
 use crate::control::protocol::{LONGEST_REQUEST, Reply, Request};
 use crate::io::Listener;
 
@@ -20,12 +22,27 @@ const ACCEPTED_A_TURN: usize = 8;
 /// Clients served before packets have their turn again.
 const SERVED_A_TURN: usize = 4;
 
+/// After accept failed for want of descriptors or memory, when it is tried again if no client goes meanwhile.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What becomes of a request.
+pub(super) enum Answer {
+    /// It is answered.
+    Now(Reply),
+    /// It takes several turns: `finish` answers it.
+    Later,
+    /// It has to wait for the one that does.
+    NotYet(Request),
+}
+
 /// The socket and its clients.
 pub(super) struct Control {
     listener: Option<Listener>,
     clients: Vec<Option<Client>>,
-    /// Somebody may wait to be accepted.
+    /// There may be a client to accept.
     knocking: bool,
+    /// Accept has failed: when it is tried again.
+    retry: Option<Instant>,
     turns: u64,
     /// The client whose turn it is.
     next: usize,
@@ -39,6 +56,10 @@ struct Client {
     written: usize,
     /// May have something to read or room to write: no event will tell again.
     hot: bool,
+    /// Its request takes several turns; it is not read until that is answered.
+    waits: bool,
+    /// A request that has to wait for another one's end.
+    held: Option<Request>,
     /// Ends when its output is written.
     leaving: bool,
     /// The turn in which it was last heard.
@@ -52,7 +73,14 @@ impl Control {
             registry.register(listener, LISTENER, Interest::READABLE)?;
         }
         let knocking = listener.is_some();
-        Ok(Control { listener, clients: (0..CLIENTS).map(|_| None).collect(), knocking, turns: 0, next: 0 })
+        Ok(Control {
+            listener,
+            clients: (0..CLIENTS).map(|_| None).collect(),
+            knocking,
+            retry: None,
+            turns: 0,
+            next: 0,
+        })
     }
 
     /// Notes an event; false if it is not the control socket's.
@@ -76,10 +104,10 @@ impl Control {
     }
 
     /// Accepts who waits and serves a few clients, those who have waited for the longest, at most one request each.
-    pub(super) fn turn(&mut self, registry: &Registry, mut answer: impl FnMut(&Request) -> Reply) {
+    pub(super) fn turn(&mut self, registry: &Registry, now: Instant, mut answer: impl FnMut(Request) -> Answer) {
         self.turns += 1;
         if self.knocking {
-            self.accept(registry);
+            self.accept(registry, now);
         }
         let mut left = SERVED_A_TURN;
         for _ in 0..CLIENTS {
@@ -88,6 +116,8 @@ impl Control {
             let Some(client) = slot.as_mut().filter(|client| client.hot) else { continue };
             if client.serve(self.turns, &mut answer).is_err() {
                 *slot = None;
+                // Its descriptor is free for one who waits.
+                self.knocking |= self.retry.take().is_some();
             }
             left -= 1;
             if left == 0 {
@@ -96,19 +126,44 @@ impl Control {
         }
     }
 
-    /// Lets in a few of those who wait. Nobody tells again of the others: it stays knocking until nobody is left.
-    fn accept(&mut self, registry: &Registry) {
+    /// Answers the request that took several turns, if its client is still there; others may ask for such a thing again.
+    pub(super) fn finish(&mut self, reply: &Reply) {
+        for client in self.clients.iter_mut().flatten() {
+            if std::mem::take(&mut client.waits) {
+                client.say(reply);
+                client.hot = true;
+            }
+            client.hot |= client.held.is_some();
+        }
+    }
+
+    /// When accept is tried again.
+    pub(super) fn retry_due(&self) -> Option<Instant> {
+        self.retry
+    }
+
+    /// Tries accept again, if that is due.
+    pub(super) fn pass_time(&mut self, now: Instant) {
+        if self.retry.is_some_and(|due| due <= now) {
+            self.knocking = true;
+        }
+    }
+
+    /// Lets in a few of those who wait. No event tells again of the others: `knocking` stays until none is left.
+    fn accept(&mut self, registry: &Registry, now: Instant) {
         for _ in 0..ACCEPTED_A_TURN {
             let Some(listener) = &mut self.listener else { return };
             match listener.accept() {
                 Ok(Some((stream, uid))) => self.admit(stream, uid, registry),
                 Ok(None) => {
-                    self.knocking = false;
+                    (self.knocking, self.retry) = (false, None);
                     return;
                 }
                 Err(error) => {
-                    log::warn!("control socket: cannot accept a client: {error}");
-                    self.knocking = false;
+                    if self.retry.is_none() {
+                        log::warn!("control socket: cannot accept a client: {error}; tried again every second");
+                    }
+                    (self.knocking, self.retry) = (false, Some(now + RETRY_AFTER));
                     return;
                 }
             }
@@ -122,7 +177,8 @@ impl Control {
     fn admit(&mut self, mut stream: UnixStream, uid: u32, registry: &Registry) {
         let own = self.listener.as_ref().map_or(0, Listener::owner);
         let quietest = |clients: &[Option<Client>]| {
-            (0..CLIENTS).min_by_key(|place| clients[*place].as_ref().map_or(0, |client| client.heard))
+            let age = |client: &Client| (client.waits, client.heard);
+            (0..CLIENTS).min_by_key(|place| clients[*place].as_ref().map_or((false, 0), age))
         };
         let Some(place) = quietest(&self.clients) else { return };
         self.clients[place] = None;
@@ -131,7 +187,9 @@ impl Control {
             return;
         }
         let (input, output) = (Vec::new(), Vec::new());
-        let mut client = Client { stream, input, output, written: 0, hot: true, leaving: false, heard: self.turns };
+        let (hot, heard) = (true, self.turns);
+        let mut client =
+            Client { stream, input, output, written: 0, hot, waits: false, held: None, leaving: false, heard };
         if uid != 0 && uid != own {
             let who = if own == 0 { "only root may".to_owned() } else { format!("only root and uid {own} may") };
             client.dismiss(format!("uid {uid} may not control this director; {who}"));
@@ -142,9 +200,16 @@ impl Control {
 
 impl Client {
     /// One request at most. An error ends the client.
-    fn serve(&mut self, turn: u64, answer: &mut impl FnMut(&Request) -> Reply) -> io::Result<()> {
+    fn serve(&mut self, turn: u64, answer: &mut impl FnMut(Request) -> Answer) -> io::Result<()> {
         if !self.flush()? {
             return Ok(());
+        }
+        if self.waits {
+            self.hot = false;
+            return Ok(());
+        }
+        if let Some(request) = self.held.take() {
+            return self.take(answer(request));
         }
         if self.leaving {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -159,13 +224,24 @@ impl Client {
             return Ok(());
         };
         self.heard = turn;
-        let reply = match serde_json::from_slice(&self.input[..end]) {
-            Ok(request) => answer(&request),
-            Err(error) => Reply::Error(format!("not a request: {error}")),
-        };
+        let request = serde_json::from_slice(&self.input[..end]);
         self.input.drain(..=end);
-        self.say(&reply);
-        self.flush().map(drop)
+        match request {
+            Ok(request) => self.take(answer(request)),
+            Err(error) => self.take(Answer::Now(Reply::Error(format!("not a request: {error}")))),
+        }
+    }
+
+    fn take(&mut self, answer: Answer) -> io::Result<()> {
+        match answer {
+            Answer::Now(reply) => {
+                self.say(&reply);
+                return self.flush().map(drop);
+            }
+            Answer::Later => (self.waits, self.hot) = (true, false),
+            Answer::NotYet(request) => (self.held, self.hot) = (Some(request), false),
+        }
+        Ok(())
     }
 
     /// Fills `input` by a part; not hot any more if there was nothing.

@@ -7,11 +7,13 @@ mod keeper;
 mod reload;
 mod start;
 mod wires;
+mod work;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Instant, LinkId};
 use crate::control;
@@ -20,11 +22,13 @@ use crate::director::{Batch, Director};
 use crate::io::{Clock, Link, ReadOutcome, Signal, Signals};
 use crate::keeper::messages::ToKeeper;
 use crate::router::Turn;
-use connections::Control;
+use connections::{Answer, Control};
 use keeper::Keeper;
+use reload::{Reload, Started};
 use start::Taken;
 pub use start::run;
 use wires::Wires;
+use work::{Asked, Progress, Work};
 
 /// Frames read from one link before the others have their turn.
 const BUDGET: usize = 256;
@@ -32,10 +36,7 @@ const BUDGET: usize = 256;
 const ATTRACTED_A_TURN: usize = 64;
 const SIGNALS: Token = Token(usize::MAX);
 const KEEPER: Token = Token(usize::MAX - 1);
-
-/// Brings the director in line with its configuration as it is written now. What was changed, a line each; or what is
-/// wrong with the configuration, and then nothing was changed.
-pub type Reload = Box<dyn FnMut(&mut Director, Instant) -> Result<Vec<String>, Vec<String>>>;
+const WORK: Token = Token(usize::MAX - 2);
 
 /// Links and director, ready to run.
 pub struct Daemon {
@@ -49,12 +50,18 @@ pub struct Daemon {
     control: Control,
     keeper: Keeper,
     reload: Reload,
+    /// A change that takes more than one turn.
+    work: Option<Work>,
+    /// It has something to do at once.
+    works: bool,
+    /// A signal has asked for a reload that has not begun.
+    reload_asked: bool,
     batch: Batch,
 }
 
 impl Daemon {
     /// A loop around the director, for what was taken over from the keeper.
-    fn new(director: Director, taken: Taken, mut signals: Signals, reload: Reload) -> io::Result<Daemon> {
+    fn new(director: Director, taken: Taken, mut signals: Signals, start: Started) -> io::Result<Daemon> {
         let Taken { mut links, listener, mut keeper } = taken;
         let poll = Poll::new()?;
         poll.registry().register(&mut keeper.channel, KEEPER, Interest::READABLE)?;
@@ -63,6 +70,7 @@ impl Daemon {
             poll.registry().register(link, Token(index), Interest::READABLE)?;
         }
         let control = Control::new(listener, poll.registry())?;
+        let waker = Waker::new(poll.registry(), WORK)?;
         Ok(Daemon {
             director,
             hot: vec![true; links.len()],
@@ -72,7 +80,10 @@ impl Daemon {
             signals,
             control,
             keeper,
-            reload,
+            reload: Reload::new(start, Arc::new(move || _ = waker.wake())),
+            work: None,
+            works: false,
+            reload_asked: false,
             batch: Batch::default(),
         })
     }
@@ -104,6 +115,8 @@ impl Daemon {
                 match event.token() {
                     SIGNALS => signalled = true,
                     KEEPER => kept = self.keeper.is_there(),
+                    // A thread has an answer; `work` asks for it in any case.
+                    WORK => self.works = true,
                     token if self.control.notes(token) => {}
                     Token(link) => self.hot[link] = true,
                 }
@@ -116,8 +129,9 @@ impl Daemon {
             }
             self.pass_time(now);
             if self.control.is_hot() {
-                self.serve_clients();
+                self.serve_clients(now);
             }
+            self.work(now);
             if !kept || (signalled && self.obey_signals()?) {
                 return Ok(());
             }
@@ -141,10 +155,10 @@ impl Daemon {
     /// How long nothing is due; a link that was not drained is due now.
     fn timeout(&self) -> Option<Duration> {
         let is_busy = self.hot.contains(&true) || self.control.is_hot() || self.keeper.has_unsent();
-        if is_busy || self.director.has_moved_addresses() {
+        if is_busy || self.works || self.director.has_moved_addresses() {
             return Some(Duration::ZERO);
         }
-        let due = self.director.next_deadline()?;
+        let due = self.director.next_deadline().into_iter().chain(self.control.retry_due()).min()?;
         Some(due.since(self.clock.now()))
     }
 
@@ -152,6 +166,7 @@ impl Daemon {
         self.turn.now = now;
         self.director.tick(&mut self.turn);
         Wires::flush(&mut self.turn);
+        self.control.pass_time(now);
     }
 
     /// Reads and handles frames until there are none (false) or the budget is used up (true).
@@ -196,42 +211,53 @@ impl Daemon {
                 }
                 Signal::Report => self.report(),
                 Signal::Child => {}
-                Signal::Reload => _ = reload(&mut self.reload, &mut self.director, self.clock.now()),
+                Signal::Reload => self.reload_asked = true,
             }
         }
         Ok(false)
     }
 
-    /// After the packets that have come: whoever asks sees what they did.
-    fn serve_clients(&mut self) {
-        let Daemon { director, turn, clock, reload: how, .. } = self;
-        self.control.turn(self.poll.registry(), |request| match request {
-            Request::Reload => match reload(how, director, clock.now()) {
-                Ok(changes) => Reply::Reloaded(changes),
-                Err(problems) => Reply::NotReloaded(problems),
+    /// After the packets that have come: a client sees what they did.
+    fn serve_clients(&mut self, now: Instant) {
+        let Daemon { director, turn, reload, work, works, .. } = self;
+        self.control.turn(self.poll.registry(), now, |request| match (work.as_ref(), work::of(request)) {
+            (Some(running), Asked::Change(request)) if running.holds_rules() => Answer::NotYet(request),
+            (_, Asked::Change(request) | Asked::List(request)) => {
+                Answer::Now(control::answer(director, turn.ledger(), &request, now))
+            }
+            (Some(_), Asked::Work(request)) => Answer::NotYet(request),
+            (None, Asked::Work(request)) => match Work::of(request, reload, director) {
+                Ok(begun) => {
+                    (*work, *works) = (Some(begun), true);
+                    Answer::Later
+                }
+                Err(sentence) => Answer::Now(Reply::NotReloaded(vec![sentence])),
             },
-            request => control::answer(director, turn.ledger(), request, clock.now()),
         });
+    }
+
+    /// Does a part of a change that takes more than one turn, and begins a reload that a signal has asked for.
+    fn work(&mut self, now: Instant) {
+        if self.reload_asked && self.work.is_none() {
+            self.reload_asked = false;
+            match Work::of(Request::Reload, &self.reload, &self.director) {
+                Ok(begun) => (self.work, self.works) = (Some(begun), true),
+                Err(sentence) => log::error!("reload: {sentence}"),
+            }
+        }
+        let Some(work) = self.work.as_mut().filter(|_| self.works) else { return };
+        match work.turn(&mut self.reload, &mut self.director, now) {
+            Progress::More => {}
+            Progress::Waits => self.works = false,
+            Progress::Done(reply) => {
+                (self.work, self.works) = (None, self.reload_asked);
+                self.control.finish(&reply);
+            }
+        }
     }
 
     fn report(&self) {
         eprintln!("{}", self.turn.ledger());
         eprintln!("ledger: conns {}", self.director.flows.conns.len());
     }
-}
-
-/// Reads the configuration again and logs what comes of it.
-fn reload(how: &mut Reload, director: &mut Director, now: Instant) -> Result<Vec<String>, Vec<String>> {
-    let done = how(director, now);
-    match &done {
-        Ok(changes) => {
-            changes.iter().for_each(|change| log::info!("reload: {change}"));
-            log::info!("reload: {} changes", changes.len());
-        }
-        Err(problems) => {
-            problems.iter().for_each(|problem| log::error!("reload: {problem}"));
-            log::error!("reload: nothing was changed");
-        }
-    }
-    done
 }

@@ -1,40 +1,197 @@
 //! Reload: the configuration is read anew, and only what differs from the running director is done.
 //!
-//! A bad configuration, or one that needs a restart, changes nothing.
+//! A bad configuration, or one that needs a restart, changes nothing. Packets do not wait: a thread reads the files,
+//! tries the plan and compares the rules; the loop copies its own rules for it and carries the changes out, in parts.
 
-use super::Reload;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread;
+
+use super::work::{COMMANDS_A_TURN, LOOKED_AT_A_TURN, Progress};
 use crate::base::Instant;
-use crate::config::{Plan, Problems, RunArgs, describe, diff, rules_of};
+use crate::config::{self, At, Plan, PlannedLink, Problems, RunArgs, Wanted, describe};
+use crate::control::protocol::Reply;
 use crate::director::Director;
 use crate::io::Processors;
-use crate::settings::{self, Effect};
+use crate::router::Routes;
+use crate::service::Marks;
+use crate::service::command::Command;
+use crate::settings::{self, Effect, Settings};
 
-/// How the daemon reloads what it was started with.
-///
-/// `usual`: the processors that the process was started with.
-pub fn reload(args: RunArgs, mut running: Plan, usual: Processors) -> Reload {
-    Box::new(move |director, now| {
-        if !args.can_be_read_again() {
-            return Err(vec!["there is no file to read again: this instance was configured by flags".into()]);
+/// Changes that are told one by one; the others are counted.
+const TOLD: usize = 200;
+
+/// Tells the loop that a thread has an answer.
+pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What a daemon was started with.
+pub(super) struct Started {
+    pub(super) args: RunArgs,
+    pub(super) plan: Plan,
+    /// The processors that the process may use.
+    pub(super) usual: Processors,
+}
+
+/// How a daemon reads again what it was started with.
+pub(super) struct Reload {
+    args: RunArgs,
+    running: Running,
+    /// The processors that the process was started with.
+    usual: Processors,
+    wake: Wake,
+}
+
+/// What a reload cannot change, and the processor, which it can.
+#[derive(Clone)]
+struct Running {
+    links: Vec<PlannedLink>,
+    settings: Settings,
+    cpu: Option<usize>,
+}
+
+/// What a thread has read and tried.
+pub(super) struct Fresh {
+    cpu: Option<At<usize>>,
+    wanted: Wanted,
+}
+
+/// Changes in order, the first ones with the words that tell of them.
+type Changes = VecDeque<(Command, Option<String>)>;
+
+/// Where a reload is on its way.
+pub(super) enum Stage {
+    /// A thread reads and tries the files.
+    Reading(Receiver<Result<Fresh, Problems>>),
+    /// The director's rules are copied: those copied so far, and the slot of the next.
+    Copying(Fresh, Vec<Command>, u32),
+    /// A thread compares them with the wanted ones.
+    Comparing(Fresh, Receiver<Changes>),
+    /// The differences are done, and told by these lines; how many there are.
+    Applying(Changes, Vec<String>, usize),
+}
+
+impl Stage {
+    /// True while the director's rules must stay as they are for others.
+    pub(super) fn holds_rules(&self) -> bool {
+        !matches!(self, Stage::Reading(_))
+    }
+}
+
+impl Reload {
+    pub(super) fn new(started: Started, wake: Wake) -> Reload {
+        let Started { args, plan, usual } = started;
+        let cpu = plan.cpu.map(|cpu| cpu.value);
+        Reload { args, running: Running { links: plan.links, settings: plan.settings, cpu }, usual, wake }
+    }
+
+    /// The first stage; an error is a sentence.
+    pub(super) fn start(&self, director: &Director) -> Result<Stage, String> {
+        if !self.args.can_be_read_again() {
+            return Err("there is no file to read again: this instance was configured by flags".into());
         }
-        let plan = Plan::from_args(&args).map_err(|problems| problems.0)?;
-        check_fixed(&running, &plan).map_err(|problems| problems.0)?;
+        let (args, running) = (self.args.clone(), self.running.clone());
         let links: Vec<_> = director.router.links().map(|(_, link)| (link.name.clone(), link.mtu)).collect();
-        let wanted = plan.rehearse_on(&links).map_err(|problems| problems.0)?;
-        // May be refused by the kernel, so it comes before all that cannot be.
-        let mut lines = change_processor(&running, &plan, &usual).map_err(|problems| problems.0)?;
-        running.cpu = plan.cpu;
-        lines.extend(bring_in_line(director, &wanted, now).map_err(|problems| problems.0)?);
-        Ok(lines)
-    })
+        self.ask(move || read(&args, &running, &links)).map(Stage::Reading)
+    }
+
+    /// Has a thread work out an answer, on any processor but the one that is kept for packets.
+    fn ask<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<Receiver<T>, String> {
+        let (answer, receiver) = channel();
+        let (usual, wake) = (self.usual, self.wake.clone());
+        let body = move || {
+            let _ = usual.run_on(None);
+            let _ = answer.send(work());
+            wake();
+        };
+        let started = thread::Builder::new().name("reload".into()).spawn(body);
+        started.map(|_| receiver).map_err(|error| format!("cannot start a thread for the reload: {error}"))
+    }
+
+    /// Does a part of a reload.
+    pub(super) fn turn(&mut self, stage: &mut Stage, director: &mut Director, now: Instant) -> Progress {
+        match self.next(stage, director, now) {
+            Ok(progress) => progress,
+            Err(problems) => {
+                problems.0.iter().for_each(|problem| log::error!("reload: {problem}"));
+                log::error!("reload: nothing was changed");
+                Progress::Done(Reply::NotReloaded(problems.0))
+            }
+        }
+    }
+
+    fn next(&mut self, stage: &mut Stage, director: &mut Director, now: Instant) -> Result<Progress, Problems> {
+        match stage {
+            Stage::Reading(answer) => {
+                let Some(fresh) = received(answer)? else { return Ok(Progress::Waits) };
+                *stage = Stage::Copying(fresh?, config::common_rules(director), 0);
+            }
+            Stage::Copying(fresh, rules, slot) => match copy(director, rules, *slot) {
+                Some(next) => *slot = next,
+                None => {
+                    let (rules, wanted) = (std::mem::take(rules), std::mem::take(&mut fresh.wanted.rules));
+                    let answer = self.ask(move || compare(&rules, &wanted)).map_err(sentence)?;
+                    let fresh = Fresh { cpu: fresh.cpu.take(), wanted: std::mem::take(&mut fresh.wanted) };
+                    *stage = Stage::Comparing(fresh, answer);
+                }
+            },
+            Stage::Comparing(fresh, answer) => {
+                let Some(changes) = received(answer)? else { return Ok(Progress::Waits) };
+                // May be refused by the kernel, so it comes before all that cannot be.
+                let mut lines = self.change_processor(fresh.cpu.take())?;
+                lines.extend(change_the_rest(director, &fresh.wanted, now)?);
+                let count = lines.len() + changes.len();
+                *stage = Stage::Applying(changes, lines, count);
+            }
+            Stage::Applying(changes, lines, count) => {
+                apply(director, changes, lines, now);
+                if changes.is_empty() {
+                    lines.iter().for_each(|line| log::info!("reload: {line}"));
+                    log::info!("reload: {count} changes");
+                    return Ok(Progress::Done(Reply::Reloaded { lines: std::mem::take(lines), count: *count }));
+                }
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// Moves to another processor only if the configuration names another: what a supervisor has set stays otherwise.
+    fn change_processor(&mut self, cpu: Option<At<usize>>) -> Result<Vec<String>, Problems> {
+        let after = cpu.as_ref().map(|cpu| cpu.value);
+        let Some(line) = describe::processor_text(self.running.cpu, after) else { return Ok(Vec::new()) };
+        config::run_on_processor(cpu.as_ref(), &self.usual)?;
+        self.running.cpu = after;
+        Ok(vec![line])
+    }
+}
+
+fn sentence(what: String) -> Problems {
+    Problems(vec![what])
+}
+
+/// An answer, if it is there.
+fn received<T>(answer: &Receiver<T>) -> Result<Option<T>, Problems> {
+    match answer.try_recv() {
+        Ok(answer) => Ok(Some(answer)),
+        Err(TryRecvError::Empty) => Ok(None),
+        Err(TryRecvError::Disconnected) => Err(sentence("the thread that read the configuration has failed".into())),
+    }
+}
+
+/// Reads the files, and tries what they say on a director without devices.
+fn read(args: &RunArgs, running: &Running, links: &[(String, u16)]) -> Result<Fresh, Problems> {
+    let plan = Plan::from_args(args)?;
+    check_fixed(running, &plan)?;
+    let wanted = Wanted::of(&plan.rehearse_on(links)?);
+    Ok(Fresh { cpu: plan.cpu, wanted })
 }
 
 /// What devices and memory depend on cannot change while packets flow.
-fn check_fixed(running: &Plan, plan: &Plan) -> Result<(), Problems> {
+fn check_fixed(running: &Running, plan: &Plan) -> Result<(), Problems> {
     let mut problems = Problems::default();
     if running.links != plan.links {
-        let names = |plan: &Plan| plan.links.iter().map(describe::link_text).collect::<Vec<_>>();
-        let (before, after) = (names(running), names(plan));
+        let names = |links: &[PlannedLink]| links.iter().map(describe::link_text).collect::<Vec<_>>();
+        let (before, after) = (names(&running.links), names(&plan.links));
         before.iter().filter(|link| !after.contains(link)).for_each(|link| problems.0.push(format!("- {link}")));
         after.iter().filter(|link| !before.contains(link)).for_each(|link| problems.0.push(format!("+ {link}")));
         problems.0.push("links cannot change while tapvs runs; put them back, or start tapvs again".into());
@@ -51,46 +208,69 @@ fn check_fixed(running: &Plan, plan: &Plan) -> Result<(), Problems> {
     problems.none_or(())
 }
 
-/// Goes where the plan says, if that is elsewhere: what somebody else bound the process to stays otherwise.
-fn change_processor(running: &Plan, plan: &Plan, usual: &Processors) -> Result<Vec<String>, Problems> {
-    let Some(line) = describe::processor_text(running, plan) else { return Ok(Vec::new()) };
-    plan.run_on_processor(usual)?;
-    Ok(vec![line])
+/// Copies the rules of some services, from a slot on; the slot to go on with, if there are more.
+fn copy(director: &Director, rules: &mut Vec<Command>, slot: u32) -> Option<u32> {
+    let enough = rules.len() + LOOKED_AT_A_TURN;
+    for (slot, service) in director.flows.services.slots_from(slot) {
+        if rules.len() >= enough {
+            return Some(slot);
+        }
+        config::add_rules(director, service, rules);
+    }
+    config::add_daemons(director, rules);
+    None
 }
 
-/// Does what is different. The plan was tried as a whole, so nothing is refused half-way.
-fn bring_in_line(director: &mut Director, wanted: &Director, now: Instant) -> Result<Vec<String>, Problems> {
+fn compare(before: &[Command], wanted: &[Command]) -> Changes {
+    let changes = config::diff(before, wanted);
+    let count = changes.len();
+    let told = |(index, change): (usize, config::Change)| {
+        let words = match index {
+            ..TOLD => Some(describe::describe(&change)),
+            TOLD => Some(format!("... and {} changes more", count - TOLD)),
+            _ => None,
+        };
+        (change.command, words)
+    };
+    changes.into_iter().enumerate().map(told).collect()
+}
+
+/// Settings, routes and mark rules. The plan was tried as a whole, so nothing is refused half-way.
+fn change_the_rest(director: &mut Director, wanted: &Wanted, now: Instant) -> Result<Vec<String>, Problems> {
     let mut lines = Vec::new();
-    let in_vain = wanted.flows.settings.without_effect(&director.flows.settings);
+    let in_vain = wanted.settings.without_effect(&director.flows.settings);
     for name in settings::ROWS.iter().filter(|row| row.effect != Effect::AtStart).map(|row| row.name) {
-        let both = (director.flows.settings.get(name), wanted.flows.settings.get(name));
+        let both = (director.flows.settings.get(name), wanted.settings.get(name));
         if let (Some(before), Some(after)) = both
             && before != after
         {
             lines.push(format!("~ setting {name} {before} -> {after}"));
-            director.set(name, &after).map_err(|what| Problems(vec![what]))?;
+            director.set(name, &after).map_err(sentence)?;
         }
     }
     lines.extend(in_vain);
-    if director.router.routes != wanted.router.routes {
-        let routes = |of: &Director| of.router.routes.by_neighbour().map(describe::route_text).collect::<Vec<_>>();
-        describe::note_moves(&routes(director), &routes(wanted), &mut lines);
-        director.router.routes = wanted.router.routes.clone();
+    if director.router.routes != wanted.routes {
+        let (before, after) = (&director.router.routes, &wanted.routes);
+        let texts = |routes: &Routes| routes.by_neighbour().map(describe::route_text).collect::<Vec<_>>();
+        describe::note_moves(&texts(before), &texts(after), &mut lines);
+        director.router.routes = wanted.routes.clone();
     }
-    if director.flows.services.marks() != wanted.flows.services.marks() {
-        let marks =
-            |of: &Director| of.flows.services.marks().rules().iter().map(describe::mark_text).collect::<Vec<_>>();
-        describe::note_moves(&marks(director), &marks(wanted), &mut lines);
-        director.set_marks(wanted.flows.services.marks().clone(), now);
+    if *director.flows.services.marks() != wanted.marks {
+        let texts = |marks: &Marks| marks.rules().iter().map(describe::mark_text).collect::<Vec<_>>();
+        describe::note_moves(&texts(director.flows.services.marks()), &texts(&wanted.marks), &mut lines);
+        director.set_marks(wanted.marks.clone(), now);
     }
-    let rules = rules_of(director);
-    for command in diff(&rules, &rules_of(wanted)) {
-        lines.push(describe::describe(&rules, &command));
+    Ok(lines)
+}
+
+fn apply(director: &mut Director, changes: &mut Changes, lines: &mut Vec<String>, now: Instant) {
+    for _ in 0..COMMANDS_A_TURN {
+        let Some((command, words)) = changes.pop_front() else { return };
+        lines.extend(words);
         if let Err(refused) = director.apply(&command, now) {
             lines.push(format!("! refused: {refused}"));
         }
     }
-    Ok(lines)
 }
 
 #[cfg(test)]
@@ -100,6 +280,7 @@ mod tests {
     use argh::FromArgs;
 
     use super::*;
+    use crate::config::{diff, rules_of};
     use crate::ipvsadm::{Names, dest_line, service_line};
     use crate::service::command::Command;
 
@@ -115,6 +296,28 @@ mod tests {
     const LINK: &str = "[[link]]\nbridge = \"br0\"\naddress = \"10.0.0.2/24\"\n";
     const SERVER: &str = "[[service.server]]\nmethod = \"nat\"\n";
 
+    /// A whole reload: the changes, or what is wrong.
+    fn reload(reload: &mut Reload, director: &mut Director) -> Result<Vec<String>, Vec<String>> {
+        let mut stage = reload.start(director).map_err(|what| vec![what])?;
+        loop {
+            match reload.turn(&mut stage, director, Instant::START) {
+                Progress::More => {}
+                Progress::Waits => thread::yield_now(),
+                Progress::Done(Reply::Reloaded { lines, count }) => {
+                    assert!(count >= lines.len());
+                    return Ok(lines);
+                }
+                Progress::Done(Reply::NotReloaded(problems)) => return Err(problems),
+                Progress::Done(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn begun(args: &RunArgs, plan: &Plan) -> Reload {
+        let started = Started { args: args.clone(), plan: plan.clone(), usual: Processors::allowed() };
+        Reload::new(started, Arc::new(|| ()))
+    }
+
     /// What reloads of these texts in turn say, after a start with the first one; each must leave the director as if it
     /// had been started with the text, or as it was.
     fn reloads<const N: usize>(name: &str, first: &str, then: [&str; N]) -> [Result<Vec<String>, Vec<String>>; N] {
@@ -124,11 +327,11 @@ mod tests {
         let args = RunArgs::from_args(&["run"], &["--config", &path]).unwrap();
         let plan = Plan::from_args(&args).unwrap();
         let mut director = plan.rehearse().unwrap();
-        let mut reload = reload(args.clone(), plan, Processors::allowed());
+        let mut how = begun(&args, &plan);
         then.map(|text| {
             std::fs::write(&file.0, text).unwrap();
             let before = rules_of(&director);
-            let said = reload(&mut director, Instant::START);
+            let said = reload(&mut how, &mut director);
             let wanted =
                 if said.is_ok() { rules_of(&Plan::from_args(&args).unwrap().rehearse().unwrap()) } else { before };
             assert_eq!(diff(&rules_of(&director), &wanted), []);
@@ -198,11 +401,11 @@ mod tests {
         assert_eq!(printed(&director), rules);
 
         std::fs::write(&file.0, rules.replace("-w 3", "-w 4")).unwrap();
-        let mut reload = reload(args, plan, Processors::allowed());
-        let said = reload(&mut director, Instant::START).unwrap();
+        let mut how = begun(&args, &plan);
+        let said = reload(&mut how, &mut director).unwrap();
         assert_eq!(said, ["~ server 10.0.0.11:8080 of tcp/10.0.0.100:80 weight 3 -> 4"]);
         std::fs::write(&file.0, "-A -t 10.0.0.100:80 -s nobody\n").unwrap();
-        let said = reload(&mut director, Instant::START).unwrap_err();
+        let said = reload(&mut how, &mut director).unwrap_err();
         assert!(said[0].starts_with(&format!("{path}:1: unknown scheduler 'nobody'; known are rr ")), "{said:?}");
         assert_eq!(printed(&director), rules.replace("-w 3", "-w 4"));
     }

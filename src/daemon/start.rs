@@ -4,9 +4,10 @@
 
 use std::io::Error;
 
-use super::{Daemon, Keeper, reload};
+use super::reload::Started;
+use super::{Daemon, Keeper};
 use crate::base::{LinkId, Mac};
-use crate::config::{Plan, RunArgs, spec};
+use crate::config::{self, Plan, RunArgs, spec};
 use crate::director::Director;
 use crate::io::{self, Channel, Link, Listener, Processors, Signals};
 use crate::keeper::messages::{Given, VARIABLE, decode};
@@ -24,7 +25,7 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
     let usual = Processors::allowed();
     if plan.cpu.is_some() {
-        plan.run_on_processor(&usual).map_err(|problems| problems.to_string())?;
+        config::run_on_processor(plan.cpu.as_ref(), &usual).map_err(|problems| problems.to_string())?;
     }
     let opened: Vec<(String, u16)> = taken.links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
     let mut director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
@@ -37,9 +38,9 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     if given.restarts == 0 {
         introduce(&director, &taken.links);
     }
-    let reload = reload::reload(args, plan, usual);
+    let start = Started { args, plan, usual };
     let daemon =
-        Daemon::new(director, taken, signals, reload).map_err(|error| format!("cannot start the loop: {error}"))?;
+        Daemon::new(director, taken, signals, start).map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
 }
 
@@ -72,6 +73,9 @@ fn allow_tunnels(director: &mut Director, links: &[Link]) {
     }
 }
 
+/// Services that are named at the start; more would only hide what else is said.
+const INTRODUCED: usize = 50;
+
 fn introduce(director: &Director, links: &[Link]) {
     director.flows.settings.without_effect(&Settings::default()).iter().for_each(|line| log::warn!("{line}"));
     for ((_, link), device) in director.router.links().zip(links) {
@@ -80,11 +84,15 @@ fn introduce(director: &Director, links: &[Link]) {
         let mac = if *mac == Mac::ZERO { String::new() } else { format!(" mac {mac}") };
         log::info!("{name}: {}{mac} mtu {mtu} offloads {}", addresses.join(" "), device.offloads());
     }
-    for service in director.flows.services.iter() {
+    for service in director.flows.services.iter().take(INTRODUCED) {
         log::info!("service {} scheduler {}", spec::key_text(service.key), service.options.scheduler);
         for dest in &service.dests {
             let (server, dest) = (director.flows.services.server(*dest), director.flows.services.dest(*dest));
             log::info!("  server {} {} weight {}", server.endpoint, spec::method_text(dest.method), server.weight);
         }
+    }
+    match director.flows.services.len().saturating_sub(INTRODUCED) {
+        0 => {}
+        more => log::info!("and {more} services more"),
     }
 }

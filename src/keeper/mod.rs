@@ -92,7 +92,7 @@ fn is_busy(error: &LinkError) -> bool {
 /// A processor that cannot be had is said before anything on the host is touched.
 fn check_processor(plan: &Plan) -> Result<(), String> {
     let usual = Processors::allowed();
-    plan.run_on_processor(&usual).map_err(|problems| problems.to_string())?;
+    crate::config::run_on_processor(plan.cpu.as_ref(), &usual).map_err(|problems| problems.to_string())?;
     usual.run_on(None)
 }
 

@@ -237,10 +237,15 @@ impl Services {
             }
             None => {
                 (0..self.services.len()).for_each(|slot| self.zero_slot(slot));
-                Services::forget(&mut self.total, &mut self.total_meter);
+                self.zero_total();
             }
         }
         Ok(())
+    }
+
+    /// The counters of all services together begin at zero again.
+    pub fn zero_total(&mut self) {
+        Services::forget(&mut self.total, &mut self.total_meter);
     }
 
     fn zero_slot(&mut self, slot: usize) {

@@ -251,6 +251,16 @@ impl Services {
         self.get(*self.by_key.get(key)?)
     }
 
+    /// How many services there are.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// True without any service.
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
     /// All services, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = &Service> {
         self.services.iter().flatten()
