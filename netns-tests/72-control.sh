@@ -128,6 +128,99 @@ test_ldirectord_takes_servers_out_and_back() {
     wait_for 3 "requests at the server that is back" grep -q "^$CLIENT " "$LAB_DIR/nginx-rs2.access"
 }
 
+# The recipe of README.md, on copies of /usr and of dpkg's database that nobody else sees.
+test_ldirectord_as_debian_installs_it() {
+    scripts/need ldirectord ipvsadm
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    director
+    with_ipvsadm
+    ln -s "$TAPVS" "$LAB_DIR/bin/tapvs"
+    cat >"$LAB_DIR/$LAB_NAME.cf" <<-LDIRECTORD
+	checkinterval=1
+	quiescent=no
+	logfile="$LAB_DIR/ldirectord.log"
+	virtual=$VIP:80
+	        real=$RS1:8080 masq
+	        checktype=on
+	        scheduler=rr
+	        protocol=tcp
+	LDIRECTORD
+    sed -n '/^tool=/,/^```/p' README.md | grep -v '^```' >"$LAB_DIR/recipe"
+    expect_eq "$(wc -l <"$LAB_DIR/recipe")" 4 "lines of the recipe"
+    local here="mount -t tmpfs none '$LAB_DIR/copies' && cd '$LAB_DIR/copies' && mkdir usr usr.work dpkg dpkg.work &&
+        mount -t overlay -o lowerdir=/usr,upperdir=usr,workdir=usr.work none /usr &&
+        mount -t overlay -o lowerdir=/var/lib/dpkg,upperdir=dpkg,workdir=dpkg.work none /var/lib/dpkg && cd /"
+    mkdir "$LAB_DIR/copies"
+    spawn ldirectord director env PATH="$LAB_DIR/bin:$PATH" bash -euc "$here
+        source <(head -n 3 '$LAB_DIR/recipe')
+        /usr/sbin/ldirectord -d '$LAB_DIR/$LAB_NAME.cf' start &
+        child=\$!; trap 'kill \$child' TERM
+        wait \$child || wait \$child || true
+        source <(tail -n 1 '$LAB_DIR/recipe')
+        cmp '$LAB_DIR/ipvsadm.before' \"\$tool\" && touch '$LAB_DIR/undone'"
+    cp "$(dpkg -L ipvsadm | grep '/sbin/ipvsadm$')" "$LAB_DIR/ipvsadm.before"
+    wait_for 10 "the server of ldirectord in the list" lists "$RS1:8080 +Masq +1 "
+    expect_eq "$(fetch "http://$VIP/")" rs1 "an answer"
+
+    end_process "$SPAWNED" "$(start_time "$SPAWNED")"
+    [[ -e $LAB_DIR/undone ]] || die "Debian's ipvsadm is not back: $(tail -n 3 "$LAB_DIR/ldirectord.log")"
+}
+
+# ---- init scripts ----------------------------------------------------------------------------------------------
+
+test_save_and_restore_by_their_names() {
+    topo_onearm
+    director
+    with_ipvsadm
+    local name saved rules code=0
+    for name in ipvsadm-save ipvsadm-restore; do
+        ln -s "$TAPVS" "$LAB_DIR/bin/$name"
+    done
+    tool() { in_ns director "$LAB_DIR/bin/$1" "${@:2}"; }
+    rules="-A -t $VIP:80 -s mh -b 7
+-P -t $VIP:80 -z ${LINK}30
+-P -t $VIP:80 -z ${LINK}31
+-a -t $VIP:80 -r $RS1:8080 --fullnat -w 1 -x 9 -y 3
+-A -u $VIP:53 -s rr -o
+-a -u $VIP:53 -r $RS2:53 -g -w 65536"
+    lb -A -t "$VIP:99" -s rr
+
+    { echo "# saved" && echo "$rules"; } | tool ipvsadm-restore
+    saved=$(tool ipvsadm-save -n)
+    expect_eq "$saved" "$rules" "the rules that took the place of all others"
+    expect_eq "$(lb -Sn)" "${rules/ -x 9 -y 3/}" "as ipvsadm -S saves them"
+
+    { echo "$rules" && echo "-A -t nowhere -s rr"; } | tool ipvsadm-restore 2>"$LAB_DIR/said" || code=$?
+    expect_match "$code $(<"$LAB_DIR/said")" "^[1-9].*line 7: .*nothing was changed" "what is said of a bad line"
+    expect_eq "$(tool ipvsadm-save -n)" "$rules" "the rules after a bad line"
+}
+
+# ---- descriptors -----------------------------------------------------------------------------------------------
+
+test_a_client_is_accepted_when_another_goes() {
+    scripts/need socat prlimit
+    topo_onearm
+    director
+    with_ipvsadm
+    local open
+    open=$(find "/proc/$DIRECTOR/fd" -mindepth 1 | wc -l)
+    prlimit --pid "$DIRECTOR" --nofile=$((open + 1)):$((open + 1))
+    spawn holder director socat "UNIX-CONNECT:$(a_socket)" "EXEC:sleep 60"
+    local holder=$SPAWNED
+    wait_for 5 "the only client that can be accepted" descriptors $((open + 1))
+
+    spawn second director "$LAB_DIR/bin/ipvsadm" -A -t "$VIP:80" -s rr
+    local second=$SPAWNED
+    wait_for 5 "accept to fail" grep -q "cannot accept a client" "$LAB_DIR/tapvs.log"
+    end_process "$holder" "$(start_time "$holder")"
+    wait "$second" || die "the second client was not answered"
+    expect_match "$(lb -Sn)" "$VIP:80" "what it added"
+}
+
+descriptors() { (($(find "/proc/$DIRECTOR/fd" -mindepth 1 | wc -l) == $1)); }
+
 lacks_server() { lb -Ln | grep -q "^TCP" && ! lists "$1:8080"; }
 
 # ---- the kernel's own test -------------------------------------------------------------------------------------

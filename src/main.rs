@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 use tapvs::cli::completion::{self, CompletionArgs};
-use tapvs::cli::{self, CheckArgs, ReloadArgs, StatusArgs};
+use tapvs::cli::{self, CheckArgs, ReloadArgs, StatusArgs, Tool};
 use tapvs::config::RunArgs;
 use tapvs::daemon;
 use tapvs::exec::ExecArgs;
@@ -116,8 +116,12 @@ fn main() -> ExitCode {
 
 /// The exit status, if this is a command line of ipvsadm: by the program's name, or by the first word.
 fn as_ipvsadm(program: &str, words: &[String]) -> Option<u8> {
-    if Path::new(program).file_name().is_some_and(|name| name == "ipvsadm") {
+    let name = Path::new(program).file_name().map(|name| name.to_string_lossy());
+    if name.as_deref() == Some("ipvsadm") {
         return Some(cli::ipvsadm(program, words, None));
+    }
+    if let Some(tool) = name.as_deref().and_then(Tool::named) {
+        return Some(tool.run(program, words, None));
     }
     let program = format!("{program} ipvsadm");
     match words {

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{help, locals, show};
 use crate::control::protocol::{LONGEST_REQUEST, Reply, Request, ServiceEntry};
 use crate::control::{Client, Unreachable, strange};
-use crate::ipvsadm::{self as language, CliError, Invocation, Listing, Names, Opt};
+use crate::ipvsadm::{self as language, CliError, Extent, Invocation, Listing, Names, Opt};
 use crate::service::command::{Command, ServiceKey};
 
 const USAGE: u8 = 2;
@@ -39,6 +39,59 @@ pub fn ipvsadm(program: &str, args: &[String], socket: Option<&Path>) -> u8 {
     let mut session = Session { program, client, gathered: Vec::new(), bytes: 0 };
     match session.run(args, Source::Arguments) {
         Ended::GoOn(status) | Ended::Exit(status) => status,
+    }
+}
+
+/// The tools that init scripts call by their names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tool {
+    /// `ipvsadm-save`: prints all rules, thresholds too.
+    Save,
+    /// `ipvsadm-restore`: the rules of standard input take the place of all others.
+    Restore,
+}
+
+impl Tool {
+    /// By the name of the program.
+    pub fn named(name: &str) -> Option<Tool> {
+        match name {
+            "ipvsadm-save" => Some(Tool::Save),
+            "ipvsadm-restore" => Some(Tool::Restore),
+            _ => None,
+        }
+    }
+
+    /// Runs it; the exit status.
+    pub fn run(self, program: &str, args: &[String], socket: Option<&Path>) -> u8 {
+        let options: Vec<&str> = args.iter().map(String::as_str).collect();
+        let numeric = match (self, options.as_slice()) {
+            (Tool::Save, []) | (Tool::Restore, []) => false,
+            (Tool::Save, ["-n"]) => true,
+            (tool, rest) => {
+                let form = if tool == Tool::Save { "ipvsadm-save [-n] > FILE" } else { "ipvsadm-restore < FILE" };
+                let asked = matches!(rest, ["-h" | "--help"]);
+                if asked {
+                    println!("usage: {form}")
+                } else {
+                    eprintln!("usage: {form}")
+                }
+                return if asked { 0 } else { USAGE };
+            }
+        };
+        let client = match Client::find(socket) {
+            Ok(client) => client,
+            Err(why) => return without_director(program, &["-L".into()], why),
+        };
+        let mut session = Session { program, client, gathered: Vec::new(), bytes: 0 };
+        let numeric: &[Opt] = if numeric { &[Opt::Numeric] } else { &[] };
+        let done = match self {
+            Tool::Save => session.save(numeric, Extent::Whole),
+            Tool::Restore => session.replace_all(),
+        };
+        done.unwrap_or_else(|sentence| {
+            eprintln!("{program}: {sentence}");
+            REFUSED
+        })
     }
 }
 
@@ -87,9 +140,7 @@ impl Session<'_> {
             Ok(Invocation::Restore) if source == Source::Rules => Err(CliError::hint()),
             other => other,
         };
-        if let (Ok(Invocation::Change(command)), Source::Rules) = (&invocation, source)
-            && *command != Command::Clear
-        {
+        if let (Ok(Invocation::Change(command)), Source::Rules) = (&invocation, source) {
             return self.gather(command.clone());
         }
         // What stands after the changes is to see them.
@@ -102,7 +153,7 @@ impl Session<'_> {
             Ok(Invocation::Change(command)) => self.change(command),
             Ok(Invocation::List(listing)) => self.list(&listing),
             Ok(Invocation::ListLocals(key)) => locals::list(&mut self.client, key).map(|text| print(&text)),
-            Ok(Invocation::Save(options)) => self.save(&options),
+            Ok(Invocation::Save(options)) => self.save(&options, Extent::AsIpvsadm),
         };
         Ended::GoOn(done.unwrap_or_else(|sentence| {
             eprintln!("{sentence}");
@@ -168,9 +219,23 @@ impl Session<'_> {
         Ended::GoOn(status)
     }
 
-    fn save(&mut self, options: &[Opt]) -> Result<u8, String> {
+    /// All rules of standard input are read before the first one that is there goes: a bad line changes nothing.
+    fn replace_all(&mut self) -> Result<u8, String> {
+        let text =
+            std::io::read_to_string(std::io::stdin()).map_err(|error| format!("cannot read the rules: {error}"))?;
+        let rules = language::parse_rules(&text).map_err(|what| format!("{what}; nothing was changed"))?;
+        let mut status = 0;
+        for command in std::iter::once(Command::Clear).chain(rules.into_iter().map(|(_, command)| command)) {
+            if let Ended::GoOn(refused @ 1..) = self.gather(command) {
+                status = refused;
+            }
+        }
+        Ok(self.send().max(status))
+    }
+
+    fn save(&mut self, options: &[Opt], extent: Extent) -> Result<u8, String> {
         let services = self.sorted(options)?;
-        Ok(print(&language::saved_text(&services, &names(options))))
+        Ok(print(&language::saved_text(&services, extent, &names(options))))
     }
 
     fn list(&mut self, listing: &Listing) -> Result<u8, String> {

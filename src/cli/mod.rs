@@ -12,7 +12,7 @@ mod status;
 use std::io::{self, Write};
 
 pub use check::{CheckArgs, check};
-pub use ipvsadm::ipvsadm;
+pub use ipvsadm::{Tool, ipvsadm};
 pub use status::{ReloadArgs, StatusArgs};
 
 /// Writes to standard output; who does not want to read any more is not an error.

@@ -56,6 +56,8 @@ pub(super) fn of(request: Request) -> Asked {
 #[derive(Default)]
 pub(super) struct Outcome {
     done: u32,
+    /// One of them that takes several turns itself.
+    long: Option<Box<Work>>,
     refused: Vec<(u32, Refused)>,
 }
 
@@ -93,7 +95,14 @@ impl Work {
         match self {
             Work::Clear => clear(director, now),
             Work::Zero(slot) => zero(director, slot, now),
-            Work::Commands(left, outcome) => commands(director, left, outcome, now),
+            Work::Commands(left, outcome) => match outcome.long.as_mut().map(|long| long.turn(reload, director, now)) {
+                Some(Progress::Done(_)) => {
+                    (outcome.long, outcome.done) = (None, outcome.done + 1);
+                    Progress::More
+                }
+                Some(other) => other,
+                None => commands(director, left, outcome, now),
+            },
             Work::Reload(stage) => reload.turn(stage, director, now),
         }
     }
@@ -146,6 +155,14 @@ fn commands(
     now: Instant,
 ) -> Progress {
     for command in left.take(COMMANDS_A_TURN) {
+        match command {
+            Command::Clear => outcome.long = Some(Box::new(Work::Clear)),
+            Command::Zero(None) => outcome.long = Some(Box::new(Work::Zero(0))),
+            _ => {}
+        }
+        if outcome.long.is_some() {
+            return Progress::More;
+        }
         if let Err(refused) = control::change(director, &command, now) {
             outcome.refused.push((outcome.done, refused));
         }
@@ -222,6 +239,11 @@ mod tests {
 
         let (_, reply) = turns(&mut director, Request::Apply(Command::Zero(None)));
         assert_eq!(reply, Reply::Done);
+        let again = [vec![Command::Clear], rules(1000)].concat();
+        let (changed, reply) = turns(&mut director, Request::ApplyAll(again));
+        assert_eq!((reply, director.services.len()), (Reply::Applied(vec![]), 1000));
+        assert!(changed.iter().all(|count| *count <= LOOKED_AT_A_TURN + 3), "{changed:?}");
+
         let (changed, reply) = turns(&mut director, Request::Apply(Command::Clear));
         assert_eq!((reply, director.flows.services.iter().count()), (Reply::Done, 0));
         assert!(changed.iter().all(|count| *count <= LOOKED_AT_A_TURN + 3), "{changed:?}");

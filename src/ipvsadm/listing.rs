@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::names::Names;
 use super::options::Opt;
-use super::save::{dest_line, netmask_text, service_line};
+use super::save::{Extent, dest_line, local_line, netmask_text, service_line, thresholds_text};
 use crate::base::{Endpoint, Family, Proto};
 use crate::conn::Timeouts;
 use crate::control::protocol::{ConnEntry, DestEntry, ServiceEntry};
@@ -206,12 +206,19 @@ fn cut(text: &mut String, length: usize) {
 }
 
 /// Rules that make these services again.
-pub fn saved_text(services: &[ServiceEntry], names: &Names) -> String {
+pub fn saved_text(services: &[ServiceEntry], extent: Extent, names: &Names) -> String {
     let mut text = String::new();
     for service in services {
         text += &(service_line(service.key, &service.options, names) + "\n");
+        for local in &service.locals {
+            text += &(local_line(service.key, *local, names) + "\n");
+        }
         for dest in &service.dests {
-            text += &(dest_line(service.key, dest.real, &dest.options, names) + "\n");
+            text += &dest_line(service.key, dest.real, &dest.options, names);
+            if extent == Extent::Whole {
+                text += &thresholds_text(&dest.options);
+            }
+            text.push('\n');
         }
     }
     text

@@ -16,7 +16,7 @@ pub use listing::{
 };
 pub use names::Names;
 pub use options::{Opt, Verb, option_names};
-pub use save::{dest_line, netmask_text, service_line};
+pub use save::{Extent, dest_line, local_line, netmask_text, service_line};
 
 use crate::service::command::Command;
 
@@ -80,6 +80,7 @@ mod tests {
         let line = |command: &Command| match command {
             Command::AddService(key, options) => service_line(*key, options, &Names::default()),
             Command::AddDest(key, real, options) => dest_line(*key, *real, options, &Names::default()),
+            Command::AddLocalAddress(key, local) => local_line(*key, *local, &Names::default()),
             other => format!("{other:?}"),
         };
         rules.iter().map(|(_, command)| line(command) + "\n").collect()
@@ -103,7 +104,10 @@ mod tests {
 -a -f 7 -r 10.0.0.11:0 -g -w 1
 -A -f 8 -6 -s rr -b flag-1,flag-3
 -a -f 8 -6 -r [2001:db8::a0a0]:0 -m -w 1
+-P -t 10.0.0.100:443 -z 10.0.0.30
+-P -t 10.0.0.100:443 -z 2001:db8::30
 -a -t 10.0.0.100:443 -r 10.0.0.14:8443 --fullnat -w 1
+-A -t 10.0.0.101:443 -s mh -b 7
 ";
         assert_eq!(printed(&parse_rules(saved).unwrap()), saved);
         let commented = format!("# rules\n\n  ipvsadm {saved}");

@@ -1,13 +1,22 @@
 //! Rules as `ipvsadm -S` prints them.
 //!
-//! Thresholds are not saved, as in ipvsadm. Never reads anything.
+//! `ipvsadm -S` leaves thresholds out, as recorded; `ipvsadm-save` saves them. Never reads anything.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Names;
 use crate::base::{Endpoint, Family, Proto};
 use crate::sched::{self, Flags};
 use crate::service::command::{DestOptions, Method, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum};
+
+/// How much of a rule is saved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// What `ipvsadm -S` saves: all but thresholds.
+    AsIpvsadm,
+    /// All of it.
+    Whole,
+}
 
 /// `-t 10.0.0.1:80`, `-f 7 -6` and their kind.
 fn key_text(key: ServiceKey, names: &Names) -> String {
@@ -35,6 +44,17 @@ pub fn service_line(key: ServiceKey, options: &ServiceOptions, names: &Names) ->
         line += &format!(" -b {}", sched::flags_text(&options.scheduler, options.flags));
     }
     line
+}
+
+/// The rule that adds a local address.
+pub fn local_line(key: ServiceKey, local: IpAddr, names: &Names) -> String {
+    format!("-P {} -z {local}", key_text(key, names))
+}
+
+/// The thresholds of a dest, if it has any, for the end of its rule.
+pub fn thresholds_text(options: &DestOptions) -> String {
+    let option = |letter, value| if value == 0 { String::new() } else { format!(" -{letter} {value}") };
+    option('x', options.upper) + &option('y', options.lower)
 }
 
 /// A netmask other than the whole address.

@@ -148,15 +148,24 @@ pub fn create(name: &str, flags: Flags, servers: &Servers, _settings: &Settings)
 ///
 /// The error is the word that is no flag of this scheduler.
 pub fn parse_flags<'a>(name: &str, words: &'a str) -> Result<Flags, &'a str> {
+    // A number is all flags together, as `flags_text` writes those that a scheduler has no names for.
+    if let Some(bits) = words.parse().ok().filter(|bits| (1..=7).contains(bits)) {
+        return Ok(Flags(bits));
+    }
     const ANY: &[(&str, Flags)] = &[("flag-1", Flags(1)), ("flag-2", Flags(2)), ("flag-3", Flags(4))];
     let own = ALL.iter().find(|known| known.name == name).map_or(&[][..], |known| known.flags);
     let one = |word: &'a str| own.iter().chain(ANY).find(|(flag, _)| *flag == word).map(|(_, bits)| bits.0).ok_or(word);
     words.split(',').filter(|word| !word.is_empty()).map(one).try_fold(Flags(0), |all, bits| Ok(Flags(all.0 | bits?)))
 }
 
-/// Flags as they are listed: this scheduler's names for them, or `flag-1` to `flag-3`.
+/// Flags as they are listed: this scheduler's names for them; `flag-1` to `flag-3` if it has none; a number if it has
+/// names for others only (ipvsadm 1.31).
 pub fn flags_text(name: &str, flags: Flags) -> String {
     let own = ALL.iter().find(|known| known.name == name).map_or(&[][..], |known| known.flags);
+    let named = own.iter().fold(0, |all, (_, flag)| all | flag.0);
+    if named != 0 && flags.0 & !named != 0 {
+        return flags.0.to_string();
+    }
     let word = |bits: u8, any: &'static str| {
         let named = own.iter().find(|(_, flag)| flag.0 == bits).map_or(any, |(flag, _)| *flag);
         flags.has(Flags(bits)).then_some(named)
