@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 use tapvs::cli::completion::{self, CompletionArgs};
-use tapvs::cli::{self, CheckArgs, ReloadArgs, StatusArgs, Tool};
+use tapvs::cli::{self, CheckArgs, GetArgs, MarkArgs, ReloadArgs, SetArgs, StatusArgs, Tool};
 use tapvs::config::RunArgs;
 use tapvs::daemon;
 use tapvs::exec::ExecArgs;
@@ -33,6 +33,9 @@ enum Command {
     Check(CheckArgs),
     Ipvsadm(IpvsadmArgs),
     Status(StatusArgs),
+    Set(SetArgs),
+    Get(GetArgs),
+    Mark(MarkArgs),
     Reload(ReloadArgs),
     Realserver(RealserverArgs),
     Exec(ExecArgs),
@@ -92,6 +95,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(Command::Status(args)) => args.run(),
+        Some(Command::Set(args)) => args.run(),
+        Some(Command::Get(args)) => args.run(),
+        Some(Command::Mark(args)) => args.run(),
         Some(Command::Reload(args)) => args.run(),
         // Where `as_ipvsadm` did not see it, behind an option of tapvs itself.
         Some(Command::Ipvsadm(IpvsadmArgs { socket, args })) => {
@@ -101,7 +107,11 @@ fn main() -> ExitCode {
             println!("tapvs {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
-        None => return usage("no command; use run, check, ipvsadm, status, reload, realserver, exec or completion"),
+        None => {
+            return usage(
+                "no command; use run, check, ipvsadm, status, set, get, mark, reload, realserver, exec or completion",
+            );
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -102,6 +102,16 @@ impl Family {
 pub struct Proto(pub u8);
 
 impl Proto {
+    /// A protocol that a service can have, by its name in lower case.
+    pub fn named(name: &str) -> Option<Proto> {
+        match name {
+            "tcp" => Some(Proto::TCP),
+            "udp" => Some(Proto::UDP),
+            "sctp" => Some(Proto::SCTP),
+            _ => None,
+        }
+    }
+
     /// IPv4 "hop-by-hop" number, also the protocol of a mark service's templates ("IP").
     pub const IP: Proto = Proto(0);
     /// ICMP.

@@ -7,12 +7,14 @@ pub mod completion;
 mod help;
 mod ipvsadm;
 mod locals;
+mod settings;
 mod status;
 
 use std::io::{self, Write};
 
 pub use check::{CheckArgs, check};
 pub use ipvsadm::{Tool, ipvsadm};
+pub use settings::{GetArgs, MarkArgs, SetArgs};
 pub use status::{ReloadArgs, StatusArgs};
 
 /// Writes to standard output; who does not want to read any more is not an error.

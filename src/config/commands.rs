@@ -5,9 +5,9 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::draft::{Field, Place, Planned, Problems, ServerDraft, ServiceDraft};
-use super::{spec, validate};
+use super::draft::{Field, Place, Planned, Position, Problems, ServerDraft, ServiceDraft};
 use crate::base::{Endpoint, Family};
 use crate::sched;
 use crate::service::command::{Command, Method, Persistence, ServiceKey, ServiceOptions};
@@ -17,6 +17,7 @@ pub fn from_rules(path: &Path, locals: &[IpAddr]) -> Result<Vec<Planned>, String
     let name = path.display();
     let text = crate::io::read_to_string(path).map_err(|error| format!("--rules {name}: cannot be read: {error}"))?;
     let rules = crate::ipvsadm::parse_rules(&text).map_err(|error| format!("--rules {name}: {error}"))?;
+    let source: Arc<str> = name.to_string().into();
     let mut planned = Vec::new();
     // A local address is for services that have servers of its family.
     let served = rules.iter().filter_map(|(_, command)| match command {
@@ -25,8 +26,8 @@ pub fn from_rules(path: &Path, locals: &[IpAddr]) -> Result<Vec<Planned>, String
     });
     let served: HashSet<(ServiceKey, Family)> = served.collect();
     for (line, command) in &rules {
-        let (line, command) = (*line, command.clone());
-        let place = Place(format!("{name}:{line}"));
+        let (line, command) = (*line as u32, command.clone());
+        let place = Place::from(Position { source: source.clone(), line, column: None });
         planned.push(Planned { command: command.clone(), place: place.clone(), fields: Vec::new() });
         if let Command::AddService(key, _) = command {
             let own = locals.iter().filter(|local| served.contains(&(key, Family::of(**local))));
@@ -46,6 +47,7 @@ pub fn commands(service: &ServiceDraft, problems: &mut Problems) -> Vec<Planned>
     let options = service_options(service, problems);
     let parts = [
         service.scheduler.as_ref().map(|at| (Field::Scheduler, at.place.clone())),
+        service.persistent.as_ref().map(|at| (Field::Persistence, at.place.clone())),
         service.netmask.as_ref().map(|at| (Field::Netmask, at.place.clone())),
         service.engine.as_ref().map(|at| (Field::Engine, at.place.clone())),
         service.one_packet.as_ref().map(|at| (Field::OnePacket, at.place.clone())),
@@ -67,7 +69,7 @@ pub fn commands(service: &ServiceDraft, problems: &mut Problems) -> Vec<Planned>
 }
 
 fn service_options(service: &ServiceDraft, problems: &mut Problems) -> ServiceOptions {
-    let defaults = ServiceOptions::defaults(spec::family_of(service.key));
+    let defaults = ServiceOptions::defaults(service.key.family());
     let scheduler = service.scheduler.as_ref().map_or(defaults.scheduler, |name| name.value.clone());
     let mut flags = defaults.flags;
     if let Some(said) = &service.flags {
@@ -75,10 +77,6 @@ fn service_options(service: &ServiceDraft, problems: &mut Problems) -> ServiceOp
             Ok(read) => flags = read,
             Err(word) => problems.add(&said.place, format!("'{word}' is not a flag of {scheduler}")),
         }
-    }
-    if let Some(said) = service.persistent.as_ref().filter(|said| !validate::PERSISTENCE.contains(&said.value)) {
-        let longest = validate::PERSISTENCE.end();
-        problems.add(&said.place, format!("not a time that persistence can have (1 to {longest} seconds)"));
     }
     let engine = service.engine.as_ref().map(|name| name.value.clone());
     if let Some(engine) = service.engine.as_ref().filter(|_| service.persistent.is_none()) {
@@ -101,7 +99,7 @@ fn dest(key: ServiceKey, server: &ServerDraft) -> Result<Endpoint, String> {
     if !keeps_port || real.port == port {
         return Ok(real);
     }
-    let method = spec::method_text(server.options.method);
+    let method = server.options.method.words().name;
     let whose = match key {
         ServiceKey::Address(..) => format!("the service's is {port}"),
         ServiceKey::Mark(..) => "a mark service has every port".into(),

@@ -10,7 +10,7 @@ use super::spec;
 use crate::base::Prefix;
 use crate::sched;
 use crate::service::MarkRule;
-use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum};
+use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, TunnelChecksum};
 
 /// Named values, in the order in which they are told.
 type Words = Vec<(&'static str, String)>;
@@ -80,18 +80,13 @@ fn dest_words(options: &DestOptions) -> Words {
     ]
 }
 
+/// `gue,tun-port=6080,csum`
 fn method_words(method: Method) -> String {
-    let checksum = |checksum| match checksum {
-        TunnelChecksum::None => "",
-        TunnelChecksum::Full => ",csum",
-        TunnelChecksum::Remote => ",remcsum",
-    };
-    let name = spec::method_text(method);
-    match method {
-        Method::Tunnel(Tunnel::Gue { port, checksum: kind }) => format!("{name},tun-port={port}{}", checksum(kind)),
-        Method::Tunnel(Tunnel::Gre { checksum: kind }) => format!("{name}{}", checksum(kind)),
-        Method::Tunnel(Tunnel::Ipip) | Method::Nat | Method::Direct | Method::FullNat => name.to_owned(),
-    }
+    let (port, checksum) = method.tunnel_options();
+    let port = port.map_or_else(String::new, |port| format!(",tun-port={port}"));
+    let checksum = checksum.filter(|words| words.checksum != TunnelChecksum::None);
+    let checksum = checksum.map_or_else(String::new, |words| format!(",{}", words.flag));
+    format!("{}{port}{checksum}", method.words().name)
 }
 
 fn timeout_words(command: &Command) -> Words {
@@ -135,7 +130,7 @@ pub fn route_text((to, via): (Prefix, IpAddr)) -> String {
 
 /// A mark rule.
 pub fn mark_text(rule: &MarkRule) -> String {
-    format!("mark {}", spec::mark_text(rule))
+    format!("mark {rule}")
 }
 
 /// A link as it was configured.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::base::{Mac, Prefix};
 use crate::router::is_link_local;
@@ -14,11 +15,57 @@ use crate::service::command::{Command, DestOptions, ServiceKey, SyncOptions, Syn
 
 /// Where something was said, and what: `--server 10.0.0.21:8080`, `/etc/tapvs.toml:14:11: server "10.0.0.21:8080"`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place(pub String);
+pub struct Place {
+    /// The place in a file; a flag has none.
+    pub position: Option<Position>,
+    /// The flag or key; may be empty.
+    pub what: String,
+    /// The value as it was written; may be empty.
+    pub value: String,
+}
+
+/// A place in a file; lines and columns count from 1.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Position {
+    /// The file's name as it was given.
+    pub source: Arc<str>,
+    /// Line.
+    pub line: u32,
+    /// Column, where it is known.
+    pub column: Option<u32>,
+}
+
+impl Place {
+    /// A flag, perhaps with its value.
+    pub fn flag(flag: &str, value: impl fmt::Display) -> Place {
+        Place { position: None, what: flag.to_owned(), value: value.to_string() }
+    }
+
+    /// The same place, called otherwise.
+    pub fn named(self, what: String) -> Place {
+        Place { what, ..self }
+    }
+}
+
+impl From<Position> for Place {
+    fn from(position: Position) -> Place {
+        Place { position: Some(position), what: String::new(), value: String::new() }
+    }
+}
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let mut before = "";
+        if let Some(Position { source, line, column }) = &self.position {
+            write!(f, "{source}:{line}")?;
+            column.map_or(Ok(()), |column| write!(f, ":{column}"))?;
+            before = ": ";
+        }
+        for word in [&self.what, &self.value].into_iter().filter(|word| !word.is_empty()) {
+            write!(f, "{before}{word}")?;
+            before = " ";
+        }
+        Ok(())
     }
 }
 
@@ -65,6 +112,8 @@ impl fmt::Display for Problems {
 pub enum Field {
     /// The service's scheduler.
     Scheduler,
+    /// How long the service is persistent.
+    Persistence,
     /// The service's netmask.
     Netmask,
     /// The service's persistence engine.

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 
 use super::draft::{At, Draft, Hop, LinkDraft, Place, Problems, ServerDraft, ServiceDraft};
-use super::spec::{self, MarkSpec, ServerSpec, ServiceSpec};
+use super::spec::{self, ServerSpec, ServiceSpec};
 use crate::base::{Mac, Prefix};
+use crate::service::MarkRule;
 use crate::service::command::ServiceKey;
 
 /// run a director, configured by a file (--config) or by flags, until SIGTERM or SIGINT; SIGHUP reads the
@@ -99,7 +100,7 @@ pub struct RunArgs {
     /// packets that carry mark N, for services by mark in --rules: N=PROTOCOL/ADDRESS[/LENGTH][:PORT[-PORT]][,src=NET]
     /// with PROTOCOL one of tcp, udp, sctp, any; the first that fits decides; repeated
     #[argh(option)]
-    pub mark: Vec<MarkSpec>,
+    pub mark: Vec<MarkRule>,
 
     /// a setting by its kernel name (net.ipv4.vs.NAME), like expire_nodest_conn=1; repeated
     #[argh(option)]
@@ -119,7 +120,7 @@ pub struct RunArgs {
 }
 
 fn said<T: std::fmt::Display>(flag: &str, value: T) -> At<T> {
-    At { place: Place(format!("{flag} {value}")), value }
+    At { place: Place::flag(flag, &value), value }
 }
 
 impl RunArgs {
@@ -149,7 +150,7 @@ impl RunArgs {
         }
         let mut settings = Vec::new();
         for setting in &self.sysctl {
-            let place = Place(format!("--sysctl {setting}"));
+            let place = Place::flag("--sysctl", setting);
             match setting.split_once('=') {
                 Some((name, value)) => settings.push(At { value: (name.to_owned(), value.to_owned()), place }),
                 None => problems.add(&place, "write NAME=VALUE"),
@@ -158,7 +159,7 @@ impl RunArgs {
         let draft = Draft {
             links: vec![self.link()],
             gateways: self.gateway.iter().map(|hop| said("--gateway", hop.clone())).collect(),
-            marks: self.mark.iter().map(|spec| spec.0.clone()).collect(),
+            marks: self.mark.clone(),
             services: self.service.iter().map(|service| self.service(*service)).collect(),
             rules: self.rules.clone().map(|path| (path, self.local_address.clone())),
             settings,
@@ -176,7 +177,7 @@ impl RunArgs {
 
     fn link(&self) -> LinkDraft {
         LinkDraft {
-            place: Place(if self.tun.is_some() { "--tun" } else { "--bridge" }.into()),
+            place: Place::flag(if self.tun.is_some() { "--tun" } else { "--bridge" }, ""),
             bridge: self.bridge.clone().map(|name| said("--bridge", name)),
             tap: self.tap.clone().map(|name| said("--tap", name)),
             tun: self.tun.clone().map(|name| said("--tun", name)),
@@ -192,21 +193,21 @@ impl RunArgs {
         let serves = |local: &&IpAddr| self.server.iter().any(|server| server.addr.is_ipv4() == local.is_ipv4());
         let locals = self.local_address.iter().filter(serves);
         let server = |server: &ServerSpec| ServerDraft {
-            place: Place(format!("--server {}", server.text)),
+            place: Place::flag("--server", &server.text),
             addr: server.addr,
             port: server.port,
             options: server.options,
             fields: Vec::new(),
         };
         ServiceDraft {
-            place: Place(spec::key_text(key)),
+            place: Place::flag(&spec::key_text(key), ""),
             key,
             scheduler: self.scheduler.clone().map(|name| said("--scheduler", name)),
             flags: self.sched_flags.clone().map(|flags| said("--sched-flags", flags)),
             persistent: self.persistent.map(|seconds| said("--persistent", seconds)),
             netmask: None,
             engine: None,
-            one_packet: self.ops.then(|| At { value: true, place: Place("--ops".into()) }),
+            one_packet: self.ops.then(|| At { value: true, place: Place::flag("--ops", "") }),
             locals: locals.map(|local| said("--local-address", *local)).collect(),
             servers: self.server.iter().map(server).collect(),
         }

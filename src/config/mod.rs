@@ -17,7 +17,6 @@ pub use diff::{Change, Wanted, add_daemons, add_rules, common_rules, diff, rules
 pub use draft::{At, Problems};
 pub use flags::RunArgs;
 pub use plan::{Plan, PlannedLink, run_on_processor};
-pub use spec::MarkSpec;
 
 use crate::base::Instant;
 

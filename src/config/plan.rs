@@ -166,7 +166,7 @@ impl Plan {
 
 /// Puts the calling thread on the processor that was said, or gives it back those of `usual`.
 pub fn run_on_processor(cpu: Option<&At<usize>>, usual: &Processors) -> Result<(), Problems> {
-    let place = cpu.map_or("cpu", |cpu| cpu.place.0.as_str());
+    let place = cpu.map_or_else(|| Place::flag("cpu", ""), |cpu| cpu.place.clone());
     usual.run_on(cpu.map(|cpu| cpu.value)).map_err(|what| Problems(vec![format!("{place}: {what}")]))
 }
 
@@ -277,7 +277,7 @@ fn timeouts(said: [Option<u32>; 3]) -> Planned {
         tcp_fin: tcp_fin.unwrap_or(defaults.tcp_fin),
         udp: udp.unwrap_or(defaults.udp),
     };
-    Planned { command, place: Place("timeouts".into()), fields: Vec::new() }
+    Planned { command, place: Place::flag("timeouts", ""), fields: Vec::new() }
 }
 
 fn everything(like: IpAddr) -> Prefix {

@@ -3,17 +3,12 @@
 //! Literal addresses only; a name is never resolved.
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::base::{Endpoint, Family, Prefix, Proto};
-use crate::service::MarkRule;
+use crate::base::{Endpoint, Family, Proto};
 use crate::service::command::{DestOptions, Method, ServiceKey, Tunnel, TunnelChecksum};
-
-/// The names of the forwarding methods.
-pub const METHODS: &str = "nat, direct, tunnel, gre, gue, fullnat";
-/// The port that IANA gave GUE.
-const GUE_PORT: u16 = 6080;
+use crate::service::limits::COUNT;
+use crate::service::words::{CHECKSUMS, method_names};
 
 /// A virtual service by address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +26,7 @@ impl FromStr for ServiceSpec {
         let form = "write PROTOCOL/ADDRESS:PORT, like tcp/10.0.0.100:80";
         let (proto, address) = text.split_once('/').ok_or_else(|| format!("'{text}' is not a service; {form}"))?;
         let bad_proto = || format!("'{text}': '{proto}' is not a protocol; use tcp, udp or sctp");
-        let proto = proto_of(proto).ok_or_else(bad_proto)?;
+        let proto = Proto::named(proto).ok_or_else(bad_proto)?;
         let vip = endpoint(address).ok_or_else(|| format!("'{text}' is not a service; {form}"))?;
         Ok(ServiceSpec { proto, vip })
     }
@@ -65,10 +60,10 @@ impl FromStr for ServerSpec {
                 Some(("tun-port", value)) => tunnel.port = Some(tunnel_port(value, text)?),
                 Some((name, value)) => set_number(&mut options, name, value, text)?,
                 None if tunnel.takes(word) => {}
-                None => method = Some(method_of(word).ok_or_else(|| unknown_method(word, text))?),
+                None => method = Some(Method::named(word).ok_or_else(|| unknown_method(word, text))?),
             }
         }
-        let method = method.ok_or_else(|| format!("'{text}': no forwarding method; add one of {METHODS}"))?;
+        let method = method.ok_or_else(|| format!("'{text}': no forwarding method; add one of {}", method_names()))?;
         options.method = tunnel.complete(method).map_err(|what| format!("'{text}': {what}"))?;
         Ok(ServerSpec { text: address.to_owned(), addr, port, options })
     }
@@ -86,14 +81,9 @@ pub struct TunnelWords {
 impl TunnelWords {
     /// True if the word says how checksums are treated.
     fn takes(&mut self, word: &str) -> bool {
-        let checksum = match word {
-            "nocsum" => TunnelChecksum::None,
-            "csum" => TunnelChecksum::Full,
-            "remcsum" => TunnelChecksum::Remote,
-            _ => return false,
-        };
-        self.checksum = Some(checksum);
-        true
+        let found = CHECKSUMS.iter().find(|words| words.flag == word);
+        self.checksum = found.map(|words| words.checksum).or(self.checksum);
+        found.is_some()
     }
 
     /// The method with its tunnel's options, which must fit its kind.
@@ -119,77 +109,6 @@ fn tunnel_port(value: &str, text: &str) -> Result<u16, String> {
     port.ok_or_else(|| format!("'{text}': tun-port '{value}' is not a UDP port (1 to 65535)"))
 }
 
-/// A mark rule in one word: `7=tcp/198.51.100.1:80-443,src=192.0.2.0/24`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MarkSpec(pub MarkRule);
-
-impl FromStr for MarkSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<MarkSpec, String> {
-        let bad = || {
-            format!(
-                "'{text}' is not a mark rule; write N=PROTOCOL/ADDRESS[/LENGTH][:PORT[-PORT]][,src=NET], like 7=tcp/198.51.100.1:80"
-            )
-        };
-        let (mark, rest) = text.split_once('=').ok_or_else(bad)?;
-        let mark = mark.parse().ok().filter(|mark| *mark != 0).ok_or_else(bad)?;
-        let (what, src) = match rest.split_once(",src=") {
-            Some((what, src)) => (what, Some(net(src).ok_or_else(bad)?)),
-            None => (rest, None),
-        };
-        let (proto, what) = what.split_once('/').ok_or_else(bad)?;
-        let proto = if proto == "any" { None } else { Some(proto_of(proto).ok_or_else(bad)?) };
-        let (dst, ports) = destination(what).ok_or_else(bad)?;
-        Ok(MarkSpec(MarkRule { proto, src, dst: Some(dst), ports, mark }))
-    }
-}
-
-/// A mark rule as `MarkSpec` reads it.
-pub fn mark_text(rule: &MarkRule) -> String {
-    let proto = rule.proto.map_or("any".into(), |proto| proto.to_string().to_lowercase());
-    let dst = match (rule.dst, &rule.ports) {
-        (Some(dst), Some(_)) if Family::of(dst.addr) == Family::V6 => format!("[{dst}]"),
-        (Some(dst), _) => dst.to_string(),
-        (None, _) => "any".into(),
-    };
-    let ports = rule.ports.as_ref().map_or(String::new(), |ports| format!(":{}-{}", ports.start(), ports.end()));
-    let src = rule.src.map_or(String::new(), |src| format!(",src={src}"));
-    format!("{}={proto}/{dst}{ports}{src}", rule.mark)
-}
-
-/// A net, or a single address as the net of itself.
-fn net(text: &str) -> Option<Prefix> {
-    text.parse().ok().or_else(|| text.parse().ok().map(Prefix::host))
-}
-
-/// `NET`, `NET:PORT`, `NET:PORT-PORT`; an IPv6 net before a port is in brackets.
-fn destination(text: &str) -> Option<(Prefix, Option<RangeInclusive<u16>>)> {
-    if let Some(dst) = net(text) {
-        return Some((dst, None));
-    }
-    let (dst, ports) = text.rsplit_once(':')?;
-    let dst = dst.strip_prefix('[').and_then(|dst| dst.strip_suffix(']')).unwrap_or(dst);
-    Some((net(dst)?, Some(self::ports(ports)?)))
-}
-
-/// `80` or `80-443`.
-pub fn ports(text: &str) -> Option<RangeInclusive<u16>> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then_some(first..=last)
-}
-
-/// A protocol that a service can have.
-pub fn proto_of(word: &str) -> Option<Proto> {
-    match word {
-        "tcp" => Some(Proto::TCP),
-        "udp" => Some(Proto::UDP),
-        "sctp" => Some(Proto::SCTP),
-        _ => None,
-    }
-}
-
 /// An address with a port.
 pub fn endpoint(text: &str) -> Option<Endpoint> {
     let socket: SocketAddr = text.parse().ok()?;
@@ -203,21 +122,8 @@ pub fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
     alone.or_else(|| endpoint(text).map(|end| (end.addr, Some(end.port))))
 }
 
-/// A forwarding method by its name.
-pub fn method_of(word: &str) -> Option<Method> {
-    match word {
-        "nat" | "masq" => Some(Method::Nat),
-        "direct" | "route" | "dr" => Some(Method::Direct),
-        "tunnel" | "ipip" => Some(Method::Tunnel(Tunnel::Ipip)),
-        "gre" => Some(Method::Tunnel(Tunnel::Gre { checksum: TunnelChecksum::None })),
-        "gue" => Some(Method::Tunnel(Tunnel::Gue { port: GUE_PORT, checksum: TunnelChecksum::None })),
-        "fullnat" => Some(Method::FullNat),
-        _ => None,
-    }
-}
-
 fn unknown_method(word: &str, text: &str) -> String {
-    format!("'{text}': '{word}' is not a forwarding method; use one of {METHODS}")
+    format!("'{text}': '{word}' is not a forwarding method; use one of {}", method_names())
 }
 
 fn set_number(options: &mut DestOptions, name: &str, value: &str, text: &str) -> Result<(), String> {
@@ -227,17 +133,9 @@ fn set_number(options: &mut DestOptions, name: &str, value: &str, text: &str) ->
         "lower" => &mut options.lower,
         _ => return Err(format!("'{text}': '{name}' is not known; use weight, upper or lower")),
     };
-    let number = value.parse().ok().filter(|number| name != "weight" || *number <= 65_535);
-    *field = number.ok_or_else(|| format!("'{text}': {name} '{value}' is not a number it can be (0 to 65535)"))?;
+    let (number, most) = (value.parse().ok().filter(|number| COUNT.contains(number)), COUNT.end());
+    *field = number.ok_or_else(|| format!("'{text}': {name} '{value}' is not a number it can be (0 to {most})"))?;
     Ok(())
-}
-
-/// The family of a service's packets.
-pub fn family_of(key: ServiceKey) -> Family {
-    match key {
-        ServiceKey::Address(_, vip) => Family::of(vip.addr),
-        ServiceKey::Mark(family, _) => family,
-    }
 }
 
 /// A service's key as the operator wrote it.
@@ -246,18 +144,6 @@ pub fn key_text(key: ServiceKey) -> String {
         ServiceKey::Address(proto, vip) => format!("{}/{vip}", proto.to_string().to_lowercase()),
         ServiceKey::Mark(Family::V4, mark) => format!("fwmark/{mark}"),
         ServiceKey::Mark(Family::V6, mark) => format!("fwmark6/{mark}"),
-    }
-}
-
-/// A method as the operator wrote it.
-pub fn method_text(method: Method) -> &'static str {
-    match method {
-        Method::Nat => "nat",
-        Method::Direct => "direct",
-        Method::Tunnel(Tunnel::Ipip) => "tunnel",
-        Method::Tunnel(Tunnel::Gue { .. }) => "gue",
-        Method::Tunnel(Tunnel::Gre { .. }) => "gre",
-        Method::FullNat => "fullnat",
     }
 }
 
@@ -290,7 +176,8 @@ mod tests {
             "[10.0.0.1],nat",
             "10.0.0.1,foo",
             "10.0.0.1,nat,weight=x",
-            "10.0.0.1,nat,weight=65536",
+            "10.0.0.1,nat,weight=2147483648",
+            "10.0.0.1,nat,upper=2147483648",
             "10.0.0.1,nat,size=1",
             "10.0.0.1,nat,csum",
             "10.0.0.1,tunnel,csum",
@@ -299,22 +186,6 @@ mod tests {
             "10.0.0.1,gue,tun-port=0",
         ] {
             assert!(bad.parse::<ServerSpec>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_mark_rule_is_read_with_what_it_leaves_out() {
-        let rule = |text: &str| text.parse::<MarkSpec>().map(|spec| spec.0);
-        let net = |text: &str| text.parse::<Prefix>().ok();
-        let full = rule("7=tcp/198.51.100.0/24:80-443,src=192.0.2.0/24").unwrap();
-        assert_eq!((full.mark, full.proto, full.ports), (7, Some(Proto::TCP), Some(80..=443)));
-        assert_eq!((full.dst, full.src), (net("198.51.100.0/24"), net("192.0.2.0/24")));
-        let least = rule("1=any/2001:db8::1").unwrap();
-        assert_eq!((least.proto, least.ports, least.dst), (None, None, net("2001:db8::1/128")));
-        assert_eq!(rule("1=udp/[2001:db8::/32]:53").unwrap().ports, Some(53..=53));
-        for bad in ["", "7", "0=tcp/10.0.0.1", "7=icmp/10.0.0.1", "7=tcp/x", "7=tcp/10.0.0.1:x", "7=tcp/10.0.0.1,src=y"]
-        {
-            assert!(rule(bad).is_err(), "{bad}");
         }
     }
 

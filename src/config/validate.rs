@@ -2,19 +2,14 @@
 //!
 //! Never changes anything.
 
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
-
 use super::draft::{At, Field, LinkDraft, Problems};
 use super::plan::PlannedLink;
 use super::spec;
-use crate::base::{Endpoint, Family, Medium, Prefix, Proto};
+use crate::base::{Endpoint, Family, Medium, Prefix};
 use crate::director::Director;
 use crate::sched;
 use crate::service::command::{Command, DestOptions, Refused, ServiceKey, ServiceOptions};
-
-/// Seconds that persistence may last: up to a month, as in ipvsadm.
-pub const PERSISTENCE: RangeInclusive<u32> = 1..=31 * 24 * 3600;
+use crate::service::limits;
 
 /// A problem, with the part of the service or server that it is about.
 type Problem = (Option<Field>, String);
@@ -99,9 +94,6 @@ pub fn command(director: &Director, command: &Command) -> Result<(), Problem> {
     match command {
         Command::AddService(key, options) | Command::EditService(key, options) => service(*key, options),
         Command::AddDest(_, real, _) => reachable(director, *real),
-        Command::AddLocalAddress(_, local) if !is_host(*local) => {
-            Err((None, format!("{local} is not an address that a host can have; use one of a net of the director")))
-        }
         Command::EditDest(..)
         | Command::DeleteService(_)
         | Command::Clear
@@ -116,28 +108,13 @@ pub fn command(director: &Director, command: &Command) -> Result<(), Problem> {
 }
 
 fn service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Problem> {
+    limits::check_use(key, options).map_err(|refused| explain(refused, &Command::AddService(key, options.clone())))?;
     match key {
-        ServiceKey::Mark(..) => Ok(()),
-        ServiceKey::Address(_, vip) if vip.port == 0 && options.persistence.is_none() => {
-            let what = "port 0 (any port) needs a persistent service; add --persistent (-p in rules, persistent in a file), or name a port";
-            Err((None, what.into()))
+        ServiceKey::Address(_, vip) if !limits::is_host(vip.addr) => {
+            Err((None, format!("{} is not an address that a service can have; use a unicast address", vip.addr)))
         }
-        ServiceKey::Address(proto, _) if options.one_packet && proto != Proto::UDP => {
-            Err((Some(Field::OnePacket), "one-packet scheduling is only for UDP services".into()))
-        }
-        ServiceKey::Address(_, vip) => vip_address(vip.addr).map_err(|what| (None, what)),
+        ServiceKey::Address(..) | ServiceKey::Mark(..) => Ok(()),
     }
-}
-
-fn vip_address(vip: IpAddr) -> Result<(), String> {
-    if !is_host(vip) {
-        return Err(format!("{vip} is not an address that a service can have; use a unicast address"));
-    }
-    Ok(())
-}
-
-fn is_host(addr: IpAddr) -> bool {
-    !(addr.is_multicast() || addr.is_unspecified() || addr.is_loopback())
 }
 
 fn reachable(director: &Director, real: Endpoint) -> Result<(), Problem> {
@@ -163,6 +140,18 @@ pub fn explain(refused: Refused, command: &Command) -> Problem {
         (Refused::ServiceExists, Command::AddService(key, _)) => {
             (None, format!("service {} is given twice; name it once", spec::key_text(*key)))
         }
+        (Refused::ZeroPort, _) => {
+            let what = "port 0 (any port) needs a persistent service; add --persistent (-p in rules, persistent in a file), or name a port";
+            (None, what.into())
+        }
+        (Refused::OnePacketNotUdp, _) => {
+            (Some(Field::OnePacket), "one-packet scheduling is only for UDP services".into())
+        }
+        (Refused::NotATime, Command::AddService(..) | Command::EditService(..)) => {
+            let longest = limits::LONGEST;
+            (Some(Field::Persistence), format!("not a time that persistence can have (1 to {longest} seconds)"))
+        }
+        (Refused::NotALocalAddress, Command::AddLocalAddress(_, local)) => (None, format!("{local} is {refused}")),
         (Refused::NoDevice, Command::StartDaemon(_, options)) => {
             let what = format!("no link has the name '{}' and an address of the group's family", options.interface);
             (None, what + "; name the TAP of one")
@@ -188,7 +177,7 @@ pub fn explain(refused: Refused, command: &Command) -> Problem {
             (Some(Field::Netmask), "not a prefix length that an IPv6 service can have; use 1 to 128".into())
         }
         (Refused::Invalid, Command::AddDest(key, real, _) | Command::EditDest(key, real, _)) => {
-            let (family, service) = (Family::of(real.addr), spec::family_of(*key));
+            let (family, service) = (Family::of(real.addr), key.family());
             let what = match family == service {
                 true => format!("{} is not the address of one host; use a unicast address", real.addr),
                 false => {

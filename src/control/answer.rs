@@ -2,13 +2,13 @@
 //!
 //! Bounded work a request, whatever its size: long lists come in pages.
 
-use super::bounds;
 use super::protocol::{ConnEntry, DestEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status};
 use crate::base::{ConnId, DestId, Instant, Ledger};
 use crate::conn::Conn;
 use crate::director::Director;
-use crate::service::Service;
-use crate::service::command::{Command, DestOptions, Refused};
+use crate::service::command::{DestOptions, Refused};
+use crate::service::{MarkRule, Marks, Service};
+use crate::settings::{self, Effect};
 
 /// A page ends with the service that brings it to so many dests and services.
 const SERVICES_A_PAGE: usize = 256;
@@ -20,12 +20,12 @@ const PLACES_A_PAGE: usize = 16_384;
 pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: Instant) -> Reply {
     director.flows.services.read_meters(now);
     match request {
-        Request::Apply(command) => match change(director, command, now) {
+        Request::Apply(command) => match director.apply(command, now) {
             Ok(()) => Reply::Done,
             Err(refused) => Reply::Refused(refused),
         },
         Request::ApplyAll(commands) => {
-            let done = commands.iter().zip(0..).map(|(command, number)| (number, change(director, command, now)));
+            let done = commands.iter().zip(0..).map(|(command, number)| (number, director.apply(command, now)));
             Reply::Applied(done.filter_map(|(number, done)| Some((number, done.err()?))).collect())
         }
         Request::Service(key) => match director.flows.services.by_key(key) {
@@ -39,13 +39,63 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             Reply::Daemons(director.sync_daemons().map(|(role, options)| (role, options.clone())).collect())
         }
         Request::Status => Reply::Status(Box::new(status(director, ledger, now))),
+        Request::Settings => {
+            Reply::Settings(settings::ROWS.iter().filter_map(|row| value(director, row.name)).collect())
+        }
+        Request::Set(name, value) => set(director, name, value).map_or_else(Reply::Error, Reply::Set),
+        Request::Marks => {
+            Reply::Marks(director.flows.services.marks().rules().iter().map(ToString::to_string).collect())
+        }
+        Request::AddMark(rule) => change_marks(director, rule, now, |rules, rule| {
+            rules.push(rule);
+            true
+        }),
+        Request::DeleteMark(rule) => change_marks(director, rule, now, |rules, rule| {
+            let place = rules.iter().position(|other| *other == rule);
+            place.map(|place| rules.remove(place)).is_some()
+        }),
         Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
     }
 }
 
-/// Carries out one command.
-pub fn change(director: &mut Director, command: &Command, now: Instant) -> Result<(), Refused> {
-    bounds::check(command).and_then(|()| director.apply(command, now))
+fn value(director: &Director, name: &str) -> Option<(String, String)> {
+    Some((name.to_owned(), director.flows.settings.get(name)?))
+}
+
+/// Changes a setting, and tells if it has no effect; an error is a sentence.
+fn set(director: &mut Director, name: &str, value: &str) -> Result<Vec<String>, String> {
+    let row = settings::ROWS.iter().find(|row| row.name == name);
+    if row.is_some_and(|row| row.effect == Effect::AtStart) {
+        return Err(format!(
+            "{name}: cannot change while tapvs runs; write it into its configuration, and start it again"
+        ));
+    }
+    let mut wanted = director.flows.settings.clone();
+    wanted.set(name, value)?;
+    wanted.check()?;
+    let in_vain = wanted.without_effect(&director.flows.settings);
+    director.set(name, value).map(|()| in_vain)
+}
+
+/// Changes the mark rules by one, if there is such a one to change.
+fn change_marks(
+    director: &mut Director,
+    rule: &str,
+    now: Instant,
+    change: impl FnOnce(&mut Vec<MarkRule>, MarkRule) -> bool,
+) -> Reply {
+    let rule: MarkRule = match rule.parse() {
+        Ok(rule) => rule,
+        Err(sentence) => return Reply::Error(sentence),
+    };
+    let (mut rules, text) = (director.flows.services.marks().rules().to_vec(), rule.to_string());
+    if !change(&mut rules, rule) {
+        return Reply::Error(format!("there is no mark rule {text}; 'tapvs mark list' shows those there are"));
+    }
+    let mut marks = Marks::default();
+    rules.into_iter().for_each(|rule| marks.add(rule));
+    director.set_marks(marks, now);
+    Reply::Done
 }
 
 fn services(director: &Director, from: u32) -> Reply {

@@ -3,11 +3,10 @@
 //! Never touches a packet or a device.
 
 mod answer;
-mod bounds;
 mod client;
 pub mod protocol;
 mod socket;
 
-pub use answer::{answer, change};
+pub use answer::answer;
 pub use client::{Client, Unreachable, strange};
 pub use socket::open;

@@ -34,6 +34,16 @@ pub enum Request {
     Status,
     /// To read the configuration again and bring the director in line with it.
     Reload,
+    /// All settings.
+    Settings,
+    /// To change a setting: its name and the value as text.
+    Set(String, String),
+    /// The mark rules in order.
+    Marks,
+    /// To add a mark rule behind the others, as `--mark` takes it.
+    AddMark(String),
+    /// To take the first mark rule away that says the same.
+    DeleteMark(String),
 }
 
 /// What the director answers.
@@ -64,6 +74,12 @@ pub enum Reply {
     },
     /// Timeouts of conns.
     Timeouts(Timeouts),
+    /// Settings by name.
+    Settings(Vec<(String, String)>),
+    /// A setting was changed; what is to be said of it besides, a line each.
+    Set(Vec<String>),
+    /// Mark rules.
+    Marks(Vec<String>),
     /// Synchronisation daemons that run.
     Daemons(Vec<(SyncRole, SyncOptions)>),
     /// The state of the director as a whole.

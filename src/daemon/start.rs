@@ -88,7 +88,7 @@ fn introduce(director: &Director, links: &[Link]) {
         log::info!("service {} scheduler {}", spec::key_text(service.key), service.options.scheduler);
         for dest in &service.dests {
             let (server, dest) = (director.flows.services.server(*dest), director.flows.services.dest(*dest));
-            log::info!("  server {} {} weight {}", server.endpoint, spec::method_text(dest.method), server.weight);
+            log::info!("  server {} {} weight {}", server.endpoint, dest.method.words().name, server.weight);
         }
     }
     match director.flows.services.len().saturating_sub(INTRODUCED) {

@@ -4,7 +4,6 @@
 
 use super::reload::{Reload, Stage};
 use crate::base::Instant;
-use crate::control;
 use crate::control::protocol::{Reply, Request};
 use crate::director::Director;
 use crate::service::command::{Command, Refused, ServiceKey};
@@ -42,12 +41,14 @@ pub(super) fn of(request: Request) -> Asked {
         Request::Apply(Command::Clear | Command::Zero(None)) | Request::ApplyAll(_) | Request::Reload => {
             Asked::Work(request)
         }
-        Request::Apply(_) => Asked::Change(request),
+        Request::Apply(_) | Request::Set(..) | Request::AddMark(_) | Request::DeleteMark(_) => Asked::Change(request),
         Request::Service(_)
         | Request::Services(_)
         | Request::Conns(_)
         | Request::Timeouts
         | Request::Daemons
+        | Request::Settings
+        | Request::Marks
         | Request::Status => Asked::List(request),
     }
 }
@@ -163,7 +164,7 @@ fn commands(
         if outcome.long.is_some() {
             return Progress::More;
         }
-        if let Err(refused) = control::change(director, &command, now) {
+        if let Err(refused) = director.apply(&command, now) {
             outcome.refused.push((outcome.done, refused));
         }
         outcome.done += 1;
@@ -241,7 +242,7 @@ mod tests {
         assert_eq!(reply, Reply::Done);
         let again = [vec![Command::Clear], rules(1000)].concat();
         let (changed, reply) = turns(&mut director, Request::ApplyAll(again));
-        assert_eq!((reply, director.services.len()), (Reply::Applied(vec![]), 1000));
+        assert_eq!((reply, director.flows.services.len()), (Reply::Applied(vec![]), 1000));
         assert!(changed.iter().all(|count| *count <= LOOKED_AT_A_TURN + 3), "{changed:?}");
 
         let (changed, reply) = turns(&mut director, Request::Apply(Command::Clear));

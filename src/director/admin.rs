@@ -5,13 +5,14 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{Family, Instant, Medium};
-use crate::service::Marks;
+use crate::base::{Family, Instant, Medium, Prefix};
 use crate::service::command::{Command, Method, Refused, ServiceKey, SyncOptions, SyncRole};
+use crate::service::{Marks, limits};
 
 impl Director {
     /// Carries out an operator's command, as a whole or not at all; a new VIP is announced.
     pub fn apply(&mut self, command: &Command, now: Instant) -> Result<(), Refused> {
+        limits::check(command)?;
         match command {
             Command::StartDaemon(role, options) => {
                 return self.sync.start(*role, options, &self.flows.services, &mut self.router);
@@ -21,9 +22,14 @@ impl Director {
             Command::AddDest(key, real, _) if self.sync.runs() && key.family() != Family::of(real.addr) => {
                 return Err(Refused::Invalid);
             }
+            // One host cannot be both: see `check_local`.
+            Command::AddDest(_, real, _) if self.flows.services.is_local(real.addr) => return Err(Refused::Invalid),
             _ => {}
         }
         self.check_medium(command)?;
+        if let Command::AddLocalAddress(_, local) = command {
+            self.check_local(*local)?;
+        }
         let news = new_address_of(command).filter(|addr| !self.flows.services.owns(*addr));
         let gone = self.flows.services.addresses_of(command);
         self.flows.services.apply(command, now)?;
@@ -48,6 +54,14 @@ impl Director {
         stack.announcements.note_moved(flows.services.marks().hosts().chain(news.iter().copied()));
         flows.services.set_marks(marks);
         news.into_iter().for_each(|addr| stack.announcements.add(addr, now));
+    }
+
+    /// A local address is announced: it must be nobody else's, and no link's broadcast address.
+    fn check_local(&self, local: IpAddr) -> Result<(), Refused> {
+        let is_broadcast = |prefix: &Prefix| prefix.broadcast() == Some(local);
+        let broadcast = self.router.links().any(|(_, link)| link.addresses.iter().any(is_broadcast));
+        let refused = broadcast || self.flows.services.is_server(local);
+        if refused { Err(Refused::NotALocalAddress) } else { Ok(()) }
     }
 
     /// Direct routing is told from any other by the MAC alone.

@@ -251,8 +251,13 @@ fn errno_of(refused: Refused) -> Errno {
         Refused::NoSuchService | Refused::ServiceNotDefined | Refused::NoDaemon => Errno::ESRCH,
         Refused::NoSuchDest | Refused::NoScheduler => Errno::ENOENT,
         Refused::Range => Errno::ERANGE,
-        Refused::Invalid | Refused::NoEthernet => Errno::EINVAL,
-        Refused::NoMemory => Errno::ENOMEM,
+        Refused::Invalid
+        | Refused::NoEthernet
+        | Refused::NotACount
+        | Refused::NotATime
+        | Refused::ZeroPort
+        | Refused::OnePacketNotUdp
+        | Refused::NotALocalAddress => Errno::EINVAL,
         Refused::NoDevice => Errno::ENODEV,
     }
 }

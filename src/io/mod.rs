@@ -5,6 +5,7 @@
 mod channel;
 mod clock;
 mod control;
+mod databases;
 mod files;
 mod link;
 mod link_config;
@@ -21,6 +22,7 @@ pub(crate) mod tun;
 pub use channel::{Channel, Received};
 pub use clock::{Clock, random_bytes, random_u64};
 pub use control::{Connection, DIRECTORY, Listener, SocketError, VARIABLE, default_socket, own_uid, sockets_here};
+pub use databases::{hosts_database, services_database};
 pub use files::{let_inherit, open as open_to_read, read_through, read_to_string};
 pub use link::{Link, ReadOutcome, WriteError};
 pub use link_config::{LinkConfig, LinkFacts, Offloads};

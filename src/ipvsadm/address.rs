@@ -1,9 +1,10 @@
 //! Addresses as `ipvsadm` takes them: `10.0.0.1:80`, `10.0.0.1`, `[2001:db8::1]:80`, `10.0.0.1:http`.
 //!
-//! Names come from the databases of this host, `/etc/services` and `/etc/hosts`; nobody is asked over the network.
+//! Never judges what an address is for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::names::{host_address, service_port};
 use crate::base::Proto;
 
 /// An address and, if it was given, a port.
@@ -28,17 +29,9 @@ pub(super) fn parse(text: &str, proto: Option<Proto>) -> Option<(IpAddr, Option<
     }
 }
 
-/// An IPv4 address, or the name of one in the hosts database.
+/// An IPv4 address, or the name of one.
 fn host(text: &str) -> Option<Ipv4Addr> {
-    ipv4(text).or_else(|| host_address(&std::fs::read_to_string("/etc/hosts").ok()?, text))
-}
-
-fn host_address(database: &str, name: &str) -> Option<Ipv4Addr> {
-    database.lines().find_map(|line| {
-        let mut words = line.split('#').next()?.split_whitespace();
-        let addr = words.next()?.parse().ok()?;
-        words.any(|word| word == name).then_some(addr)
-    })
+    ipv4(text).or_else(|| host_address(text))
 }
 
 /// The digits of a number as `strtol` reads it: blanks and a plus sign may stand before them.
@@ -79,22 +72,7 @@ fn parse_port(text: &str, proto: Option<Proto>) -> Option<u16> {
     if let Some(digits) = number(text) {
         return digits.parse().ok();
     }
-    let name = match proto? {
-        Proto::TCP => "tcp",
-        Proto::UDP => "udp",
-        Proto::SCTP => "sctp",
-        _ => return None,
-    };
-    service_port(&std::fs::read_to_string("/etc/services").ok()?, text, name)
-}
-
-fn service_port(database: &str, service: &str, proto: &str) -> Option<u16> {
-    database.lines().find_map(|line| {
-        let mut words = line.split('#').next()?.split_whitespace();
-        let (name, port) = (words.next()?, words.next()?.split_once('/')?);
-        let named = name == service || words.any(|alias| alias == service);
-        (named && port.1 == proto).then(|| port.0.parse().ok())?
-    })
+    service_port(text, proto?)
 }
 
 #[cfg(test)]
@@ -137,18 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_names() {
-        let database = "::1 localhost\n127.0.0.1 localhost lo # here\n";
-        assert_eq!(host_address(database, "lo"), Some(Ipv4Addr::LOCALHOST));
-        assert_eq!(host_address(database, "here"), None);
+    fn a_number_alone_is_no_address() {
         assert_eq!(parse("5", None), None);
-    }
-
-    #[test]
-    fn a_service_has_a_name_and_aliases() {
-        let database = "# services\nhttp  80/tcp  www  # WorldWideWeb\ndomain 53/udp\n";
-        assert_eq!(service_port(database, "http", "tcp"), Some(80));
-        assert_eq!(service_port(database, "www", "tcp"), Some(80));
-        assert_eq!(service_port(database, "domain", "tcp"), None);
     }
 }

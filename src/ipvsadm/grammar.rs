@@ -1,18 +1,17 @@
-//! What a command line of `ipvsadm` means: options checked against the command, values read, defaults filled in.
+//! A command line of `ipvsadm`: options checked against the command, values read; `meaning` makes commands of them.
 //!
 //! In ipvsadm's order of checks, with its messages. Never asks the director anything.
 
 use std::net::IpAddr;
 
 use super::allowed::{ALL_CHECKED, options_of};
-use super::options::{Given, Opt, Verb, Word, Words};
+use super::options::{Opt, Verb, Word};
+use super::words::{Given, Words};
 use super::{CliError, address};
 use crate::base::{Endpoint, Family, Proto};
-use crate::sched::{self, Flags};
-use crate::service::command::{
-    Command, DestOptions, Method, Persistence, ServiceKey, ServiceOptions, SyncOptions, SyncRole, Tunnel,
-    TunnelChecksum,
-};
+use crate::service::command::{Command, ServiceKey, SyncOptions, SyncRole};
+use crate::service::limits;
+use crate::service::words::METHODS;
 
 /// What is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,31 +43,30 @@ pub struct Listing {
 
 /// Seconds of `-p` without a value.
 const DEFAULT_PERSISTENCE: u32 = 360;
-const LONGEST_PERSISTENCE: u64 = 31 * 24 * 3600;
 
 /// What was said so far.
 #[derive(Default)]
-struct Said {
-    seen: Vec<Opt>,
-    family: Option<Family>,
-    proto: Option<Proto>,
-    vip: Option<Endpoint>,
-    mark: Option<u32>,
-    scheduler: Option<String>,
-    flags: Option<String>,
-    persistence: Option<u32>,
-    netmask: Option<u32>,
-    engine: Option<String>,
-    real: Option<(IpAddr, Option<u16>)>,
-    local: Option<IpAddr>,
-    method: Option<Word>,
-    tunnel: Option<String>,
-    tunnel_port: u16,
-    weight: Option<u32>,
-    upper: u32,
-    lower: u32,
-    role: Option<SyncRole>,
-    sync: SyncOptions,
+pub(super) struct Said {
+    pub(super) seen: Vec<Opt>,
+    pub(super) family: Option<Family>,
+    pub(super) proto: Option<Proto>,
+    pub(super) vip: Option<Endpoint>,
+    pub(super) mark: Option<u32>,
+    pub(super) scheduler: Option<String>,
+    pub(super) flags: Option<String>,
+    pub(super) persistence: Option<u32>,
+    pub(super) netmask: Option<u32>,
+    pub(super) engine: Option<String>,
+    pub(super) real: Option<(IpAddr, Option<u16>)>,
+    pub(super) local: Option<IpAddr>,
+    pub(super) method: Option<Word>,
+    pub(super) tunnel: Option<String>,
+    pub(super) tunnel_port: u16,
+    pub(super) weight: Option<u32>,
+    pub(super) upper: u32,
+    pub(super) lower: u32,
+    pub(super) role: Option<SyncRole>,
+    pub(super) sync: SyncOptions,
 }
 
 /// Reads a command line (without the program's name).
@@ -115,7 +113,7 @@ fn set_timeouts(rest: &mut Vec<String>) -> Result<Command, CliError> {
 
 fn timeout(text: &str, least: u64) -> Result<u32, CliError> {
     let bad = || CliError::usage(format!("invalid timeout value `{text}' specified"));
-    number(text, least, LONGEST_PERSISTENCE).ok_or_else(bad)
+    number(text, least, u64::from(limits::LONGEST)).ok_or_else(bad)
 }
 
 /// A decimal number as `strtol` reads it, within bounds.
@@ -196,7 +194,7 @@ impl Said {
 
     fn take_value(&mut self, opt: Opt, value: &str, has_value: bool) -> Result<(), CliError> {
         let illegal = |what: &str| CliError::usage(format!("illegal {what} specified"));
-        let count = |what: &str| number(value, 0, i32::MAX as u64).ok_or_else(|| illegal(what));
+        let count = |what: &str| number(value, 0, u64::from(*limits::COUNT.end())).ok_or_else(|| illegal(what));
         match opt {
             // An empty name is none.
             Opt::Scheduler => self.scheduler = Some(value.to_owned()).filter(|name| !name.is_empty()),
@@ -212,7 +210,9 @@ impl Said {
             Opt::Weight => self.weight = Some(count("weight")?),
             Opt::UpperThreshold => self.upper = count("u_threshold")?,
             Opt::LowerThreshold => self.lower = count("l_threshold")?,
-            Opt::TunnelType if !["ipip", "gue", "gre"].contains(&value) => return Err(illegal("tunnel type")),
+            Opt::TunnelType if !METHODS.iter().any(|words| words.tunnel == Some(value)) => {
+                return Err(illegal("tunnel type"));
+            }
             Opt::TunnelType => self.tunnel = Some(value.to_owned()),
             Opt::TunnelPort => {
                 let port = number(value, 1, 65_535).ok_or_else(|| illegal("tunnel port"))?;
@@ -274,174 +274,12 @@ impl Said {
         }
         Ok(())
     }
-
-    fn key(&self) -> Option<ServiceKey> {
-        match (self.mark, self.proto, self.vip) {
-            (Some(mark), _, _) => Some(ServiceKey::Mark(self.family.unwrap_or(Family::V4), mark)),
-            (None, Some(proto), Some(vip)) => Some(ServiceKey::Address(proto, vip)),
-            (None, _, _) => None,
-        }
-    }
-
-    fn finish(self, verb: Verb) -> Result<Invocation, CliError> {
-        // `check` has seen to it that what a command needs is there.
-        let missing = || CliError::usage(format!("incomplete '{}' command", verb.name()));
-        let key = || self.key().ok_or_else(missing);
-        Ok(Invocation::Change(match verb {
-            Verb::AddService => Command::AddService(key()?, self.service_options()?),
-            Verb::EditService => Command::EditService(key()?, self.service_options()?),
-            Verb::DeleteService => Command::DeleteService(key()?),
-            Verb::Flush => Command::Clear,
-            Verb::AddServer => {
-                let (real, options) = self.dest()?;
-                Command::AddDest(key()?, real, options)
-            }
-            Verb::EditServer => {
-                let (real, options) = self.dest()?;
-                Command::EditDest(key()?, real, options)
-            }
-            Verb::DeleteServer => Command::DeleteDest(key()?, self.real_endpoint().ok_or_else(missing)?),
-            Verb::Zero => Command::Zero(self.key()),
-            Verb::AddLocal => Command::AddLocalAddress(key()?, self.local.ok_or_else(missing)?),
-            Verb::DeleteLocal => Command::DeleteLocalAddress(key()?, self.local.ok_or_else(missing)?),
-            Verb::List => return self.listing().map(Invocation::List),
-            Verb::ListLocals => return Ok(Invocation::ListLocals(self.key())),
-            Verb::Save => return Ok(Invocation::Save(self.seen)),
-            Verb::Restore => return Ok(Invocation::Restore),
-            Verb::StartDaemon => Command::StartDaemon(self.role.ok_or_else(missing)?, self.sync),
-            Verb::StopDaemon => Command::StopDaemon(self.role.ok_or_else(missing)?),
-            // `parse` has answered these.
-            Verb::Help | Verb::Version | Verb::Set => return Err(missing()),
-        }))
-    }
-
-    /// The flags of the scheduler that was named, or of the default one.
-    fn flags(&self) -> Result<Flags, CliError> {
-        let scheduler = self.scheduler.as_deref().unwrap_or("wlc");
-        flags_of(scheduler, self.flags.as_deref().unwrap_or_default())
-    }
-
-    fn service_options(&self) -> Result<ServiceOptions, CliError> {
-        let family = self.family.unwrap_or(Family::V4);
-        let defaults = ServiceOptions::defaults(family);
-        let scheduler = self.scheduler.clone().unwrap_or(defaults.scheduler);
-        let one_packet = self.seen.contains(&Opt::OnePacket);
-        if self.vip.is_some_and(|vip| vip.port == 0) && self.persistence.is_none() {
-            return Err(CliError::usage("Zero port specified for non-persistent service"));
-        }
-        if one_packet && self.mark.is_none() && self.proto != Some(Proto::UDP) {
-            return Err(CliError::usage("One-Packet Scheduling is only for UDP virtual services"));
-        }
-        let flags = self.flags()?;
-        let persistence = self.persistence.map(|timeout| Persistence { timeout });
-        let netmask = self.netmask.unwrap_or(defaults.netmask);
-        Ok(ServiceOptions { scheduler, flags, persistence, engine: self.engine.clone(), netmask, one_packet })
-    }
-
-    /// Without a port a dest has the service's; direct routing and tunnels cannot have another.
-    fn real_endpoint(&self) -> Option<Endpoint> {
-        let (addr, port) = self.real?;
-        let service = self.vip.map_or(0, |vip| vip.port);
-        Some(Endpoint::new(addr, port.unwrap_or(service)))
-    }
-
-    fn dest(&self) -> Result<(Endpoint, DestOptions), CliError> {
-        let Some(mut real) = self.real_endpoint() else {
-            return Err(CliError::usage("illegal real server address[:port] specified"));
-        };
-        let family = self.family.unwrap_or(Family::V4);
-        if Family::of(real.addr) != family && !matches!(self.method, Some(Word::Tunnel | Word::FullNat)) {
-            return Err(CliError::usage("Different address family is allowed only for tunneling servers"));
-        }
-        let method = self.method()?;
-        if let (Some(vip), Method::Direct | Method::Tunnel(_)) = (self.vip, method) {
-            real.port = vip.port;
-        }
-        let (upper, lower) = (self.upper, self.lower);
-        Ok((real, DestOptions { method, weight: self.weight.unwrap_or(1), upper, lower }))
-    }
-
-    fn method(&self) -> Result<Method, CliError> {
-        match self.method {
-            Some(Word::Tunnel) => self.tunnel().map(Method::Tunnel),
-            _ if self.seen.iter().any(|opt| TUNNEL_OPTIONS.contains(opt)) => {
-                Err(CliError::usage("Tunnel options conflict with forward method"))
-            }
-            Some(Word::Nat) => Ok(Method::Nat),
-            Some(Word::FullNat) => Ok(Method::FullNat),
-            _ => Ok(Method::Direct),
-        }
-    }
-
-    fn tunnel(&self) -> Result<Tunnel, CliError> {
-        let kind = self.tunnel.as_deref().unwrap_or("ipip");
-        let given = |opt: Opt| self.seen.contains(&opt);
-        let illegal =
-            |opt: Opt| CliError::usage(format!("Illegal '{}' option with the '{kind}' tunnel type", opt.name()));
-        let checksums = [Opt::TunnelNoChecksum, Opt::TunnelChecksum, Opt::TunnelRemoteChecksum];
-        let chosen: Vec<Opt> = checksums.into_iter().filter(|opt| given(*opt)).collect();
-        match kind {
-            "gue" if !given(Opt::TunnelPort) => {
-                let text = format!("You need to supply the 'tun-port' option for the '{kind}' tunnel type");
-                return Err(CliError::usage(text));
-            }
-            "gue" => {}
-            _ if given(Opt::TunnelPort) => return Err(illegal(Opt::TunnelPort)),
-            "gre" if given(Opt::TunnelRemoteChecksum) => return Err(illegal(Opt::TunnelRemoteChecksum)),
-            "gre" => {}
-            _ => chosen.first().map_or(Ok(()), |opt| Err(illegal(*opt)))?,
-        }
-        if let [first, second, ..] = chosen.as_slice() {
-            let (first, second) = (first.name(), second.name());
-            let text = format!("The option '{second}' conflicts with the '{first}' option in the '{kind}' tunnel type");
-            return Err(CliError::usage(text));
-        }
-        let checksum = match chosen.first() {
-            Some(Opt::TunnelChecksum) => TunnelChecksum::Full,
-            Some(Opt::TunnelRemoteChecksum) => TunnelChecksum::Remote,
-            _ => TunnelChecksum::None,
-        };
-        Ok(match kind {
-            "gue" => Tunnel::Gue { port: self.tunnel_port, checksum },
-            "gre" => Tunnel::Gre { checksum },
-            _ => Tunnel::Ipip,
-        })
-    }
-
-    fn listing(mut self) -> Result<Listing, CliError> {
-        let alone = [Opt::Connection, Opt::ServiceAddress, Opt::Timeout, Opt::Daemon];
-        let mut chosen = alone.into_iter().filter(|opt| self.seen.contains(opt));
-        if let (Some(first), Some(second)) = (chosen.next(), chosen.next()) {
-            let (first, second) = (first.name(), second.name());
-            let text = format!("The option '{second}' conflicts with the '{first}' option in the 'list' command");
-            return Err(CliError::usage(text));
-        }
-        let any = |opts: &[Opt]| opts.iter().any(|opt| self.seen.contains(opt));
-        let figures = any(&[Opt::Stats, Opt::Rate, Opt::Thresholds]);
-        let no_services = any(&[Opt::Timeout, Opt::Daemon]);
-        if (figures && (no_services || any(&[Opt::Connection]))) || (no_services && any(&[Opt::PersistentConn])) {
-            return Err(CliError::usage("options conflicts in the list command"));
-        }
-        self.seen.sort();
-        Ok(Listing { service: self.key(), options: self.seen })
-    }
 }
-
-const TUNNEL_OPTIONS: [Opt; 5] =
-    [Opt::TunnelType, Opt::TunnelPort, Opt::TunnelNoChecksum, Opt::TunnelChecksum, Opt::TunnelRemoteChecksum];
 
 fn sync_role(verb: Verb, role: &str) -> Result<SyncRole, CliError> {
     let what = if verb == Verb::StartDaemon { "start-daemon parameter" } else { "start_daemon" };
     let known = [SyncRole::Master, SyncRole::Backup].into_iter().find(|known| known.name() == role);
     known.ok_or_else(|| CliError::usage(format!("illegal {what} specified")))
-}
-
-fn flags_of(scheduler: &str, text: &str) -> Result<Flags, CliError> {
-    sched::parse_flags(scheduler, text).map_err(|word| {
-        let known = sched::ALL.iter().any(|known| known.flags.iter().any(|(name, _)| *name == word));
-        let kind = if known { "incompatible" } else { "invalid" };
-        CliError::usage(format!("{kind} scheduler flag `{word}'"))
-    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::base::{Endpoint, Family, Proto};
 use crate::conn::Timeouts;
 use crate::control::protocol::{ConnEntry, DestEntry, ServiceEntry};
 use crate::sched::{self, Flags};
-use crate::service::command::{Method, ServiceKey, SyncOptions, SyncRole, Tunnel, TunnelChecksum};
+use crate::service::command::{Method, ServiceKey, SyncOptions, SyncRole};
 
 /// Which columns a listing of services has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,34 +152,20 @@ fn dest_row(key: ServiceKey, dest: &DestEntry, format: Format, exact: bool, name
         Format::Persistent => format!("{:<9} {:<11} {conns}", options.weight, dest.persistent),
         Format::Tunnels => {
             let tunnel = tunnel_text(options.method);
-            format!("{:<7} {tunnel:<13} {:<6} {conns}", method_name(options.method), options.weight)
+            format!("{:<7} {tunnel:<13} {:<6} {conns}", options.method.words().listed, options.weight)
         }
-        Format::Plain => format!("{:<7} {:<6} {conns}", method_name(options.method), options.weight),
+        Format::Plain => format!("{:<7} {:<6} {conns}", options.method.words().listed, options.weight),
     };
     format!("  -> {name:<28} {rest}\n")
 }
 
-fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::Nat => "Masq",
-        Method::Direct => "Route",
-        Method::Tunnel(_) => "Tunnel",
-        Method::FullNat => "FullNat",
-    }
-}
-
+/// `gue:6080:-c`
 fn tunnel_text(method: Method) -> String {
-    let checksum = |checksum| match checksum {
-        TunnelChecksum::None => "-c",
-        TunnelChecksum::Full => "+c",
-        TunnelChecksum::Remote => "r+c",
-    };
-    match method {
-        Method::Tunnel(Tunnel::Ipip) => "ipip".into(),
-        Method::Tunnel(Tunnel::Gue { port, checksum: kind }) => format!("gue:{port}:{}", checksum(kind)),
-        Method::Tunnel(Tunnel::Gre { checksum: kind }) => format!("gre:{}", checksum(kind)),
-        Method::Nat | Method::Direct | Method::FullNat => "n/a".into(),
-    }
+    let Some(kind) = method.words().tunnel else { return "n/a".into() };
+    let (port, checksum) = method.tunnel_options();
+    let port = port.map(|port| port.to_string());
+    let parts = [Some(kind.to_owned()), port, checksum.map(|words| words.listed.to_owned())];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(":")
 }
 
 /// A column of nine; what is too large is divided, not rounded.

@@ -6,9 +6,11 @@ mod address;
 mod allowed;
 mod grammar;
 mod listing;
+mod meaning;
 mod names;
 mod options;
 mod save;
+mod words;
 
 pub use grammar::{Invocation, Listing, parse};
 pub use listing::{

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::Names;
 use crate::base::{Endpoint, Family, Proto};
 use crate::sched::{self, Flags};
-use crate::service::command::{DestOptions, Method, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum};
+use crate::service::command::{DestOptions, Method, ServiceKey, ServiceOptions};
 
 /// How much of a rule is saved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,29 +67,15 @@ pub fn netmask_text(key: ServiceKey, netmask: u32) -> Option<String> {
 
 /// The rule that adds a dest.
 pub fn dest_line(key: ServiceKey, real: Endpoint, options: &DestOptions, names: &Names) -> String {
-    let method = match options.method {
-        Method::Nat => "-m",
-        Method::Direct => "-g",
-        Method::Tunnel(_) => "-i",
-        Method::FullNat => "--fullnat",
-    };
-    let tunnel = match options.method {
-        Method::Tunnel(tunnel) => tunnel_text(tunnel),
-        Method::Nat | Method::Direct | Method::FullNat => String::new(),
-    };
+    let words = options.method.words();
+    let tunnel = words.tunnel.map_or_else(String::new, |kind| tunnel_text(kind, options.method));
     let (service, real) = (key_text(key, names), names.endpoint(real, key.proto()));
-    format!("-a {service} -r {real} {method} -w {}{tunnel}", options.weight)
+    format!("-a {service} -r {real} {} -w {}{tunnel}", words.option, options.weight)
 }
 
-fn tunnel_text(tunnel: Tunnel) -> String {
-    let flag = |checksum| match checksum {
-        TunnelChecksum::None => "--tun-nocsum",
-        TunnelChecksum::Full => "--tun-csum",
-        TunnelChecksum::Remote => "--tun-remcsum",
-    };
-    match tunnel {
-        Tunnel::Ipip => " --tun-type ipip".into(),
-        Tunnel::Gue { port, checksum } => format!(" --tun-type gue --tun-port {port} {}", flag(checksum)),
-        Tunnel::Gre { checksum } => format!(" --tun-type gre {}", flag(checksum)),
-    }
+fn tunnel_text(kind: &str, method: Method) -> String {
+    let (port, checksum) = method.tunnel_options();
+    let port = port.map_or_else(String::new, |port| format!(" --tun-port {port}"));
+    let checksum = checksum.map_or_else(String::new, |words| format!(" {}", words.option));
+    format!(" --tun-type {kind}{port}{checksum}")
 }

@@ -59,7 +59,7 @@ fn a_mark_of_a_net_gives_its_service_every_address_of_it_and_no_other_packet() {
     let rules = "-A -f 7 -s rr\n-a -f 7 -r 10.0.0.21 -m\n-A -f 8 -6 -s rr\n-a -f 8 -6 -r [2001:db8::21]:0 -m\n";
     let mut lab = Lab::new(rules);
     for rule in ["7=udp/198.51.100.0/24:53", "8=udp/2001:db8:51::/64", "9=udp/203.0.113.0/24"] {
-        lab.director.flows.services.add_mark(rule.parse::<crate::config::MarkSpec>().unwrap().0);
+        lab.director.flows.services.add_mark(rule.parse().unwrap());
     }
     for (src, dst, conns) in [
         ("192.0.2.7:4000", "198.51.100.7:53", 1),

@@ -1,4 +1,4 @@
-//! The addresses that services bring to the director, counted by use: virtual ones and FULL-NAT's local ones.
+//! The addresses of services, counted by use: virtual ones, FULL-NAT's local ones, and those of real servers.
 //!
 //! Asked for each packet without a conn, so an answer takes one look-up, however many services there are.
 
@@ -15,6 +15,8 @@ pub(super) enum Use {
     Virtual,
     /// A local address of FULL-NAT.
     Local,
+    /// A real server's, which is not the director's.
+    Server,
 }
 
 /// Users of each kind; an address is there while it has any.
@@ -22,6 +24,7 @@ pub(super) enum Use {
 struct Users {
     virtual_ones: u32,
     local_ones: u32,
+    servers: u32,
 }
 
 /// Addresses with their users.
@@ -38,7 +41,7 @@ impl Addresses {
         let users = entry.get_mut();
         let count = users.of(what);
         *count = count.saturating_sub(1);
-        if users.virtual_ones == 0 && users.local_ones == 0 {
+        if !users.are_own() && users.servers == 0 {
             entry.remove();
         }
     }
@@ -47,12 +50,21 @@ impl Addresses {
         self.0.get(&addr).is_some_and(|users| users.virtual_ones > 0)
     }
 
-    pub(super) fn contains(&self, addr: IpAddr) -> bool {
-        self.0.contains_key(&addr)
+    pub(super) fn is_own(&self, addr: IpAddr) -> bool {
+        self.0.get(&addr).is_some_and(Users::are_own)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.keys().copied()
+    pub(super) fn is_local(&self, addr: IpAddr) -> bool {
+        self.0.get(&addr).is_some_and(|users| users.local_ones > 0)
+    }
+
+    pub(super) fn is_server(&self, addr: IpAddr) -> bool {
+        self.0.get(&addr).is_some_and(|users| users.servers > 0)
+    }
+
+    /// Virtual and local ones.
+    pub(super) fn own(&self) -> impl Iterator<Item = IpAddr> {
+        self.0.iter().filter(|(_, users)| users.are_own()).map(|(addr, _)| *addr)
     }
 }
 
@@ -61,6 +73,11 @@ impl Users {
         match what {
             Use::Virtual => &mut self.virtual_ones,
             Use::Local => &mut self.local_ones,
+            Use::Server => &mut self.servers,
         }
+    }
+
+    fn are_own(&self) -> bool {
+        self.virtual_ones > 0 || self.local_ones > 0
     }
 }

@@ -115,6 +115,7 @@ impl Services {
             let endpoint = self.servers[dest.index()].endpoint;
             self.by_endpoint.remove(&(id, endpoint));
             self.leave_endpoint(endpoint, dest);
+            self.addresses.remove(endpoint.addr, Use::Server);
             self.retire(dest, now);
         }
         // Conns are remembered for a service of the same name; what was counted goes.
@@ -139,6 +140,7 @@ impl Services {
         self.dests[dest.index()].slot = id;
         self.by_endpoint.insert((id, endpoint), dest);
         self.at_endpoint.entry(endpoint).or_default().push(dest);
+        self.addresses.add(endpoint.addr, Use::Server);
         if let Some(service) = self.services[id.index()].as_mut() {
             service.dests.insert(0, dest);
         }
@@ -214,6 +216,7 @@ impl Services {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         let dest = self.by_endpoint.remove(&(id, endpoint)).ok_or(Refused::NoSuchDest)?;
         self.leave_endpoint(endpoint, dest);
+        self.addresses.remove(endpoint.addr, Use::Server);
         let Some(service) = self.services[id.index()].as_mut() else { return Err(Refused::NoSuchDest) };
         let position = service.dests.iter().position(|other| *other == dest).ok_or(Refused::NoSuchDest)?;
         service.dests.remove(position);

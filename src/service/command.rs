@@ -221,8 +221,16 @@ pub enum Refused {
     Range,
     /// A value that cannot be: address not unicast, wrong family, bad prefix length.
     Invalid,
-    /// No room for another service or dest.
-    NoMemory,
+    /// A weight or threshold that does not fit.
+    NotACount,
+    /// A persistence or timeout that does not fit.
+    NotATime,
+    /// Port 0, which is every port, of a service that is not persistent.
+    ZeroPort,
+    /// One-packet scheduling of a service that is not UDP's.
+    OnePacketNotUdp,
+    /// A local address that the director cannot have.
+    NotALocalAddress,
     /// No link of this name, or none with an address of the family.
     NoDevice,
     /// Direct routing over a link without Ethernet.
@@ -244,7 +252,13 @@ impl std::fmt::Display for Refused {
             Refused::NoScheduler => "Scheduler or persistence engine not found",
             Refused::Range => "Numerical result out of range",
             Refused::Invalid => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
-            Refused::NoMemory => "Memory allocation problem",
+            Refused::NotACount => "Weights and thresholds are numbers from 0 to 2147483647",
+            Refused::NotATime => "Times are 1 to 2678400 seconds (31 days)",
+            Refused::ZeroPort => "Zero port specified for non-persistent service",
+            Refused::OnePacketNotUdp => "One-Packet Scheduling is only for UDP virtual services",
+            Refused::NotALocalAddress => {
+                "not an address that the director can have; use a free one of a net of the director, and of no real server"
+            }
             Refused::NoDevice => "No such device",
             Refused::NoEthernet => {
                 "direct routing changes a packet's MAC address alone, and a TUN carries none; use nat, fullnat or tunnel"

@@ -2,8 +2,10 @@
 //!
 //! Frames on a TAP carry no skb mark, so the director gives marks itself. The first rule that fits decides.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use crate::base::{Family, Prefix, Proto, Tuple};
 
@@ -34,6 +36,69 @@ impl MarkRule {
             && self.dst.is_none_or(|dst| dst.contains(tuple.dst.addr))
             && self.ports.as_ref().is_none_or(|ports| ports.contains(&tuple.dst.port))
     }
+}
+
+impl FromStr for MarkRule {
+    type Err = String;
+
+    /// In one word: `7=tcp/198.51.100.1:80-443,src=192.0.2.0/24`.
+    fn from_str(text: &str) -> Result<MarkRule, String> {
+        let bad = || {
+            format!(
+                "'{text}' is not a mark rule; write N=PROTOCOL/ADDRESS[/LENGTH][:PORT[-PORT]][,src=NET], like 7=tcp/198.51.100.1:80"
+            )
+        };
+        let (mark, rest) = text.split_once('=').ok_or_else(bad)?;
+        let mark = mark.parse().ok().filter(|mark| *mark != 0).ok_or_else(bad)?;
+        let (what, src) = match rest.split_once(",src=") {
+            Some((what, src)) => (what, Some(net(src).ok_or_else(bad)?)),
+            None => (rest, None),
+        };
+        let (proto, what) = what.split_once('/').ok_or_else(bad)?;
+        let proto = if proto == "any" { None } else { Some(Proto::named(proto).ok_or_else(bad)?) };
+        let (dst, ports) = destination(what).ok_or_else(bad)?;
+        Ok(MarkRule { proto, src, dst, ports, mark })
+    }
+}
+
+impl fmt::Display for MarkRule {
+    /// As it is read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proto = self.proto.map_or("any".into(), |proto| proto.to_string().to_lowercase());
+        let dst = match (self.dst, &self.ports) {
+            (Some(dst), Some(_)) if dst.addr.is_ipv6() => format!("[{dst}]"),
+            (Some(dst), _) => dst.to_string(),
+            (None, _) => "any".into(),
+        };
+        write!(f, "{}={proto}/{dst}", self.mark)?;
+        if let Some(ports) = &self.ports {
+            write!(f, ":{}-{}", ports.start(), ports.end())?;
+        }
+        self.src.map_or(Ok(()), |src| write!(f, ",src={src}"))
+    }
+}
+
+/// A net, or a single address as the net of itself.
+fn net(text: &str) -> Option<Prefix> {
+    text.parse().ok().or_else(|| text.parse().ok().map(Prefix::host))
+}
+
+/// `any`, `NET`, each with `:PORT` or `:PORT-PORT` behind it; an IPv6 net before a port is in brackets.
+fn destination(text: &str) -> Option<(Option<Prefix>, Option<RangeInclusive<u16>>)> {
+    let place = |text| if text == "any" { Some(None) } else { net(text).map(Some) };
+    if let Some(dst) = place(text) {
+        return Some((dst, None));
+    }
+    let (dst, range) = text.rsplit_once(':')?;
+    let dst = dst.strip_prefix('[').and_then(|dst| dst.strip_suffix(']')).unwrap_or(dst);
+    Some((place(dst)?, Some(ports(range)?)))
+}
+
+/// `80` or `80-443`.
+pub fn ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(first..=last)
 }
 
 /// The rules in order.
@@ -92,5 +157,26 @@ mod tests {
         assert_eq!(of(Proto::UDP, [192, 0, 3, 1], 443), 0);
         assert_eq!(marks.hosts().collect::<Vec<_>>(), [vip.addr; 3]);
         assert!(!marks.any_net());
+    }
+
+    #[test]
+    fn a_mark_rule_is_read_with_what_it_leaves_out() {
+        let rule = |text: &str| text.parse::<MarkRule>();
+        let net = |text: &str| text.parse::<Prefix>().ok();
+        let full = rule("7=tcp/198.51.100.0/24:80-443,src=192.0.2.0/24").unwrap();
+        assert_eq!((full.mark, full.proto, full.ports), (7, Some(Proto::TCP), Some(80..=443)));
+        assert_eq!((full.dst, full.src), (net("198.51.100.0/24"), net("192.0.2.0/24")));
+        let least = rule("1=any/2001:db8::1").unwrap();
+        assert_eq!((least.proto, least.ports, least.dst), (None, None, net("2001:db8::1/128")));
+        assert_eq!(rule("1=udp/[2001:db8::/32]:53").unwrap().ports, Some(53..=53));
+        for text in
+            ["7=any/any", "7=tcp/any:80-80", "7=udp/[2001:db8::/32]:53-53,src=2001:db8:c::/48", "7=any/10.0.0.1/32"]
+        {
+            assert_eq!(rule(text).unwrap().to_string(), text);
+        }
+        for bad in ["", "7", "0=tcp/10.0.0.1", "7=icmp/10.0.0.1", "7=tcp/x", "7=tcp/10.0.0.1:x", "7=tcp/10.0.0.1,src=y"]
+        {
+            assert!(rule(bad).is_err(), "{bad}");
+        }
     }
 }

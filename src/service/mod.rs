@@ -5,12 +5,14 @@
 mod addresses;
 mod apply;
 pub mod command;
+pub mod limits;
 mod marks;
 mod meters;
 mod stats;
 #[cfg(test)]
 mod tests;
 mod trash;
+pub mod words;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -20,7 +22,7 @@ use crate::base::{Counted, DestId, Endpoint, Family, FastHash, Instant, Proto, R
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use addresses::{Addresses, Use};
 use command::{Command, Method, ServiceKey, ServiceOptions};
-pub use marks::{MarkRule, Marks};
+pub use marks::{MarkRule, Marks, ports};
 use meters::Meters;
 pub use stats::{Meter, Rates, Stats};
 
@@ -184,7 +186,17 @@ impl Services {
 
     /// True for a virtual address and for a local one of FULL-NAT: the director answers for both.
     pub fn owns(&self, addr: IpAddr) -> bool {
-        self.addresses.contains(addr)
+        self.addresses.is_own(addr)
+    }
+
+    /// True for a local address of FULL-NAT.
+    pub fn is_local(&self, addr: IpAddr) -> bool {
+        self.addresses.is_local(addr)
+    }
+
+    /// True for the address of a real server.
+    pub fn is_server(&self, addr: IpAddr) -> bool {
+        self.addresses.is_server(addr)
     }
 
     /// True if a packet belongs to a service by its mark, whatever its destination: the rule may name a net.
@@ -197,7 +209,7 @@ impl Services {
 
     /// The virtual and the local addresses, each once.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.addresses.iter()
+        self.addresses.own()
     }
 
     /// The addresses that a command may take away.

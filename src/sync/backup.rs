@@ -22,7 +22,6 @@ const TEMPLATE: u32 = 0x1000;
 const ONE_PACKET: u32 = 0x2000;
 /// Of a conn whose master does not say (versions before 1), and as an upper limit against nonsense.
 const LIFETIME: u32 = 180;
-const LONGEST: u32 = 31 * 24 * 3600;
 
 impl Sync {
     /// A whole packet to the group: a message, or something else.
@@ -159,7 +158,7 @@ fn take_state(id: ConnId, record: &Record, flows: &mut Flows, now: Instant) {
 }
 
 fn lifetime(record: &Record) -> u32 {
-    if record.timeout == 0 { LIFETIME } else { record.timeout.min(LONGEST) }
+    if record.timeout == 0 { LIFETIME } else { record.timeout.min(crate::service::limits::LONGEST) }
 }
 
 fn template_key(record: &Record) -> TemplateKey {

@@ -9,12 +9,12 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::draft::{At, Draft, Hop, LinkDraft, Place, Problems, RouteDraft};
-use super::{spec, validate};
+use super::draft::{At, Draft, Hop, LinkDraft, Problems, RouteDraft};
 use crate::base::{Prefix, Proto};
 use crate::io::{PROCESSORS, Said};
 use crate::service::MarkRule;
 use crate::service::command::{SyncOptions, SyncRole};
+use crate::service::limits;
 use reader::{Kind, Section, Source};
 
 const TOP: Kind = Kind {
@@ -46,8 +46,7 @@ pub fn read(name: &str, text: &str) -> Result<Draft, Problems> {
 
 fn draft(mut top: Section) -> Draft {
     if !top.has("link") {
-        let place = Place(top.place.0.trim_end_matches(": ").to_owned());
-        top.complain(&place, "no [[link]]; the director needs one, with bridge and address");
+        top.complain(&top.place, "no [[link]]; the director needs one, with bridge and address");
     }
     let mut draft = Draft {
         gateways: top.list("gateway", Hop::from_str),
@@ -99,10 +98,10 @@ fn mark(mut rule: Section) -> Option<MarkRule> {
     let mark = rule.number("mark", 1..=u64::from(u32::MAX));
     let proto = rule.parsed("protocol", |word| match word {
         "any" => Ok(None),
-        word => spec::proto_of(word).map(Some).ok_or_else(|| "use tcp, udp, sctp or any".into()),
+        word => Proto::named(word).map(Some).ok_or_else(|| "use tcp, udp, sctp or any".into()),
     });
     let ports = rule.text_or_number("ports").and_then(|text| {
-        let ports = spec::ports(&text.value);
+        let ports = crate::service::ports(&text.value);
         if ports.is_none() {
             rule.complain(&text.place, "not a port or a range of ports, like \"80-443\"");
         }
@@ -140,7 +139,7 @@ fn sync(mut daemon: Section) -> Option<At<(SyncRole, SyncOptions)>> {
 }
 
 fn seconds(mut timeouts: Section) -> [Option<u32>; 3] {
-    let longest = u64::from(*validate::PERSISTENCE.end());
+    let longest = u64::from(limits::LONGEST);
     ["tcp", "tcp_fin", "udp"].map(|key| timeouts.number(key, 1..=longest).map(|seconds| seconds.value))
 }
 

@@ -4,11 +4,12 @@
 
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::super::draft::{At, Place, Problems};
+use super::super::draft::{At, Place, Position, Problems};
 
 /// The longest piece of a file that a message repeats.
 const QUOTED: usize = 60;
@@ -16,27 +17,27 @@ const QUOTED: usize = 60;
 /// A file and what was found wrong in it.
 pub struct Source<'a> {
     /// Its name, as given.
-    pub name: &'a str,
+    pub name: Arc<str>,
     text: &'a str,
     /// Where each line begins.
     lines: Vec<usize>,
-    problems: RefCell<Problems>,
+    problems: RefCell<Vec<(Position, String)>>,
 }
 
 impl<'a> Source<'a> {
     /// A file of that name with that text.
-    pub fn new(name: &'a str, text: &'a str) -> Source<'a> {
+    pub fn new(name: &str, text: &'a str) -> Source<'a> {
         let after = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(after).collect();
-        Source { name, text, lines, problems: RefCell::default() }
+        Source { name: name.into(), text, lines, problems: RefCell::default() }
     }
 
     /// The file as one section; none if it is no TOML.
     pub fn section(&'a self, kind: &'static Kind) -> Option<Section<'a>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
-            let place = self.position(error.span().map_or(0, |span| span.start));
-            self.problems.borrow_mut().add(&place, format!("not TOML: {}", error.message()));
+            let position = self.position(error.span().map_or(0, |span| span.start));
+            self.note(&position.into(), format!("not TOML: {}", error.message()));
         }
         errors.is_empty().then(|| Section::new(self, kind, table))
     }
@@ -44,21 +45,21 @@ impl<'a> Source<'a> {
     /// What was found, in the order of the file.
     pub fn problems(&self) -> Problems {
         let mut found = self.problems.take();
-        let number = |text: &str| text.parse::<u32>().unwrap_or_default();
-        found.0.sort_by_cached_key(|problem| {
-            let rest = problem.strip_prefix(self.name).unwrap_or_default();
-            let mut position = rest.split(':').skip(1).map(number);
-            (position.next(), position.next())
-        });
-        found
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Problems(found.into_iter().map(|(_, problem)| problem).collect())
     }
 
-    /// `FILE:LINE:COLUMN`; both count from 1, columns in characters.
-    fn position(&self, offset: usize) -> Place {
+    fn note(&self, place: &Place, what: impl std::fmt::Display) {
+        let position = place.position.clone().unwrap_or_else(|| self.position(0));
+        self.problems.borrow_mut().push((position, format!("{place}: {what}")));
+    }
+
+    /// Columns count characters.
+    fn position(&self, offset: usize) -> Position {
         let line = self.lines.partition_point(|begin| *begin <= offset);
         let begin = self.lines[line - 1];
         let column = self.text.get(begin..offset).unwrap_or_default().chars().count() + 1;
-        Place(format!("{}:{line}:{column}", self.name))
+        Position { source: self.name.clone(), line: line as u32, column: Some(column as u32) }
     }
 
     /// `FILE:LINE:COLUMN: WHAT TEXT`, the text as it stands in the file.
@@ -66,7 +67,7 @@ impl<'a> Source<'a> {
         let text = self.text.get(span.clone()).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
         let short: String = text.chars().take(QUOTED).collect();
         let dots = if short.len() < text.len() { "..." } else { "" };
-        Place(format!("{}: {what} {short}{dots}", self.position(span.start)))
+        Place { position: Some(self.position(span.start)), what: what.to_owned(), value: format!("{short}{dots}") }
     }
 }
 
@@ -88,7 +89,7 @@ pub struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn new(source: &'a Source<'a>, kind: &'static Kind, table: Spanned<DeTable<'a>>) -> Section<'a> {
-        let place = Place(format!("{}: {}", source.position(table.span().start), kind.name));
+        let place = Place::from(source.position(table.span().start)).named(kind.name.to_owned());
         let table = table.into_inner();
         let mut unknown: Vec<_> = table.keys().filter(|key| !kind.keys.contains(&key.get_ref().as_ref())).collect();
         unknown.sort_by_key(|key| key.span().start);
@@ -96,7 +97,7 @@ impl<'a> Section<'a> {
             let known = kind.keys.join(", ");
             let whose = if kind.name.is_empty() { "at the top of the file" } else { &format!("in {}", kind.name) };
             let what = format!("'{}' is not known {whose}; known are {known}", key.get_ref());
-            source.problems.borrow_mut().add(&source.position(key.span().start), what);
+            source.note(&source.position(key.span().start).into(), what);
         }
         Section { source, place, table }
     }
@@ -115,7 +116,7 @@ impl<'a> Section<'a> {
 
     /// Something is wrong there.
     pub fn complain(&self, place: &Place, what: impl std::fmt::Display) {
-        self.source.problems.borrow_mut().add(place, what);
+        self.source.note(place, what);
     }
 
     fn take(&mut self, key: &str) -> Option<(Place, DeValue<'a>)> {
@@ -218,7 +219,10 @@ impl<'a> Section<'a> {
         match value.into_inner() {
             DeValue::Table(table) => Some(Section::new(self.source, kind, Spanned::new(span, table))),
             _ => {
-                self.complain(&self.source.position(span.start), format!("'{key}' is a section; write {}", kind.name));
+                self.complain(
+                    &self.source.position(span.start).into(),
+                    format!("'{key}' is a section; write {}", kind.name),
+                );
                 None
             }
         }
@@ -227,7 +231,7 @@ impl<'a> Section<'a> {
     /// The sections of a name that may stand several times, like `[[link]]`.
     pub fn sections(&mut self, key: &str, kind: &'static Kind) -> Vec<Section<'a>> {
         let Some(value) = self.table.remove(key) else { return Vec::new() };
-        let at = self.source.position(value.span().start);
+        let at = Place::from(self.source.position(value.span().start));
         let DeValue::Array(items) = value.into_inner() else {
             self.complain(&at, format!("'{key}' may stand several times; write {}", kind.name));
             return Vec::new();

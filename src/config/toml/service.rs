@@ -1,13 +1,16 @@
 //! `[[service]]` and `[[service.server]]`.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
-use super::super::draft::{At, Field, Place, ServerDraft, ServiceDraft};
+use super::super::draft::{At, Field, ServerDraft, ServiceDraft};
 use super::super::spec;
 use super::ip_address;
 use super::reader::{Kind, Section};
 use crate::base::{Family, Proto};
-use crate::service::command::{DestOptions, Method, ServiceKey, TunnelChecksum};
+use crate::service::command::{DestOptions, Method, ServiceKey};
+use crate::service::limits;
+use crate::service::words::{CHECKSUMS, method_names};
 
 pub(super) const SERVICE: Kind = Kind {
     name: "[[service]]",
@@ -42,7 +45,7 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
     let one_packet = section.truth("one_packet");
     let locals = section.list("local_address", ip_address);
     let key = key(&mut section)?;
-    let netmask = netmask(&mut section, spec::family_of(key.value));
+    let netmask = netmask(&mut section, key.value.family());
     Some(ServiceDraft {
         place: key.place,
         key: key.value,
@@ -95,10 +98,8 @@ fn key(section: &mut Section) -> Option<At<ServiceKey>> {
 
 /// `FILE:3:7: service tcp "10.0.0.100:80"`.
 fn service_place(key: At<ServiceKey>) -> At<ServiceKey> {
-    let Place(text) = key.place;
-    let mut parts = text.splitn(2, ": ");
-    let (at, what) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    At { value: key.value, place: Place(format!("{at}: service {what}")) }
+    let name = format!("service {}", key.place.what);
+    At { value: key.value, place: key.place.named(name) }
 }
 
 /// A dotted mask for IPv4, a prefix length for IPv6, as in ipvsadm.
@@ -112,20 +113,25 @@ fn netmask(section: &mut Section, family: Family) -> Option<At<u32>> {
     }
 }
 
+/// What weights and thresholds can be.
+fn count() -> RangeInclusive<u64> {
+    u64::from(*limits::COUNT.start())..=u64::from(*limits::COUNT.end())
+}
+
 fn server(mut section: Section) -> Option<ServerDraft> {
     let form = "write ADDRESS or ADDRESS:PORT, like 10.0.0.21:8080";
     section.require("address", "give the real server's");
     let address = section.parsed("address", |text| spec::address(text).ok_or_else(|| form.to_owned()));
     let method = method(&mut section);
-    let weight = section.number("weight", 0..=65_535).map_or(1, |weight| weight.value);
-    let upper = section.number("upper", 0..=u64::from(u32::MAX)).map_or(0, |upper| upper.value);
-    let lower = section.number("lower", 0..=u64::from(u32::MAX));
+    let weight = section.number("weight", count()).map_or(1, |weight| weight.value);
+    let upper = section.number("upper", count()).map_or(0, |upper| upper.value);
+    let lower = section.number("lower", count());
     let (address, method) = (address?, method?);
     let fields = [Some((Field::Method, method.place)), lower.as_ref().map(|lower| (Field::Lower, lower.place.clone()))];
     let lower = lower.map_or(0, |lower| lower.value);
     let (addr, port) = address.value;
     Some(ServerDraft {
-        place: Place(address.place.0.replacen(": address ", ": server ", 1)),
+        place: address.place.named("server".to_owned()),
         addr,
         port,
         options: DestOptions { method: method.value, weight, upper, lower },
@@ -134,15 +140,13 @@ fn server(mut section: Section) -> Option<ServerDraft> {
 }
 
 fn method(section: &mut Section) -> Option<At<Method>> {
-    let words = format!("use one of {}", spec::METHODS);
+    let words = format!("use one of {}", method_names());
     section.require("method", &words);
-    let method = section.parsed("method", |word| spec::method_of(word).ok_or_else(|| words.clone()));
+    let method = section.parsed("method", |word| Method::named(word).ok_or_else(|| words.clone()));
     let port = section.number("tunnel_port", 1..=65_535);
-    let checksum = section.parsed("tunnel_checksum", |word| match word {
-        "none" => Ok(TunnelChecksum::None),
-        "full" => Ok(TunnelChecksum::Full),
-        "remote" => Ok(TunnelChecksum::Remote),
-        _ => Err("use none, full or remote".to_owned()),
+    let checksum = section.parsed("tunnel_checksum", |word| {
+        let found = CHECKSUMS.iter().find(|words| words.name == word);
+        found.map(|words| words.checksum).ok_or_else(|| "use none, full or remote".to_owned())
     });
     let method = method?;
     let place =

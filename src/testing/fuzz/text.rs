@@ -116,7 +116,7 @@ fn saved(director: &mut Director) -> String {
         all.extend(services);
         place = next;
     }
-    ipvsadm::saved_text(&all, &Names::default())
+    ipvsadm::saved_text(&all, ipvsadm::Extent::Whole, &Names::default())
 }
 
 /// The first word of what something is called.
