@@ -89,6 +89,8 @@ pub struct Flags(pub u8);
 impl Flags {
     /// Try other servers when the chosen one is unavailable.
     pub const FALLBACK: Flags = Flags(1);
+    /// All three together.
+    pub const ALL: u8 = 7;
     /// Include the client's port in the hash.
     pub const PORT: Flags = Flags(2);
 

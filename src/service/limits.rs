@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use super::command::{Command, DestOptions, Method, Refused, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum};
 use crate::base::Proto;
+use crate::sched::Flags;
 
 /// Seconds of the longest persistence and of the longest timeout: 31 days, as in ipvsadm.
 pub const LONGEST: u32 = 31 * 24 * 3600;
@@ -20,6 +21,9 @@ pub fn check(command: &Command) -> Result<(), Refused> {
     match command {
         Command::AddService(key, options) | Command::EditService(key, options) => {
             check_key(*key)?;
+            if options.flags.0 > Flags::ALL {
+                return Err(Refused::Invalid);
+            }
             let fits = options.persistence.is_none_or(|persistence| PERSISTENCE.contains(&persistence.timeout));
             if fits { Ok(()) } else { Err(Refused::NotATime) }
         }
@@ -118,6 +122,7 @@ mod tests {
             (dest(&gue(0), 1), Err(Refused::Invalid)),
             (dest(r#"{"tunnel":{"gre":{"checksum":"remote"}}}"#, 1), Err(Refused::Invalid)),
             (service(1, 360), Err(Refused::Invalid)),
+            (service(6, 360).replace(r#""flags":0"#, r#""flags":8"#), Err(Refused::Invalid)),
             (service(6, 0), Err(Refused::NotATime)),
             (service(6, 2_678_401), Err(Refused::NotATime)),
             (timeouts(4_294_967_295), Err(Refused::NotATime)),

@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn each_row_is_found_by_what_it_is_and_by_each_of_its_names() {
         for words in METHODS {
-            assert!(std::ptr::eq(words.method.words(), words), "{}", words.name);
+            assert_eq!(words.method.words().name, words.name);
             for name in words.aliases.iter().chain([&words.name]) {
                 assert_eq!(Method::named(name), Some(words.method), "{name}");
             }

@@ -231,8 +231,8 @@ fn what_does_not_make_a_server_is_named_where_it_stands() {
         ),
         (
             "10.0.0.21",
-            "method = \"nat\"\nweight = 65536",
-            "/t.toml:9:10: weight 65536: must be a number from 0 to 65535",
+            "method = \"nat\"\nweight = 2147483648",
+            "/t.toml:9:10: weight 2147483648: must be a number from 0 to 2147483647",
         ),
         (
             "10.0.0.21",
