@@ -2,7 +2,6 @@
 //!
 //! Never touches conns: they keep their dest's slot, and find it unavailable.
 
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 use super::addresses::Use;
@@ -114,7 +113,7 @@ impl Services {
         for dest in service.dests {
             let endpoint = self.servers[dest.index()].endpoint;
             self.by_endpoint.remove(&(id, endpoint));
-            self.leave_endpoint(endpoint, dest);
+            self.count_nat(dest, false);
             self.addresses.remove(endpoint.addr, Use::Server);
             self.retire(dest, now);
         }
@@ -139,7 +138,7 @@ impl Services {
         let dest = self.revive(key, endpoint, options).unwrap_or_else(|| self.new_dest(key, endpoint, options));
         self.dests[dest.index()].slot = id;
         self.by_endpoint.insert((id, endpoint), dest);
-        self.at_endpoint.entry(endpoint).or_default().push(dest);
+        self.count_nat(dest, true);
         self.addresses.add(endpoint.addr, Use::Server);
         if let Some(service) = self.services[id.index()].as_mut() {
             service.dests.insert(0, dest);
@@ -195,7 +194,9 @@ impl Services {
         check_dest(key, endpoint, options)?;
         self.note_crossing(key, endpoint, options);
         let dest = self.find_dest(id, endpoint).ok_or(Refused::NoSuchDest)?;
+        self.count_nat(dest, false);
         self.dests[dest.index()].method = options.method;
+        self.count_nat(dest, true);
         let server = &mut self.servers[dest.index()];
         server.set_weight(options.weight);
         server.set_thresholds(options.upper, options.lower);
@@ -203,19 +204,23 @@ impl Services {
         Ok(())
     }
 
-    fn leave_endpoint(&mut self, endpoint: Endpoint, dest: DestId) {
-        if let Entry::Occupied(mut entry) = self.at_endpoint.entry(endpoint) {
-            entry.get_mut().retain(|other| *other != dest);
-            if entry.get().is_empty() {
-                entry.remove();
-            }
+    /// Keeps the tally of servers in NAT by protocol and endpoint.
+    fn count_nat(&mut self, dest: DestId, added: bool) {
+        let (of, endpoint) = (&self.dests[dest.index()], self.servers[dest.index()].endpoint);
+        if of.method != Method::Nat {
+            return;
+        }
+        let tally = self.nat_servers.entry((of.service.proto(), endpoint)).or_insert(0);
+        *tally = if added { *tally + 1 } else { tally.saturating_sub(1) };
+        if *tally == 0 {
+            self.nat_servers.remove(&(of.service.proto(), endpoint));
         }
     }
 
     fn delete_dest(&mut self, key: ServiceKey, endpoint: Endpoint, now: Instant) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         let dest = self.by_endpoint.remove(&(id, endpoint)).ok_or(Refused::NoSuchDest)?;
-        self.leave_endpoint(endpoint, dest);
+        self.count_nat(dest, false);
         self.addresses.remove(endpoint.addr, Use::Server);
         let Some(service) = self.services[id.index()].as_mut() else { return Err(Refused::NoSuchDest) };
         let position = service.dests.iter().position(|other| *other == dest).ok_or(Refused::NoSuchDest)?;

@@ -88,8 +88,8 @@ pub struct Services {
     free_dests: BinaryHeap<Reverse<u32>>,
     /// The dests of the services by their endpoints.
     by_endpoint: HashMap<(ServiceId, Endpoint), DestId, FastHash>,
-    /// The same of all services together.
-    at_endpoint: HashMap<Endpoint, Vec<DestId>, FastHash>,
+    /// How many servers of an endpoint are in NAT, by the protocol of their services; `IP` for those by mark.
+    nat_servers: HashMap<(Proto, Endpoint), u32, FastHash>,
     /// Removed dests that are remembered.
     trash: trash::Trash,
     /// Which packets carry which mark.
@@ -122,7 +122,7 @@ impl Services {
             servers: Vec::new(),
             free_dests: BinaryHeap::new(),
             by_endpoint: HashMap::default(),
-            at_endpoint: HashMap::default(),
+            nat_servers: HashMap::default(),
             trash: trash::Trash::default(),
             marks: Marks::default(),
             settings,
@@ -165,13 +165,7 @@ impl Services {
 
     /// True for the endpoint of a server in NAT; those of mark services have no protocol of their own.
     pub fn is_nat_server(&self, proto: Proto, real: Endpoint) -> bool {
-        self.at_endpoint.get(&real).into_iter().flatten().map(|dest| self.dest(*dest)).any(|dest| {
-            let fits = match dest.service {
-                ServiceKey::Address(of, _) => of == proto,
-                ServiceKey::Mark(..) => true,
-            };
-            fits && dest.method == Method::Nat
-        })
+        [proto, Proto::IP].into_iter().any(|of| self.nat_servers.contains_key(&(of, real)))
     }
 
     /// True if there is any service of this family, or one whose servers may be of it; without one, nothing is balanced.
