@@ -22,7 +22,7 @@ pub(super) enum Work {
     /// Several commands: those left, and what became of the others.
     Commands(std::vec::IntoIter<Command>, Outcome),
     /// A reload.
-    Reload(Stage),
+    Reload(Box<Stage>),
 }
 
 /// What kind of thing a request asks for.
@@ -76,7 +76,7 @@ impl Work {
     /// Begins what a request asks for; an error is a sentence.
     pub(super) fn of(request: Request, reload: &Reload, director: &Director) -> Result<Work, String> {
         match request {
-            Request::Reload => reload.start(director).map(Work::Reload),
+            Request::Reload => reload.start(director).map(|stage| Work::Reload(Box::new(stage))),
             Request::Apply(Command::Zero(_)) => Ok(Work::Zero(0)),
             Request::ApplyAll(commands) => Ok(Work::Commands(commands.into_iter(), Outcome::default())),
             _ => Ok(Work::Clear),
