@@ -69,6 +69,9 @@ fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
         let mac = neighbour.mac.as_deref().unwrap_or("not answering");
         text += &format!("neighbour {} on {}: {mac}\n", neighbour.addr, neighbour.link);
     }
+    for (name, count) in status.evicted.iter().filter(|(_, count)| *count > 0) {
+        text += &format!("conns evicted.{name} {count}\n");
+    }
     for (name, count) in &status.ledger {
         text += &format!("frames {name} {count}\n");
     }

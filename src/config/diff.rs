@@ -12,7 +12,7 @@ use crate::service::command::{Command, DestOptions, ServiceKey, ServiceOptions};
 
 /// The rules that would make a director's services, timeouts and synchronisation daemons, in an order in which they can be carried out.
 pub fn rules_of(director: &Director) -> Vec<Command> {
-    let Timeouts { tcp, tcp_fin, udp } = director.flows.timeouts;
+    let Timeouts { tcp, tcp_fin, udp, .. } = director.flows.timeouts;
     let mut rules = vec![Command::SetTimeouts { tcp, tcp_fin, udp }];
     for service in director.flows.services.iter() {
         rules.push(Command::AddService(service.key, service.options.clone()));

@@ -54,7 +54,7 @@ pub struct RunArgs {
     #[argh(option)]
     pub mtu: Option<u16>,
 
-    /// conns that the flow table holds (default 65536)
+    /// conns that the flow table holds (default: a quarter of the memory)
     #[argh(option)]
     pub max_flows: Option<u64>,
 

@@ -260,6 +260,9 @@ fn settings(said: &[At<(String, String)>], max_flows: Option<At<u64>>, problems:
             problems.add(place, what);
         }
     }
+    if max_flows.is_none() && !said.iter().any(|setting| setting.value.0 == "max_flows") {
+        settings.max_flows = io::room_for_conns();
+    }
     if let Some(At { value, place }) = max_flows
         && let Err(what) = settings.set("max_flows", &value.to_string())
     {

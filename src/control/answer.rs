@@ -142,6 +142,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         services: director.flows.services.iter().count(),
         conns: director.flows.conns.len(),
         max_flows: director.flows.settings.max_flows,
+        evicted: director.flows.evicted().map(|(worth, count)| (worth.name().into(), count)).collect(),
         total: director.flows.services.total,
         rates: director.flows.services.rates(&director.flows.services.total_meter),
         links: links.collect(),

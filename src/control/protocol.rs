@@ -142,6 +142,8 @@ pub struct Status {
     pub conns: usize,
     /// Conns that the flow table holds.
     pub max_flows: usize,
+    /// Conns that made room for others, by what they were worth.
+    pub evicted: Vec<(String, u64)>,
     /// Counters of all services together.
     pub total: Stats,
     /// Rates of all services together.

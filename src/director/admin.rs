@@ -72,6 +72,7 @@ impl Director {
     /// Changes a setting by its name.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         self.flows.settings.set(name, value)?;
+        self.flows.heed_timeouts();
         self.flows.services.settings = self.flows.settings.sched();
         self.router.path_mtus.discovery = self.flows.settings.pmtu_disc;
         self.flows.judge_pressure();

@@ -46,7 +46,7 @@ pub struct Flows {
 impl Flows {
     /// No services, no conns; `hasher` carries the key of the flow table, `seed` all other chance.
     pub fn new(settings: Settings, hasher: RandomState, seed: u64) -> Flows {
-        Flows {
+        let mut flows = Flows {
             services: Services::new(settings.sched(), seed),
             conns: ConnTable::new(settings.max_flows, hasher),
             timeouts: Timeouts::default(),
@@ -56,7 +56,15 @@ impl Flows {
             warnings: warnings::Warnings::default(),
             sweep: None,
             settings,
-        }
+        };
+        flows.heed_timeouts();
+        flows
+    }
+
+    /// Takes over the timeouts that are settings.
+    pub fn heed_timeouts(&mut self) {
+        self.timeouts.time_wait = self.settings.timeout_timewait;
+        self.timeouts.close = self.settings.timeout_close;
     }
 
     /// The ends of a conn, between which its packets are rewritten.

@@ -16,6 +16,7 @@ mod methods;
 mod neighbours;
 mod persistence;
 mod rewriting;
+mod room;
 mod scheduling;
 mod sctp;
 mod steps;
