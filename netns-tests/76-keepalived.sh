@@ -10,7 +10,7 @@ keepalived_lab() {
     director
     with_ipvsadm
     CONF=$LAB_DIR/keepalived.conf
-    printf '%s\n' "global_defs {" "    router_id lab" "    script_user root" "}" >"$CONF"
+    printf '%s\n' "global_defs {" "    router_id lab" "    script_user root" "    enable_script_security" "}" >"$CONF"
 }
 
 # keepalived_start: with $CONF, its checkers only, on the director's host.
@@ -25,8 +25,9 @@ keepalived_start() {
 
 keepalived_logs() { grep -qE "$1" "$LAB_DIR/keepalived.log"; }
 
-# lists_server PORT SERVER: the service of that port lists that server.
-lists_server() { lb -Ln | awk -v vip=":$1 " -v real=" $2" '/^[A-Z]/ { here = index($0, vip) } here && index($0, real) { found = 1 } END { exit !found }'; }
+# lists_server PORT SERVER: the service of that port lists that server, and its weight is not 0 (a FILE_CHECK changes
+# weights).
+lists_server() { lb -Ln | awk -v vip=":$1 " -v real=" $2" '/^[A-Z]/ { here = index($0, vip) } here && index($0, real) && $4 > 0 { found = 1 } END { exit !found }'; }
 
 lacks_server() { ! lists_server "$@"; }
 
@@ -338,7 +339,7 @@ web_service() {
 test_quorum_sorry_server_and_inhibited_servers() {
     keepalived_lab
     {
-        web_service 80 "quorum 2
+        web_service 80 "quorum 3
     quorum_up \"/usr/bin/touch $LAB_DIR/quorum-up\"
     quorum_down \"/usr/bin/touch $LAB_DIR/quorum-down\"
     sorry_server $RS3 80" "" "$RS1" "$RS2"
