@@ -5,6 +5,7 @@
 
 mod director;
 mod mutate;
+mod netlink;
 mod text;
 
 use std::collections::HashSet;
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rules", run: text::rules, seeds: text::rules_seeds },
     Target { name: "toml", run: text::toml, seeds: text::toml_seeds },
     Target { name: "control", run: text::control, seeds: text::control_seeds },
+    Target { name: "netlink", run: netlink::netlink, seeds: netlink::netlink_seeds },
 ];
 
 impl Target {
