@@ -1,7 +1,7 @@
 //! What a program of the kernel's IPVS sends over netlink: datagrams, read with buffers of any size.
 
 use super::director::RULES;
-use super::text::{rules_can_be_read_again, small};
+use super::text::small;
 use crate::control;
 use crate::control::protocol::{Reply, Request};
 use crate::genl::numbers::{cmd, dest, family, flag, kind, method, svc, top};
@@ -35,7 +35,6 @@ pub fn netlink(input: &[u8]) -> Result<String, String> {
         last = format!("{} {:?} {} {errors:?}", question.kind, question.command(), answers.len().min(4));
     }
     lab.recount()?;
-    rules_can_be_read_again(&mut lab.director)?;
     services_can_be_sent_back(&mut lab)?;
     Ok(last)
 }
@@ -64,7 +63,8 @@ fn answers(server: &mut Server, lab: &mut Lab, question: &Message, room: usize) 
     Ok(all)
 }
 
-/// Services as they are listed are what adds them.
+/// Services as they are listed are what adds them. (That is all: netlink can say what no command line can, such as port 0
+/// without persistence.)
 fn services_can_be_sent_back(lab: &mut Lab) -> Result<(), String> {
     let listed = services(lab)?;
     let (mut copy, mut server) = (Lab::with(small(), ""), Server::default());
