@@ -13,8 +13,7 @@ const LARGEST: usize = 32 * 1024;
 
 impl Director for Lab {
     fn ask(&mut self, request: &Request) -> Result<Reply, Absent> {
-        let now = self.now;
-        Ok(control::answer(&mut self.director, request, now))
+        Ok(control::answer(&mut self.director, self.turn.ledger(), request, self.turn.now))
     }
 }
 
@@ -41,7 +40,7 @@ pub fn netlink(input: &[u8]) -> Result<String, String> {
 
 /// Kind and body of each message that answers a question, as a reader with such a buffer finds them.
 fn answers(server: &mut Server, lab: &mut Lab, question: &Message, room: usize) -> Result<Vec<(u16, Vec<u8>)>, String> {
-    let now = lab.now;
+    let now = lab.turn.now;
     let mut inbox = Inbox::default();
     match server.answer(question, FROM, lab, now) {
         Ok(Outcome::Answers(answers) | Outcome::Elsewhere(answers)) => inbox.push(answers),
