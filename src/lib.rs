@@ -4,6 +4,9 @@
 //! with `conn`, `service`, `sched`, `forward` and `router`, and `io::link` writes it. Everything but `io` and
 //! `daemon` is free of clocks, sockets and randomness: time, seed and frames come in as arguments.
 
+// They panic where nobody reads: `io::print_out`, `io::print_error` and the log do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod alg;
 pub mod base;
 pub mod cli;

@@ -5,9 +5,10 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use super::{help, locals, show};
+use super::{help, locals};
 use crate::control::protocol::{Reply, Request, ServiceEntry};
 use crate::control::{Client, Unreachable, strange};
+use crate::io::{print_error, print_out};
 use crate::ipvsadm::{self as language, CliError, Invocation, Listing, Names, Opt};
 use crate::service::command::{Command, ServiceKey};
 
@@ -47,16 +48,16 @@ fn without_director(program: &str, args: &[String], why: Unreachable) -> u8 {
     match (why, language::parse(args)) {
         (Unreachable::Forbidden, _) => {
             let why = String::from(Unreachable::Forbidden);
-            eprintln!(
+            print_error(&format!(
                 "Can't initialize ipvs: {why}\nAre you sure that IP Virtual Server is built in the kernel or as module?"
-            );
+            ));
             USAGE
         }
         (_, Ok(Invocation::Help)) => help::show_usage(program),
         (_, Ok(Invocation::Version)) => help::show_version(),
         (_, Err(error)) => complain(program, &error),
         (Unreachable::Otherwise(sentence), Ok(_)) => {
-            eprintln!("Can't initialize ipvs: {sentence}");
+            print_error(&format!("Can't initialize ipvs: {sentence}"));
             USAGE
         }
     }
@@ -64,10 +65,10 @@ fn without_director(program: &str, args: &[String], why: Unreachable) -> u8 {
 
 fn complain(program: &str, error: &CliError) -> u8 {
     if !error.text.is_empty() {
-        eprintln!("{}", error.text);
+        print_error(&error.text);
     }
     if error.hints {
-        eprintln!("Try `{program} -h' or '{program} --help' for more information.");
+        print_error(&format!("Try `{program} -h' or '{program} --help' for more information."));
     }
     error.status
 }
@@ -95,7 +96,7 @@ impl Session<'_> {
             Ok(Invocation::Save(options)) => self.save(&options),
         };
         Ended::GoOn(done.unwrap_or_else(|sentence| {
-            eprintln!("{sentence}");
+            print_error(&sentence);
             REFUSED
         }))
     }
@@ -157,7 +158,7 @@ impl Session<'_> {
                 Ok(print(&language::services_text(&services, options, &names(options))))
             }
             Reply::Refused(refused) => {
-                eprintln!("{refused}");
+                print_error(&refused.to_string());
                 Ok(NO_SUCH_SERVICE)
             }
             _ => Err(strange()),
@@ -166,9 +167,13 @@ impl Session<'_> {
 
     fn list_conns(&mut self, options: &[Opt]) -> Result<u8, String> {
         let names = names(options);
-        show(language::conns_titles(options));
-        self.client.each_conn(|conns| show(&language::conns_text(conns, options, &names)))?;
-        Ok(0)
+        let mut printed = print_out(language::conns_titles(options));
+        self.client.each_conn(|conns| {
+            if printed.is_ok() {
+                printed = print_out(&language::conns_text(conns, options, &names));
+            }
+        })?;
+        printed.map(|()| 0)
     }
 
     fn sorted(&mut self, options: &[Opt]) -> Result<Vec<ServiceEntry>, String> {
@@ -190,7 +195,13 @@ fn names(options: &[Opt]) -> Names {
     if options.contains(&Opt::Numeric) { Names::default() } else { Names::of_this_host() }
 }
 
-fn print(text: &str) -> u8 {
-    show(text);
-    0
+/// The exit status of having printed this.
+pub(super) fn print(text: &str) -> u8 {
+    match print_out(text) {
+        Ok(()) => 0,
+        Err(sentence) => {
+            print_error(&sentence);
+            REFUSED
+        }
+    }
 }

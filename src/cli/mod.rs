@@ -9,14 +9,6 @@ mod ipvsadm;
 mod locals;
 mod status;
 
-use std::io::{self, Write};
-
 pub use check::{CheckArgs, check};
 pub use ipvsadm::ipvsadm;
 pub use status::{ReloadArgs, StatusArgs};
-
-/// Writes to standard output; who does not want to read any more is not an error.
-fn show(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
-use super::show;
 use crate::control::protocol::{Reply, Request, ServiceEntry, Status};
 use crate::control::{Client, strange};
+use crate::io::print_out;
 use crate::ipvsadm::{Names, Opt, services_text, sort};
 
 /// show what a running director does: services, links, neighbours, and what became of every frame
@@ -51,11 +51,9 @@ impl StatusArgs {
         if self.json {
             let all = Everything { status: *status, service_list: services };
             let text = serde_json::to_string_pretty(&all).map_err(|error| error.to_string())?;
-            show(&(text + "\n"));
-            return Ok(());
+            return print_out(&(text + "\n"));
         }
-        show(&status_text(&status, &services));
-        Ok(())
+        print_out(&status_text(&status, &services))
     }
 }
 
@@ -87,9 +85,8 @@ impl ReloadArgs {
         let mut client = Client::find(self.socket.as_deref())?;
         match client.ask(&Request::Reload)? {
             Reply::Reloaded(changes) => {
-                changes.iter().for_each(|change| show(&format!("{change}\n")));
-                show(&format!("{} changes\n", changes.len()));
-                Ok(())
+                let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
+                print_out(&format!("{lines}{} changes\n", changes.len()))
             }
             Reply::NotReloaded(mut problems) => {
                 problems.push("nothing was changed".into());

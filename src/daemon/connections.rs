@@ -26,6 +26,8 @@ pub(super) struct Control {
     clients: Vec<Option<Client>>,
     /// Somebody may wait to be accepted.
     knocking: bool,
+    /// Somebody waits who could not be accepted, and no event will tell again.
+    refused: bool,
     turns: u64,
     /// The client whose turn it is.
     next: usize,
@@ -52,7 +54,14 @@ impl Control {
             registry.register(listener, LISTENER, Interest::READABLE)?;
         }
         let knocking = listener.is_some();
-        Ok(Control { listener, clients: (0..CLIENTS).map(|_| None).collect(), knocking, turns: 0, next: 0 })
+        Ok(Control {
+            listener,
+            clients: (0..CLIENTS).map(|_| None).collect(),
+            knocking,
+            refused: false,
+            turns: 0,
+            next: 0,
+        })
     }
 
     /// Notes an event; false if it is not the control socket's.
@@ -88,6 +97,8 @@ impl Control {
             let Some(client) = slot.as_mut().filter(|client| client.hot) else { continue };
             if client.serve(self.turns, &mut answer).is_err() {
                 *slot = None;
+                // What it held is free for somebody who could not be accepted.
+                self.knocking |= std::mem::take(&mut self.refused);
             }
             left -= 1;
             if left == 0 {
@@ -107,8 +118,8 @@ impl Control {
                     return;
                 }
                 Err(error) => {
-                    log::warn!("control socket: cannot accept a client: {error}");
-                    self.knocking = false;
+                    log::warn!("control socket: cannot accept a client: {error}; trying again when another one goes");
+                    (self.knocking, self.refused) = (false, true);
                     return;
                 }
             }

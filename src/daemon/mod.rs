@@ -17,7 +17,7 @@ use crate::base::{Instant, LinkId};
 use crate::control;
 use crate::control::protocol::{Reply, Request};
 use crate::director::{Batch, Director};
-use crate::io::{Clock, Link, ReadOutcome, Signal, Signals};
+use crate::io::{Clock, Link, ReadOutcome, Signal, Signals, lost_lines, write_lines};
 use crate::keeper::messages::ToKeeper;
 use crate::router::Turn;
 use connections::Control;
@@ -215,8 +215,10 @@ impl Daemon {
     }
 
     fn report(&self) {
-        eprintln!("{}", self.turn.ledger());
-        eprintln!("ledger: conns {}", self.director.flows.conns.len());
+        write_lines(&self.turn.ledger().to_string());
+        write_lines(&format!("ledger: conns {}", self.director.flows.conns.len()));
+        write_lines(&format!("log: {} lines lost", lost_lines()));
+        log::logger().flush();
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 /// The part of the memory that conns may fill.
 const PART: u64 = 4;
 /// Bytes of a conn: its record, its places in buckets and wheel, and what may be noted besides.
-const BYTES_A_CONN: u64 = 160;
+pub const BYTES_A_CONN: u64 = 160;
 const FEWEST: u64 = 1 << 16;
 /// More would reserve several gigabytes of addresses, whatever is used of them; `max_flows` asks for it.
 const MOST: u64 = 1 << 24;

@@ -4,12 +4,14 @@
 
 mod channel;
 mod clock;
+mod console;
 mod control;
 mod files;
 mod link;
 mod link_config;
 mod link_error;
 mod link_setup;
+mod log_sink;
 mod memory;
 pub(crate) mod netlink;
 mod process;
@@ -21,6 +23,7 @@ pub(crate) mod tun;
 
 pub use channel::{Channel, Received};
 pub use clock::{Clock, random_bytes, random_u64};
+pub use console::{print_error, print_out};
 pub use control::{Connection, DIRECTORY, Listener, SocketError, VARIABLE, default_socket, own_uid, sockets_here};
 pub use files::{let_inherit, open as open_to_read, read_through, read_to_string};
 pub use link::{Link, ReadOutcome, WriteError};
@@ -28,7 +31,8 @@ pub use link_config::{LinkConfig, LinkFacts, Offloads};
 pub use link_error::LinkError;
 pub(crate) use link_error::Said;
 pub use link_setup::{Device, check_name};
-pub use memory::room_for_conns;
+pub use log_sink::{lost_lines, start_log, write_lines};
+pub use memory::{BYTES_A_CONN, room_for_conns};
 pub use process::{PROCESSORS, Processors, end_with_parent, use_large_pages};
 pub use signals::{Signal, Signals};
 pub use sys::inherited;
