@@ -165,10 +165,13 @@ impl Kind {
     }
 }
 
+/// File and line in the program.
+type Place = (Option<&'static str>, Option<u32>);
+
 /// A logger whose warnings and errors are limited by kind. What operators ask for is information and is not.
 struct Limited {
     inner: env_logger::Logger,
-    kinds: Mutex<HashMap<(Option<&'static str>, Option<u32>), Kind>>,
+    kinds: Mutex<HashMap<Place, Kind>>,
 }
 
 impl Limited {
