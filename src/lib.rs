@@ -19,6 +19,7 @@ pub mod exec;
 pub mod flows;
 pub mod forward;
 pub mod genl;
+pub mod health;
 pub mod io;
 pub mod ipvsadm;
 pub mod keeper;

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 use tapvs::cli::completion::{self, CompletionArgs};
-use tapvs::cli::{self, CheckArgs, ReloadArgs, StatusArgs};
+use tapvs::cli::{
+    self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, HealthArgs, ProcArgs, ReloadArgs, StatusArgs, UndrainArgs,
+};
 use tapvs::config::RunArgs;
 use tapvs::daemon;
 use tapvs::exec::ExecArgs;
@@ -37,6 +39,12 @@ enum Command {
     Ipvsadm(IpvsadmArgs),
     Status(StatusArgs),
     Reload(ReloadArgs),
+    Health(HealthArgs),
+    CheckNow(CheckNowArgs),
+    Drain(DrainArgs),
+    Undrain(UndrainArgs),
+    Force(ForceArgs),
+    Proc(ProcArgs),
     Realserver(RealserverArgs),
     Exec(ExecArgs),
     Completion(CompletionArgs),
@@ -90,12 +98,22 @@ fn main() -> ExitCode {
         Some(Command::Completion(args)) => print_out(&completion::script(args.shell, &Args::get_args_info())),
         Some(Command::Status(args)) => args.run(),
         Some(Command::Reload(args)) => args.run(),
+        Some(Command::Health(args)) => args.run(),
+        Some(Command::CheckNow(args)) => args.run(),
+        Some(Command::Drain(args)) => args.run(),
+        Some(Command::Undrain(args)) => args.run(),
+        Some(Command::Force(args)) => args.run(),
+        Some(Command::Proc(args)) => args.run(),
         // Where `as_ipvsadm` did not see it, behind an option of tapvs itself.
         Some(Command::Ipvsadm(IpvsadmArgs { socket, args })) => {
             return ExitCode::from(cli::ipvsadm("tapvs ipvsadm", &args, socket.as_deref()));
         }
         None if args.version => print_out(concat!("tapvs ", env!("CARGO_PKG_VERSION"), "\n")),
-        None => return usage("no command; use run, check, ipvsadm, status, reload, realserver, exec or completion"),
+        None => {
+            return usage(
+                "no command; use run, check, ipvsadm, status, reload, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
+            );
+        }
     };
     ended(done)
 }

@@ -4,11 +4,15 @@
 
 mod check;
 pub mod completion;
+mod health;
 mod help;
 mod ipvsadm;
 mod locals;
+mod proc;
 mod status;
 
 pub use check::{CheckArgs, check};
+pub use health::{CheckNowArgs, DrainArgs, ForceArgs, HealthArgs, UndrainArgs};
 pub use ipvsadm::ipvsadm;
+pub use proc::ProcArgs;
 pub use status::{ReloadArgs, StatusArgs};

@@ -19,10 +19,8 @@ pub fn rules_of(director: &Director) -> Vec<Command> {
         rules.extend(service.locals.iter().map(|local| Command::AddLocalAddress(service.key, *local)));
         // The head of the list was added last.
         for id in service.dests.iter().rev() {
-            let (server, dest) = (director.flows.services.server(*id), director.flows.services.dest(*id));
-            let (upper, lower) = (server.upper, server.lower);
-            let options = DestOptions { method: dest.method, weight: server.weight, upper, lower };
-            rules.push(Command::AddDest(service.key, server.endpoint, options));
+            let real = director.flows.services.server(*id).endpoint;
+            rules.push(Command::AddDest(service.key, real, director.flows.services.dest_options(*id)));
         }
     }
     rules.extend(director.sync_daemons().map(|(role, options)| Command::StartDaemon(role, options.clone())));

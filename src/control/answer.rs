@@ -8,7 +8,7 @@ use crate::base::{ConnId, DestId, Instant, Ledger};
 use crate::conn::Conn;
 use crate::director::Director;
 use crate::service::Service;
-use crate::service::command::{DestOptions, Refused};
+use crate::service::command::Refused;
 
 /// A page ends with the service that brings it to so many dests and services.
 const SERVICES_A_PAGE: usize = 256;
@@ -16,7 +16,8 @@ const CONNS_A_PAGE: usize = 256;
 /// Places of the flow table looked at for a page of conns.
 const PLACES_A_PAGE: usize = 16_384;
 
-/// Carries a request out. `Reload` is not the director's to answer: its configuration is somewhere else.
+/// Carries a request out. Checks and the configuration are not the director's: `Health` and its kind and `Reload` are
+/// answered by the daemon.
 pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: Instant) -> Reply {
     director.flows.services.read_meters(now);
     match request {
@@ -35,6 +36,9 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             Reply::Daemons(director.sync_daemons().map(|(role, options)| (role, options.clone())).collect())
         }
         Request::Status => Reply::Status(Box::new(status(director, ledger, now))),
+        Request::Health(_) | Request::CheckNow | Request::Steer(..) => {
+            Reply::Error("nobody here checks servers".into())
+        }
         Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
     }
 }
@@ -65,10 +69,10 @@ fn service_entry(director: &Director, service: &Service) -> ServiceEntry {
 
 fn dest_entry(director: &Director, id: DestId) -> DestEntry {
     let (server, dest) = (director.flows.services.server(id), director.flows.services.dest(id));
-    let (weight, upper, lower) = (server.weight, server.upper, server.lower);
     DestEntry {
         real: server.endpoint,
-        options: DestOptions { method: dest.method, weight, upper, lower },
+        options: director.flows.services.dest_options(id),
+        weight: server.present_weight(),
         active: server.active,
         inactive: server.inactive,
         persistent: dest.persistent,

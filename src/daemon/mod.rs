@@ -2,10 +2,13 @@
 //!
 //! One thread, one clock reading per wake-up. Never decides anything about a packet.
 
+mod checks;
 mod connections;
 mod keeper;
 mod reload;
+mod scrapes;
 mod start;
+mod talk;
 mod wires;
 
 use std::io;
@@ -13,15 +16,17 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use crate::base::{Instant, LinkId};
-use crate::control;
+use crate::base::{Endpoint, Instant, LinkId};
 use crate::control::protocol::{Reply, Request};
+use crate::control::{self, Shown};
 use crate::director::{Batch, Director};
 use crate::io::{Clock, Link, ReadOutcome, Signal, Signals, lost_lines, write_lines};
 use crate::keeper::messages::ToKeeper;
 use crate::router::Turn;
+use checks::Checks;
 use connections::Control;
 use keeper::Keeper;
+use scrapes::Scrapes;
 use start::Taken;
 pub use start::run;
 use wires::Wires;
@@ -35,7 +40,7 @@ const KEEPER: Token = Token(usize::MAX - 1);
 
 /// Brings the director in line with its configuration as it is written now. What was changed, a line each; or what is
 /// wrong with the configuration, and then nothing was changed.
-pub type Reload = Box<dyn FnMut(&mut Director, Instant) -> Result<Vec<String>, Vec<String>>>;
+type Reload = Box<dyn FnMut(&mut Director, &mut Checks, Instant) -> Result<Vec<String>, Vec<String>>>;
 
 /// Links and director, ready to run.
 pub struct Daemon {
@@ -48,13 +53,21 @@ pub struct Daemon {
     signals: Signals,
     control: Control,
     keeper: Keeper,
+    checks: Checks,
+    scrapes: Scrapes,
     reload: Reload,
     batch: Batch,
 }
 
 impl Daemon {
-    /// A loop around the director, for what was taken over from the keeper.
-    fn new(director: Director, taken: Taken, mut signals: Signals, reload: Reload) -> io::Result<Daemon> {
+    /// A loop around the director, for what was taken over from the keeper; `metrics` is where they are served.
+    fn new(
+        director: Director,
+        taken: Taken,
+        mut signals: Signals,
+        (mut checks, metrics): (Checks, Option<Endpoint>),
+        reload: Reload,
+    ) -> io::Result<Daemon> {
         let Taken { mut links, listener, mut keeper } = taken;
         let poll = Poll::new()?;
         poll.registry().register(&mut keeper.channel, KEEPER, Interest::READABLE)?;
@@ -63,6 +76,8 @@ impl Daemon {
             poll.registry().register(link, Token(index), Interest::READABLE)?;
         }
         let control = Control::new(listener, poll.registry())?;
+        checks.prepare_programs(poll.registry())?;
+        let scrapes = Scrapes::new(metrics, poll.registry())?;
         Ok(Daemon {
             director,
             hot: vec![true; links.len()],
@@ -72,6 +87,8 @@ impl Daemon {
             signals,
             control,
             keeper,
+            checks,
+            scrapes,
             reload,
             batch: Batch::default(),
         })
@@ -104,7 +121,7 @@ impl Daemon {
                 match event.token() {
                     SIGNALS => signalled = true,
                     KEEPER => kept = self.keeper.is_there(),
-                    token if self.control.notes(token) => {}
+                    token if self.control.notes(token) || self.checks.notes(token) || self.scrapes.notes(token) => {}
                     Token(link) => self.hot[link] = true,
                 }
             }
@@ -117,6 +134,10 @@ impl Daemon {
             self.pass_time(now);
             if self.control.is_hot() {
                 self.serve_clients();
+            }
+            self.checks.turn(self.poll.registry(), &mut self.director, now);
+            if self.scrapes.is_ready() {
+                self.serve_metrics(now);
             }
             if !kept || (signalled && self.obey_signals()?) {
                 return Ok(());
@@ -140,11 +161,12 @@ impl Daemon {
 
     /// How long nothing is due; a link that was not drained is due now.
     fn timeout(&self) -> Option<Duration> {
-        let is_busy = self.hot.contains(&true) || self.control.is_hot() || self.keeper.has_unsent();
+        let is_asked = self.control.is_hot() || self.scrapes.is_ready();
+        let is_busy = self.hot.contains(&true) || is_asked || self.keeper.has_unsent();
         if is_busy || self.director.has_moved_addresses() {
             return Some(Duration::ZERO);
         }
-        let due = self.director.next_deadline()?;
+        let due = [self.director.next_deadline(), self.checks.next_deadline()].into_iter().flatten().min()?;
         Some(due.since(self.clock.now()))
     }
 
@@ -196,7 +218,7 @@ impl Daemon {
                 }
                 Signal::Report => self.report(),
                 Signal::Child => {}
-                Signal::Reload => _ = reload(&mut self.reload, &mut self.director, self.clock.now()),
+                Signal::Reload => _ = reload(&mut self.reload, &mut self.director, &mut self.checks, self.clock.now()),
             }
         }
         Ok(false)
@@ -204,14 +226,24 @@ impl Daemon {
 
     /// After the packets that have come: whoever asks sees what they did.
     fn serve_clients(&mut self) {
-        let Daemon { director, turn, clock, reload: how, .. } = self;
+        let Daemon { director, turn, clock, checks, reload: how, .. } = self;
         self.control.turn(self.poll.registry(), |request| match request {
-            Request::Reload => match reload(how, director, clock.now()) {
+            Request::Reload => match reload(how, director, checks, clock.now()) {
                 Ok(changes) => Reply::Reloaded(changes),
                 Err(problems) => Reply::NotReloaded(problems),
             },
+            Request::Health(from) => control::health(&checks.monitor, director, *from, clock.now()),
+            Request::CheckNow => Reply::Due(checks.check_now(clock.now())),
+            Request::Steer(key, server, how) => checks.steer(director, (*key, *server), *how, clock.now()),
             request => control::answer(director, turn.ledger(), request, clock.now()),
         });
+    }
+
+    /// A page to each scraper that is ready.
+    fn serve_metrics(&mut self, now: Instant) {
+        let Daemon { director, turn, checks, scrapes, poll, .. } = self;
+        let shown = Shown { director, ledger: turn.ledger(), monitor: &checks.monitor, now };
+        scrapes.turn(poll.registry(), &shown);
     }
 
     fn report(&self) {
@@ -223,8 +255,13 @@ impl Daemon {
 }
 
 /// Reads the configuration again and logs what comes of it.
-fn reload(how: &mut Reload, director: &mut Director, now: Instant) -> Result<Vec<String>, Vec<String>> {
-    let done = how(director, now);
+fn reload(
+    how: &mut Reload,
+    director: &mut Director,
+    checks: &mut Checks,
+    now: Instant,
+) -> Result<Vec<String>, Vec<String>> {
+    let done = how(director, checks, now);
     match &done {
         Ok(changes) => {
             changes.iter().for_each(|change| log::info!("reload: {change}"));

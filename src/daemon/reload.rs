@@ -13,7 +13,7 @@ use crate::settings::{self, Effect};
 ///
 /// `usual`: the processors that the process was started with.
 pub fn reload(args: RunArgs, mut running: Plan, usual: Processors) -> Reload {
-    Box::new(move |director, now| {
+    Box::new(move |director, checks, now| {
         if !args.can_be_read_again() {
             return Err(vec!["there is no file to read again: this instance was configured by flags".into()]);
         }
@@ -25,6 +25,11 @@ pub fn reload(args: RunArgs, mut running: Plan, usual: Processors) -> Reload {
         let mut lines = change_processor(&running, &plan, &usual).map_err(|problems| problems.0)?;
         running.cpu = plan.cpu;
         lines.extend(bring_in_line(director, &wanted, now).map_err(|problems| problems.0)?);
+        if running.health != plan.health {
+            describe::note_checks(&running.health, &plan.health, &mut lines);
+            checks.configure(plan.health.clone(), director, now);
+            running.health = plan.health;
+        }
         Ok(lines)
     })
 }
@@ -47,6 +52,11 @@ fn check_fixed(running: &Plan, plan: &Plan) -> Result<(), Problems> {
             let what = format!("{} {before} -> {after}: cannot change while tapvs runs; start it again", row.name);
             problems.0.push(what);
         }
+    }
+    let metrics = |plan: &Plan| plan.metrics.as_ref().map_or("none".into(), |at| at.value.to_string());
+    if metrics(running) != metrics(plan) {
+        let (before, after) = (metrics(running), metrics(plan));
+        problems.0.push(format!("metrics {before} -> {after}: cannot change while tapvs runs; start it again"));
     }
     problems.none_or(())
 }
@@ -99,6 +109,7 @@ mod tests {
 
     use argh::FromArgs;
 
+    use super::super::checks::Checks;
     use super::*;
     use crate::ipvsadm::{Names, dest_line, service_line};
     use crate::service::command::Command;
@@ -124,11 +135,12 @@ mod tests {
         let args = RunArgs::from_args(&["run"], &["--config", &path]).unwrap();
         let plan = Plan::from_args(&args).unwrap();
         let mut director = plan.rehearse().unwrap();
+        let mut checks = Checks::new(plan.health.clone(), 1, Instant::START);
         let mut reload = reload(args.clone(), plan, Processors::allowed());
         then.map(|text| {
             std::fs::write(&file.0, text).unwrap();
             let before = rules_of(&director);
-            let said = reload(&mut director, Instant::START);
+            let said = reload(&mut director, &mut checks, Instant::START);
             let wanted =
                 if said.is_ok() { rules_of(&Plan::from_args(&args).unwrap().rehearse().unwrap()) } else { before };
             assert_eq!(diff(&rules_of(&director), &wanted), []);
@@ -198,11 +210,12 @@ mod tests {
         assert_eq!(printed(&director), rules);
 
         std::fs::write(&file.0, rules.replace("-w 3", "-w 4")).unwrap();
+        let mut checks = Checks::new(Vec::new(), 1, Instant::START);
         let mut reload = reload(args, plan, Processors::allowed());
-        let said = reload(&mut director, Instant::START).unwrap();
+        let said = reload(&mut director, &mut checks, Instant::START).unwrap();
         assert_eq!(said, ["~ server 10.0.0.11:8080 of tcp/10.0.0.100:80 weight 3 -> 4"]);
         std::fs::write(&file.0, "-A -t 10.0.0.100:80 -s nobody\n").unwrap();
-        let said = reload(&mut director, Instant::START).unwrap_err();
+        let said = reload(&mut director, &mut checks, Instant::START).unwrap_err();
         assert!(said[0].starts_with(&format!("{path}:1: unknown scheduler 'nobody'; known are rr ")), "{said:?}");
         assert_eq!(printed(&director), rules.replace("-w 3", "-w 4"));
     }

@@ -4,8 +4,9 @@
 
 use std::io::Error;
 
+use super::checks::Checks;
 use super::{Daemon, Keeper, reload};
-use crate::base::{LinkId, Mac};
+use crate::base::{Instant, LinkId, Mac};
 use crate::config::{Plan, RunArgs, spec};
 use crate::director::Director;
 use crate::io::{self, Channel, Link, Listener, Processors, Signals};
@@ -37,9 +38,11 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     if given.restarts == 0 {
         introduce(&director, &taken.links);
     }
+    let checks = Checks::new(plan.health.clone(), seed, Instant::START);
+    let metrics = plan.metrics.as_ref().map(|at| at.value);
     let reload = reload::reload(args, plan, usual);
-    let daemon =
-        Daemon::new(director, taken, signals, reload).map_err(|error| format!("cannot start the loop: {error}"))?;
+    let daemon = Daemon::new(director, taken, signals, (checks, metrics), reload);
+    let daemon = daemon.map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
 }
 

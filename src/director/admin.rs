@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{Family, Instant, Medium};
-use crate::service::Marks;
+use crate::base::{Endpoint, Family, Instant, Medium};
 use crate::service::command::{Command, Method, Refused, ServiceKey, SyncOptions, SyncRole};
+use crate::service::{Judgement, Marks};
 
 impl Director {
     /// Carries out an operator's command, as a whole or not at all; a new VIP is announced.
@@ -84,6 +84,11 @@ impl Director {
         let all = self.router.own_addresses().chain(self.flows.services.addresses());
         self.stack.announcements.note_moved(all);
         self.router.own_addresses().for_each(|addr| self.stack.announcements.add(addr, now));
+    }
+
+    /// Applies what checks say of a dest.
+    pub fn judge(&mut self, key: ServiceKey, real: Endpoint, judgement: Judgement) {
+        self.flows.judge(key, real, judgement);
     }
 
     /// The synchronisation daemons that run, with their options as they are used.

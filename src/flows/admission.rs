@@ -10,6 +10,7 @@ use crate::base::{ConnId, Counted, DropReason, Endpoint, Family, Instant, Proto,
 use crate::conn::{Conn, Forwarding, Full, Kind, NewConn, Room, SctpState, TcpState};
 use crate::forward::Ends;
 use crate::router::Router;
+use crate::sched::Mask;
 use crate::wire::{Ip, L4};
 
 /// How long a conn lives that no packet has moved yet.
@@ -208,11 +209,21 @@ impl Flows {
         if first && ((expire && server.weight == 0) || self.is_over(id)) {
             return ConnFate::Replaced;
         }
+        if server.mask != Mask::None && self.is_abandoned(id, first) {
+            return ConnFate::Replaced;
+        }
         match (server.available, expire) {
             (true, _) => ConnFate::Good,
             (false, true) => ConnFate::Replaced,
             (false, false) => ConnFate::DestGone,
         }
+    }
+
+    /// True if checks took the dest out, so that what begins anew, and every datagram, goes elsewhere.
+    #[cold]
+    fn is_abandoned(&self, id: ConnId, first: bool) -> bool {
+        let conn = self.conns.get(id);
+        (first || conn.proto() == Proto::UDP) && self.services.is_abandoned(conn.dest)
     }
 
     /// True if a first packet means a new conn; never for conns that persistence or a helper made.

@@ -41,6 +41,8 @@ pub struct Flows {
     warnings: warnings::Warnings,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
+    /// Some service resets the conns of failed dests: what ends expect is remembered.
+    resets_wanted: bool,
 }
 
 impl Flows {
@@ -55,6 +57,7 @@ impl Flows {
             defence: defence::Defence::default(),
             warnings: warnings::Warnings::default(),
             sweep: None,
+            resets_wanted: false,
             settings,
         };
         flows.heed_timeouts();
@@ -141,7 +144,7 @@ impl Flows {
     pub fn note_expected(&mut self, id: ConnId, sender: Side, packet: &Packet) {
         if let L4::Tcp { flags, .. } = packet.ip.l4
             && flags.ack()
-            && self.resets_at_expiry(self.conns.get(id).forwarding())
+            && (self.resets_wanted || self.resets_at_expiry(self.conns.get(id).forwarding()))
         {
             self.conns.note_expected(id, sender, tcp::acknowledged(packet.frame(), packet.ip));
         }

@@ -14,11 +14,18 @@ mod link_setup;
 mod log_sink;
 mod memory;
 pub(crate) mod netlink;
+mod probe;
 mod process;
+mod programs;
 pub(crate) mod seccomp;
 mod signals;
 pub(crate) mod sys;
 pub(crate) mod sysctl;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
 pub(crate) mod tun;
 
 pub use channel::{Channel, Received};
@@ -33,6 +40,9 @@ pub(crate) use link_error::Said;
 pub use link_setup::{Device, check_name};
 pub use log_sink::{lost_lines, start_log, write_lines};
 pub use memory::{BYTES_A_CONN, room_for_conns};
+pub use probe::{ProbeSocket, is_servers};
 pub use process::{PROCESSORS, Processors, end_with_parent, use_large_pages};
+pub use programs::{Ended, Program, Programs};
 pub use signals::{Signal, Signals};
 pub use sys::inherited;
+pub use tls::{TlsConfig, TlsSession};

@@ -8,6 +8,7 @@ mod grammar;
 mod listing;
 mod names;
 mod options;
+pub mod proc;
 mod save;
 
 pub use grammar::{Invocation, Listing, parse};

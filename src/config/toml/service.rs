@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::super::draft::{At, Field, Place, ServerDraft, ServiceDraft};
 use super::super::spec;
-use super::ip_address;
 use super::reader::{Kind, Section};
+use super::{check, ip_address};
 use crate::base::{Family, Proto};
 use crate::service::command::{DestOptions, Method, ServiceKey, TunnelChecksum};
 
@@ -25,11 +25,21 @@ pub(super) const SERVICE: Kind = Kind {
         "one_packet",
         "local_address",
         "server",
+        "check",
+        "quorum",
+        "hysteresis",
+        "sorry_server",
+        "slow_start",
+        "on_down",
+        "down_grace",
+        "if_all_down",
+        "quorum_up",
+        "quorum_down",
     ],
 };
 pub(super) const SERVER: Kind = Kind {
     name: "[[service.server]]",
-    keys: &["address", "method", "weight", "upper", "lower", "tunnel_port", "tunnel_checksum"],
+    keys: &["address", "method", "weight", "upper", "lower", "tunnel_port", "tunnel_checksum", "check"],
 };
 
 /// A service; none if it has no name to go by.
@@ -41,6 +51,8 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
     let engine = section.text("pe");
     let one_packet = section.truth("one_packet");
     let locals = section.list("local_address", ip_address);
+    let checks = check::checks(&mut section);
+    let (policy, sorry) = check::policy(&mut section);
     let key = key(&mut section)?;
     let netmask = netmask(&mut section, spec::family_of(key.value));
     Some(ServiceDraft {
@@ -54,6 +66,9 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
         one_packet,
         locals,
         servers,
+        checks,
+        policy,
+        sorry,
     })
 }
 
@@ -117,6 +132,7 @@ fn server(mut section: Section) -> Option<ServerDraft> {
     section.require("address", "give the real server's");
     let address = section.parsed("address", |text| spec::address(text).ok_or_else(|| form.to_owned()));
     let method = method(&mut section);
+    let checks = check::checks(&mut section);
     let weight = section.number("weight", 0..=65_535).map_or(1, |weight| weight.value);
     let upper = section.number("upper", 0..=u64::from(u32::MAX)).map_or(0, |upper| upper.value);
     let lower = section.number("lower", 0..=u64::from(u32::MAX));
@@ -130,6 +146,7 @@ fn server(mut section: Section) -> Option<ServerDraft> {
         port,
         options: DestOptions { method: method.value, weight, upper, lower },
         fields: fields.into_iter().flatten().collect(),
+        checks,
     })
 }
 
