@@ -97,7 +97,7 @@ test_a_dead_real_server_does_not_stall_the_others() {
     in_ns client curl --silent --parallel --parallel-immediate --parallel-max 40 --connect-timeout 4 --header 'Connection: close' \
         --output /dev/null --write-out '%{http_code}\n' "http://$AT_VIP/?[1-40]" >"$LAB_DIR/answers" || true
 
-    expect_eq "$(grep -c '^200 ' "$LAB_DIR/answers")" 20 "requests that fell to the living server"
+    expect_eq "$(grep -c '^200$' "$LAB_DIR/answers")" 20 "requests that fell to the living server"
     # The neighbour is given up after three seconds: whoever does not wait for it is answered before.
     expect_eq "$(head -n 20 "$LAB_DIR/answers" | sort | uniq -c | xargs)" "20 200" "requests that ended first"
     expect_match "$(cat "$LAB_DIR/tapvs.log")" "$NOBODY" "a log line that names the neighbour which does not answer"

@@ -60,12 +60,16 @@ test_ldirectord_needs_no_ipvsadm_of_ours() {
     printf '%s\n' "checktimeout=2" "checkinterval=1" "quiescent=no" "logfile=\"$LAB_DIR/ldirectord.log\"" \
         "virtual=$VIP:80" "        real=$RS1:8080 masq" "        real=$RS2:8080 masq 3" "        service=http" \
         "        request=\"/\"" "        receive=\"rs[0-9]\"" "        checktype=negotiate" >"$LAB_DIR/$LAB_NAME.cf"
-    spawn ldirectord director bash -c "cd / && exec '$TAPVS' exec -- /usr/sbin/ldirectord -d '$LAB_DIR/$LAB_NAME.cf' start"
+    # It goes into the background; what answers it goes with it.
+    wrapped /usr/sbin/ldirectord "$LAB_DIR/$LAB_NAME.cf" start
+    defer quietly ip netns exec "$(ns director)" /usr/sbin/ldirectord "$LAB_DIR/$LAB_NAME.cf" stop
     wait_for 10 "both servers in the list" lists "$RS2:8080 +Masq +3 "
     wait_for 10 "both servers in the list" lists "$RS1:8080 +Masq +1 "
     end_process "$rs2_server" "$(start_time "$rs2_server")"
     wait_for 10 "the dead server to be taken out" lacks "$RS2"
     requests 20 "http://$VIP/"
+    in_ns director /usr/sbin/ldirectord "$LAB_DIR/$LAB_NAME.cf" stop
+    wait_for 10 "ldirectord to take its service out" lacks "^TCP"
 }
 
 lacks() { ! lists "$1"; }
@@ -84,7 +88,8 @@ test_it_ends_as_the_program_ends() {
     expect_eq "$(wrapped printf %s $'\xff\xfe' | od -An -tx1 | xargs)" "ff fe" "arguments of any bytes"
 
     local wrapper program
-    for signal in TERM HUP INT USR1 QUIT USR2; do
+    # A shell's background process ignores SIGINT and SIGQUIT.
+    for signal in TERM HUP USR1 USR2; do
         spawn "told-$signal" director "$TAPVS" exec -- bash -c "trap 'echo got $signal; exit 3' $signal; echo ready; while :; do sleep 0.05; done"
         wrapper=$SPAWNED
         wait_for 10 "the program" grep -q ready "$LAB_DIR/told-$signal.log"
@@ -131,7 +136,7 @@ test_what_keeps_it_from_working_is_said() {
     says 2 "Can't initialize ipvs: Permission denied \(you must be root\)" setpriv --reuid 65534 --regid 65534 --clear-groups \
         "$TAPVS" exec --socket "$(sed -n 's/.*control socket //p' "$LAB_DIR/tapvs.log")" -- ipvsadm -Ln
     # Without CAP_SYS_ADMIN it works all the same, but the program gains no privileges.
-    expect_match "$(in_ns director setpriv --bounding-set -sys_admin "$TAPVS" exec -- ipvsadm -Ln)" "IP Virtual Server version 1.2.1" \
+    expect_match "$(in_ns director setpriv --bounding-set -sys_admin,-sys_ptrace "$TAPVS" exec -- ipvsadm -Ln)" "IP Virtual Server version 1.2.1" \
         "a list without CAP_SYS_ADMIN"
     expect_eq "$(in_ns director "$TAPVS" exec -- sed -n 's/NoNewPrivs:\t//p' /proc/self/status)" 0 "no_new_privs with CAP_SYS_ADMIN"
     # What is not emulated is named, once.

@@ -10,7 +10,7 @@ keepalived_lab() {
     director
     with_ipvsadm
     CONF=$LAB_DIR/keepalived.conf
-    printf '%s\n' "global_defs {" "    router_id lab" "    script_user root" "}" >"$CONF"
+    printf '%s\n' "global_defs {" "    router_id lab" "    script_user root" "    enable_script_security" "}" >"$CONF"
 }
 
 # keepalived_start: with $CONF, its checkers only, on the director's host.
@@ -25,8 +25,9 @@ keepalived_start() {
 
 keepalived_logs() { grep -qE "$1" "$LAB_DIR/keepalived.log"; }
 
-# lists_server PORT SERVER: the service of that port lists that server.
-lists_server() { lb -Ln | awk -v vip=":$1 " -v real=" $2" '/^[A-Z]/ { here = index($0, vip) } here && index($0, real) { found = 1 } END { exit !found }'; }
+# lists_server PORT SERVER: the service of that port lists that server, and its weight is not 0 (a FILE_CHECK changes
+# weights).
+lists_server() { lb -Ln | awk -v vip=":$1 " -v real=" $2" '/^[A-Z]/ { here = index($0, vip) } here && index($0, real) && $4 > 0 { found = 1 } END { exit !found }'; }
 
 lacks_server() { ! lists_server "$@"; }
 
@@ -338,7 +339,7 @@ web_service() {
 test_quorum_sorry_server_and_inhibited_servers() {
     keepalived_lab
     {
-        web_service 80 "quorum 2
+        web_service 80 "quorum 3
     quorum_up \"/usr/bin/touch $LAB_DIR/quorum-up\"
     quorum_down \"/usr/bin/touch $LAB_DIR/quorum-down\"
     sorry_server $RS3 80" "" "$RS1" "$RS2"
@@ -484,3 +485,114 @@ has_rules_of() {
 }
 
 process_is_not() { ! process_is "$@"; }
+
+# ---- a pair --------------------------------------------------------------------------------------------------------
+
+# The files of docs/ on two hosts: VRRP decides which of them runs tapvs and the checkers.
+#
+#      client   rs1 .. rs3     director: br0 10.0.0.3         other: br0 10.0.0.4
+#        |         |              |                              |
+#        +---------+------------ br0 ----------------------------+            tapvs 10.0.0.2 and the VIP on either
+#
+# limit: 120
+test_a_pair_of_directors_by_vrrp() {
+    scripts/need keepalived
+    topo_onearm
+    on_the_bridge other 10.0.0.4
+    in_ns other ip link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
+    in_ns other ip address flush dev eth0
+    in_ns other ip address add 10.0.0.4/24 dev br0
+    in_ns other ip link set eth0 master br0
+    in_ns other ip link set br0 up
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    units director
+    units other
+    vrrp director 100
+    vrrp other 90
+    wait_for 20 "the first of the pair" works director
+    wait_for 10 "an answer" fetch --fail "http://$VIP/"
+    expect lacks_unit other tapvs
+    requests 100 "http://$VIP/"
+
+    # shellcheck disable=SC2016  # another shell's
+    spawn load client bash -c 'while :; do curl -s --max-time 1 -o /dev/null -w "%{http_code}\n" "$1"; done' load "http://$VIP/"
+    local load="$SPAWNED" started
+    started=$(start_time "$load")
+    wait_for 10 "requests" load_is_served
+    # The whole host fails.
+    kill_host director
+    wait_for 15 "the other one to take over" works other
+    wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
+    wait_for 10 "the load to go on" load_is_served
+    end_process "$load" "$started"
+    expect_between 1 "$(grep -c '^000' "$LAB_DIR/load.log")" 20 "requests that failed with the host"
+    requests 100 "http://$VIP/"
+
+    # It comes back and leaves the work to who has it; until that one is stopped.
+    vrrp director 100
+    wait_for 10 "the first one to wait" grep -q "Entering BACKUP STATE" "$LAB_DIR/vrrp-director.log"
+    expect lacks_unit director tapvs
+    kill -TERM "$(cat "$LAB_DIR/vrrp-other.pid")"
+    wait_for 15 "the first one to work again" works director
+    wait_for 10 "the other one to stop" lacks_unit other tapvs
+    wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
+    requests 100 "http://$VIP/"
+}
+
+# load_is_served: the last twenty requests of the load were answered.
+load_is_served() { [[ $(tail -n 20 "$LAB_DIR/load.log" | grep -c '^200') == 20 ]]; }
+
+# units ROLE: stands for systemd there: starts and stops what the units in docs/ start.
+units() {
+    local role=$1 lvs
+    lvs=$(sed -n 's/^ExecStart=//p' docs/keepalived-lvs.service |
+        sed "s:/usr/sbin/tapvs:$TAPVS:; s:/etc/keepalived/lvs.conf:$PWD/docs/keepalived-lvs.conf:; s:/run/:$LAB_DIR/$role-:g; s:--check :--check --log-console --log-detail :")
+    cat >"$LAB_DIR/systemctl-$role" <<-SCRIPT
+	#!/bin/bash
+	# --no-block start|stop, then units; a stop is in the opposite order. keepalived ends its scripts when it ends.
+	[[ \$1 == --no-block ]] && { setsid "\$0" "\${@:2}" & exit; }
+	cd "$LAB_DIR"
+	run() {
+	    "\${@:2}" </dev/null >>"$LAB_DIR/$role-\$1.log" 2>&1 &
+	    echo \$! >"$LAB_DIR/$role-\$1.unit"
+	}
+	end() {
+	    [[ -e "$LAB_DIR/$role-\$1.unit" ]] || return
+	    kill -TERM "\$(cat "$LAB_DIR/$role-\$1.unit")"
+	    while kill -0 "\$(cat "$LAB_DIR/$role-\$1.unit")"; do sleep 0.05; done
+	    rm "$LAB_DIR/$role-\$1.unit"
+	}
+	exec >/dev/null 2>&1
+	[[ \$1 == stop ]] && { end keepalived-lvs; end tapvs; exit; }
+	end keepalived-lvs; end tapvs
+	run tapvs "$TAPVS" run --bridge br0 --address $DIP/24 --tap tap0
+	until grep -qw ready "$LAB_DIR/$role-tapvs.log"; do sleep 0.05; done
+	run keepalived-lvs $lvs
+	SCRIPT
+    chmod 755 "$LAB_DIR/systemctl-$role"
+    defer quietly ip netns exec "$(ns "$role")" "$LAB_DIR/systemctl-$role" stop
+}
+
+# vrrp ROLE PRIORITY: keepalived's VRRP there, by docs/keepalived-vrrp.conf.
+vrrp() {
+    local role=$1
+    # Scripts in a directory that others may write to are refused; the lab's is one.
+    sed "s/priority 100/priority $2/; s:/bin/systemctl:$LAB_DIR/systemctl-$role:; /enable_script_security/d" docs/keepalived-vrrp.conf \
+        >"$LAB_DIR/vrrp-$role.conf"
+    : >"$LAB_DIR/vrrp-$role.log"
+    spawn "vrrp-$role" "$role" keepalived --dont-fork --log-console --log-detail --vrrp --use-file "$LAB_DIR/vrrp-$role.conf" \
+        --pid "$LAB_DIR/vrrp-$role.pid" --vrrp_pid "$LAB_DIR/vrrp-$role-child.pid"
+    wait_for 10 "VRRP in $role" test -s "$LAB_DIR/vrrp-$role.pid"
+}
+
+works() { [[ -e $LAB_DIR/$1-keepalived-lvs.unit ]] && grep -q "Startup complete" "$LAB_DIR/$1-keepalived-lvs.log"; }
+
+lacks_unit() { [[ ! -e $LAB_DIR/$1-$2.unit ]]; }
+
+# kill_host ROLE: everything that runs there ends at once.
+kill_host() {
+    kill -KILL "$(cat "$LAB_DIR/vrrp-$1.pid")" "$(cat "$LAB_DIR/vrrp-$1-child.pid")" "$(cat "$LAB_DIR/$1-tapvs.unit")" \
+        "$(cat "$LAB_DIR/$1-keepalived-lvs.unit")" "$(cat "$LAB_DIR/$1-keepalived-lvs-checkers.pid")" 2>/dev/null || true
+    rm -f "$LAB_DIR/$1"-*.unit "$LAB_DIR/$1-keepalived-lvs.log"
+}

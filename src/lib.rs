@@ -4,6 +4,9 @@
 //! with `conn`, `service`, `sched`, `forward` and `router`, and `io::link` writes it. Everything but `io` and
 //! `daemon` is free of clocks, sockets and randomness: time, seed and frames come in as arguments.
 
+// They panic where nobody reads: `io::print_out`, `io::print_error` and the log do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod alg;
 pub mod base;
 pub mod cli;
@@ -16,6 +19,7 @@ pub mod exec;
 pub mod flows;
 pub mod forward;
 pub mod genl;
+pub mod health;
 pub mod io;
 pub mod ipvsadm;
 pub mod keeper;

@@ -2,15 +2,21 @@
 //!
 //! Never does anything itself.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
 use tapvs::cli::completion::{self, CompletionArgs};
-use tapvs::cli::{self, CheckArgs, GetArgs, MarkArgs, ReloadArgs, SetArgs, StatusArgs, Tool};
+use tapvs::cli::{
+    self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, GetArgs, HealthArgs, MarkArgs, ProcArgs, ReloadArgs, SetArgs,
+    StatusArgs, Tool, UndrainArgs,
+};
 use tapvs::config::RunArgs;
 use tapvs::daemon;
 use tapvs::exec::ExecArgs;
+use tapvs::io::{print_error, print_out, start_log};
 use tapvs::keeper;
 use tapvs::realserver::RealserverArgs;
 
@@ -37,6 +43,12 @@ enum Command {
     Get(GetArgs),
     Mark(MarkArgs),
     Reload(ReloadArgs),
+    Health(HealthArgs),
+    CheckNow(CheckNowArgs),
+    Drain(DrainArgs),
+    Undrain(UndrainArgs),
+    Force(ForceArgs),
+    Proc(ProcArgs),
     Realserver(RealserverArgs),
     Exec(ExecArgs),
     Completion(CompletionArgs),
@@ -65,13 +77,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let args = match Args::from_args(&["tapvs"], &words) {
         Ok(args) => args,
-        Err(early) if early.status.is_ok() => {
-            print!("{}", early.output);
-            return ExitCode::SUCCESS;
-        }
+        Err(early) if early.status.is_ok() => return ended(print_out(&early.output)),
         Err(early) => return usage(&early.output),
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    start_log();
     let done = match args.command {
         Some(Command::Run(args)) => match args.missing() {
             Some(what) => return usage(what),
@@ -86,38 +95,42 @@ fn main() -> ExitCode {
         Some(Command::Exec(args)) => match args.run() {
             Ok(code) => return code,
             Err((sentence, status)) => {
-                eprintln!("tapvs: {sentence}");
+                print_error(&format!("tapvs: {sentence}"));
                 return ExitCode::from(status);
             }
         },
-        Some(Command::Completion(args)) => {
-            print!("{}", completion::script(args.shell, &Args::get_args_info()));
-            Ok(())
-        }
+        Some(Command::Completion(args)) => print_out(&completion::script(args.shell, &Args::get_args_info())),
         Some(Command::Status(args)) => args.run(),
         Some(Command::Set(args)) => args.run(),
         Some(Command::Get(args)) => args.run(),
         Some(Command::Mark(args)) => args.run(),
         Some(Command::Reload(args)) => args.run(),
+        Some(Command::Health(args)) => args.run(),
+        Some(Command::CheckNow(args)) => args.run(),
+        Some(Command::Drain(args)) => args.run(),
+        Some(Command::Undrain(args)) => args.run(),
+        Some(Command::Force(args)) => args.run(),
+        Some(Command::Proc(args)) => args.run(),
         // Where `as_ipvsadm` did not see it, behind an option of tapvs itself.
         Some(Command::Ipvsadm(IpvsadmArgs { socket, args })) => {
             return ExitCode::from(cli::ipvsadm("tapvs ipvsadm", &args, socket.as_deref()));
         }
-        None if args.version => {
-            println!("tapvs {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        None if args.version => print_out(concat!("tapvs ", env!("CARGO_PKG_VERSION"), "\n")),
         None => {
             return usage(
-                "no command; use run, check, ipvsadm, status, set, get, mark, reload, realserver, exec or completion",
+                "no command; use run, check, ipvsadm, status, set, get, mark, reload, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
             );
         }
     };
+    ended(done)
+}
+
+fn ended(done: Result<(), String>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             for line in sentence.lines() {
-                eprintln!("tapvs: {}", line.strip_prefix("tapvs: ").unwrap_or(line));
+                print_error(&format!("tapvs: {}", line.strip_prefix("tapvs: ").unwrap_or(line)));
             }
             ExitCode::FAILURE
         }
@@ -146,12 +159,9 @@ fn as_ipvsadm(program: &str, words: &[String]) -> Option<u8> {
 /// Problems begin with file, line and column, as editors read them.
 fn check(args: &CheckArgs) -> ExitCode {
     match cli::check(args) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
+        Ok(line) => ended(print_out(&(line + "\n"))),
         Err(problems) => {
-            eprintln!("{problems}");
+            print_error(&problems.to_string());
             ExitCode::FAILURE
         }
     }
@@ -161,7 +171,7 @@ fn check(args: &CheckArgs) -> ExitCode {
 fn usage(text: &str) -> ExitCode {
     let said: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let said: Vec<&str> = said.into_iter().filter(|line| !line.starts_with("Run ")).collect();
-    eprintln!("tapvs: {}; try 'tapvs --help' or 'tapvs run --help'", said.join(" "));
+    print_error(&format!("tapvs: {}; try 'tapvs --help' or 'tapvs run --help'", said.join(" ")));
     ExitCode::from(2)
 }
 

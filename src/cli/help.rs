@@ -2,20 +2,18 @@
 //!
 //! The first line is in the form that scripts read a version from.
 
-use super::show;
+use super::ipvsadm::print;
 
 const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
 
 /// `-v`; the exit status.
 pub(super) fn show_version() -> u8 {
-    show(VERSION);
-    0
+    print(VERSION)
 }
 
 /// `-h`; the exit status.
 pub(super) fn show_usage(program: &str) -> u8 {
-    show(&format!("{VERSION}{}", USAGE.replace("PROGRAM", program)));
-    0
+    print(&format!("{VERSION}{}", USAGE.replace("PROGRAM", program)))
 }
 
 const USAGE: &str = "\

@@ -5,9 +5,10 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use super::{help, locals, show};
+use super::{help, locals};
 use crate::control::protocol::{LONGEST_REQUEST, Reply, Request, ServiceEntry};
 use crate::control::{Client, Unreachable, strange};
+use crate::io::{print_error, print_out};
 use crate::ipvsadm::{self as language, CliError, Extent, Invocation, Listing, Names, Opt};
 use crate::service::command::{Command, ServiceKey};
 
@@ -89,7 +90,7 @@ impl Tool {
             Tool::Restore => session.replace_all(),
         };
         done.unwrap_or_else(|sentence| {
-            eprintln!("{program}: {sentence}");
+            print_error(&format!("{program}: {sentence}"));
             REFUSED
         })
     }
@@ -100,16 +101,16 @@ fn without_director(program: &str, args: &[String], why: Unreachable) -> u8 {
     match (why, language::parse(args)) {
         (Unreachable::Forbidden, _) => {
             let why = String::from(Unreachable::Forbidden);
-            eprintln!(
+            print_error(&format!(
                 "Can't initialize ipvs: {why}\nAre you sure that IP Virtual Server is built in the kernel or as module?"
-            );
+            ));
             USAGE
         }
         (_, Ok(Invocation::Help)) => help::show_usage(program),
         (_, Ok(Invocation::Version)) => help::show_version(),
         (_, Err(error)) => complain(program, &error),
         (Unreachable::Otherwise(sentence), Ok(_)) => {
-            eprintln!("Can't initialize ipvs: {sentence}");
+            print_error(&format!("Can't initialize ipvs: {sentence}"));
             USAGE
         }
     }
@@ -117,10 +118,10 @@ fn without_director(program: &str, args: &[String], why: Unreachable) -> u8 {
 
 fn complain(program: &str, error: &CliError) -> u8 {
     if !error.text.is_empty() {
-        eprintln!("{}", error.text);
+        print_error(&error.text);
     }
     if error.hints {
-        eprintln!("Try `{program} -h' or '{program} --help' for more information.");
+        print_error(&format!("Try `{program} -h' or '{program} --help' for more information."));
     }
     error.status
 }
@@ -156,7 +157,7 @@ impl Session<'_> {
             Ok(Invocation::Save(options)) => self.save(&options, Extent::AsIpvsadm),
         };
         Ended::GoOn(done.unwrap_or_else(|sentence| {
-            eprintln!("{sentence}");
+            print_error(&sentence);
             REFUSED
         }))
     }
@@ -183,15 +184,15 @@ impl Session<'_> {
         let Some(last) = commands.len().checked_sub(1) else { return 0 };
         match self.client.ask(&Request::ApplyAll(commands)) {
             Ok(Reply::Applied(refused)) => {
-                refused.iter().for_each(|(_, why)| eprintln!("{why}"));
+                refused.iter().for_each(|(_, why)| print_error(&why.to_string()));
                 if refused.last().is_some_and(|(number, _)| *number as usize == last) { REFUSED } else { 0 }
             }
             Ok(_) => {
-                eprintln!("{}", strange());
+                print_error(&strange());
                 REFUSED
             }
             Err(sentence) => {
-                eprintln!("{sentence}");
+                print_error(&sentence);
                 REFUSED
             }
         }
@@ -263,7 +264,7 @@ impl Session<'_> {
                 Ok(print(&language::services_text(&services, options, &names(options))))
             }
             Reply::Refused(refused) => {
-                eprintln!("{refused}");
+                print_error(&refused.to_string());
                 Ok(NO_SUCH_SERVICE)
             }
             _ => Err(strange()),
@@ -272,9 +273,13 @@ impl Session<'_> {
 
     fn list_conns(&mut self, options: &[Opt]) -> Result<u8, String> {
         let names = names(options);
-        show(language::conns_titles(options));
-        self.client.each_conn(|conns| show(&language::conns_text(conns, options, &names)))?;
-        Ok(0)
+        let mut printed = print_out(language::conns_titles(options));
+        self.client.each_conn(|conns| {
+            if printed.is_ok() {
+                printed = print_out(&language::conns_text(conns, options, &names));
+            }
+        })?;
+        printed.map(|()| 0)
     }
 
     fn sorted(&mut self, options: &[Opt]) -> Result<Vec<ServiceEntry>, String> {
@@ -296,7 +301,13 @@ fn names(options: &[Opt]) -> Names {
     if options.contains(&Opt::Numeric) { Names::default() } else { Names::of_this_host() }
 }
 
-fn print(text: &str) -> u8 {
-    show(text);
-    0
+/// The exit status of having printed this.
+pub(super) fn print(text: &str) -> u8 {
+    match print_out(text) {
+        Ok(()) => 0,
+        Err(sentence) => {
+            print_error(&sentence);
+            REFUSED
+        }
+    }
 }

@@ -4,21 +4,17 @@
 
 mod check;
 pub mod completion;
+mod health;
 mod help;
 mod ipvsadm;
 mod locals;
+mod proc;
 mod settings;
 mod status;
 
-use std::io::{self, Write};
-
 pub use check::{CheckArgs, check};
+pub use health::{CheckNowArgs, DrainArgs, ForceArgs, HealthArgs, UndrainArgs};
 pub use ipvsadm::{Tool, ipvsadm};
+pub use proc::ProcArgs;
 pub use settings::{GetArgs, MarkArgs, SetArgs};
 pub use status::{ReloadArgs, StatusArgs};
-
-/// Writes to standard output; who does not want to read any more is not an error.
-fn show(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}

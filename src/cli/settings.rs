@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::show;
 use crate::control::protocol::{Reply, Request};
 use crate::control::{Client, strange};
+use crate::io::{print_error, print_out};
 
 /// change a setting of a running director, until it is started again or reloaded
 #[derive(ArgsInfo, FromArgs, Debug)]
@@ -82,7 +82,7 @@ impl SetArgs {
         let SetArgs { name, value, socket } = self;
         match Client::find(socket.as_deref())?.ask(&Request::Set(name, value))? {
             Reply::Set(lines) => {
-                lines.iter().for_each(|line| eprintln!("tapvs: {line}"));
+                lines.iter().for_each(|line| print_error(&format!("tapvs: {line}")));
                 Ok(())
             }
             _ => Err(strange()),
@@ -96,14 +96,13 @@ impl GetArgs {
         let reply = Client::find(self.socket.as_deref())?.ask(&Request::Settings)?;
         let Reply::Settings(settings) = reply else { return Err(strange()) };
         let Some(name) = &self.name else {
-            settings.iter().for_each(|(name, value)| show(&format!("{name} {value}\n")));
-            return Ok(());
+            let lines: String = settings.iter().map(|(name, value)| format!("{name} {value}\n")).collect();
+            return print_out(&lines);
         };
         match settings.iter().find(|(other, _)| other == name) {
-            Some((_, value)) => show(&format!("{value}\n")),
-            None => return Err(format!("'{name}' is not a setting; 'tapvs get' shows those there are")),
+            Some((_, value)) => print_out(&format!("{value}\n")),
+            None => Err(format!("'{name}' is not a setting; 'tapvs get' shows those there are")),
         }
-        Ok(())
     }
 }
 
@@ -120,10 +119,9 @@ impl MarkArgs {
             }
         };
         match Client::find(self.socket.as_deref())?.ask(&request)? {
-            Reply::Marks(rules) => rules.iter().for_each(|rule| show(&format!("{rule}\n"))),
-            Reply::Done => {}
-            _ => return Err(strange()),
+            Reply::Marks(rules) => print_out(&rules.iter().map(|rule| format!("{rule}\n")).collect::<String>()),
+            Reply::Done => Ok(()),
+            _ => Err(strange()),
         }
-        Ok(())
     }
 }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
-use super::show;
 use crate::control::protocol::{Reply, Request, ServiceEntry, Status};
 use crate::control::{Client, strange};
+use crate::io::print_out;
 use crate::ipvsadm::{Names, Opt, services_text, sort};
 
 /// show what a running director does: services, links, neighbours, and what became of every frame
@@ -51,11 +51,9 @@ impl StatusArgs {
         if self.json {
             let all = Everything { status: *status, service_list: services };
             let text = serde_json::to_string_pretty(&all).map_err(|error| error.to_string())?;
-            show(&(text + "\n"));
-            return Ok(());
+            return print_out(&(text + "\n"));
         }
-        show(&status_text(&status, &services));
-        Ok(())
+        print_out(&status_text(&status, &services))
     }
 }
 
@@ -68,6 +66,9 @@ fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
     for neighbour in &status.neighbours {
         let mac = neighbour.mac.as_deref().unwrap_or("not answering");
         text += &format!("neighbour {} on {}: {mac}\n", neighbour.addr, neighbour.link);
+    }
+    for (name, count) in status.evicted.iter().filter(|(_, count)| *count > 0) {
+        text += &format!("conns evicted.{name} {count}\n");
     }
     for (name, count) in &status.ledger {
         text += &format!("frames {name} {count}\n");
@@ -84,9 +85,8 @@ impl ReloadArgs {
         let mut client = Client::find(self.socket.as_deref())?;
         match client.ask(&Request::Reload)? {
             Reply::Reloaded { lines, count } => {
-                lines.iter().for_each(|line| show(&format!("{line}\n")));
-                show(&format!("{count} changes\n"));
-                Ok(())
+                let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+                print_out(&format!("{lines}{count} changes\n"))
             }
             Reply::NotReloaded(mut problems) => {
                 problems.push("nothing was changed".into());

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::draft::{Field, Place, Planned, Position, Problems, ServerDraft, ServiceDraft};
+use super::draft::{Field, Place, Planned, Position, Problems, ServerDraft, ServiceDraft, SorryDraft};
 use crate::base::{Endpoint, Family};
+use crate::health;
 use crate::sched;
 use crate::service::command::{Command, Method, Persistence, ServiceKey, ServiceOptions};
 
@@ -88,18 +89,41 @@ fn service_options(service: &ServiceDraft, problems: &mut Problems) -> ServiceOp
     ServiceOptions { scheduler, flags, persistence, engine, netmask, one_packet }
 }
 
+/// The checks of a service, if it has any.
+pub fn health(service: &ServiceDraft, problems: &mut Problems) -> Option<health::Plan> {
+    let ServiceDraft { key, checks, policy, sorry, servers, .. } = service;
+    let own: Vec<_> = servers.iter().filter(|server| !server.checks.is_empty()).collect();
+    if checks.is_empty() && own.is_empty() && policy.is_none() {
+        return None;
+    }
+    // What is wrong with a server's endpoint was said where it is added.
+    let own = own.into_iter().filter_map(|server| Some((dest(*key, server).ok()?, server.checks.clone()))).collect();
+    let mut policy = policy.clone().unwrap_or_default();
+    if let Some(SorryDraft { place, addr, port, method }) = sorry {
+        match endpoint(*key, *addr, *port, *method) {
+            Ok(real) => policy.sorry = Some((real, *method)),
+            Err(what) => problems.add(place, what),
+        }
+    }
+    Some(health::Plan { key: *key, policy, checks: checks.clone(), own })
+}
+
 /// Direct routing and tunnels leave the packet as it is, so the port cannot change.
 fn dest(key: ServiceKey, server: &ServerDraft) -> Result<Endpoint, String> {
+    endpoint(key, server.addr, server.port, server.options.method)
+}
+
+fn endpoint(key: ServiceKey, addr: IpAddr, said: Option<u16>, method: Method) -> Result<Endpoint, String> {
     let port = match key {
         ServiceKey::Address(_, vip) => vip.port,
         ServiceKey::Mark(..) => 0,
     };
-    let real = Endpoint::new(server.addr, server.port.unwrap_or(port));
-    let keeps_port = matches!(server.options.method, Method::Direct | Method::Tunnel(_));
+    let real = Endpoint::new(addr, said.unwrap_or(port));
+    let keeps_port = matches!(method, Method::Direct | Method::Tunnel(_));
     if !keeps_port || real.port == port {
         return Ok(real);
     }
-    let method = server.options.method.words().name;
+    let method = method.words().name;
     let whose = match key {
         ServiceKey::Address(..) => format!("the service's is {port}"),
         ServiceKey::Mark(..) => "a mark service has every port".into(),

@@ -8,6 +8,7 @@ use super::diff::Change;
 use super::plan::PlannedLink;
 use super::spec;
 use crate::base::Prefix;
+use crate::health;
 use crate::sched;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, TunnelChecksum};
@@ -114,6 +115,21 @@ pub fn note_moves(before: &[String], after: &[String], lines: &mut Vec<String>) 
     lines.extend(after.iter().filter(|text| !before.contains(text)).map(|text| format!("+ {text}")));
     if lines.len() == first {
         lines.push(format!("~ order: {}", after.join(", ")));
+    }
+}
+
+/// The services whose checks are others.
+pub fn note_checks(before: &[health::Plan], after: &[health::Plan], lines: &mut Vec<String>) {
+    let of = |plans: &[health::Plan], key| plans.iter().find(|plan| plan.key == key).cloned();
+    for plan in before.iter().filter(|plan| of(after, plan.key).is_none()) {
+        lines.push(format!("- checks of {}", plan.key));
+    }
+    for plan in after {
+        match of(before, plan.key) {
+            None => lines.push(format!("+ checks of {}", plan.key)),
+            Some(old) if old != *plan => lines.push(format!("~ checks of {}", plan.key)),
+            Some(_) => {}
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::base::Endpoint;
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
 use crate::router::Routes;
-use crate::service::command::{Command, DestOptions, ServiceKey};
+use crate::service::command::{Command, ServiceKey};
 use crate::service::{Marks, Service};
 
 /// The rules that would make a director's services, timeouts and synchronisation daemons, in an order in which they can
@@ -23,7 +23,7 @@ pub fn rules_of(director: &Director) -> Vec<Command> {
 
 /// The rules that stand before those of services.
 pub fn common_rules(director: &Director) -> Vec<Command> {
-    let Timeouts { tcp, tcp_fin, udp } = director.flows.timeouts;
+    let Timeouts { tcp, tcp_fin, udp, .. } = director.flows.timeouts;
     vec![Command::SetTimeouts { tcp, tcp_fin, udp }]
 }
 
@@ -33,10 +33,8 @@ pub fn add_rules(director: &Director, service: &Service, rules: &mut Vec<Command
     rules.extend(service.locals.iter().map(|local| Command::AddLocalAddress(service.key, *local)));
     // The head of the list was added last.
     for id in service.dests.iter().rev() {
-        let (server, dest) = (director.flows.services.server(*id), director.flows.services.dest(*id));
-        let (upper, lower) = (server.upper, server.lower);
-        let options = DestOptions { method: dest.method, weight: server.weight, upper, lower };
-        rules.push(Command::AddDest(service.key, server.endpoint, options));
+        let real = director.flows.services.server(*id).endpoint;
+        rules.push(Command::AddDest(service.key, real, director.flows.services.dest_options(*id)));
     }
 }
 
@@ -159,7 +157,7 @@ mod tests {
     use super::*;
     use crate::base::{Family, Instant, Proto, Rng};
     use crate::sched;
-    use crate::service::command::{Method, Persistence, ServiceOptions, Tunnel};
+    use crate::service::command::{DestOptions, Method, Persistence, ServiceOptions, Tunnel};
 
     const NOW: Instant = Instant::START;
 

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::base::{Mac, Prefix};
+use crate::base::{Endpoint, Mac, Prefix};
+use crate::health::{Check, Policy};
 use crate::router::is_link_local;
 use crate::service::MarkRule;
-use crate::service::command::{Command, DestOptions, ServiceKey, SyncOptions, SyncRole};
+use crate::service::command::{Command, DestOptions, Method, ServiceKey, SyncOptions, SyncRole};
 
 /// Where something was said, and what: `--server 10.0.0.21:8080`, `/etc/tapvs.toml:14:11: server "10.0.0.21:8080"`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -198,6 +199,25 @@ pub struct ServiceDraft {
     pub locals: Vec<At<IpAddr>>,
     /// Real servers.
     pub servers: Vec<ServerDraft>,
+    /// Checks of its servers.
+    pub checks: Vec<Check>,
+    /// What follows from them, where something is said of it.
+    pub policy: Option<Policy>,
+    /// The sorry server.
+    pub sorry: Option<SorryDraft>,
+}
+
+/// A sorry server.
+#[derive(Clone, Debug)]
+pub struct SorryDraft {
+    /// Where it was said.
+    pub place: Place,
+    /// Address.
+    pub addr: IpAddr,
+    /// Port; the service's without one.
+    pub port: Option<u16>,
+    /// Forwarding method.
+    pub method: Method,
 }
 
 /// A real server.
@@ -213,6 +233,8 @@ pub struct ServerDraft {
     pub options: DestOptions,
     /// Parts with places of their own.
     pub fields: Vec<(Field, Place)>,
+    /// Checks of its own, instead of the service's.
+    pub checks: Vec<Check>,
 }
 
 /// A neighbour that a route goes by: an address, and for a link-local one perhaps its link (`fe80::1%tap0`, RFC 4007 11.2).
@@ -276,4 +298,6 @@ pub struct Draft {
     pub max_flows: Option<At<u64>>,
     /// The processor to run on.
     pub cpu: Option<At<usize>>,
+    /// Where the metrics are served.
+    pub metrics: Option<At<Endpoint>>,
 }

@@ -2,14 +2,16 @@
 //!
 //! Never checks more than that a word can be read and that flags fit together; what the words mean is the plan's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
+use super::check_of_word;
 use super::draft::{At, Draft, Hop, LinkDraft, Place, Problems, ServerDraft, ServiceDraft};
 use super::spec::{self, ServerSpec, ServiceSpec};
-use crate::base::{Mac, Prefix};
+use crate::base::{Endpoint, Mac, Prefix};
+use crate::health::Check;
 use crate::service::MarkRule;
 use crate::service::command::ServiceKey;
 
@@ -55,7 +57,7 @@ pub struct RunArgs {
     #[argh(option)]
     pub mtu: Option<u16>,
 
-    /// conns that the flow table holds (default 65536)
+    /// conns that the flow table holds (default: a quarter of the memory)
     #[argh(option)]
     pub max_flows: Option<u64>,
 
@@ -63,6 +65,10 @@ pub struct RunArgs {
     /// beside --config it takes the place of what the file says
     #[argh(option)]
     pub cpu: Option<usize>,
+
+    /// serve metrics for Prometheus there, like 127.0.0.1:9464, at /metrics (default: nowhere)
+    #[argh(option)]
+    pub metrics: Option<SocketAddr>,
 
     /// do not take superframes and unfinished checksums from the kernel
     #[argh(switch)]
@@ -92,6 +98,11 @@ pub struct RunArgs {
     /// direct, tunnel (IP in IP), gre[,csum], gue[,tun-port=N][,csum|remcsum], fullnat; repeated
     #[argh(option)]
     pub server: Vec<ServerSpec>,
+
+    /// how the servers of --service are checked: KIND[:ARGUMENT][,KEY=VALUE...] with KIND one of tcp, http, https, dns,
+    /// udp, smtp, agent, exec, like http:/healthz or tcp,interval=5s; tapvs.toml(5) has the keys; repeated: all must agree
+    #[argh(option)]
+    pub check: Vec<String>,
 
     /// a local address for FULL-NAT (default: the director's own); repeated
     #[argh(option)]
@@ -148,6 +159,16 @@ impl RunArgs {
         if self.service.is_none() && !self.server.is_empty() {
             problems.0.push("--server without --service; name the service it belongs to".into());
         }
+        if self.service.is_none() && !self.check.is_empty() {
+            problems.0.push("--check without --service; name the service whose servers are checked".into());
+        }
+        let mut checks = Vec::new();
+        for word in &self.check {
+            match check_of_word(word) {
+                Ok(check) => checks.push(check),
+                Err(others) => problems.0.extend(others.0),
+            }
+        }
         let mut settings = Vec::new();
         for setting in &self.sysctl {
             let place = Place::flag("--sysctl", setting);
@@ -160,11 +181,12 @@ impl RunArgs {
             links: vec![self.link()],
             gateways: self.gateway.iter().map(|hop| said("--gateway", hop.clone())).collect(),
             marks: self.mark.clone(),
-            services: self.service.iter().map(|service| self.service(*service)).collect(),
+            services: self.service.iter().map(|service| self.service(*service, &checks)).collect(),
             rules: self.rules.clone().map(|path| (path, self.local_address.clone())),
             settings,
             max_flows: self.max_flows.map(|size| said("--max-flows", size)),
             cpu: self.cpu_said(),
+            metrics: self.metrics.map(|at| said("--metrics", Endpoint::new(at.ip(), at.port()))),
             ..Draft::default()
         };
         problems.none_or(draft)
@@ -188,7 +210,7 @@ impl RunArgs {
         }
     }
 
-    fn service(&self, service: ServiceSpec) -> ServiceDraft {
+    fn service(&self, service: ServiceSpec, checks: &[Check]) -> ServiceDraft {
         let key = ServiceKey::Address(service.proto, service.vip);
         let serves = |local: &&IpAddr| self.server.iter().any(|server| server.addr.is_ipv4() == local.is_ipv4());
         let locals = self.local_address.iter().filter(serves);
@@ -198,6 +220,7 @@ impl RunArgs {
             port: server.port,
             options: server.options,
             fields: Vec::new(),
+            checks: Vec::new(),
         };
         ServiceDraft {
             place: Place::flag(&spec::key_text(key), ""),
@@ -210,6 +233,9 @@ impl RunArgs {
             one_packet: self.ops.then(|| At { value: true, place: Place::flag("--ops", "") }),
             locals: locals.map(|local| said("--local-address", *local)).collect(),
             servers: self.server.iter().map(server).collect(),
+            checks: checks.to_vec(),
+            policy: None,
+            sorry: None,
         }
     }
 
@@ -231,6 +257,8 @@ impl RunArgs {
             ("--persistent", self.persistent.is_some()),
             ("--ops", self.ops),
             ("--server", !self.server.is_empty()),
+            ("--check", !self.check.is_empty()),
+            ("--metrics", self.metrics.is_some()),
             ("--local-address", !self.local_address.is_empty()),
             ("--mark", !self.mark.is_empty()),
             ("--sysctl", !self.sysctl.is_empty()),

@@ -12,6 +12,7 @@ pub mod spec;
 mod toml;
 mod validate;
 
+use self::toml::check_of_word;
 pub use self::toml::{read as read_text, read_file};
 pub use diff::{Change, Wanted, add_daemons, add_rules, common_rules, diff, rules_of};
 pub use draft::{At, Problems};

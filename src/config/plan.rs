@@ -6,15 +6,16 @@ use std::collections::HashSet;
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use super::draft::{At, Draft, Hop, LinkDraft, Place, Planned, Problems};
+use super::draft::{At, Draft, Hop, LinkDraft, Place, Planned, Problems, ServiceDraft};
 use super::flags::RunArgs;
 use super::{BEFORE, commands, read_file, validate};
-use crate::base::{Family, LinkId, Mac, Medium, Prefix};
+use crate::base::{Endpoint, Family, LinkId, Mac, Medium, Prefix};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
+use crate::health;
 use crate::io::{self, LinkConfig, Processors};
 use crate::router;
-use crate::service::command::{Command, ServiceKey};
+use crate::service::command::{Command, DestOptions, ServiceKey};
 use crate::service::{MarkRule, Marks};
 
 /// One link of the plan.
@@ -48,10 +49,14 @@ pub struct Plan {
     pub marks: Vec<MarkRule>,
     /// Timeouts, services and dests.
     pub commands: Vec<Planned>,
+    /// Checks of services.
+    pub health: Vec<health::Plan>,
     /// Settings.
     pub settings: Settings,
     /// The processor to run on; where the scheduler puts it without one.
     pub cpu: Option<At<usize>>,
+    /// Where the metrics are served.
+    pub metrics: Option<At<Endpoint>>,
 }
 
 impl Plan {
@@ -77,8 +82,10 @@ impl Plan {
             links,
             marks: draft.marks,
             commands: vec![timeouts(draft.timeouts)],
+            health: Vec::new(),
             settings: settings(&draft.settings, draft.max_flows, &mut problems),
             cpu: draft.cpu,
+            metrics: draft.metrics,
         };
         // What services lack because of a link would be said about each of them.
         problems.none_or(())?;
@@ -91,11 +98,15 @@ impl Plan {
         }
         for service in &draft.services {
             plan.commands.extend(commands::commands(service, &mut problems));
+            plan.health.extend(commands::health(service, &mut problems));
         }
         for At { value: (role, options), place } in draft.syncs {
             plan.commands.push(Planned { command: Command::StartDaemon(role, options), place, fields: Vec::new() });
         }
-        problems.0.extend(plan.rehearse().err().unwrap_or_default().0);
+        match plan.rehearse() {
+            Ok(mut director) => try_sorry_servers(&mut director, &draft.services, &plan.health, &mut problems),
+            Err(others) => problems.0.extend(others.0),
+        }
         problems.none_or(plan)
     }
 
@@ -168,6 +179,30 @@ impl Plan {
 pub fn run_on_processor(cpu: Option<&At<usize>>, usual: &Processors) -> Result<(), Problems> {
     let place = cpu.map_or_else(|| Place::flag("cpu", ""), |cpu| cpu.place.clone());
     usual.run_on(cpu.map(|cpu| cpu.value)).map_err(|what| Problems(vec![format!("{place}: {what}")]))
+}
+
+/// A sorry server must be one that the service could have as a server.
+fn try_sorry_servers(
+    director: &mut Director,
+    drafts: &[ServiceDraft],
+    plans: &[health::Plan],
+    problems: &mut Problems,
+) {
+    for plan in plans {
+        let Some((real, method)) = plan.policy.sorry else { continue };
+        let draft = drafts.iter().find(|draft| draft.key == plan.key);
+        let Some(sorry) = draft.and_then(|draft| draft.sorry.as_ref()) else { continue };
+        let command = Command::AddDest(plan.key, real, DestOptions { method, ..DestOptions::default() });
+        let tried = validate::command(director, &command)
+            .and_then(|()| director.apply(&command, BEFORE).map_err(|refused| validate::explain(refused, &command)));
+        // One that is a server of the service too is taken.
+        let known = director.flows.services.by_key(&plan.key).is_some_and(|service| {
+            service.dests.iter().any(|dest| director.flows.services.server(*dest).endpoint == real)
+        });
+        if let Err((_, what)) = tried.or_else(|problem| if known { Ok(()) } else { Err(problem) }) {
+            problems.add(&sorry.place, what);
+        }
+    }
 }
 
 fn planned_link(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink> {
@@ -257,6 +292,9 @@ fn settings(said: &[At<(String, String)>], max_flows: Option<At<u64>>, problems:
         if let Err(what) = settings.set(name, value) {
             problems.add(place, what);
         }
+    }
+    if max_flows.is_none() && !said.iter().any(|setting| setting.value.0 == "max_flows") {
+        settings.max_flows = io::room_for_conns();
     }
     if let Some(At { value, place }) = max_flows
         && let Err(what) = settings.set("max_flows", &value.to_string())

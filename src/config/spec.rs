@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::base::{Endpoint, Family, Proto};
 use crate::service::command::{DestOptions, Method, ServiceKey, Tunnel, TunnelChecksum};
@@ -136,6 +137,32 @@ fn set_number(options: &mut DestOptions, name: &str, value: &str, text: &str) ->
     let (number, most) = (value.parse().ok().filter(|number| COUNT.contains(number)), COUNT.end());
     *field = number.ok_or_else(|| format!("'{text}': {name} '{value}' is not a number it can be (0 to {most})"))?;
     Ok(())
+}
+
+/// A number of seconds, or one with its unit.
+pub fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().ok()?;
+    let milliseconds = match &text[digits..] {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis)
+}
+
+/// A service by its name: `tcp/10.0.0.100:80`, `fwmark/7`, `fwmark6/7`.
+pub fn service_key(text: &str) -> Result<ServiceKey, String> {
+    let marked = |prefix: &str, family| {
+        let mark = text.strip_prefix(prefix)?.parse().ok()?;
+        Some(ServiceKey::Mark(family, mark))
+    };
+    if let Some(key) = marked("fwmark/", Family::V4).or_else(|| marked("fwmark6/", Family::V6)) {
+        return Ok(key);
+    }
+    text.parse().map(|spec: ServiceSpec| ServiceKey::Address(spec.proto, spec.vip))
 }
 
 /// A service's key as the operator wrote it.

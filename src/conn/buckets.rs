@@ -1,7 +1,10 @@
 //! Buckets of 12 conns, each one cache line, chosen by a keyed hash of the client's endpoint (or of both ends of a
 //! FULL-NAT reply). A tag, one byte of the hash, says which of the 12 records to look at.
 //!
-//! A conn whose bucket is full goes to the overflow index; the bucket counts how many did. Never reads a record.
+//! A conn whose bucket is full goes to the overflow index; the bucket counts how many did.
+//!
+//! There are as many buckets as the conns need: one more is split in two as their number grows (linear hashing, Litwin
+//! 1980), so that no packet waits for all to be moved. Never reads a record.
 
 use crate::base::{ConnId, prefetch};
 
@@ -24,12 +27,23 @@ pub(super) enum Placement {
     Overflow,
 }
 
-/// All buckets. Memory of buckets that no conn was put into is never touched.
+/// Buckets of the smallest table: a megabyte.
+const FEWEST: usize = 1 << 14;
+/// A bucket is split when there are more entries than this for each.
+const LOAD: usize = 4;
+
+/// All buckets. Memory of buckets that are not in use yet is never touched.
 pub(super) struct Buckets {
     words: Vec<u32>,
     /// Words before the first bucket, which starts at a cache line.
     skip: usize,
+    /// Buckets in use.
     count: usize,
+    /// Of the bits of a hash that name a bucket, those that `count` buckets need.
+    mask: usize,
+    /// Buckets that there is memory for.
+    most: usize,
+    entries: usize,
 }
 
 /// One cache line: 12 conns, a tag byte for each, and how many conns overflowed. A word can count them all: there are at
@@ -37,16 +51,50 @@ pub(super) struct Buckets {
 type Bucket = [u32; WORDS];
 const TAGS: usize = WAYS;
 const OVERFLOWED: usize = WORDS - 1;
+/// In the count of overflowed conns: some may be counted by the bucket that this one was split from.
+const INHERITED: u32 = 1 << 31;
 
 impl Buckets {
-    /// Sized for two entries a conn, because FULL-NAT conns are entered twice. Even at `max` conns hardly any overflows;
-    /// with FULL-NAT alone, one entry in nine.
+    /// For up to `max` conns of up to two entries, because FULL-NAT conns are entered twice. At `max` conns hardly any
+    /// overflows; with FULL-NAT alone, one entry in nine at the most.
     pub(super) fn new(max: usize) -> Buckets {
-        let count = (2 * max).div_ceil(WAYS).max(1);
-        let words = vec![0; (count + 1) * WORDS];
+        let most = (2 * max).div_ceil(WAYS).max(1).next_power_of_two();
+        let count = most.min(FEWEST);
+        let words = vec![0; (most + 1) * WORDS];
         // In words; it cannot fail for a pointer to words.
         let skip = words.as_ptr().align_offset(size_of::<Bucket>()).min(WORDS);
-        Buckets { words, skip, count }
+        Buckets { words, skip, count, mask: count - 1, most, entries: 0 }
+    }
+
+    /// Splits a bucket in two if there are too many entries for their number; call before each `insert`. `hashes_of` tells
+    /// the hashes by which a conn was entered.
+    pub(super) fn grow(&mut self, hashes_of: impl Fn(ConnId) -> [Option<u64>; 2]) {
+        if self.entries < self.count * LOAD || self.count == self.most {
+            return;
+        }
+        let added = self.count;
+        self.count += 1;
+        self.mask |= added;
+        let half = self.mask >> 1;
+        let split = added & half;
+        let (old, mut parts) = (*self.at(split), [[0; WORDS]; 2]);
+        parts[0][OVERFLOWED] = old[OVERFLOWED];
+        parts[1][OVERFLOWED] = if old[OVERFLOWED] > 0 { INHERITED } else { 0 };
+        let mut filled = [0; 2];
+        for way in (0..WAYS).filter(|way| tag_at(&old, *way) != FREE) {
+            let (id, tag) = (ConnId(old[way]), tag_at(&old, way));
+            // Both entries of a conn may lie here under one tag: then each takes one of its hashes.
+            let before = (0..way).filter(|other| old[*other] == id.0 && tag_at(&old, *other) == tag).count();
+            let names_it = |hash: &u64| tag_of(*hash) == tag && (*hash >> 32) as usize & half == split;
+            let hash = hashes_of(id).into_iter().flatten().filter(names_it).nth(before);
+            debug_assert!(hash.is_some(), "an entry that its record does not account for");
+            let part = usize::from(hash.is_some_and(|hash| self.place(hash) == added));
+            parts[part][filled[part]] = id.0;
+            set_tag(&mut parts[part], filled[part], tag);
+            filled[part] += 1;
+        }
+        *self.at_mut(split) = parts[0];
+        *self.at_mut(added) = parts[1];
     }
 
     /// The conns of this bucket and tag: few, and hardly ever one of another hash.
@@ -71,7 +119,8 @@ impl Buckets {
 
     /// Enters a conn in the bucket of this hash, or counts it as overflowed if the bucket is full.
     pub(super) fn insert(&mut self, id: ConnId, hash: u64) -> Placement {
-        let bucket = self.bucket_mut(hash);
+        self.entries += 1;
+        let bucket = self.at_mut(self.place(hash));
         let Some(way) = Places::of(bucket, FREE).next() else {
             bucket[OVERFLOWED] += 1;
             return Placement::Overflow;
@@ -83,30 +132,54 @@ impl Buckets {
 
     /// The opposite of `insert`. Says where the conn was.
     pub(super) fn remove(&mut self, id: ConnId, hash: u64) -> Placement {
-        let bucket = self.bucket_mut(hash);
+        self.entries -= 1;
+        let place = self.place(hash);
+        let bucket = self.at_mut(place);
         if let Some(way) = Places::of(bucket, tag_of(hash)).find(|way| bucket[*way] == id.0) {
             set_tag(bucket, way, FREE);
             return Placement::Bucket;
         }
-        bucket[OVERFLOWED] -= 1;
+        self.uncount_overflowed(place);
         Placement::Overflow
+    }
+
+    /// One overflowed conn less: counted here, or where this bucket was split from before.
+    ///
+    /// A bucket never loses the count of a conn of its own that way: what its parts take from it beyond what they counted
+    /// themselves are conns of theirs that it counted before the split.
+    fn uncount_overflowed(&mut self, mut place: usize) {
+        while self.at(place)[OVERFLOWED] & !INHERITED == 0 && place > 0 {
+            place &= (place + 1).next_power_of_two() / 2 - 1;
+        }
+        debug_assert!(self.at(place)[OVERFLOWED] & !INHERITED > 0);
+        self.at_mut(place)[OVERFLOWED] -= 1;
     }
 
     #[inline(always)]
     fn bucket(&self, hash: u64) -> &Bucket {
-        &self.words[self.skip..].as_chunks().0[self.place(hash)]
+        self.at(self.place(hash))
     }
 
     #[inline(always)]
-    fn bucket_mut(&mut self, hash: u64) -> &mut Bucket {
-        let place = self.place(hash);
+    fn at(&self, place: usize) -> &Bucket {
+        &self.words[self.skip..].as_chunks().0[place]
+    }
+
+    #[inline(always)]
+    fn at_mut(&mut self, place: usize) -> &mut Bucket {
         &mut self.words[self.skip..].as_chunks_mut().0[place]
     }
 
+    /// A bucket that is not in use yet has its conns in the one that it will be split from.
     #[inline(always)]
     fn place(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.count as u64) >> 32) as usize
+        let place = (hash >> 32) as usize & self.mask;
+        if place < self.count { place } else { place & (self.mask >> 1) }
     }
+}
+
+fn tag_at(bucket: &Bucket, way: usize) -> u8 {
+    (bucket[TAGS + way / 4] >> (way % 4 * 8)) as u8
 }
 
 #[inline(always)]
@@ -188,5 +261,41 @@ mod tests {
                 known.iter().any(|(_, other, placement)| *placement == Placement::Overflow && same_bucket(other));
             assert_eq!(buckets.overflowed(*hash), overflowed);
         }
+    }
+
+    #[test]
+    fn buckets_are_split_as_conns_come_and_each_is_still_found() {
+        let mut rng = Rng::seeded(9);
+        let mut buckets = Buckets::new(400_000);
+        let (before, most) = (buckets.count, 200_000);
+        let mut hashes: Vec<[Option<u64>; 2]> = vec![[None; 2]; most];
+        let mut placed = vec![[Placement::Bucket; 2]; most];
+        for id in 0..most {
+            // Some clients have many conns, so that buckets overflow; some conns have both entries in one bucket.
+            let client = if rng.below(4) == 0 { rng.below(300) * (u64::MAX / 300) } else { rng.next_u64() };
+            let reply = [None, Some(rng.next_u64()), Some(client)][rng.below(3) as usize];
+            for (side, hash) in [Some(client), reply].into_iter().enumerate() {
+                buckets.grow(|other| hashes[other.index()]);
+                hashes[id][side] = hash;
+                placed[id][side] = hash.map_or(Placement::Bucket, |hash| buckets.insert(ConnId(id as u32), hash));
+            }
+        }
+        assert!(buckets.count > 3 * before, "{}", buckets.count);
+        let each = (0..most).flat_map(|id| [(id, 0), (id, 1)]);
+        for (id, side) in each.clone().filter(|(id, side)| hashes[*id][*side].is_some()) {
+            let hash = hashes[id][side].unwrap_or_default();
+            match placed[id][side] {
+                Placement::Bucket => assert!(buckets.candidates(hash).any(|found| found.index() == id)),
+                Placement::Overflow => assert!(buckets.overflowed(hash)),
+            }
+        }
+        for (id, side) in each {
+            let Some(hash) = hashes[id][side] else { continue };
+            let now = buckets.remove(ConnId(id as u32), hash);
+            // Two entries of one conn under one hash are alike.
+            assert!(now == placed[id][side] || hashes[id][0] == hashes[id][1]);
+        }
+        let counted = (0..buckets.count).map(|place| buckets.at(place)[OVERFLOWED] & !INHERITED).sum::<u32>();
+        assert_eq!((counted, buckets.entries), (0, 0));
     }
 }

@@ -5,7 +5,7 @@
 //!           the client, is also in the bucket of both ends of its replies
 //! overflow  a hash table over all that a packet carries: conns whose bucket was full
 //! ```
-//! Everything is reserved at the start. Of a record it changes only SHADOWED: a newer conn takes the replies.
+//! Room is reserved at the start and touched as it is used. Of a record it changes only SHADOWED: a newer conn takes the replies.
 
 use hashbrown::HashTable;
 
@@ -14,6 +14,9 @@ use super::flags as flag;
 use super::key::{Key, Secret, Side};
 use super::records::Records;
 use crate::base::ConnId;
+
+/// Overflowed conns that there is room for from the start.
+const OVERFLOW: usize = 1 << 16;
 
 /// Buckets, and the overflow index of conns that found theirs full.
 pub(super) struct FlowIndex {
@@ -70,12 +73,20 @@ impl Entry {
     }
 }
 
+/// Of a conn's client, and of FULL-NAT's replies: the hashes by which it is entered in buckets.
+fn hashes(records: &Records, id: ConnId, secret: Secret) -> [Option<u64>; 2] {
+    let conn = &records[id];
+    let replies = conn.local().map(|_| records.reply_key(id).hash(secret));
+    [Some(conn.request_key().source_hash(secret)), replies]
+}
+
 impl FlowIndex {
     pub(super) fn new(max: usize, secret: Secret) -> FlowIndex {
-        // In the worst case every conn overflows, with two entries each.
+        // In the worst case every conn overflows, with two entries each. Beyond so many, which is as good as all conns of one
+        // client endpoint, it grows.
         FlowIndex {
             buckets: Buckets::new(max),
-            overflow: HashTable::with_capacity(max * 2),
+            overflow: HashTable::with_capacity(2 * max.min(OVERFLOW)),
             with_local: 0,
             shadowed: 0,
             secret,
@@ -162,7 +173,9 @@ impl FlowIndex {
             self.shadowed += 1;
         }
         self.with_local += usize::from(records[id].local().is_some());
+        let secret = self.secret;
         for (sides, hash) in self.buckets_of(records, id) {
+            self.buckets.grow(|other| hashes(records, other, secret));
             if self.buckets.insert(id, hash) == Placement::Overflow {
                 sides.iter().for_each(|side| self.insert_overflow(records, Entry::new(id, *side)));
             }
@@ -186,17 +199,15 @@ impl FlowIndex {
 
     /// The hashes of the buckets that a conn is entered in, and the sides whose packets look there.
     fn buckets_of(&self, records: &Records, id: ConnId) -> impl Iterator<Item = (&'static [Side], u64)> + use<> {
-        let conn = &records[id];
-        let client = conn.request_key().source_hash(self.secret);
-        let replies = conn.local().map(|_| (&[Side::Reply][..], records.reply_key(id).hash(self.secret)));
-        let sides: &[Side] = match conn.has_reply_key() && replies.is_none() {
+        let [client, replies] = hashes(records, id, self.secret);
+        let sides: &[Side] = match records[id].has_reply_key() && replies.is_none() {
             true => &[Side::Request, Side::Reply],
             false => &[Side::Request],
         };
-        std::iter::once((sides, client)).chain(replies)
+        client.map(|hash| (sides, hash)).into_iter().chain(replies.map(|hash| (&[Side::Reply][..], hash)))
     }
 
-    // Capacity was reserved, so this only rehashes in place when tombstones pile up; that is what needs `hash`.
+    // Mostly this only rehashes in place when tombstones pile up; that is what needs `hash`.
     fn insert_overflow(&mut self, records: &Records, entry: Entry) {
         let secret = self.secret;
         let hash = |entry: &Entry| entry.key(records).hash(secret);

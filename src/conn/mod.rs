@@ -13,13 +13,16 @@ mod lookup;
 mod new_conn;
 mod record;
 mod records;
+mod room;
 mod sctp;
+mod shares;
 mod state;
 mod table;
 #[cfg(test)]
 mod table_model;
 mod tcp;
 mod wheel;
+mod worth;
 
 pub use addresses::AddrId;
 pub use event::Event;
@@ -28,7 +31,9 @@ pub use key::Side;
 pub use life::LifeEvent;
 pub use new_conn::{Kind, NewConn};
 pub use record::{Conn, Forwarding};
+pub use room::Room;
 pub use sctp::SctpState;
 pub use state::{State, Timeouts, next as next_state};
 pub use table::{ConnTable, Due, Full};
 pub use tcp::{Tables, TcpState};
+pub use worth::Worth;

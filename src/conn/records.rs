@@ -39,6 +39,15 @@ impl Records {
 
     /// Puts a record into a slot; `None` if all are taken.
     pub(super) fn add(&mut self, conn: Conn) -> Option<ConnId> {
+        let id = self.place(conn)?;
+        self.addresses.hold(conn.real());
+        if let Some((local, _)) = conn.local() {
+            self.addresses.hold(local);
+        }
+        Some(id)
+    }
+
+    fn place(&mut self, conn: Conn) -> Option<ConnId> {
         if self.free != NIL {
             let id = ConnId(self.free);
             self.free = self[id].next_vacant();
@@ -54,6 +63,11 @@ impl Records {
 
     /// Gives a slot back.
     pub(super) fn remove(&mut self, id: ConnId) {
+        let conn = self[id];
+        self.addresses.release(conn.real());
+        if let Some((local, _)) = conn.local() {
+            self.addresses.release(local);
+        }
         self[id] = Conn::vacant(self.free);
         self.free = id.0;
     }

@@ -87,6 +87,12 @@ const INPUT_ONLY: Table = [
 ];
 
 impl SctpState {
+    /// True before the association is established.
+    pub fn opens(self) -> bool {
+        use SctpState::{Cookie, CookieEchoed, CookieReplied, CookieSent, CookieWait, Init, Init1, None};
+        matches!(self, None | Init1 | Init | CookieSent | CookieReplied | CookieWait | Cookie | CookieEchoed)
+    }
+
     const ALL: [SctpState; 14] = [NO, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL];
 
     /// The state with a number; a number that none has is `None`.

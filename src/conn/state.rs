@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::event::Event;
+use super::record::Conn;
 use super::sctp::{self, SctpState};
 use super::tcp::{self, Tables, TcpState};
 use crate::base::{Counted, Proto};
@@ -30,11 +31,25 @@ pub struct Timeouts {
     pub tcp_fin: u32,
     /// UDP.
     pub udp: u32,
+    /// TIME_WAIT (`timeout_timewait`).
+    #[serde(skip, default = "time_wait")]
+    pub time_wait: u32,
+    /// CLOSE (`timeout_close`).
+    #[serde(skip, default = "close")]
+    pub close: u32,
+}
+
+fn time_wait() -> u32 {
+    120
+}
+
+fn close() -> u32 {
+    10
 }
 
 impl Default for Timeouts {
     fn default() -> Timeouts {
-        Timeouts { tcp: 900, tcp_fin: 120, udp: 300 }
+        Timeouts { tcp: 900, tcp_fin: 120, udp: 300, time_wait: time_wait(), close: close() }
     }
 }
 
@@ -45,6 +60,14 @@ impl Timeouts {
             if new != 0 {
                 *value = new;
             }
+        }
+    }
+
+    /// How long a conn lives after its last packet.
+    pub fn of(&self, conn: &Conn) -> Duration {
+        match conn.is_template() {
+            true => Duration::from_secs(u64::from(conn.template_timeout())),
+            false => self.state(conn.proto(), conn.state()).timeout,
         }
     }
 
@@ -78,9 +101,10 @@ impl Timeouts {
             TcpState::Established => self.tcp,
             TcpState::FinWait => self.tcp_fin,
             TcpState::None => 2,
-            TcpState::SynSent | TcpState::TimeWait | TcpState::Listen | TcpState::SynAck => 120,
+            TcpState::TimeWait => self.time_wait,
+            TcpState::SynSent | TcpState::Listen | TcpState::SynAck => 120,
             TcpState::SynRecv | TcpState::CloseWait => 60,
-            TcpState::Close => 10,
+            TcpState::Close => self.close,
             TcpState::LastAck => 30,
         };
         Duration::from_secs(u64::from(secs))

@@ -14,6 +14,7 @@ use super::life::{Life, LifeEvent};
 use super::new_conn::NewConn;
 use super::record::Conn;
 use super::records::Records;
+use super::shares::Shares;
 use super::wheel::{Wheel, moment_of, tick_at};
 use crate::base::{ConnId, Endpoint, Instant};
 
@@ -38,8 +39,12 @@ pub struct ConnTable {
     pub(super) records: Records,
     pub(super) index: FlowIndex,
     wheel: Wheel,
-    max: usize,
+    pub(super) max: usize,
     pub(super) live: usize,
+    pub(super) half_open: usize,
+    pub(super) shares: Shares,
+    /// Where the search for a conn that makes room goes on.
+    pub(super) hand: usize,
     pub(super) one_way: usize,
     pub(super) without_client_port: usize,
     /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
@@ -50,12 +55,16 @@ pub struct ConnTable {
 impl ConnTable {
     /// Room for `max` conns, reserved now; `hasher` brings the secret by which they are found.
     pub fn new(max: usize, hasher: RandomState) -> ConnTable {
+        let secret = [hasher.hash_one(0), hasher.hash_one(1)];
         ConnTable {
             records: Records::new(max),
-            index: FlowIndex::new(max, [hasher.hash_one(0), hasher.hash_one(1)]),
+            index: FlowIndex::new(max, secret),
             wheel: Wheel::new(max),
             max,
             live: 0,
+            half_open: 0,
+            shares: Shares::new([hasher.hash_one(2), hasher.hash_one(3)]),
+            hand: 0,
             one_way: 0,
             without_client_port: 0,
             expected: Vec::new(),
@@ -76,6 +85,11 @@ impl ConnTable {
     /// Live conns.
     pub fn len(&self) -> usize {
         self.live
+    }
+
+    /// Slots that were ever used; `scan` looks at so many.
+    pub fn slots(&self) -> usize {
+        self.records.all().len()
     }
 
     /// True without conns.
@@ -120,8 +134,8 @@ impl ConnTable {
             *expected = [0; 2];
         }
         self.link(id);
-        self.wheel.insert(id, self.records[id].deadline);
-        self.live += 1;
+        self.wheel.insert(id, conn.deadline);
+        self.count_in(&conn);
         self.life.add(LifeEvent::Opened(id));
         Ok(id)
     }
@@ -159,6 +173,7 @@ impl ConnTable {
     pub fn set_state(&mut self, id: ConnId, state: u8) {
         let before = self.records[id].set_state(state);
         if before != state {
+            self.count_state(id, before);
             self.life.add(LifeEvent::Moved(id, before));
         }
     }
@@ -219,7 +234,7 @@ impl ConnTable {
             self.records.count_controlled(control, -1);
         }
         self.records.remove(id);
-        self.live -= 1;
+        self.count_out(&conn);
         self.life.add(LifeEvent::Ended(id));
     }
 

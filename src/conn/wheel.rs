@@ -136,6 +136,7 @@ mod tests {
     fn the_next_due_slot_is_found_as_if_each_were_looked_at() {
         let mut rng = Rng::seeded(11);
         let (mut wheel, mut records) = (Wheel::new(64), Records::new(64));
+        records.addresses.intern([10, 0, 0, 1].into()).unwrap();
         (0..64).for_each(|_| _ = records.add(Conn::vacant(NIL)));
         let mut filed = [false; 64];
         let mut now = Instant::START;
@@ -174,6 +175,7 @@ mod tests {
     fn time_that_passes_with_nothing_due_costs_two_looks_at_each_record() {
         const RECORDS: usize = 2_000;
         let (mut wheel, mut records) = (Wheel::new(RECORDS), Records::new(RECORDS));
+        records.addresses.intern([10, 0, 0, 1].into()).unwrap();
         for index in 0..RECORDS {
             let id = records.add(Conn::vacant(NIL)).unwrap();
             records[id].deadline = tick_at(Instant(900_000 + index as u64));

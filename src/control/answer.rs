@@ -6,7 +6,7 @@ use super::protocol::{ConnEntry, DestEntry, LinkEntry, NeighbourEntry, Reply, Re
 use crate::base::{ConnId, DestId, Instant, Ledger};
 use crate::conn::Conn;
 use crate::director::Director;
-use crate::service::command::{DestOptions, Refused};
+use crate::service::command::Refused;
 use crate::service::{MarkRule, Marks, Service};
 use crate::settings::{self, Effect};
 
@@ -16,7 +16,8 @@ const CONNS_A_PAGE: usize = 256;
 /// Places of the flow table looked at for a page of conns.
 const PLACES_A_PAGE: usize = 16_384;
 
-/// Carries a request out. `Reload` is not the director's to answer: its configuration is somewhere else.
+/// Carries a request out. Checks and the configuration are not the director's: `Health` and its kind and `Reload` are
+/// answered by the daemon.
 pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: Instant) -> Reply {
     director.flows.services.read_meters(now);
     match request {
@@ -54,6 +55,9 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             let place = rules.iter().position(|other| *other == rule);
             place.map(|place| rules.remove(place)).is_some()
         }),
+        Request::Health(_) | Request::CheckNow | Request::Steer(..) => {
+            Reply::Error("nobody here checks servers".into())
+        }
         Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
     }
 }
@@ -124,10 +128,10 @@ fn service_entry(director: &Director, service: &Service) -> ServiceEntry {
 
 fn dest_entry(director: &Director, id: DestId) -> DestEntry {
     let (server, dest) = (director.flows.services.server(id), director.flows.services.dest(id));
-    let (weight, upper, lower) = (server.weight, server.upper, server.lower);
     DestEntry {
         real: server.endpoint,
-        options: DestOptions { method: dest.method, weight, upper, lower },
+        options: director.flows.services.dest_options(id),
+        weight: server.present_weight(),
         active: server.active,
         inactive: server.inactive,
         persistent: dest.persistent,
@@ -201,6 +205,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         services: director.flows.services.len(),
         conns: director.flows.conns.len(),
         max_flows: director.flows.settings.max_flows,
+        evicted: director.flows.evicted().map(|(worth, count)| (worth.name().into(), count)).collect(),
         total: director.flows.services.total,
         rates: director.flows.services.rates(&director.flows.services.total_meter),
         links: links.collect(),

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use super::protocol::{ConnEntry, Reply, Request, ServiceEntry};
+use super::protocol::{ConnEntry, HealthEntry, Reply, Request, ServiceEntry};
 use crate::io::{Connection, DIRECTORY, VARIABLE, sockets_here};
 
 /// Why a director does not answer.
@@ -96,6 +96,17 @@ impl Client {
             let Reply::Services { services, next } = self.ask(&Request::Services(place))? else {
                 return Err(strange());
             };
+            all.extend(services);
+            from = next;
+        }
+        Ok(all)
+    }
+
+    /// All services with their checks.
+    pub fn health(&mut self) -> Result<Vec<HealthEntry>, String> {
+        let (mut all, mut from) = (Vec::new(), Some(0));
+        while let Some(place) = from {
+            let Reply::Health { services, next } = self.ask(&Request::Health(place))? else { return Err(strange()) };
             all.extend(services);
             from = next;
         }

@@ -4,9 +4,13 @@
 
 mod answer;
 mod client;
+mod health;
+mod metrics;
 pub mod protocol;
 mod socket;
 
 pub use answer::answer;
 pub use client::{Client, Unreachable, strange};
+pub use health::{health, steer};
+pub use metrics::{Scrape, Shown};
 pub use socket::open;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Endpoint, Proto};
 use crate::conn::Timeouts;
+use crate::health::{Forced, OnDown, Reason, Verdict};
 use crate::service::command::{Command, DestOptions, Refused, ServiceKey, ServiceOptions, SyncOptions, SyncRole};
 use crate::service::{Rates, Stats};
 
@@ -32,6 +33,12 @@ pub enum Request {
     Daemons,
     /// The state of the director as a whole.
     Status,
+    /// Services with their checks, from this place on; 0 is the first.
+    Health(u32),
+    /// To start all probes now.
+    CheckNow,
+    /// To change what the administrator says of a server beside its weight.
+    Steer(ServiceKey, Endpoint, Steering),
     /// To read the configuration again and bring the director in line with it.
     Reload,
     /// All settings.
@@ -44,6 +51,23 @@ pub enum Request {
     AddMark(String),
     /// To take the first mark rule away that says the same.
     DeleteMark(String),
+}
+
+/// What an administrator says of a server beside its weight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Steering {
+    /// No new conns; those that are left end after so many seconds.
+    Drain {
+        /// When; never without a number.
+        seconds: Option<u64>,
+        /// How.
+        then: OnDown,
+    },
+    /// It serves again.
+    Undrain,
+    /// Up or down whatever its checks say, or as they say.
+    Force(Forced),
 }
 
 /// What the director answers.
@@ -84,6 +108,15 @@ pub enum Reply {
     Daemons(Vec<(SyncRole, SyncOptions)>),
     /// The state of the director as a whole.
     Status(Box<Status>),
+    /// Services with their checks, and the place where to go on if there are more.
+    Health {
+        /// A page of them.
+        services: Vec<HealthEntry>,
+        /// Where the next page begins.
+        next: Option<u32>,
+    },
+    /// So many probes are due now.
+    Due(usize),
     /// What a reload has changed.
     Reloaded {
         /// A line each for the first changes.
@@ -119,6 +152,8 @@ pub struct DestEntry {
     pub real: Endpoint,
     /// How it is configured.
     pub options: DestOptions,
+    /// Its present weight: what checks say is in it, where `options` has the administrator's.
+    pub weight: u32,
     /// Active conns.
     pub active: u32,
     /// Inactive conns.
@@ -129,6 +164,75 @@ pub struct DestEntry {
     pub stats: Stats,
     /// Rates.
     pub rates: Rates,
+}
+
+/// A service with its checks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HealthEntry {
+    /// Its name, like `tcp/10.0.0.100:80`.
+    pub service: String,
+    /// False if too few of its servers are up.
+    pub quorum: bool,
+    /// Its servers.
+    pub servers: Vec<ServerHealth>,
+}
+
+/// A server as its checks see it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServerHealth {
+    /// Address and port.
+    pub server: String,
+    /// What all of its probes say together, or the administrator.
+    pub verdict: Verdict,
+    /// Milliseconds since they have said so.
+    pub for_ms: u64,
+    /// `serving`, or why it takes no new conns: `drained`, `unchecked`, `failed`.
+    pub state: String,
+    /// The administrator's word.
+    pub forced: Forced,
+    /// Milliseconds until its conns end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drained_in_ms: Option<u64>,
+    /// The administrator's weight.
+    pub weight: u32,
+    /// Its present weight.
+    pub present_weight: u32,
+    /// Conns that it has.
+    pub conns: u64,
+    /// Its probes.
+    pub probes: Vec<ProbeEntry>,
+}
+
+/// A probe.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProbeEntry {
+    /// What it asks, like `http:/healthz`.
+    pub check: String,
+    /// What it says.
+    pub verdict: Verdict,
+    /// Milliseconds since it has said so.
+    pub for_ms: u64,
+    /// Why it failed last, and how many milliseconds ago.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_failure: Option<(Reason, u64)>,
+    /// Milliseconds until the next; 0 while it runs.
+    pub next_ms: u64,
+    /// Milliseconds that the last one took.
+    pub took_ms: u64,
+    /// The last changes, the oldest first.
+    pub history: Vec<ChangeEntry>,
+}
+
+/// A change of a probe's verdict.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChangeEntry {
+    /// How many milliseconds ago.
+    pub ago_ms: u64,
+    /// To what.
+    pub to: Verdict,
+    /// Why, if it is a failure.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
 }
 
 /// A conn or a persistence template.
@@ -167,6 +271,8 @@ pub struct Status {
     pub conns: usize,
     /// Conns that the flow table holds.
     pub max_flows: usize,
+    /// Conns that made room for others, by what they were worth.
+    pub evicted: Vec<(String, u64)>,
     /// Counters of all services together.
     pub total: Stats,
     /// Rates of all services together.

@@ -2,10 +2,13 @@
 //!
 //! One thread, one clock reading per wake-up. Never decides anything about a packet.
 
+mod checks;
 mod connections;
 mod keeper;
 mod reload;
+mod scrapes;
 mod start;
+mod talk;
 mod wires;
 mod work;
 
@@ -15,20 +18,22 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::base::{Instant, LinkId};
-use crate::control;
+use crate::base::{Endpoint, Instant, LinkId};
 use crate::control::protocol::{Reply, Request};
+use crate::control::{self, Shown};
 use crate::director::{Batch, Director};
-use crate::io::{Clock, Link, ReadOutcome, Signal, Signals};
+use crate::io::{Clock, Link, ReadOutcome, Signal, Signals, lost_lines, write_lines};
 use crate::keeper::messages::ToKeeper;
 use crate::router::Turn;
+use checks::Checks;
 use connections::{Answer, Control};
 use keeper::Keeper;
 use reload::{Reload, Started};
+use scrapes::Scrapes;
 use start::Taken;
 pub use start::run;
 use wires::Wires;
-use work::{Asked, Progress, Work};
+use work::{Asked, Changed, Progress, Work};
 
 /// Frames read from one link before the others have their turn.
 const BUDGET: usize = 256;
@@ -49,6 +54,8 @@ pub struct Daemon {
     signals: Signals,
     control: Control,
     keeper: Keeper,
+    checks: Checks,
+    scrapes: Scrapes,
     reload: Reload,
     /// A change that takes more than one turn.
     work: Option<Work>,
@@ -60,8 +67,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A loop around the director, for what was taken over from the keeper.
-    fn new(director: Director, taken: Taken, mut signals: Signals, start: Started) -> io::Result<Daemon> {
+    /// A loop around the director, for what was taken over from the keeper; `metrics` is where they are served.
+    fn new(
+        director: Director,
+        taken: Taken,
+        mut signals: Signals,
+        (mut checks, metrics): (Checks, Option<Endpoint>),
+        start: Started,
+    ) -> io::Result<Daemon> {
         let Taken { mut links, listener, mut keeper } = taken;
         let poll = Poll::new()?;
         poll.registry().register(&mut keeper.channel, KEEPER, Interest::READABLE)?;
@@ -71,6 +84,8 @@ impl Daemon {
         }
         let control = Control::new(listener, poll.registry())?;
         let waker = Waker::new(poll.registry(), WORK)?;
+        checks.prepare_programs(poll.registry())?;
+        let scrapes = Scrapes::new(metrics, poll.registry())?;
         Ok(Daemon {
             director,
             hot: vec![true; links.len()],
@@ -80,6 +95,8 @@ impl Daemon {
             signals,
             control,
             keeper,
+            checks,
+            scrapes,
             reload: Reload::new(start, Arc::new(move || _ = waker.wake())),
             work: None,
             works: false,
@@ -117,7 +134,7 @@ impl Daemon {
                     KEEPER => kept = self.keeper.is_there(),
                     // A thread has an answer; `work` asks for it in any case.
                     WORK => self.works = true,
-                    token if self.control.notes(token) => {}
+                    token if self.control.notes(token) || self.checks.notes(token) || self.scrapes.notes(token) => {}
                     Token(link) => self.hot[link] = true,
                 }
             }
@@ -132,6 +149,10 @@ impl Daemon {
                 self.serve_clients(now);
             }
             self.work(now);
+            self.checks.turn(self.poll.registry(), &mut self.director, now);
+            if self.scrapes.is_ready() {
+                self.serve_metrics(now);
+            }
             if !kept || (signalled && self.obey_signals()?) {
                 return Ok(());
             }
@@ -154,11 +175,13 @@ impl Daemon {
 
     /// How long nothing is due; a link that was not drained is due now.
     fn timeout(&self) -> Option<Duration> {
-        let is_busy = self.hot.contains(&true) || self.control.is_hot() || self.keeper.has_unsent();
+        let is_asked = self.control.is_hot() || self.scrapes.is_ready();
+        let is_busy = self.hot.contains(&true) || is_asked || self.keeper.has_unsent();
         if is_busy || self.works || self.director.has_moved_addresses() {
             return Some(Duration::ZERO);
         }
-        let due = self.director.next_deadline().into_iter().chain(self.control.retry_due()).min()?;
+        let due = [self.director.next_deadline(), self.checks.next_deadline(), self.control.retry_due()];
+        let due = due.into_iter().flatten().min()?;
         Some(due.since(self.clock.now()))
     }
 
@@ -219,12 +242,15 @@ impl Daemon {
 
     /// After the packets that have come: a client sees what they did.
     fn serve_clients(&mut self, now: Instant) {
-        let Daemon { director, turn, reload, work, works, .. } = self;
+        let Daemon { director, turn, checks, reload, work, works, .. } = self;
         self.control.turn(self.poll.registry(), now, |request| match (work.as_ref(), work::of(request)) {
             (Some(running), Asked::Change(request)) if running.holds_rules() => Answer::NotYet(request),
-            (_, Asked::Change(request) | Asked::List(request)) => {
-                Answer::Now(control::answer(director, turn.ledger(), &request, now))
-            }
+            (_, Asked::Change(request) | Asked::List(request)) => Answer::Now(match request {
+                Request::Health(from) => control::health(&checks.monitor, director, from, now),
+                Request::CheckNow => Reply::Due(checks.check_now(now)),
+                Request::Steer(key, server, how) => checks.steer(director, (key, server), how, now),
+                request => control::answer(director, turn.ledger(), &request, now),
+            }),
             (Some(_), Asked::Work(request)) => Answer::NotYet(request),
             (None, Asked::Work(request)) => match Work::of(request, reload, director) {
                 Ok(begun) => {
@@ -246,7 +272,8 @@ impl Daemon {
             }
         }
         let Some(work) = self.work.as_mut().filter(|_| self.works) else { return };
-        match work.turn(&mut self.reload, &mut self.director, now) {
+        let changed = &mut Changed { director: &mut self.director, checks: &mut self.checks };
+        match work.turn(&mut self.reload, changed, now) {
             Progress::More => {}
             Progress::Waits => self.works = false,
             Progress::Done(reply) => {
@@ -256,8 +283,17 @@ impl Daemon {
         }
     }
 
+    /// A page to each scraper that is ready.
+    fn serve_metrics(&mut self, now: Instant) {
+        let Daemon { director, turn, checks, scrapes, poll, .. } = self;
+        let shown = Shown { director, ledger: turn.ledger(), monitor: &checks.monitor, now };
+        scrapes.turn(poll.registry(), &shown);
+    }
+
     fn report(&self) {
-        eprintln!("{}", self.turn.ledger());
-        eprintln!("ledger: conns {}", self.director.flows.conns.len());
+        write_lines(&self.turn.ledger().to_string());
+        write_lines(&format!("ledger: conns {}", self.director.flows.conns.len()));
+        write_lines(&format!("log: {} lines lost", lost_lines()));
+        log::logger().flush();
     }
 }

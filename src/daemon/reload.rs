@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 
-use super::work::{COMMANDS_A_TURN, LOOKED_AT_A_TURN, Progress};
-use crate::base::Instant;
+use super::work::{COMMANDS_A_TURN, Changed, LOOKED_AT_A_TURN, Progress};
+use crate::base::{Endpoint, Instant};
 use crate::config::{self, At, Plan, PlannedLink, Problems, RunArgs, Wanted, describe};
 use crate::control::protocol::Reply;
 use crate::director::Director;
+use crate::health;
 use crate::io::Processors;
 use crate::router::Routes;
 use crate::service::Marks;
@@ -47,12 +48,15 @@ pub(super) struct Reload {
 struct Running {
     links: Vec<PlannedLink>,
     settings: Settings,
+    metrics: Option<Endpoint>,
+    health: Vec<health::Plan>,
     cpu: Option<usize>,
 }
 
 /// What a thread has read and tried.
 pub(super) struct Fresh {
     cpu: Option<At<usize>>,
+    health: Vec<health::Plan>,
     wanted: Wanted,
 }
 
@@ -67,8 +71,8 @@ pub(super) enum Stage {
     Copying(Fresh, Vec<Command>, u32),
     /// A thread compares them with the wanted ones.
     Comparing(Fresh, Receiver<Changes>),
-    /// The differences are done, and told by these lines; how many there are.
-    Applying(Changes, Vec<String>, usize),
+    /// The differences are done, and told by these lines; how many there are, and the checks that come last.
+    Applying(Changes, Vec<String>, usize, Vec<health::Plan>),
 }
 
 impl Stage {
@@ -81,8 +85,9 @@ impl Stage {
 impl Reload {
     pub(super) fn new(started: Started, wake: Wake) -> Reload {
         let Started { args, plan, usual } = started;
-        let cpu = plan.cpu.map(|cpu| cpu.value);
-        Reload { args, running: Running { links: plan.links, settings: plan.settings, cpu }, usual, wake }
+        let (cpu, metrics) = (plan.cpu.map(|cpu| cpu.value), plan.metrics.map(|at| at.value));
+        let running = Running { links: plan.links, settings: plan.settings, metrics, health: plan.health, cpu };
+        Reload { args, running, usual, wake }
     }
 
     /// The first stage; an error is a sentence.
@@ -109,8 +114,8 @@ impl Reload {
     }
 
     /// Does a part of a reload.
-    pub(super) fn turn(&mut self, stage: &mut Stage, director: &mut Director, now: Instant) -> Progress {
-        match self.next(stage, director, now) {
+    pub(super) fn turn(&mut self, stage: &mut Stage, changed: &mut Changed, now: Instant) -> Progress {
+        match self.next(stage, changed, now) {
             Ok(progress) => progress,
             Err(problems) => {
                 problems.0.iter().for_each(|problem| log::error!("reload: {problem}"));
@@ -120,7 +125,8 @@ impl Reload {
         }
     }
 
-    fn next(&mut self, stage: &mut Stage, director: &mut Director, now: Instant) -> Result<Progress, Problems> {
+    fn next(&mut self, stage: &mut Stage, changed: &mut Changed, now: Instant) -> Result<Progress, Problems> {
+        let director = &mut *changed.director;
         match stage {
             Stage::Reading(answer) => {
                 let Some(fresh) = received(answer)? else { return Ok(Progress::Waits) };
@@ -131,7 +137,9 @@ impl Reload {
                 None => {
                     let (rules, wanted) = (std::mem::take(rules), std::mem::take(&mut fresh.wanted.rules));
                     let answer = self.ask(move || compare(&rules, &wanted)).map_err(sentence)?;
-                    let fresh = Fresh { cpu: fresh.cpu.take(), wanted: std::mem::take(&mut fresh.wanted) };
+                    let Fresh { cpu, health, wanted } = fresh;
+                    let (health, wanted) = (std::mem::take(health), std::mem::take(wanted));
+                    let fresh = Fresh { cpu: cpu.take(), health, wanted };
                     *stage = Stage::Comparing(fresh, answer);
                 }
             },
@@ -141,11 +149,12 @@ impl Reload {
                 let mut lines = self.change_processor(fresh.cpu.take())?;
                 lines.extend(change_the_rest(director, &fresh.wanted, now)?);
                 let count = lines.len() + changes.len();
-                *stage = Stage::Applying(changes, lines, count);
+                *stage = Stage::Applying(changes, lines, count, std::mem::take(&mut fresh.health));
             }
-            Stage::Applying(changes, lines, count) => {
+            Stage::Applying(changes, lines, count, health) => {
                 apply(director, changes, lines, now);
                 if changes.is_empty() {
+                    *count += self.change_checks(std::mem::take(health), lines, changed, now);
                     lines.iter().for_each(|line| log::info!("reload: {line}"));
                     log::info!("reload: {count} changes");
                     return Ok(Progress::Done(Reply::Reloaded { lines: std::mem::take(lines), count: *count }));
@@ -153,6 +162,23 @@ impl Reload {
             }
         }
         Ok(Progress::More)
+    }
+
+    /// Checks begin anew only if the configuration has others; how many lines tell of it.
+    fn change_checks(
+        &mut self,
+        health: Vec<health::Plan>,
+        lines: &mut Vec<String>,
+        changed: &mut Changed,
+        now: Instant,
+    ) -> usize {
+        let before = lines.len();
+        if self.running.health != health {
+            describe::note_checks(&self.running.health, &health, lines);
+            changed.checks.configure(health.clone(), changed.director, now);
+            self.running.health = health;
+        }
+        lines.len() - before
     }
 
     /// Moves to another processor only if the configuration names another: what a supervisor has set stays otherwise.
@@ -183,7 +209,7 @@ fn read(args: &RunArgs, running: &Running, links: &[(String, u16)]) -> Result<Fr
     let plan = Plan::from_args(args)?;
     check_fixed(running, &plan)?;
     let wanted = Wanted::of(&plan.rehearse_on(links)?);
-    Ok(Fresh { cpu: plan.cpu, wanted })
+    Ok(Fresh { cpu: plan.cpu, health: plan.health, wanted })
 }
 
 /// What devices and memory depend on cannot change while packets flow.
@@ -195,6 +221,12 @@ fn check_fixed(running: &Running, plan: &Plan) -> Result<(), Problems> {
         before.iter().filter(|link| !after.contains(link)).for_each(|link| problems.0.push(format!("- {link}")));
         after.iter().filter(|link| !before.contains(link)).for_each(|link| problems.0.push(format!("+ {link}")));
         problems.0.push("links cannot change while tapvs runs; put them back, or start tapvs again".into());
+    }
+    let text = |metrics: Option<Endpoint>| metrics.map_or("none".into(), |at| at.to_string());
+    let (before, after) = (running.metrics, plan.metrics.as_ref().map(|at| at.value));
+    if before != after {
+        let (before, after) = (text(before), text(after));
+        problems.0.push(format!("metrics {before} -> {after}: cannot change while tapvs runs; start it again"));
     }
     for row in settings::ROWS.iter().filter(|row| row.effect == Effect::AtStart) {
         let (before, after) = (running.settings.get(row.name), plan.settings.get(row.name));
@@ -279,6 +311,7 @@ mod tests {
 
     use argh::FromArgs;
 
+    use super::super::checks::Checks;
     use super::*;
     use crate::config::{diff, rules_of};
     use crate::ipvsadm::{Names, dest_line, service_line};
@@ -298,9 +331,14 @@ mod tests {
 
     /// A whole reload: the changes, or what is wrong.
     fn reload(reload: &mut Reload, director: &mut Director) -> Result<Vec<String>, Vec<String>> {
+        let mut checks = Checks::new(Vec::new(), 1, Instant::START);
         let mut stage = reload.start(director).map_err(|what| vec![what])?;
         loop {
-            match reload.turn(&mut stage, director, Instant::START) {
+            match reload.turn(
+                &mut stage,
+                &mut Changed { director: &mut *director, checks: &mut checks },
+                Instant::START,
+            ) {
                 Progress::More => {}
                 Progress::Waits => thread::yield_now(),
                 Progress::Done(Reply::Reloaded { lines, count }) => {
@@ -465,7 +503,8 @@ mod tests {
             "links cannot change while tapvs runs; put them back, or start tapvs again".into(),
         ];
         assert_eq!(links.unwrap_err(), wanted);
-        let wanted = "max_flows 65536 -> 7: cannot change while tapvs runs; start it again";
+        let room = crate::io::room_for_conns();
+        let wanted = format!("max_flows {room} -> 7: cannot change while tapvs runs; start it again");
         assert_eq!(flows.unwrap_err(), [wanted]);
     }
 }

@@ -4,9 +4,10 @@
 
 use std::io::Error;
 
+use super::checks::Checks;
 use super::reload::Started;
 use super::{Daemon, Keeper};
-use crate::base::{LinkId, Mac};
+use crate::base::{Instant, LinkId, Mac};
 use crate::config::{self, Plan, RunArgs, spec};
 use crate::director::Director;
 use crate::io::{self, Channel, Link, Listener, Processors, Signals};
@@ -38,9 +39,11 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     if given.restarts == 0 {
         introduce(&director, &taken.links);
     }
+    let checks = Checks::new(plan.health.clone(), seed, Instant::START);
+    let metrics = plan.metrics.as_ref().map(|at| at.value);
     let start = Started { args, plan, usual };
-    let daemon =
-        Daemon::new(director, taken, signals, start).map_err(|error| format!("cannot start the loop: {error}"))?;
+    let daemon = Daemon::new(director, taken, signals, (checks, metrics), start);
+    let daemon = daemon.map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! One at a time; other changes wait for its end, and lists do not. What is done in a part is bounded by a count.
 
+use super::checks::Checks;
 use super::reload::{Reload, Stage};
 use crate::base::Instant;
 use crate::control::protocol::{Reply, Request};
@@ -12,6 +13,12 @@ use crate::service::command::{Command, Refused, ServiceKey};
 pub(super) const COMMANDS_A_TURN: usize = 64;
 /// Services and dests removed, reset or copied between two packets.
 pub(super) const LOOKED_AT_A_TURN: usize = 512;
+
+/// What is changed.
+pub(super) struct Changed<'a> {
+    pub(super) director: &'a mut Director,
+    pub(super) checks: &'a mut Checks,
+}
 
 /// A change that takes more than one turn.
 pub(super) enum Work {
@@ -41,7 +48,9 @@ pub(super) fn of(request: Request) -> Asked {
         Request::Apply(Command::Clear | Command::Zero(None)) | Request::ApplyAll(_) | Request::Reload => {
             Asked::Work(request)
         }
-        Request::Apply(_) | Request::Set(..) | Request::AddMark(_) | Request::DeleteMark(_) => Asked::Change(request),
+        Request::Apply(_) | Request::Steer(..) | Request::Set(..) | Request::AddMark(_) | Request::DeleteMark(_) => {
+            Asked::Change(request)
+        }
         Request::Service(_)
         | Request::Services(_)
         | Request::Conns(_)
@@ -49,6 +58,8 @@ pub(super) fn of(request: Request) -> Asked {
         | Request::Daemons
         | Request::Settings
         | Request::Marks
+        | Request::Health(_)
+        | Request::CheckNow
         | Request::Status => Asked::List(request),
     }
 }
@@ -92,19 +103,20 @@ impl Work {
     }
 
     /// Does a part of it.
-    pub(super) fn turn(&mut self, reload: &mut Reload, director: &mut Director, now: Instant) -> Progress {
+    pub(super) fn turn(&mut self, reload: &mut Reload, changed: &mut Changed, now: Instant) -> Progress {
+        let director = &mut *changed.director;
         match self {
             Work::Clear => clear(director, now),
             Work::Zero(slot) => zero(director, slot, now),
-            Work::Commands(left, outcome) => match outcome.long.as_mut().map(|long| long.turn(reload, director, now)) {
+            Work::Commands(left, outcome) => match outcome.long.as_mut().map(|long| long.turn(reload, changed, now)) {
                 Some(Progress::Done(_)) => {
                     (outcome.long, outcome.done) = (None, outcome.done + 1);
                     Progress::More
                 }
                 Some(other) => other,
-                None => commands(director, left, outcome, now),
+                None => commands(changed.director, left, outcome, now),
             },
-            Work::Reload(stage) => reload.turn(stage, director, now),
+            Work::Reload(stage) => reload.turn(stage, changed, now),
         }
     }
 }
@@ -218,10 +230,10 @@ mod tests {
         let mut reload = Reload::new(started, Arc::new(|| ()));
         let Asked::Work(request) = of(request) else { panic!("done at once") };
         let mut work = Work::of(request, &reload, director).unwrap();
-        let mut changed = Vec::new();
+        let (mut changed, mut checks) = (Vec::new(), Checks::new(Vec::new(), 1, NOW));
         loop {
             let before = size(director);
-            let progress = work.turn(&mut reload, director, NOW);
+            let progress = work.turn(&mut reload, &mut Changed { director: &mut *director, checks: &mut checks }, NOW);
             changed.push(size(director).abs_diff(before));
             if let Progress::Done(reply) = progress {
                 return (changed, reply);

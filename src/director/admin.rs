@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{Family, Instant, Medium, Prefix};
+use crate::base::{Endpoint, Family, Instant, Medium, Prefix};
 use crate::service::command::{Command, Method, Refused, ServiceKey, SyncOptions, SyncRole};
-use crate::service::{Marks, limits};
+use crate::service::{Judgement, Marks, limits};
 
 impl Director {
     /// Carries out an operator's command, as a whole or not at all; a new VIP is announced.
@@ -86,6 +86,7 @@ impl Director {
     /// Changes a setting by its name.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         self.flows.settings.set(name, value)?;
+        self.flows.heed_timeouts();
         self.flows.services.settings = self.flows.settings.sched();
         self.router.path_mtus.discovery = self.flows.settings.pmtu_disc;
         self.flows.judge_pressure();
@@ -97,6 +98,11 @@ impl Director {
         let all = self.router.own_addresses().chain(self.flows.services.addresses());
         self.stack.announcements.note_moved(all);
         self.router.own_addresses().for_each(|addr| self.stack.announcements.add(addr, now));
+    }
+
+    /// Applies what checks say of a dest.
+    pub fn judge(&mut self, key: ServiceKey, real: Endpoint, judgement: Judgement) {
+        self.flows.judge(key, real, judgement);
     }
 
     /// The synchronisation daemons that run, with their options as they are used.

@@ -4,7 +4,7 @@
 //! ended themselves.
 
 use crate::base::{ConnId, Endpoint, Proto};
-use crate::conn::{Conn, Side, TcpState};
+use crate::conn::{Conn, Forwarding, Side, TcpState};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::wire::tcp;
@@ -16,10 +16,22 @@ pub(super) fn reset_ends(
     router: &mut Router,
     turn: &mut Turn<impl Egress>,
 ) {
+    if flows.resets_at_expiry(conn.forwarding()) {
+        reset_both((id, conn), flows, router, turn);
+    }
+}
+
+/// Resets both ends of a conn, if it was established and its replies pass here.
+pub(super) fn reset_both(
+    (id, conn): (ConnId, &Conn),
+    flows: &Flows,
+    router: &mut Router,
+    turn: &mut Turn<impl Egress>,
+) {
     let established = conn.proto() == Proto::TCP
         && !conn.is_template()
         && TcpState::from_number(conn.state()) == TcpState::Established;
-    if !established || !flows.resets_at_expiry(conn.forwarding()) {
+    if !established || !matches!(conn.forwarding(), Forwarding::Nat | Forwarding::FullNat) {
         return;
     }
     let (client, real) = (conn.client(), flows.conns.real(conn));

@@ -391,7 +391,8 @@ impl Director {
             self.tell_listeners();
         }
         self.sync.send_due(&mut self.router, turn);
-        self.flows.sweep();
+        let Director { flows, router, .. } = self;
+        flows.sweep(|flows, id, conn| expiry_resets::reset_both((id, conn), flows, router, turn));
         self.flows.defend(now);
         self.tell_listeners();
         let mut host = Host { services: &self.flows.services, router: &mut self.router };

@@ -168,21 +168,23 @@ impl Socket {
 
     /// Hands datagrams to the calls that wait for them.
     pub fn deliver(&mut self, listener: &Listener, processes: &mut Processes) {
-        while let Some(waiting) = self.waiting.front() {
-            let Waiting { call, receive, .. } = waiting;
-            let Some(datagram) = self.inbox.peek(receive.room()) else { break };
-            if listener.still_waits(call) {
-                let returns = receive.deliver(datagram).map_or_else(Returns::Error, Returns::Value);
-                // A call that a signal has interrupted meanwhile is made again: the datagram stays.
-                let taken = listener.answer(call, returns) && !receive.only_looks();
-                if taken && matches!(returns, Returns::Value(_)) {
-                    self.inbox.take();
-                    if self.inbox.is_empty() {
-                        self.withdraw(call.thread, processes);
-                    }
-                }
+        while !self.inbox.is_empty()
+            && let Some(Waiting { call, receive, .. }) = self.waiting.pop_front()
+        {
+            if !listener.still_waits(&call) {
+                continue;
             }
-            self.waiting.pop_front();
+            let Some(datagram) = self.inbox.peek(receive.room()) else { return };
+            let returns = receive.deliver(datagram).map_or_else(Returns::Error, Returns::Value);
+            let takes = !receive.only_looks() && matches!(returns, Returns::Value(_));
+            // Before the program goes on, and may `poll`.
+            if takes && self.inbox.holds_one() {
+                self.withdraw(call.thread, processes);
+            }
+            // A call that a signal has interrupted meanwhile is made again: the datagram stays.
+            if listener.answer(&call, returns) && takes {
+                self.inbox.take();
+            }
         }
     }
 

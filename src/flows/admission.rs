@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::{Choice, Flows};
 use crate::base::{ConnId, Counted, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tuple};
-use crate::conn::{Conn, Forwarding, Kind, NewConn, SctpState, TcpState};
+use crate::conn::{Conn, Forwarding, Full, Kind, NewConn, Room, SctpState, TcpState};
 use crate::forward::Ends;
 use crate::router::Router;
+use crate::sched::Mask;
 use crate::wire::{Ip, L4};
 
 /// How long a conn lives that no packet has moved yet.
@@ -102,6 +103,10 @@ impl Flows {
     pub fn open(&mut self, opening: &Opening, kind: Kind, router: &Router, now: Instant) -> Result<ConnId, DropReason> {
         let Opening { service, tuple, choice: Choice { dest, real, template } } = *opening;
         let local = self.local_for(opening, router, now)?;
+        // A template that was used just now is not what makes room for its conn.
+        if let Some(template) = template {
+            self.renew_template(template, now);
+        }
         let made = self.store(opening, kind, local, now);
         match (made, local) {
             (Ok(id), _) => {
@@ -109,7 +114,6 @@ impl Flows {
                 self.services.count_conn(service, dest);
                 if let Some(template) = template {
                     self.conns.set_control(id, template);
-                    self.renew_template(template, now);
                 }
             }
             (Err(_), Some(local)) => self.ports.give_back(local.addr, tuple.proto, real, local.port),
@@ -143,12 +147,11 @@ impl Flows {
         self.insert(&new, now, UNBORN)
     }
 
-    /// A place in the flow table.
+    /// A place in the flow table, of a conn that is worth less if need be.
     pub fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, DropReason> {
-        let mut inserted = self.conns.insert(new, now, timeout);
-        if inserted.is_err() && self.evict_half_open() {
-            inserted = self.conns.insert(new, now, timeout);
-        }
+        let room = self.conns.room_for(new);
+        let made_room = room == Room::Enough || self.make_room(room, now) || room == Room::HalfOpen;
+        let inserted = if made_room { self.conns.insert(new, now, timeout) } else { Err(Full) };
         let id = inserted.map_err(|_| {
             self.warnings.flow_table_full(now, self.settings.max_flows);
             DropReason::FlowTableFull
@@ -157,6 +160,14 @@ impl Flows {
             self.conns.get_mut(id).set_helped();
         }
         Ok(id)
+    }
+
+    /// Ends the conn of least worth, so that a new one has its place.
+    fn make_room(&mut self, room: Room, now: Instant) -> bool {
+        let Some((id, worth)) = self.conns.least_worth(room, &self.timeouts, now) else { return false };
+        self.end(id);
+        self.defence.count_evicted(worth);
+        true
     }
 
     /// The local endpoint of a conn in FULL-NAT.
@@ -198,11 +209,21 @@ impl Flows {
         if first && ((expire && server.weight == 0) || self.is_over(id)) {
             return ConnFate::Replaced;
         }
+        if server.mask != Mask::None && self.is_abandoned(id, first) {
+            return ConnFate::Replaced;
+        }
         match (server.available, expire) {
             (true, _) => ConnFate::Good,
             (false, true) => ConnFate::Replaced,
             (false, false) => ConnFate::DestGone,
         }
+    }
+
+    /// True if checks took the dest out, so that what begins anew, and every datagram, goes elsewhere.
+    #[cold]
+    fn is_abandoned(&self, id: ConnId, first: bool) -> bool {
+        let conn = self.conns.get(id);
+        (first || conn.proto() == Proto::UDP) && self.services.is_abandoned(conn.dest)
     }
 
     /// True if a first packet means a new conn; never for conns that persistence or a helper made.

@@ -5,18 +5,20 @@
 //! 1   while fewer than `amemthresh` places of the flow table are free (the kernel looks at free memory)
 //! 3   always
 //! ```
-//! Besides, a full table gives the place of a half-open conn to a new one, whatever the settings.
+//! Besides, a full table gives the place of a conn that is worth less to a new one, whatever the settings (`conn/room.rs`).
 
 use std::time::Duration;
 
 use super::{Flows, persistence};
 use crate::base::{ConnId, Instant, Proto};
-use crate::conn::{Conn, SctpState, Tables, TcpState};
+use crate::conn::{Conn, SctpState, Tables, TcpState, Worth};
 use crate::settings::Settings;
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// Records looked at for one that may make room.
-const SEARCH_BUDGET: usize = 64;
+/// Records that it looks at in a second at most, so that no packet waits for it.
+const PART_AT_MOST: usize = 1 << 16;
+/// A single datagram without a successor for so long is nothing to wait for.
+const ANSWERED: Duration = Duration::from_secs(1);
 /// `drop_entry` looks at this part of the table in a second.
 const PART: usize = 32;
 const IDLE_AT_LEAST: Duration = Duration::from_secs(60);
@@ -32,10 +34,16 @@ pub(super) struct Defence {
     secures_tcp: bool,
     /// Where `drop_entry` goes on.
     cursor: usize,
-    /// Where the search for a half-open conn goes on.
-    hand: usize,
     /// Candidates seen, by the packets they have had.
     seen: [u64; MOST_PACKETS as usize + 1],
+    /// Conns that made room for others, by what they were worth.
+    evicted: [u64; Worth::ALL.len()],
+}
+
+impl Defence {
+    pub(super) fn count_evicted(&mut self, worth: Worth) {
+        self.evicted[worth as usize] += 1;
+    }
 }
 
 /// True where a setting of 0 to 3 means yes.
@@ -101,17 +109,13 @@ impl Flows {
         if self.defence.secures_tcp { Tables::Secure } else { Tables::Normal }
     }
 
-    /// Evicts a half-open conn; a clock hand going round the table approximates the oldest.
-    pub fn evict_half_open(&mut self) -> bool {
-        let found = self.conns.scan(self.defence.hand, SEARCH_BUDGET, is_half_open);
-        self.defence.hand = found.1.unwrap_or(0);
-        let Some(id) = found.0 else { return false };
-        self.end(id);
-        true
+    /// Conns that made room for others, by what they were worth.
+    pub fn evicted(&self) -> impl Iterator<Item = (Worth, u64)> {
+        Worth::ALL.into_iter().map(|worth| (worth, self.defence.evicted[worth as usize]))
     }
 
     fn drop_entries(&mut self, now: Instant) {
-        let until = self.defence.cursor + self.settings.max_flows.div_ceil(PART);
+        let until = self.defence.cursor + self.conns.slots().div_ceil(PART).min(PART_AT_MOST);
         let mut cursor = Some(self.defence.cursor);
         while let Some(from) = cursor.filter(|from| *from < until) {
             let (found, next) = self.conns.scan(from, until - from, |conn| !conn.controls());
@@ -145,6 +149,9 @@ impl Flows {
     fn is_idle_enough(&mut self, conn: &Conn, now: Instant) -> bool {
         let timeout = self.timeouts.state(conn.proto(), conn.state()).timeout;
         let silent = timeout.saturating_sub(self.conns.deadline(conn).since(now));
+        if conn.proto() == Proto::UDP && conn.in_pkts <= 1 && silent >= ANSWERED {
+            return true;
+        }
         if silent < IDLE_AT_LEAST || conn.in_pkts == 0 || conn.in_pkts > MOST_PACKETS {
             return false;
         }

@@ -1,10 +1,12 @@
 //! The end of conns: what they held goes back, at once or by a search through the table.
 //!
-//! Never sends a packet to the ends of a conn.
+//! Never sends a packet to the ends of a conn: who has it done is told which.
 
 use super::Flows;
-use crate::base::{ConnId, Instant};
+use crate::base::{ConnId, Endpoint, Instant};
 use crate::conn::{Conn, Due};
+use crate::service::command::ServiceKey;
+use crate::service::{Ending, Judgement};
 
 /// Records looked at in one turn.
 const SWEEP_BUDGET: usize = 4096;
@@ -56,17 +58,39 @@ impl Flows {
         self.sweep.map(|_| Instant::START)
     }
 
-    /// Ends conns of removed dests, a part of the table at a time.
-    pub fn sweep(&mut self) {
+    /// Applies what checks say of a dest; its conns are searched for if they are to end.
+    pub fn judge(&mut self, key: ServiceKey, real: Endpoint, judgement: Judgement) {
+        let changed = self.services.judge(key, real, judgement).is_some();
+        if changed && judgement.ending.ends_conns() {
+            self.start_sweep();
+        }
+    }
+
+    /// From now on what each end of a conn expects is remembered, so that it can be reset.
+    pub fn prepare_resets(&mut self) {
+        self.resets_wanted = true;
+    }
+
+    /// Ends conns of removed dests (`expire_nodest_conn`) and of failed ones, a part of the table at a time. `reset` is
+    /// called, before it ends, for each conn whose ends are to be told.
+    pub fn sweep(&mut self, mut reset: impl FnMut(&Flows, ConnId, &Conn)) {
         let Some(mut cursor) = self.sweep else { return };
+        let expire = self.settings.expire_nodest_conn;
         let until = cursor + SWEEP_BUDGET;
         while cursor < until {
             let services = &self.services;
-            let idle = |conn: &Conn| !conn.controls() && !services.server(conn.dest).available;
+            let idle = |conn: &Conn| {
+                let gone = expire && !services.server(conn.dest).available;
+                !conn.controls() && (gone || services.dest(conn.dest).judgement.ending.ends_conns())
+            };
             let (found, next) = self.conns.scan(cursor, until - cursor, idle);
             self.sweep = next;
             let Some(id) = found else { return };
-            let control = self.conns.get(id).control();
+            let conn = *self.conns.get(id);
+            let control = conn.control();
+            if self.services.dest(conn.dest).judgement.ending == Ending::Reset {
+                reset(self, id, &conn);
+            }
             self.end(id);
             // What controlled it may be idle now.
             let again = control.filter(|control| control.index() < id.index()).map(|control| control.index());

@@ -41,12 +41,14 @@ pub struct Flows {
     warnings: warnings::Warnings,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
+    /// Some service resets the conns of failed dests: what ends expect is remembered.
+    resets_wanted: bool,
 }
 
 impl Flows {
     /// No services, no conns; `hasher` carries the key of the flow table, `seed` all other chance.
     pub fn new(settings: Settings, hasher: RandomState, seed: u64) -> Flows {
-        Flows {
+        let mut flows = Flows {
             services: Services::new(settings.sched(), seed),
             conns: ConnTable::new(settings.max_flows, hasher),
             timeouts: Timeouts::default(),
@@ -55,8 +57,17 @@ impl Flows {
             defence: defence::Defence::default(),
             warnings: warnings::Warnings::default(),
             sweep: None,
+            resets_wanted: false,
             settings,
-        }
+        };
+        flows.heed_timeouts();
+        flows
+    }
+
+    /// Takes over the timeouts that are settings.
+    pub fn heed_timeouts(&mut self) {
+        self.timeouts.time_wait = self.settings.timeout_timewait;
+        self.timeouts.close = self.settings.timeout_close;
     }
 
     /// The ends of a conn, between which its packets are rewritten.
@@ -133,7 +144,7 @@ impl Flows {
     pub fn note_expected(&mut self, id: ConnId, sender: Side, packet: &Packet) {
         if let L4::Tcp { flags, .. } = packet.ip.l4
             && flags.ack()
-            && self.resets_at_expiry(self.conns.get(id).forwarding())
+            && (self.resets_wanted || self.resets_at_expiry(self.conns.get(id).forwarding()))
         {
             self.conns.note_expected(id, sender, tcp::acknowledged(packet.frame(), packet.ip));
         }

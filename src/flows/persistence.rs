@@ -63,10 +63,16 @@ impl Flows {
     ) -> Result<Option<Choice>, DropReason> {
         let Some(configured) = self.services.get(service) else { return Ok(None) };
         let key = configured.key;
+        if let Some(dest) = self.services.substitute(service) {
+            return Ok(Some(self.without_template(dest, tuple)));
+        }
         if let Some(Persistence { timeout }) = configured.options.persistence {
             let template = template_key(key, tuple, configured.options.netmask);
             let wanted = Wanted { service, tuple, key: &template, call, timeout };
-            let Some(id) = self.template(&wanted, now)? else { return Ok(None) };
+            let Some(id) = self.template(&wanted, now)? else {
+                let resort = self.services.last_resort(service);
+                return Ok(resort.map(|dest| self.without_template(dest, tuple)));
+            };
             let dest = self.conns.get(id).dest;
             let endpoint = self.services.server(dest).endpoint;
             let of_service = matches!(key, ServiceKey::Address(_, vip) if vip.port == tuple.dst.port);
@@ -77,10 +83,14 @@ impl Flows {
         if matches!(key, ServiceKey::Address(_, vip) if vip.port != tuple.dst.port) {
             return Ok(None);
         }
-        let Some(dest) = self.services.pick(service, tuple, now) else { return Ok(None) };
+        let picked = self.services.pick(service, tuple, now).or_else(|| self.services.last_resort(service));
+        Ok(picked.map(|dest| self.without_template(dest, tuple)))
+    }
+
+    fn without_template(&self, dest: DestId, tuple: &Tuple) -> Choice {
         let endpoint = self.services.server(dest).endpoint;
         let port = if endpoint.port == 0 { tuple.dst.port } else { endpoint.port };
-        Ok(Some(Choice { dest, real: Endpoint::new(endpoint.addr, port), template: None }))
+        Choice { dest, real: Endpoint::new(endpoint.addr, port), template: None }
     }
 
     /// The template that binds this client, or this call, made now if there is none.
@@ -102,11 +112,12 @@ impl Flows {
         Ok(Some(id))
     }
 
-    /// A template whose dest is gone, or quiesced where that counts, is put aside.
+    /// A template whose dest is gone, or has failed, or is quiesced where that counts, is put aside.
     fn is_usable(&mut self, id: ConnId) -> bool {
-        let server = self.services.server(self.conns.get(id).dest);
+        let dest = self.conns.get(id).dest;
+        let server = self.services.server(dest);
         let quiesced = self.settings.expire_quiescent_template && server.weight == 0;
-        let usable = server.available && !quiesced;
+        let usable = server.available && !quiesced && !self.services.is_abandoned(dest);
         if !usable {
             self.conns.invalidate_template(id);
             self.calls.forget(id);

@@ -80,7 +80,7 @@ fn tunnel_mtu(
 ) -> Result<u16, DropReason> {
     let real = ends.real.addr;
     let path = router.path_mtus.get(real, now).unwrap_or(route.mtu).min(route.mtu);
-    router.path_mtus.used(real, path);
+    router.path_mtus.used(real, path, now);
     let mtu = path.saturating_sub(encap::overhead(ends.tunnel, Family::of(real), buf) as u16);
     if mtu < least_mtu(Family::of(real)) { Err(DropReason::TooBig) } else { Ok(mtu) }
 }

@@ -68,6 +68,15 @@ impl Inbox {
         self.next.is_none() && self.answers.is_empty()
     }
 
+    /// True if the datagram that was seen is the last one.
+    pub fn holds_one(&self) -> bool {
+        match self.answers.front() {
+            None => true,
+            Some(Answer::List(list)) => list.sent == list.bytes.len() && self.answers.len() == 1,
+            Some(Answer::Whole(_)) => false,
+        }
+    }
+
     /// The next datagram, for a buffer of this size; it stays until it is taken.
     pub fn peek(&mut self, offered: usize) -> Option<&[u8]> {
         self.offered = self.offered.max(offered);
@@ -119,7 +128,9 @@ mod tests {
             assert_eq!(held, datagram.len(), "only whole messages");
             messages += Message::all(&datagram).count();
             lengths.push(datagram.len());
+            let is_last = inbox.holds_one();
             inbox.take();
+            assert_eq!(is_last, inbox.is_empty());
         }
         assert!(inbox.is_empty());
         (lengths, messages)

@@ -5,10 +5,10 @@
 mod answer;
 mod inbox;
 mod message;
-mod numbers;
+pub(crate) mod numbers;
 mod question;
 mod server;
 
 pub use inbox::{Answer, Inbox};
-pub use message::Message;
+pub use message::{Address, Message, Writer};
 pub use server::{Absent, Director, Outcome, Sender, Server};

@@ -4,6 +4,7 @@
 
 mod channel;
 mod clock;
+mod console;
 mod control;
 mod databases;
 mod files;
@@ -11,16 +12,26 @@ mod link;
 mod link_config;
 mod link_error;
 mod link_setup;
+mod log_sink;
+mod memory;
 pub(crate) mod netlink;
+mod probe;
 mod process;
+mod programs;
 pub(crate) mod seccomp;
 mod signals;
 pub(crate) mod sys;
 pub(crate) mod sysctl;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
 pub(crate) mod tun;
 
 pub use channel::{Channel, Received};
 pub use clock::{Clock, random_bytes, random_u64};
+pub use console::{print_error, print_out};
 pub use control::{Connection, DIRECTORY, Listener, SocketError, VARIABLE, default_socket, own_uid, sockets_here};
 pub use databases::{hosts_database, services_database};
 pub use files::{let_inherit, open as open_to_read, read_through, read_to_string};
@@ -29,6 +40,11 @@ pub use link_config::{LinkConfig, LinkFacts, Offloads};
 pub use link_error::LinkError;
 pub(crate) use link_error::Said;
 pub use link_setup::{Device, check_name};
+pub use log_sink::{lost_lines, start_log, write_lines};
+pub use memory::{BYTES_A_CONN, room_for_conns};
+pub use probe::{ProbeSocket, is_servers};
 pub use process::{PROCESSORS, Processors, end_with_parent, use_large_pages};
+pub use programs::{Ended, Program, Programs};
 pub use signals::{Signal, Signals};
 pub use sys::inherited;
+pub use tls::{TlsConfig, TlsSession};

@@ -149,12 +149,12 @@ fn dest_row(key: ServiceKey, dest: &DestEntry, format: Format, exact: bool, name
             return format!("  -> {name:<28}{counts}{bytes}\n");
         }
         Format::Thresholds => format!("{:<10} {:<10} {conns}", options.upper, options.lower),
-        Format::Persistent => format!("{:<9} {:<11} {conns}", options.weight, dest.persistent),
+        Format::Persistent => format!("{:<9} {:<11} {conns}", dest.weight, dest.persistent),
         Format::Tunnels => {
             let tunnel = tunnel_text(options.method);
-            format!("{:<7} {tunnel:<13} {:<6} {conns}", options.method.words().listed, options.weight)
+            format!("{:<7} {tunnel:<13} {:<6} {conns}", options.method.words().listed, dest.weight)
         }
-        Format::Plain => format!("{:<7} {:<6} {conns}", options.method.words().listed, options.weight),
+        Format::Plain => format!("{:<7} {:<6} {conns}", options.method.words().listed, dest.weight),
     };
     format!("  -> {name:<28} {rest}\n")
 }

@@ -9,6 +9,7 @@ mod listing;
 mod meaning;
 mod names;
 mod options;
+pub mod proc;
 mod save;
 mod words;
 

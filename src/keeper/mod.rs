@@ -18,7 +18,8 @@ use nix::sys::signal::Signal as Number;
 use crate::config::{Plan, RunArgs};
 use crate::control;
 use crate::io::{
-    Device, LinkError, Listener, Processors, Signal, Signals, SocketError, let_inherit, open_to_read, own_uid,
+    BYTES_A_CONN, Device, LinkError, Listener, Processors, Signal, Signals, SocketError, let_inherit, open_to_read,
+    own_uid,
 };
 use backoff::Backoff;
 use messages::{Given, ToKeeper};
@@ -55,6 +56,7 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     // Before a device exists: a signal that comes meanwhile must not leave it behind.
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
     check_processor(&plan)?;
+    check_memory(plan.settings.max_flows)?;
     let devices = plan.links.iter().map(|link| once_free(|| Device::open(&link.device), is_busy));
     let devices = devices.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let first = devices.first().map_or_else(|| "tapvs".to_owned(), |device| device.facts().name);
@@ -94,6 +96,19 @@ fn check_processor(plan: &Plan) -> Result<(), String> {
     let usual = Processors::allowed();
     crate::config::run_on_processor(plan.cpu.as_ref(), &usual).map_err(|problems| problems.to_string())?;
     usual.run_on(None)
+}
+
+/// Asks for the memory of a worker's flow table, for a process that does not get it ends. What is got is given back.
+fn check_memory(max_flows: usize) -> Result<(), String> {
+    let bytes = max_flows.saturating_mul(BYTES_A_CONN as usize);
+    let mut memory: Vec<u8> = Vec::new();
+    memory.try_reserve_exact(bytes).map_err(|_| {
+        let mebibytes = bytes >> 20;
+        format!(
+            "--max-flows {max_flows}: a table of so many conns takes {mebibytes} MiB, which this process cannot have; \
+             lower --max-flows (in a file max_flows), or raise the limit of memory"
+        )
+    })
 }
 
 /// Descriptors that every worker inherits.

@@ -4,6 +4,7 @@
 //! be wrong in the same way.
 
 mod batches;
+mod checks;
 mod discovery;
 mod drops;
 mod extensions;
@@ -16,6 +17,7 @@ mod methods;
 mod neighbours;
 mod persistence;
 mod rewriting;
+mod room;
 mod scheduling;
 mod sctp;
 mod steps;

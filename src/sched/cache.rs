@@ -136,7 +136,7 @@ impl Cached {
 /// More active conns than its weight, while another server is not even half that busy.
 pub(super) fn crowded(server: &Server, servers: &Servers) -> bool {
     server.active > server.weight
-        && servers.iter().any(|(_, other)| 2 * u64::from(other.active) < u64::from(other.weight))
+        && servers.iter().any(|(_, other)| 2 * u64::from(other.active) < u64::from(other.present_weight()))
 }
 
 #[cfg(test)]

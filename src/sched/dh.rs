@@ -27,8 +27,14 @@ impl Scheduler for DestinationHash {
     }
 
     fn pick(&mut self, servers: &Servers, flow: &Flow, _context: &mut Context) -> Option<DestId> {
-        let owner = self.0.owner(hash_8(fold(flow.dst.addr)))?;
+        let bucket = hash_8(fold(flow.dst.addr));
+        let owner = self.0.owner(bucket)?;
         let server = servers.get(owner);
+        if server.available && server.is_out() {
+            // Checks took it out, which the kernel does not know: the next bucket of a server that is there.
+            let others = (1..=255u8).map_while(|step| self.0.owner(bucket.wrapping_add(step)));
+            return others.into_iter().find(|other| servers.get(*other).eligible());
+        }
         (server.available && server.eligible()).then_some(owner)
     }
 }

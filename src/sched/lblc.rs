@@ -32,7 +32,7 @@ impl Scheduler for Locality {
         self.tick(context.now, context.settings);
         let cached = self.cache.touch(flow.dst.addr, context.now).and_then(|cached| cached.present(servers));
         if let Some((id, server)) = cached
-            && server.weight > 0
+            && server.present_weight() > 0
             && !crowded(server, servers)
         {
             return Some(id);

@@ -48,7 +48,7 @@ impl Set {
         let mut most: Option<(usize, (u64, u32))> = None;
         for (at, member) in self.members.iter().enumerate() {
             let load = match member.present(servers) {
-                Some((_, server)) => (overhead.of(server), server.weight),
+                Some((_, server)) => (overhead.of(server), server.present_weight()),
                 None => (u64::MAX, 1),
             };
             if load.1 > 0 && most.is_none_or(|(_, most)| per_weight(load, most) == Ordering::Greater) {

@@ -108,7 +108,8 @@ impl Scheduler for Maglev {
         let value = fold(flow.src.addr).wrapping_add(u32::from(port));
         let slot = slot_of(value, self.table.len());
         let own = self.taker(servers, slot);
-        if own.is_some() || !self.flags.has(Flags::FALLBACK) {
+        let out = servers.get(self.table[slot]).is_out();
+        if own.is_some() || !(self.flags.has(Flags::FALLBACK) || out) {
             return own;
         }
         self.fall_back(servers, value, slot)

@@ -178,8 +178,8 @@ pub fn flags_text(name: &str, flags: Flags) -> String {
 mod tests {
     use std::collections::HashSet;
 
-    use super::super::Flow;
     use super::super::testing::{Farm, random_flow};
+    use super::super::{Flow, Mask};
     use super::*;
     use crate::base::{DestId, Rng};
 
@@ -242,6 +242,34 @@ mod tests {
                     let there = farm.order.iter().any(eligible) && known.name != "mh";
                     assert!(picked.is_some() || !there, "{}: {:?}", known.name, farm.slab);
                 });
+            }
+        }
+    }
+
+    #[test]
+    fn a_masked_server_gets_nothing_and_no_other_client_of_a_hash_moves() {
+        for known in ALL.iter().filter(|known| known.name != "none") {
+            for (flags, mask) in (0..4).flat_map(|bits| [(Flags(bits), Mask::Failed), (Flags(bits), Mask::Unchecked)]) {
+                let mut farm = Farm::with(known.name, flags, Settings::default(), &[3, 1, 2, 5]);
+                let mut rng = Rng::seeded(5);
+                let flows: Vec<Flow> = (0..500).map(|_| random_flow(&mut rng)).collect();
+                let before: Vec<_> = flows.iter().map(|flow| farm.pick(flow)).collect();
+                let masked = farm.id('C');
+                farm.mask('C', mask);
+                let after: Vec<_> = flows.iter().map(|flow| farm.pick(flow)).collect();
+                assert!(!after.contains(&Some(masked)), "{}", known.name);
+                assert!(after.iter().all(Option::is_some), "{}: clients of a failed server go elsewhere", known.name);
+                if ["dh", "sh", "mh"].contains(&known.name) {
+                    let moved = before.iter().zip(&after).filter(|(was, now)| was != now);
+                    assert!(
+                        moved.clone().count() > 0 && moved.into_iter().all(|(was, _)| *was == Some(masked)),
+                        "{}",
+                        known.name
+                    );
+                    farm.mask('C', Mask::None);
+                    let back: Vec<_> = flows.iter().map(|flow| farm.pick(flow)).collect();
+                    assert_eq!(back, before, "{}: and come back to it", known.name);
+                }
             }
         }
     }

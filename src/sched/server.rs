@@ -4,6 +4,20 @@
 
 use crate::base::{Counted, DestId, Endpoint};
 
+/// Why a server takes no new conns, whatever its weight: its place in the tables of hash schedulers stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mask {
+    /// It takes them.
+    #[default]
+    None,
+    /// By the operator's will: what it has goes on, persistent clients too.
+    Drained,
+    /// No check has said anything of it, and others are known to be up.
+    Unchecked,
+    /// Its checks say that it is down.
+    Failed,
+}
+
 /// Weight, load and limits of one server of one service.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -21,6 +35,8 @@ pub struct Server {
     pub upper: u32,
     /// Lower threshold as configured; 0: three quarters of `upper`.
     pub lower: u32,
+    /// Why it is left out, if it is.
+    pub mask: Mask,
     /// The overload mark: set and cleared by conns that come and go.
     pub overloaded: bool,
     /// False once the server was taken out of its service.
@@ -38,6 +54,7 @@ impl Server {
             inactive: 0,
             upper: 0,
             lower: 0,
+            mask: Mask::None,
             overloaded: false,
             available: true,
         }
@@ -71,10 +88,22 @@ impl Server {
         self.lower = lower;
     }
 
-    /// May be chosen for a new conn: neither quiesced nor overloaded.
+    /// May be chosen for a new conn: neither quiesced nor masked nor overloaded.
     #[inline]
     pub fn eligible(&self) -> bool {
-        self.weight > 0 && !self.overloaded
+        self.present_weight() > 0 && !self.overloaded
+    }
+
+    /// The weight for schedulers without tables, to which a masked server is one of weight 0.
+    #[inline]
+    pub fn present_weight(&self) -> u32 {
+        if self.mask == Mask::None { self.weight } else { 0 }
+    }
+
+    /// True if checks took it out: its clients go elsewhere, whether or not the scheduler falls back by itself.
+    #[inline]
+    pub fn is_out(&self) -> bool {
+        matches!(self.mask, Mask::Failed | Mask::Unchecked)
     }
 
     /// All conns; 64 bits, for what follows multiplies it.

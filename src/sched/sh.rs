@@ -45,10 +45,11 @@ impl Scheduler for SourceHash {
         let port = if self.flags.has(Flags::PORT) { client_port(flow) } else { 0 };
         let hash = hash_8(fold(flow.src.addr).wrapping_add(u32::from(port)));
         let owner = self.buckets.owner(hash)?;
-        if servers.get(owner).eligible() {
+        let server = servers.get(owner);
+        if server.eligible() {
             return Some(owner);
         }
-        if self.flags.has(Flags::FALLBACK) { self.fall_back(servers, hash) } else { None }
+        if self.flags.has(Flags::FALLBACK) || server.is_out() { self.fall_back(servers, hash) } else { None }
     }
 }
 

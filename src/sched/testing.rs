@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Change, Context, Flags, Flow, Scheduler, Server, Servers, Settings, create};
+use super::{Change, Context, Flags, Flow, Mask, Scheduler, Server, Servers, Settings, create};
 use crate::base::{DestId, Endpoint, Instant, Proto, Rng};
 
 /// The clients of the published vectors, in their order.
@@ -77,6 +77,13 @@ impl Farm {
     pub(super) fn weigh(&mut self, name: char, weight: u32) {
         let id = self.id(name);
         self.slab[id.index()].set_weight(weight);
+        self.tell(Change::Edited(id));
+    }
+
+    /// Checks say something of a server.
+    pub(super) fn mask(&mut self, name: char, mask: Mask) {
+        let id = self.id(name);
+        self.slab[id.index()].mask = mask;
         self.tell(Change::Edited(id));
     }
 

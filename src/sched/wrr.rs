@@ -34,7 +34,7 @@ impl WeightedRoundRobin {
         let mut heaviest = 0;
         for position in range {
             let (_, server) = servers.at(position);
-            let weight = if server.overloaded { 0 } else { i64::from(server.weight) };
+            let weight = if server.overloaded { 0 } else { i64::from(server.present_weight()) };
             if weight >= self.threshold {
                 return Ok(position);
             }
@@ -100,7 +100,7 @@ impl Scheduler for WeightedRoundRobin {
 
 /// Step and ceiling for a list.
 fn measure(servers: &Servers) -> (i64, i64) {
-    let weights = || servers.iter().map(|(_, server)| server.weight);
+    let weights = || servers.iter().map(|(_, server)| server.present_weight());
     let step = i64::from(weights().fold(0, gcd).max(1));
     (step, i64::from(weights().max().unwrap_or(0)) - (step - 1))
 }

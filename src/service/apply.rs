@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::addresses::Use;
 use super::command::{Command, DestOptions, Method, Refused, ServiceKey, ServiceOptions};
 use super::trash::Place;
-use super::{Dest, FTP_PORT, Meter, Service, Services, Stats};
+use super::{Dest, FTP_PORT, Judgement, Meter, Service, Services, Stats};
 use crate::base::{DestId, Endpoint, Family, Instant, ServiceId};
 use crate::sched::{self, Change, Server, Servers};
 
@@ -17,6 +17,7 @@ const ENGINE: &str = "sip";
 impl Services {
     /// Carries out one command; timeouts and synchronisation are the director's and do nothing here.
     pub fn apply(&mut self, command: &Command, now: Instant) -> Result<(), Refused> {
+        self.changes += 1;
         match command {
             Command::AddService(key, options) => self.add_service(*key, options),
             Command::EditService(key, options) => self.edit_service(*key, options),
@@ -53,6 +54,8 @@ impl Services {
             moved: false,
             scheduler,
             next_local: 0,
+            sorry: None,
+            lost: false,
         };
         let id = self.free_service_slot();
         self.services[id.index()] = Some(service);
@@ -117,6 +120,9 @@ impl Services {
             self.addresses.remove(endpoint.addr, Use::Server);
             self.retire(dest, now);
         }
+        if let Some(sorry) = service.sorry {
+            self.retire(sorry, now);
+        }
         // Conns are remembered for a service of the same name; what was counted goes.
         for dest in self.removed_of(key) {
             let dest = &mut self.dests[dest.index()];
@@ -153,20 +159,23 @@ impl Services {
     }
 
     /// A dest that was removed and is remembered comes back with its conns and counters.
-    fn revive(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Option<DestId> {
+    pub(super) fn revive(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Option<DestId> {
         let id = self.take_remembered(key, endpoint)?;
-        self.dests[id.index()].place = Place::Serving;
-        self.dests[id.index()].method = options.method;
+        let dest = &mut self.dests[id.index()];
+        dest.place = Place::Serving;
+        (dest.method, dest.weight, dest.judgement) = (options.method, options.weight, Judgement::default());
         self.servers[id.index()].revive(options.weight, options.upper, options.lower);
         Some(id)
     }
 
     /// A dest in a slot that no conn refers to any more, or in a new one.
-    fn new_dest(&mut self, service: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> DestId {
+    pub(super) fn new_dest(&mut self, service: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> DestId {
         let dest = Dest {
             service,
             slot: ServiceId(0),
             method: options.method,
+            weight: options.weight,
+            judgement: Judgement::default(),
             refs: 0,
             persistent: 0,
             stats: Stats::default(),
@@ -195,10 +204,12 @@ impl Services {
         self.note_crossing(key, endpoint, options);
         let dest = self.find_dest(id, endpoint).ok_or(Refused::NoSuchDest)?;
         self.count_nat(dest, false);
-        self.dests[dest.index()].method = options.method;
+        let known = &mut self.dests[dest.index()];
+        (known.method, known.weight) = (options.method, options.weight);
+        let weight = known.judgement.weight(options.weight);
         self.count_nat(dest, true);
         let server = &mut self.servers[dest.index()];
-        server.set_weight(options.weight);
+        server.set_weight(weight);
         server.set_thresholds(options.upper, options.lower);
         self.notify(id, Change::Edited(dest));
         Ok(())
@@ -230,7 +241,7 @@ impl Services {
         Ok(())
     }
 
-    fn notify(&mut self, id: ServiceId, change: Change) {
+    pub(super) fn notify(&mut self, id: ServiceId, change: Change) {
         if let Some(service) = self.services[id.index()].as_mut() {
             let servers = Servers::new(&service.dests, &self.servers);
             service.scheduler.changed(&servers, change, &self.settings);
@@ -304,7 +315,7 @@ fn check_service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Refuse
 
 /// The checks of the kernel: a unicast address, of the service's family unless it is tunnelled to; FULL-NAT, which the
 /// kernel does not have, translates between families.
-fn check_dest(key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Result<(), Refused> {
+pub(super) fn check_dest(key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Result<(), Refused> {
     let unicast = match endpoint.addr {
         IpAddr::V4(addr) => !addr.is_multicast() && !addr.is_broadcast() && !addr.is_unspecified(),
         IpAddr::V6(addr) => !addr.is_multicast() && !addr.is_unspecified() && !addr.is_unicast_link_local(),

@@ -2,6 +2,7 @@
 //!
 //! Never parses text and never applies anything: the grammar makes these, `Services` carries them out.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,17 @@ impl ServiceKey {
         match self {
             ServiceKey::Address(proto, _) => proto,
             ServiceKey::Mark(..) => Proto::IP,
+        }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    /// As `tapvs run --service` takes it: `tcp/10.0.0.100:80`, `fwmark/7`, `fwmark6/7`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServiceKey::Address(proto, vip) => write!(f, "{}/{vip}", proto.to_string().to_lowercase()),
+            ServiceKey::Mark(Family::V4, mark) => write!(f, "fwmark/{mark}"),
+            ServiceKey::Mark(Family::V6, mark) => write!(f, "fwmark6/{mark}"),
         }
     }
 }

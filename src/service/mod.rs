@@ -5,6 +5,8 @@
 mod addresses;
 mod apply;
 pub mod command;
+mod judge;
+mod judgement;
 pub mod limits;
 mod marks;
 mod meters;
@@ -21,7 +23,9 @@ use std::net::IpAddr;
 use crate::base::{Counted, DestId, Endpoint, Family, FastHash, Instant, Proto, Rng, ServiceId, Tuple};
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use addresses::{Addresses, Use};
-use command::{Command, Method, ServiceKey, ServiceOptions};
+use command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
+pub use judge::Quorum;
+pub use judgement::{Ending, Judgement, Share};
 pub use marks::{MarkRule, Marks, ports};
 use meters::Meters;
 pub use stats::{Meter, Rates, Stats};
@@ -51,6 +55,10 @@ pub struct Service {
     moved: bool,
     scheduler: Box<dyn Scheduler>,
     next_local: usize,
+    /// Takes the conns that no other dest may take; stands in no list.
+    sorry: Option<DestId>,
+    /// Too few dests are up: the sorry dest takes all new conns.
+    lost: bool,
 }
 
 /// What a service knows of a dest besides its load.
@@ -61,6 +69,10 @@ pub struct Dest {
     slot: ServiceId,
     /// How packets reach it.
     pub method: Method,
+    /// The administrator's weight; the present one also has what checks say in it.
+    pub weight: u32,
+    /// What checks say.
+    pub judgement: Judgement,
     /// Conns that refer to it; the slot is kept while there are any.
     pub refs: u32,
     /// Persistence templates that refer to it.
@@ -109,6 +121,8 @@ pub struct Services {
     families: [u32; 2],
     /// There was a FULL-NAT dest of another family than its service's.
     crossed: bool,
+    /// How often services and dests have come, gone or been edited.
+    changes: u64,
 }
 
 impl Services {
@@ -135,6 +149,7 @@ impl Services {
             any_port: 0,
             families: [0; 2],
             crossed: false,
+            changes: 0,
         }
     }
 
@@ -308,6 +323,27 @@ impl Services {
         let flow = Flow { proto: tuple.proto, src: tuple.src, dst: tuple.dst };
         let mut context = Context { now, rng: &mut self.rng, settings: &self.settings };
         service.scheduler.pick(&servers, &flow, &mut context)
+    }
+
+    /// The dest for all new conns while too few others are up.
+    pub fn substitute(&self, id: ServiceId) -> Option<DestId> {
+        self.get(id).filter(|service| service.lost)?.sorry
+    }
+
+    /// The dest for a conn that the scheduler has no dest for.
+    pub fn last_resort(&self, id: ServiceId) -> Option<DestId> {
+        self.get(id)?.sorry
+    }
+
+    /// How often services and dests have come, gone or been edited.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// A dest as the operator configured it.
+    pub fn dest_options(&self, id: DestId) -> DestOptions {
+        let (server, dest) = (self.server(id), self.dest(id));
+        DestOptions { method: dest.method, weight: dest.weight, upper: server.upper, lower: server.lower }
     }
 
     /// The next local address of a service of that family, in turn; `None` if it has none.

@@ -2,6 +2,7 @@
 //!
 //! Every key is known or refused. Never checks what words mean together; that is the plan's.
 
+mod check;
 mod reader;
 mod service;
 
@@ -10,16 +11,30 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::draft::{At, Draft, Hop, LinkDraft, Problems, RouteDraft};
+use super::spec;
 use crate::base::{Prefix, Proto};
 use crate::io::{PROCESSORS, Said};
 use crate::service::MarkRule;
 use crate::service::command::{SyncOptions, SyncRole};
 use crate::service::limits;
+pub use check::check_of_word;
 use reader::{Kind, Section, Source};
 
 const TOP: Kind = Kind {
     name: "",
-    keys: &["max_flows", "cpu", "gateway", "link", "route", "mark", "service", "sync", "timeouts", "settings"],
+    keys: &[
+        "max_flows",
+        "cpu",
+        "metrics",
+        "gateway",
+        "link",
+        "route",
+        "mark",
+        "service",
+        "sync",
+        "timeouts",
+        "settings",
+    ],
 };
 const LINK: Kind = Kind { name: "[[link]]", keys: &["bridge", "tap", "tun", "address", "mac", "mtu", "offload"] };
 const ROUTE: Kind = Kind { name: "[[route]]", keys: &["to", "via"] };
@@ -51,6 +66,9 @@ fn draft(mut top: Section) -> Draft {
     let mut draft = Draft {
         gateways: top.list("gateway", Hop::from_str),
         max_flows: top.number("max_flows", 0..=u64::MAX),
+        metrics: top.parsed("metrics", |text| {
+            spec::endpoint(text).ok_or_else(|| "write ADDRESS:PORT, like 127.0.0.1:9464".to_owned())
+        }),
         cpu: top.number("cpu", 0..=PROCESSORS as u64 - 1),
         ..Draft::default()
     };

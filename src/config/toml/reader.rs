@@ -5,11 +5,13 @@
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::super::draft::{At, Place, Position, Problems};
+use super::super::spec;
 
 /// The longest piece of a file that a message repeats.
 const QUOTED: usize = 60;
@@ -183,6 +185,23 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A time: `"500ms"`, `"2s"`, `"10m"`, `"1h"`, or a number of seconds.
+    pub fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Option<At<Duration>> {
+        let text = self.text_or_number(key)?;
+        match spec::duration(&text.value) {
+            Some(value) if range.contains(&value) => Some(At { value, place: text.place }),
+            read => {
+                let (least, most) = (range.start(), range.end());
+                let what = match read {
+                    Some(_) => format!("must be from {least:?} to {most:?}"),
+                    None => "not a time, like \"500ms\", \"2s\" or \"10m\"".into(),
+                };
+                self.complain(&text.place, what);
+                None
+            }
+        }
+    }
+
     /// `true` or `false`.
     pub fn truth(&mut self, key: &str) -> Option<At<bool>> {
         self.take_as(key, "true or false", |value| value.as_bool())
@@ -225,6 +244,15 @@ impl<'a> Section<'a> {
                 );
                 None
             }
+        }
+    }
+
+    /// A table, or a list of them: `check = { ... }`, `check = [{ ... }, { ... }]`.
+    pub fn one_or_more(&mut self, key: &str, kind: &'static Kind) -> Vec<Section<'a>> {
+        match self.table.get(key).map(|value| value.get_ref()) {
+            Some(DeValue::Array(_)) => self.sections(key, kind),
+            Some(_) => self.section(key, kind).into_iter().collect(),
+            None => Vec::new(),
         }
     }
 

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use super::super::draft::{At, Field, ServerDraft, ServiceDraft};
 use super::super::spec;
-use super::ip_address;
 use super::reader::{Kind, Section};
+use super::{check, ip_address};
 use crate::base::{Family, Proto};
 use crate::service::command::{DestOptions, Method, ServiceKey};
 use crate::service::limits;
@@ -28,11 +28,21 @@ pub(super) const SERVICE: Kind = Kind {
         "one_packet",
         "local_address",
         "server",
+        "check",
+        "quorum",
+        "hysteresis",
+        "sorry_server",
+        "slow_start",
+        "on_down",
+        "down_grace",
+        "if_all_down",
+        "quorum_up",
+        "quorum_down",
     ],
 };
 pub(super) const SERVER: Kind = Kind {
     name: "[[service.server]]",
-    keys: &["address", "method", "weight", "upper", "lower", "tunnel_port", "tunnel_checksum"],
+    keys: &["address", "method", "weight", "upper", "lower", "tunnel_port", "tunnel_checksum", "check"],
 };
 
 /// A service; none if it has no name to go by.
@@ -44,6 +54,8 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
     let engine = section.text("pe");
     let one_packet = section.truth("one_packet");
     let locals = section.list("local_address", ip_address);
+    let checks = check::checks(&mut section);
+    let (policy, sorry) = check::policy(&mut section);
     let key = key(&mut section)?;
     let netmask = netmask(&mut section, key.value.family());
     Some(ServiceDraft {
@@ -57,6 +69,9 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
         one_packet,
         locals,
         servers,
+        checks,
+        policy,
+        sorry,
     })
 }
 
@@ -123,6 +138,7 @@ fn server(mut section: Section) -> Option<ServerDraft> {
     section.require("address", "give the real server's");
     let address = section.parsed("address", |text| spec::address(text).ok_or_else(|| form.to_owned()));
     let method = method(&mut section);
+    let checks = check::checks(&mut section);
     let weight = section.number("weight", count()).map_or(1, |weight| weight.value);
     let upper = section.number("upper", count()).map_or(0, |upper| upper.value);
     let lower = section.number("lower", count());
@@ -136,6 +152,7 @@ fn server(mut section: Section) -> Option<ServerDraft> {
         port,
         options: DestOptions { method: method.value, weight, upper, lower },
         fields: fields.into_iter().flatten().collect(),
+        checks,
     })
 }
 

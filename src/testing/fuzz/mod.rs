@@ -3,8 +3,10 @@
 //! A target never judges by anything but the director's own promises: no panic, every frame accounted for, counters equal
 //! to a recount over the table, and what is printed can be read again.
 
+mod answers;
 mod director;
 mod mutate;
+mod netlink;
 mod text;
 
 use std::collections::HashSet;
@@ -37,6 +39,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rules", run: text::rules, seeds: text::rules_seeds },
     Target { name: "toml", run: text::toml, seeds: text::toml_seeds },
     Target { name: "control", run: text::control, seeds: text::control_seeds },
+    Target { name: "netlink", run: netlink::netlink, seeds: netlink::netlink_seeds },
+    Target { name: "http", run: answers::http, seeds: answers::http_seeds },
+    Target { name: "dns", run: answers::dns, seeds: answers::dns_seeds },
+    Target { name: "smtp", run: answers::smtp, seeds: answers::smtp_seeds },
+    Target { name: "agent", run: answers::agent, seeds: answers::agent_seeds },
 ];
 
 impl Target {

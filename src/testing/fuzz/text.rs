@@ -82,7 +82,7 @@ pub fn control(input: &[u8]) -> Result<String, String> {
     Ok(last)
 }
 
-fn small() -> Settings {
+pub(super) fn small() -> Settings {
     Settings { max_flows: 8, ..Settings::default() }
 }
 

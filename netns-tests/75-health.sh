@@ -1,0 +1,370 @@
+# shellcheck shell=bash
+# Health checks with real servers: what is noticed, how soon, and that no request is lost.
+
+# Checks that are fast enough for a test; the default times have tests with a clock of their own.
+FAST="interval=300ms,fast_interval=100ms,down_interval=300ms,timeout=300ms"
+
+# checking KIND SERVER...: one service on $VIP:80 by rr with that check; tapvs health and its kind by `tv`.
+checking() {
+    local check=$1
+    shift
+    director_options --check "$check,$FAST"
+    serving "$@"
+}
+
+tv() { in_ns director "$TAPVS" "$@"; }
+
+# is_state SERVER STATE: serving, failed, drained or unchecked.
+is_state() { tv health | awk -v server="$1" -v state="$2" '$1 == server && index($0, ", " state) { found = 1 } END { exit !found }'; }
+
+becomes() { wait_for "${3:-8}" "$1 to be $2" is_state "$1" "$2"; }
+
+# answers_of COUNT: what COUNT requests through the VIP say, each with its count, `failed` for none.
+answers_of() {
+    local round
+    for ((round = 0; round < $1; ++round)); do
+        in_ns client curl --silent --max-time 3 "http://$AT_VIP/" || echo failed
+        echo
+    done | grep . | sort | uniq -c | awk '{ printf "%s%s=%s", sep, $2, $1; sep = " " }'
+}
+
+# families: 4 6
+test_a_server_that_ends_is_masked_and_comes_back() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    local nginx=$SPAWNED
+    checking http:/ "$AT_RS1:8080,nat" "$AT_RS2:8080,nat"
+    becomes "$AT_RS1:8080" serving
+    becomes "$AT_RS2:8080" serving
+    expect_eq "$(answers_of 10)" "rs1=5 rs2=5" "answers while both are up"
+
+    kill -TERM "$nginx"
+    becomes "$AT_RS2:8080" failed
+    expect_match "$(tv health)" "connect: connection refused" "the reason"
+    expect_eq "$(answers_of 10)" "rs1=10" "answers while one is down"
+    with_ipvsadm
+    expect_eq "$(lb -Ln | awk -v server="$AT_RS2:8080" '$2 == server { print $4 }')" 0 "the present weight of a failed server"
+    expect_eq "$(lb -Sn | awk -v server="$AT_RS2:8080" '$5 == server { print $8 }')" 1 "the saved weight of a failed server"
+
+    serve rs2
+    becomes "$AT_RS2:8080" serving
+    expect_eq "$(answers_of 10)" "rs1=5 rs2=5" "answers when it is back"
+}
+
+test_a_frozen_server_and_one_behind_a_firewall_are_masked() {
+    topo_onearm
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2 rs3
+    local nginx=$SPAWNED worker
+    checking http:/ "$RS1:8080,nat" "$RS2:8080,nat" "$RS3:8080,nat"
+    becomes "$RS3:8080" serving
+    becomes "$RS2:8080" serving
+    worker=$(pgrep -P "$nginx")
+
+    kill -STOP "$worker"
+    becomes "$RS3:8080" failed
+    expect_match "$(tv health)" "answer: timeout" "the reason of the frozen one"
+    in_ns rs2 nft add table inet f
+    in_ns rs2 nft add chain inet f in '{ type filter hook input priority 0; }'
+    in_ns rs2 nft add rule inet f in tcp dport 8080 drop
+    becomes "$RS2:8080" failed
+    expect_match "$(tv health)" "connect: timeout" "the reason of the one behind a firewall"
+    expect_eq "$(answers_of 10)" "rs1=10" "answers"
+
+    kill -CONT "$worker"
+    in_ns rs2 nft delete table inet f
+    becomes "$RS3:8080" serving
+    becomes "$RS2:8080" serving
+}
+
+test_no_request_is_lost_when_a_server_is_drained_nor_after_one_is_masked() {
+    topo_onearm
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2 rs3
+    local nginx=$SPAWNED
+    checking http:/ "$RS1:8080,nat" "$RS2:8080,nat" "$RS3:8080,nat"
+    with_ipvsadm
+    becomes "$RS1:8080" serving
+    becomes "$RS3:8080" serving
+    spawn wrk client wrk -t1 -c20 -d60 -H "Connection: close" "http://$VIP/"
+    local wrk=$SPAWNED
+    wait_for 10 "requests at rs1" has_served rs1 50
+    tv drain "tcp/$VIP:80" "$RS1:8080"
+    becomes "$RS1:8080" drained
+    wait_for 10 "the conns of the drained server to end" has_no_active_conns "$RS1:8080"
+    local before
+    before=$(served rs1)
+    wait_for 10 "many more requests at rs2" has_served rs2 $(($(served rs2) + 500))
+    expect_eq "$(served rs1)" "$before" "requests that a drained server got"
+    kill -INT "$wrk"
+    wait "$wrk" || true
+    expect_match "$(cat "$LAB_DIR/wrk.log")" "requests in" "what wrk says"
+    ! grep -E "Socket errors|Non-2xx" "$LAB_DIR/wrk.log" || die "requests were lost while a server was drained"
+    tv undrain "tcp/$VIP:80" "$RS1:8080"
+    becomes "$RS1:8080" serving
+
+    kill -TERM "$nginx"
+    becomes "$RS3:8080" failed
+    : >"$LAB_DIR/wrk.log"
+    in_ns client wrk -t1 -c20 -d2 -H "Connection: close" "http://$VIP/" >"$LAB_DIR/wrk.log"
+    ! grep -E "Socket errors|Non-2xx" "$LAB_DIR/wrk.log" || die "requests were lost after a server was masked"
+}
+
+# served ROLE: requests of the client; probes come from the director's host.
+served() { grep -c "^$CLIENT " "$LAB_DIR/nginx-$1.access" || true; }
+
+has_served() { (($(served "$1") >= $2)); }
+
+has_no_active_conns() { lb -Ln | awk -v server="$1" '$2 == server { exit $5 != 0 }'; }
+
+test_the_sorry_server_takes_what_others_cannot() {
+    topo_onearm
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2 rs3
+    local nginx
+    config_health "check = { kind = \"http\", path = \"/\", interval = \"300ms\", fast_interval = \"100ms\", down_interval = \"300ms\" }" \
+        "quorum = 2" "sorry_server = { address = \"$RS3:8080\", method = \"nat\" }" -- "$RS1:8080" "$RS2:8080"
+    director_from_file
+    becomes "$RS1:8080" serving
+    becomes "$RS2:8080" serving
+    expect_eq "$(answers_of 6)" "rs1=3 rs2=3" "answers with the quorum"
+    nginx=$(nginx_of rs1)
+    kill -TERM "$nginx"
+    becomes "$RS1:8080" failed
+    expect_match "$(tv health)" "tcp/$VIP:80 quorum lost" "the quorum"
+    expect_eq "$(answers_of 6)" "rs3=6" "answers without the quorum"
+    serve rs1
+    becomes "$RS1:8080" serving
+    expect_eq "$(answers_of 6)" "rs1=3 rs2=3" "answers with the quorum again"
+
+    # Reload keeps verdicts: a server that is known to be up serves at once.
+    sed -i 's/quorum = 2/quorum = 1/' "$LAB_DIR/tapvs.toml"
+    expect_match "$(tv reload)" "~ checks of tcp/$VIP:80" "what the reload says"
+    is_state "$RS1:8080" serving || die "a reload forgot a verdict"
+    expect_eq "$(answers_of 6)" "rs1=3 rs2=3" "answers after the reload"
+}
+
+nginx_of() { pgrep -f "^nginx: master.*nginx-$1/" | head -1; }
+
+# config_health LINE... -- SERVER...: a service on $VIP:80 with these lines.
+config_health() {
+    local lines=() servers=()
+    while [[ $1 != -- ]]; do
+        lines+=("$1")
+        shift
+    done
+    shift
+    local server
+    for server; do
+        servers+=("$(printf '[[service.server]]\naddress = "%s"\nmethod = "nat"' "$server")")
+    done
+    printf '%s\n' "[[link]]" "bridge = \"br0\"" "tap = \"tap0\"" "address = \"$DIP/$NET_BITS\"" "[[service]]" "tcp = \"$AT_VIP:80\"" \
+        "scheduler = \"rr\"" "${lines[@]}" "${servers[@]}" >"$LAB_DIR/tapvs.toml"
+}
+
+test_conns_of_a_failed_server_are_reset_after_their_grace() {
+    topo_onearm
+    replies_through_director rs1
+    spawn echo rs1 socat "TCP-LISTEN:8080,fork,reuseaddr" EXEC:cat
+    wait_for 5 "the echo server" listens rs1 tcp 8080
+    config_health "check = { kind = \"tcp\", interval = \"300ms\", fast_interval = \"100ms\", timeout = \"200ms\" }" \
+        "on_down = \"reset\"" "down_grace = \"1s\"" -- "$RS1:8080"
+    director_from_file
+    becomes "$RS1:8080" serving
+    mkfifo "$LAB_DIR/words"
+    spawn talk client bash -c "exec socat -d - TCP:$VIP:80 <>'$LAB_DIR/words'"
+    local talk=$SPAWNED
+    echo hello >"$LAB_DIR/words"
+    wait_for 5 "the echo" grep -q hello "$LAB_DIR/talk.log"
+    in_ns rs1 nft add table inet f
+    in_ns rs1 nft add chain inet f in '{ type filter hook input priority 0; }'
+    in_ns rs1 nft add rule inet f in tcp dport 8080 drop
+    becomes "$RS1:8080" failed
+    wait_for 10 "the client to be told" gone "$talk"
+    expect_match "$(cat "$LAB_DIR/talk.log")" "Connection reset" "what the client was told"
+}
+
+gone() { ! kill -0 "$1" 2>/dev/null; }
+
+test_tls_is_checked_with_and_without_verification() {
+    topo_onearm
+    replies_through_director rs1
+    local dir=$LAB_DIR/pki
+    mkdir "$dir"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=ca -keyout "$dir/ca.key" \
+        -out "$dir/ca.pem" 2>/dev/null
+    certificate "$dir" good 30
+    certificate "$dir" expired -1
+    tls_server "$dir" good 8443
+    tls_server "$dir" expired 8444
+    spawn garbage rs1 socat TCP-LISTEN:8445,fork,reuseaddr SYSTEM:"head -c 100000 /dev/urandom"
+    wait_for 5 "the garbage" listens rs1 tcp 8445
+    local verify="kind = \"https\", host = \"shop.example\", interval = \"300ms\", fast_interval = \"100ms\", timeout = \"300ms\""
+    config_health "check = { $verify, verify = \"$dir/ca.pem\" }" -- "$RS1:8443" "$RS1:8444" "$RS1:8445"
+    director_from_file
+    becomes "$RS1:8443" serving
+    becomes "$RS1:8444" failed
+    becomes "$RS1:8445" failed
+    expect_match "$(tv health)" "tls: invalid peer certificate: .*[Ee]xpired" "the reason of the expired one"
+    config_health "check = { $verify }" -- "$RS1:8443" "$RS1:8444" "$RS1:8445"
+    tv reload >/dev/null
+    becomes "$RS1:8444" serving
+    becomes "$RS1:8443" serving
+    is_state "$RS1:8445" failed || die "garbage passed for TLS"
+}
+
+# certificate DIR NAME DAYS: signed by the CA, for shop.example.
+certificate() {
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=shop.example -keyout "$1/$2.key" -out "$1/$2.csr" 2>/dev/null
+    openssl x509 -req -in "$1/$2.csr" -CA "$1/ca.pem" -CAkey "$1/ca.key" -CAcreateserial -days "$3" \
+        -extfile <(printf 'subjectAltName=DNS:shop.example\n') -out "$1/$2.pem" 2>/dev/null
+}
+
+tls_server() {
+    spawn "tls-$2" rs1 openssl s_server -quiet -accept "$3" -cert "$1/$2.pem" -key "$1/$2.key" -www
+    wait_for 5 "the TLS server $2" listens rs1 tcp "$3"
+}
+
+test_each_kind_tells_good_servers_from_bad_ones() {
+    topo_onearm
+    serve rs1
+    spawn servers rs1 python3 -c "$BAD_SERVERS" "$RS1"
+    spawn dns rs1 dnsmasq --keep-in-foreground --no-resolv --no-hosts --port=5353 --address=/shop.example/192.0.2.7 --user=root
+    wait_for 5 "the bad servers" grep -q ready "$LAB_DIR/servers.log"
+    wait_for 5 "dnsmasq" listens rs1 udp 5353
+    local times="interval = \"300ms\", fast_interval = \"100ms\", timeout = \"300ms\""
+    {
+        config_health "" --
+        checked 1 "kind = \"http\", port = 8080, $times"
+        checked 2 "kind = \"http\", port = 9001, $times"
+        checked 3 "kind = \"http\", port = 9002, $times"
+        checked 4 "kind = \"http\", port = 9003, $times, contains = \"never there\""
+        checked 5 "kind = \"dns\", port = 5353, name = \"shop.example\", expect = \"192.0.2.7\", $times"
+        checked 6 "kind = \"dns\", port = 9004, name = \"shop.example\", $times"
+        checked 7 "kind = \"smtp\", port = 9005, $times"
+        checked 8 "kind = \"udp\", port = 9006, payload = \"ping\", contains = \"pong\", $times"
+        checked 9 "kind = \"udp\", port = 9007, payload = \"ping\", $times"
+        checked 10 "kind = \"agent\", port = 9008, $times"
+        checked 11 "kind = \"exec\", command = [\"/bin/sh\", \"-c\", \"exit 7\"], dynamic = true, $times"
+        checked 12 "kind = \"exec\", command = [\"/bin/sh\", \"-c\", \"trap : TERM; sleep 60 & wait; sleep 60\"], $times"
+        checked 13 "kind = \"http\", port = 9009, $times"
+        checked 14 "kind = \"tcp\", port = 9010, $times"
+    } >"$LAB_DIR/checked"
+    cat "$LAB_DIR/checked" >>"$LAB_DIR/tapvs.toml"
+    director_from_file
+    local good bad
+    for good in 1 5 7 8 10 11; do
+        becomes "$(checked_address $good):80" serving
+    done
+    for bad in 2 3 4 6 9 12 13 14; do
+        becomes "$(checked_address $bad):80" failed
+    done
+    local health
+    health=$(tv health)
+    expect_match "$health" "answer: status 500" "a wrong status"
+    expect_match "$health" "answer: more than 16384 bytes of headers" "a bomb of headers"
+    expect_match "$health" "body: 'never there' is not in the first 65536 bytes" "an endless body"
+    expect_match "$health" "answer: SERVFAIL" "a name server that fails"
+    expect_match "$health" "answer: connection refused" "a closed UDP port"
+    expect_match "$health" "run: timeout" "a program that does not end"
+    expect_match "$health" "$(checked_address 10):80 .* weight 1 of 2" "an agent's half of the weight"
+    expect_match "$health" "$(checked_address 11):80 .* weight 5 of 2" "a program's weight"
+    expect_between 1 "$(memory_of "$DIRECTOR")" 100000 "kilobytes of tapvs"
+}
+
+# memory_of PID: of the process and its children.
+memory_of() { ps -o rss= -p "$1" --ppid "$1" | awk '{ sum += $1 } END { print sum }'; }
+
+checked_address() { echo "10.0.0.$((150 + $1))"; }
+
+# checked NUMBER CHECK: a server that is checked at rs1, whatever its own address.
+checked() { printf '[[service.server]]\naddress = "%s"\nmethod = "nat"\nweight = 2\ncheck = { %s, address = "%s" }\n' "$(checked_address "$1")" "$2" "$RS1"; }
+
+read -rd '' BAD_SERVERS <<'PYTHON' || true
+import socket, sys, threading, time
+host = sys.argv[1]
+def tcp(port, serve):
+    listener = socket.create_server((host, port), backlog=64)
+    def loop():
+        while True:
+            conn, _ = listener.accept()
+            threading.Thread(target=guarded, args=(serve, conn), daemon=True).start()
+    threading.Thread(target=loop, daemon=True).start()
+def guarded(serve, conn):
+    try:
+        serve(conn)
+    except OSError:
+        pass
+    conn.close()
+def udp(port, answer):
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((host, port))
+    def loop():
+        while True:
+            data, peer = server.recvfrom(2000)
+            server.sendto(answer(data), peer)
+    threading.Thread(target=loop, daemon=True).start()
+def endless(begin, part):
+    def serve(conn):
+        conn.recv(1000)
+        conn.sendall(begin)
+        while True:
+            conn.sendall(part)
+    return serve
+def drip(conn):
+    conn.recv(1000)
+    for byte in b'HTTP/1.1 200 OK\r\nServer: drip\r\n' * 1000:
+        conn.sendall(bytes([byte]))
+        time.sleep(0.05)
+def mail(conn):
+    conn.sendall(b'220-hello\r\n220 mail\r\n')
+    if conn.recv(1000).startswith(b'EHLO '):
+        conn.sendall(b'250-SIZE\r\n250 HELP\r\n')
+        conn.recv(10)
+def once(text):
+    def serve(conn):
+        conn.sendall(text)
+    return serve
+tcp(9001, lambda conn: (conn.recv(1000), conn.sendall(b'HTTP/1.1 500 Oops\r\n\r\n')))
+tcp(9002, endless(b'HTTP/1.1 200 OK\r\n', b'X-Bomb: boom\r\n' * 100))
+tcp(9003, endless(b'HTTP/1.1 200 OK\r\n\r\n', b'x' * 65536))
+udp(9004, lambda query: query[:2] + b'\x81\x82' + query[4:])
+tcp(9005, mail)
+udp(9006, lambda data: b'a pong to ' + data)
+tcp(9008, once(b'50%\n'))
+tcp(9009, drip)
+print('ready', flush=True)
+time.sleep(600)
+PYTHON
+
+test_the_metrics_are_what_promtool_wants() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    director_options --check "http:/,$FAST" --metrics 127.0.0.1:9464
+    serving "$RS1:8080,nat" "$NOBODY:8080,nat"
+    becomes "$RS1:8080" serving
+    becomes "$NOBODY:8080" failed
+    requests 20 "http://$VIP/"
+    in_ns director curl --silent --max-time 10 http://127.0.0.1:9464/metrics >"$LAB_DIR/metrics"
+    promtool check metrics <"$LAB_DIR/metrics" >"$LAB_DIR/promtool" 2>&1 || die "promtool: $(head -5 "$LAB_DIR/promtool")"
+    expect_eq "$(metric node_ipvs_connections_total)" 20 "conns"
+    expect_eq "$(metric "node_ipvs_backend_weight{local_address=\"$VIP\",local_port=\"80\",remote_address=\"$NOBODY\",remote_port=\"8080\",proto=\"TCP\",local_mark=\"\"}")" 0 \
+        "the weight of a failed server"
+    expect_eq "$(metric "tapvs_server_up{service=\"tcp/$VIP:80\",server=\"$RS1:8080\"}")" 1 "a server that is up"
+    expect_match "$(grep tapvs_server_down_info "$LAB_DIR/metrics")" "reason=\"connect: (timeout|host unreachable|no route to host)\"" \
+        "the reason of one that is down"
+    expect_match "$(tv proc ip_vs)" "-> 0A000015:1F90      Masq    1 " "ip_vs"
+    expect_match "$(tv proc ip_vs_stats)" "      14 " "ip_vs_stats"
+    expect_match "$(tv proc ip_vs_conn)" "TCP 0A000009 [0-9A-F]{4} 0A000064 0050 0A000015 1F90" "ip_vs_conn"
+    expect_match "$(in_ns director curl --silent http://127.0.0.1:9464/)" "at /metrics" "another path"
+
+    # A scraper that does not read costs packets nothing, and others get their answer.
+    spawn slow director bash -c 'exec 3<>/dev/tcp/127.0.0.1/9464; printf "GET /metrics HTTP/1.1\r\n\r\n" >&3; sleep 60'
+    requests 20 "http://$VIP/"
+    expect_match "$(in_ns director curl --silent --max-time 10 http://127.0.0.1:9464/metrics)" "tapvs_flows " "the second scrape"
+}
+
+# metric NAME: its value.
+metric() { awk -v name="$1" '$1 == name { print $2 }' "$LAB_DIR/metrics"; }

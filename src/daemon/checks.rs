@@ -1,0 +1,368 @@
+//! Health checks in the loop: sockets of the probes that run, and what follows for the director.
+//!
+//! A turn of the loop starts and serves a few probes, whatever there is to do: packets never wait for a server that is
+//! slow, silent or hostile. Verdicts are the monitor's.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mio::{Interest, Registry, Token, Waker};
+
+use super::talk::Talk;
+use crate::base::{Endpoint, Instant};
+use crate::control;
+use crate::control::protocol::{Reply, Steering};
+use crate::director::Director;
+use crate::health::{Dialogue, Kind, Monitor, OnDown, Outcome, Plan, ProbeId, Reason, Stage, Start, Target};
+use crate::io::{Ended, Program, Programs, TlsConfig, random_u64};
+use crate::service::command::ServiceKey;
+use crate::service::{Quorum, Share};
+
+/// Tokens of sockets; one more for programs.
+const FIRST_TOKEN: usize = 1 << 20;
+const SOCKETS: usize = 256;
+const PROGRAMS: Token = Token(FIRST_TOKEN + SOCKETS);
+/// Probes started, and sockets served, in one turn of the loop.
+const STARTED_A_TURN: usize = 4;
+const SERVED_A_TURN: usize = 4;
+/// Services whose judgements are applied in one turn.
+const APPLIED_A_TURN: usize = 4;
+/// The servers of all services are looked at this often at most.
+const OBSERVED_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+/// Hash schedulers keep clients with their servers: a slow start would move them at each step.
+const HASHES: [&str; 3] = ["sh", "mh", "dh"];
+
+/// The checks of a director.
+pub(super) struct Checks {
+    pub(super) monitor: Monitor,
+    talks: Vec<Option<Talk>>,
+    /// Places of talks that may go on.
+    ready: VecDeque<usize>,
+    programs: Option<Programs>,
+    tls: HashMap<Option<PathBuf>, TlsConfig>,
+    /// The director's changes when its servers were looked at last, and when that was.
+    seen: Option<u64>,
+    looked: Instant,
+    /// Nothing is to be done before.
+    due: Option<Instant>,
+}
+
+impl Checks {
+    pub(super) fn new(plans: Vec<Plan>, seed: u64, now: Instant) -> Checks {
+        let mut monitor = Monitor::new(seed);
+        monitor.configure(plans, now);
+        Checks {
+            monitor,
+            talks: (0..SOCKETS).map(|_| None).collect(),
+            ready: VecDeque::new(),
+            programs: None,
+            tls: HashMap::new(),
+            seen: None,
+            looked: Instant::START,
+            due: Some(Instant::START),
+        }
+    }
+
+    /// Other checks from now on.
+    pub(super) fn configure(&mut self, plans: Vec<Plan>, director: &mut Director, now: Instant) {
+        let before: Vec<ServiceKey> = self.monitor.keys().collect();
+        self.monitor.configure(plans, now);
+        let after: Vec<ServiceKey> = self.monitor.keys().collect();
+        before.into_iter().filter(|key| !after.contains(key)).for_each(|key| director.flows.services.acquit(key, now));
+        // Files of certificates may have changed.
+        self.tls.clear();
+        (self.seen, self.looked) = (None, Instant::START);
+        self.wake();
+    }
+
+    /// All probes are due now; how many there are.
+    pub(super) fn check_now(&mut self, now: Instant) -> usize {
+        self.wake();
+        self.monitor.check_now(now)
+    }
+
+    /// Changes what the administrator says of a server.
+    pub(super) fn steer(
+        &mut self,
+        director: &mut Director,
+        steered: (ServiceKey, Endpoint),
+        how: Steering,
+        now: Instant,
+    ) -> Reply {
+        if matches!(how, Steering::Drain { then: OnDown::Reset, .. }) {
+            director.flows.prepare_resets();
+        }
+        // The monitor may not have seen the server yet.
+        self.observe(director, now);
+        self.wake();
+        control::steer(&mut self.monitor, director, steered, how, now)
+    }
+
+    /// The monitor has been told something: it is asked in this turn.
+    fn wake(&mut self) {
+        self.due = Some(Instant::START);
+    }
+
+    /// Notes an event; false if it is none of a check.
+    pub(super) fn notes(&mut self, token: Token) -> bool {
+        let Some(place) = token.0.checked_sub(FIRST_TOKEN).filter(|place| *place <= SOCKETS) else { return false };
+        if token == PROGRAMS {
+            self.wake();
+        } else if let Some(talk) = &mut self.talks[place]
+            && !talk.queued
+        {
+            talk.queued = true;
+            self.ready.push_back(place);
+        }
+        true
+    }
+
+    /// When there is something to do next; the start of time if at once.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if self.ready.is_empty() { self.due } else { Some(Instant::START) }
+    }
+
+    /// Does a part of what is due.
+    pub(super) fn turn(&mut self, registry: &Registry, director: &mut Director, now: Instant) {
+        let changed = self.seen != Some(director.flows.services.changes());
+        let due = self.due.is_some_and(|due| due <= now);
+        if !due && self.ready.is_empty() && !(changed && now >= self.looked + OBSERVED_EVERY) {
+            if changed && !self.monitor.is_empty() {
+                let look = self.looked + OBSERVED_EVERY;
+                self.due = Some(self.due.map_or(look, |due| due.min(look)));
+            }
+            return;
+        }
+        if changed && (self.seen.is_none() || now >= self.looked + OBSERVED_EVERY) {
+            self.observe(director, now);
+        }
+        self.hear_programs(now);
+        self.expire(now);
+        for _ in 0..SERVED_A_TURN {
+            let Some(place) = self.ready.pop_front() else { break };
+            self.serve(place, now);
+        }
+        for _ in 0..STARTED_A_TURN {
+            if self.talks.iter().all(Option::is_some) {
+                break;
+            }
+            let Some(start) = self.monitor.start(now) else { break };
+            self.start(start, registry, now);
+        }
+        self.monitor.tick(now);
+        for _ in 0..APPLIED_A_TURN {
+            let Some(place) = self.monitor.changed() else { break };
+            self.apply(place, director, now);
+        }
+        self.plan_next(now);
+    }
+
+    fn plan_next(&mut self, now: Instant) {
+        if self.monitor.has_changed() {
+            return self.wake();
+        }
+        let deadlines = self.talks.iter().flatten().map(|talk| talk.deadline);
+        // What could not be started in this turn is due in the next.
+        let next = self.monitor.next_deadline().map(|due| due.max(now));
+        self.due = deadlines.chain(next).min();
+    }
+
+    /// Looks at the servers that the services have now.
+    fn observe(&mut self, director: &Director, now: Instant) {
+        (self.seen, self.looked) = (Some(director.flows.services.changes()), now);
+        let keys: Vec<ServiceKey> = self.monitor.keys().collect();
+        for key in keys {
+            let service = director.flows.services.by_key(&key);
+            let dests = service.map_or(&[][..], |service| &service.dests);
+            let targets = dests.iter().map(|dest| Target {
+                endpoint: director.flows.services.server(*dest).endpoint,
+                weight: director.flows.services.dest(*dest).weight,
+            });
+            let ramps = service.is_none_or(|service| !HASHES.contains(&service.options.scheduler.as_str()));
+            self.monitor.observe(key, &targets.collect::<Vec<_>>(), ramps, now);
+        }
+        self.monitor.settle(now);
+        for talk in &mut self.talks {
+            talk.take_if(|talk| !self.monitor.awaits(talk.id));
+        }
+    }
+
+    /// Applies what follows for one service.
+    fn apply(&mut self, place: usize, director: &mut Director, now: Instant) {
+        let (plan, lost) = self.monitor.plan(place);
+        let key = plan.key;
+        if plan.wants_resets() {
+            director.flows.prepare_resets();
+        }
+        director.flows.services.set_sorry(key, plan.policy.sorry, now);
+        director.flows.services.set_lost(key, if lost { Quorum::Lost } else { Quorum::There });
+        let commands = [plan.policy.quorum_down.clone(), plan.policy.quorum_up.clone()];
+        let (key, judgements) = self.monitor.judgements(place, now);
+        for (real, judgement) in judgements {
+            director.judge(key, real, judgement);
+        }
+        if let Some(there) = self.monitor.take_quorum_change(place) {
+            log::warn!("health: the quorum of {key} is {}", if there { "there again" } else { "lost" });
+            let [down, up] = commands;
+            self.notify(if there { up } else { down }, key);
+        }
+    }
+
+    /// Runs a program that is to be told of a quorum; nobody waits for its outcome.
+    fn notify(&mut self, command: Vec<String>, key: ServiceKey) {
+        if let Some(programs) = self.programs.as_ref().filter(|_| !command.is_empty()) {
+            let environment = vec![("SERVICE", key.to_string())];
+            programs.run(Program { tag: 0, command, environment, timeout: std::time::Duration::from_secs(10) });
+        }
+    }
+
+    fn start(&mut self, start: Start, registry: &Registry, now: Instant) {
+        let id = start.id;
+        let started = match &start.check.kind {
+            Kind::Exec(_) => self.run_program(&start),
+            _ => self.connect(start, registry),
+        };
+        if let Err(outcome) = started {
+            self.monitor.end(id, outcome, now);
+        }
+    }
+
+    fn connect(&mut self, start: Start, registry: &Registry) -> Result<(), Outcome> {
+        let local = |what: String| Outcome::Local(Reason::new(Stage::Connect, what));
+        if start.target.port == 0 {
+            return Err(local("the server has no port of its own; say which with 'port'".into()));
+        }
+        let nonce = random_u64().map_err(|error| local(error.to_string()))?;
+        let Some(dialogue) = Dialogue::new(&start.check, start.target, nonce) else { return Ok(()) };
+        let tls = match &start.check.kind {
+            Kind::Http(http) => http.tls.as_ref().map(|tls| (tls.verify.clone(), http.server_name(start.target))),
+            _ => None,
+        };
+        let tls = tls.map(|(verify, name)| self.tls_config(verify)?.session(&name)).transpose().map_err(local)?;
+        let mut talk = Talk::begin(&start, dialogue, tls)?;
+        let place = self.talks.iter().position(Option::is_none).ok_or_else(|| local("no room".into()))?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(FIRST_TOKEN + place);
+        registry.register(&mut talk.socket, token, interest).map_err(|error| local(error.to_string()))?;
+        self.talks[place] = Some(talk);
+        Ok(())
+    }
+
+    fn tls_config(&mut self, verify: Option<PathBuf>) -> Result<TlsConfig, String> {
+        if let Some(config) = self.tls.get(&verify) {
+            return Ok(config.clone());
+        }
+        let config = TlsConfig::new(verify.as_deref())?;
+        self.tls.insert(verify, config.clone());
+        Ok(config)
+    }
+
+    /// One step of one talk.
+    fn serve(&mut self, place: usize, now: Instant) {
+        let Some(talk) = &mut self.talks[place] else { return };
+        talk.queued = false;
+        match talk.step() {
+            Ok(true) => {
+                talk.queued = true;
+                self.ready.push_back(place);
+            }
+            Ok(false) => {}
+            Err(outcome) => self.end(place, outcome, now),
+        }
+    }
+
+    fn end(&mut self, place: usize, outcome: Outcome, now: Instant) {
+        if let Some(talk) = self.talks[place].take() {
+            self.monitor.end(talk.id, outcome, now);
+        }
+    }
+
+    /// Ends the talks whose time is over.
+    fn expire(&mut self, now: Instant) {
+        for place in 0..self.talks.len() {
+            if let Some(talk) = &mut self.talks[place]
+                && talk.deadline <= now
+            {
+                let outcome = talk.expire();
+                self.end(place, outcome, now);
+            }
+        }
+    }
+
+    fn run_program(&mut self, start: &Start) -> Result<(), Outcome> {
+        let Kind::Exec(exec) = &start.check.kind else { return Ok(()) };
+        let Some(programs) = &self.programs else {
+            return Err(Outcome::Local(Reason::new(Stage::Run, "no thread for programs")));
+        };
+        let environment = environment(start);
+        let (command, timeout) = (exec.command.clone(), start.check.timing.timeout);
+        programs.run(Program { tag: start.id.0, command, environment, timeout });
+        Ok(())
+    }
+
+    /// Makes the thread for programs; before any is run.
+    pub(super) fn prepare_programs(&mut self, registry: &Registry) -> io::Result<()> {
+        let waker = Arc::new(Waker::new(registry, PROGRAMS)?);
+        self.programs = Some(Programs::start(waker)?);
+        Ok(())
+    }
+
+    fn hear_programs(&mut self, now: Instant) {
+        let Some(programs) = &self.programs else { return };
+        while let Some((tag, ended)) = programs.outcome() {
+            let id = ProbeId(tag);
+            let dynamic =
+                self.monitor.check_of(id).is_some_and(|check| matches!(&check.kind, Kind::Exec(exec) if exec.dynamic));
+            self.monitor.end(id, outcome_of(ended, dynamic), now);
+        }
+    }
+}
+
+/// The exit codes of keepalived's MISC_CHECK.
+fn outcome_of(ended: Ended, dynamic: bool) -> Outcome {
+    let failed = |what: String| Outcome::Failed(Reason::new(Stage::Run, what));
+    match ended {
+        Ended::Exit(0) => Outcome::PassedAt(Share::default()),
+        Ended::Exit(code) if dynamic && code >= 2 => Outcome::PassedAt(Share::Absolute(code.unsigned_abs() - 2)),
+        Ended::Exit(code) => failed(format!("exit code {code}")),
+        Ended::Signal(number) => failed(format!("ended by signal {number}")),
+        Ended::Late => Outcome::Failed(Reason::timeout(Stage::Run)),
+        Ended::NotStarted(why) => Outcome::Local(Reason::new(Stage::Run, why)),
+    }
+}
+
+/// What a program is told.
+fn environment(start: &Start) -> Vec<(&'static str, String)> {
+    let Endpoint { addr, port } = start.target;
+    let mut told = vec![("RIP", addr.to_string()), ("RPORT", port.to_string())];
+    if let Some(key) = start.service {
+        told.push(("SERVICE", key.to_string()));
+        if let ServiceKey::Address(_, vip) = key {
+            told.extend([("VIP", vip.addr.to_string()), ("VPORT", vip.port.to_string())]);
+        }
+    }
+    told.push(("STATE", start.verdict.name().into()));
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_misc_check() {
+        let share = |ended, dynamic| match outcome_of(ended, dynamic) {
+            Outcome::PassedAt(share) => Some(share),
+            _ => None,
+        };
+        assert_eq!(share(Ended::Exit(0), true), Some(Share::Percent(100)), "the configured weight");
+        assert_eq!(share(Ended::Exit(1), true), None);
+        assert_eq!(share(Ended::Exit(2), true), Some(Share::Absolute(0)));
+        assert_eq!(share(Ended::Exit(255), true), Some(Share::Absolute(253)));
+        assert_eq!(share(Ended::Exit(2), false), None);
+        assert_eq!(outcome_of(Ended::Late, true), Outcome::Failed(Reason::timeout(Stage::Run)));
+        assert!(matches!(outcome_of(Ended::NotStarted("x".into()), false), Outcome::Local(_)));
+    }
+}

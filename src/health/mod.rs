@@ -1,0 +1,23 @@
+//! Health checks as pure state machines: when a server is probed, what its answers mean, what follows for its service.
+//!
+//! Sans-I/O: the time, the seed and the bytes of an answer are arguments; probes to start and judgements come out.
+//! Never writes a verdict into a configured weight: the factors of a weight stay apart (`service::Judgement`).
+
+mod check;
+mod history;
+mod kind;
+mod monitor;
+mod outcome;
+mod policy;
+mod probe;
+mod quorum;
+mod server;
+mod service;
+
+pub use check::{Check, Dns, Exec, Http, HttpMethod, Kind, Timing, Tls, Udp};
+pub use history::{Change, History};
+pub use kind::{Dialogue, Step};
+pub use monitor::{Monitor, ProbeId, ProbeReport, ServerReport, ServiceReport, Start};
+pub use outcome::{Agent, AgentAdmin, Outcome, Reason, Stage};
+pub use policy::{AllDown, Drain, Forced, OnDown, Plan, Policy, Quorum, Target};
+pub use probe::Verdict;

@@ -1,0 +1,449 @@
+//! All checks of a director: which probe is due, and what its outcome means for servers and services.
+//!
+//! Services with the same check of the same target share one probe. Never opens a socket: probes to start come out of
+//! `start`, outcomes go into `end`, and what follows for a service comes out of `changed`.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use super::check::{Check, Kind, Timing};
+use super::history::History;
+use super::outcome::{Outcome, Reason};
+use super::policy::{Drain, Forced, Plan, Target};
+use super::probe::{self, Probe, Verdict};
+use super::server::Server;
+use super::service::{Service, Vote};
+use crate::base::{Endpoint, Instant, Rng};
+use crate::service::Judgement;
+use crate::service::command::ServiceKey;
+
+/// Probes that run at a time; others that are due wait for their turn, which is no failure.
+const AT_A_TIME: usize = 256;
+
+/// Names a probe; never used again for another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ProbeId(pub u64);
+
+/// What makes two probes the same. A program is told the service, so it is run for each.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct ProbeKey {
+    check: Arc<Check>,
+    target: Endpoint,
+    service: Option<ServiceKey>,
+}
+
+struct Entry {
+    key: ProbeKey,
+    probe: Probe,
+    /// Places of services with servers that it speaks for.
+    users: Vec<usize>,
+}
+
+/// A probe to start.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Whose outcome to hand in.
+    pub id: ProbeId,
+    /// What to ask.
+    pub check: Arc<Check>,
+    /// Whom.
+    pub target: Endpoint,
+    /// For which service, where a program is told.
+    pub service: Option<ServiceKey>,
+    /// The verdict so far.
+    pub verdict: Verdict,
+    /// When it has failed.
+    pub deadline: Instant,
+}
+
+/// A probe as it stands, for people.
+pub struct ProbeReport<'a> {
+    /// What it asks.
+    pub check: &'a Check,
+    /// What it says, and since when.
+    pub verdict: Verdict,
+    /// Since when.
+    pub since: Instant,
+    /// The last failure.
+    pub last_failure: Option<&'a (Instant, Reason)>,
+    /// When it is due; in the past while it runs.
+    pub due: Instant,
+    /// How long the last one took, in milliseconds.
+    pub took: u64,
+    /// Changes.
+    pub history: &'a History,
+}
+
+/// A server as it stands.
+pub struct ServerReport<'a> {
+    /// Which one.
+    pub endpoint: Endpoint,
+    /// Its probes' verdict.
+    pub verdict: Verdict,
+    /// Since when.
+    pub since: Instant,
+    /// The administrator's word.
+    pub forced: Forced,
+    /// How it is drained, if it is.
+    pub drain: Option<Drain>,
+    /// What follows.
+    pub judgement: Judgement,
+    /// Its probes.
+    pub probes: Vec<ProbeReport<'a>>,
+}
+
+/// A service as it stands.
+pub struct ServiceReport<'a> {
+    /// Which one.
+    pub key: ServiceKey,
+    /// True if its quorum is lost.
+    pub lost: bool,
+    /// Its servers.
+    pub servers: Vec<ServerReport<'a>>,
+}
+
+/// All checks.
+pub struct Monitor {
+    services: Vec<Service>,
+    probes: HashMap<ProbeId, Entry>,
+    by_key: HashMap<ProbeKey, ProbeId>,
+    /// When probes are due. An entry that is not as its probe says is stale and passed over.
+    due: BinaryHeap<Reverse<(Instant, ProbeId)>>,
+    running: usize,
+    last_id: u64,
+    rng: Rng,
+}
+
+impl Monitor {
+    /// Nothing to check yet; `seed` spreads the probes.
+    pub fn new(seed: u64) -> Monitor {
+        Monitor {
+            services: Vec::new(),
+            probes: HashMap::new(),
+            by_key: HashMap::new(),
+            due: BinaryHeap::new(),
+            running: 0,
+            last_id: 0,
+            rng: Rng::seeded(seed),
+        }
+    }
+
+    /// True if nothing is checked.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// The services with checks, in the order of the configuration.
+    pub fn keys(&self) -> impl Iterator<Item = ServiceKey> {
+        self.services.iter().map(|service| service.plan.key)
+    }
+
+    /// Replaces the configuration. A server whose checks did not change keeps its state, counters and due times; one
+    /// with other checks keeps its verdict until they have spoken.
+    pub fn configure(&mut self, plans: Vec<Plan>, now: Instant) {
+        let mut old = std::mem::take(&mut self.services);
+        for plan in plans {
+            let known = old.iter().position(|service| service.plan.key == plan.key);
+            self.services.push(match known {
+                Some(place) => old.swap_remove(place).with_plan(plan),
+                None => Service::new(plan),
+            });
+        }
+        // What an administrator said of servers stays without checks too.
+        let steered = old.into_iter().filter(|service| service.servers.iter().any(Server::is_steered));
+        self.services.extend(steered.map(|service| {
+            let key = service.plan.key;
+            service.with_plan(Plan::without_checks(key))
+        }));
+        self.settle(now);
+    }
+
+    /// Takes a service in that has no checks: its servers can be drained and forced.
+    pub fn know(&mut self, key: ServiceKey, targets: &[Target], now: Instant) {
+        if !self.services.iter().any(|service| service.plan.key == key) {
+            self.services.push(Service::new(Plan::without_checks(key)));
+            self.observe(key, targets, true, now);
+            self.settle(now);
+        }
+    }
+
+    /// The servers of a service as they are now, before `settle`; `ramps`: a slow start moves no client that has a server.
+    pub fn observe(&mut self, key: ServiceKey, targets: &[Target], ramps: bool, now: Instant) {
+        if let Some(service) = self.services.iter_mut().find(|service| service.plan.key == key) {
+            service.observe(targets, ramps, now);
+        }
+    }
+
+    /// Makes the probes those that the servers have.
+    pub fn settle(&mut self, now: Instant) {
+        let mut kept: HashMap<ProbeId, Vec<usize>> = HashMap::with_capacity(self.probes.len());
+        for place in 0..self.services.len() {
+            for server in 0..self.services[place].servers.len() {
+                let ids = self.probes_of(place, server, now);
+                for id in &ids {
+                    let users = kept.entry(*id).or_default();
+                    if users.last() != Some(&place) {
+                        users.push(place);
+                    }
+                }
+                let speaks =
+                    ids.iter().filter_map(|id| self.probes.get(id)).any(|entry| entry.key.check.gives_weight());
+                let server = &mut self.services[place].servers[server];
+                server.probes = ids;
+                if !speaks {
+                    server.forget_agent();
+                }
+            }
+        }
+        self.probes.retain(|id, entry| match kept.remove(id) {
+            Some(users) => {
+                entry.users = users;
+                true
+            }
+            None => {
+                self.by_key.remove(&entry.key);
+                self.running -= usize::from(entry.probe.running);
+                false
+            }
+        });
+        (0..self.services.len()).for_each(|place| self.judge(place, now));
+    }
+
+    /// The probes of a server, made where there are none.
+    fn probes_of(&mut self, place: usize, server: usize, now: Instant) -> Vec<ProbeId> {
+        let service = &self.services[place];
+        let (key, endpoint) = (service.plan.key, service.servers[server].endpoint);
+        let checks: Vec<Check> = service.plan.checks_of(endpoint).to_vec();
+        let wanted = checks.into_iter().map(|check| {
+            let target = Endpoint::new(check.address.unwrap_or(endpoint.addr), check.port.unwrap_or(endpoint.port));
+            let service = matches!(check.kind, Kind::Exec(_)).then_some(key);
+            ProbeKey { check: Arc::new(check), target, service }
+        });
+        wanted.map(|key| self.probe(key, now)).collect()
+    }
+
+    fn probe(&mut self, key: ProbeKey, now: Instant) -> ProbeId {
+        if let Some(id) = self.by_key.get(&key) {
+            return *id;
+        }
+        self.last_id += 1;
+        let id = ProbeId(self.last_id);
+        let mut timing = key.check.timing;
+        if key.check.kind == Kind::Agent {
+            // What an agent says holds at once.
+            timing = Timing { rise: 1, fall: 1, ..timing };
+        }
+        let probe = Probe::new(timing, now, &mut self.rng);
+        self.due.push(Reverse((probe.due, id)));
+        self.by_key.insert(key.clone(), id);
+        self.probes.insert(id, Entry { key, probe, users: Vec::new() });
+        id
+    }
+
+    /// The next probe that is due, if there is room for it.
+    pub fn start(&mut self, now: Instant) -> Option<Start> {
+        while self.running < AT_A_TIME {
+            let Reverse((due, id)) = *self.due.peek()?;
+            if due > now {
+                return None;
+            }
+            self.due.pop();
+            let Some(entry) = self.probes.get_mut(&id) else { continue };
+            if entry.probe.running || entry.probe.due != due {
+                continue;
+            }
+            entry.probe.started(now);
+            self.running += 1;
+            let ProbeKey { check, target, service } = entry.key.clone();
+            let deadline = now + check.timing.timeout;
+            return Some(Start { id, check, target, service, verdict: entry.probe.verdict, deadline });
+        }
+        None
+    }
+
+    /// True while somebody waits for the outcome of this probe.
+    pub fn awaits(&self, id: ProbeId) -> bool {
+        self.probes.get(&id).is_some_and(|entry| entry.probe.running)
+    }
+
+    /// What a probe asks.
+    pub fn check_of(&self, id: ProbeId) -> Option<&Check> {
+        self.probes.get(&id).map(|entry| &*entry.key.check)
+    }
+
+    /// True if `changed` has something to hand out.
+    pub fn has_changed(&self) -> bool {
+        self.services.iter().any(|service| service.dirty)
+    }
+
+    /// The outcome of a probe that was started.
+    pub fn end(&mut self, id: ProbeId, outcome: Outcome, now: Instant) {
+        let Some(entry) = self.probes.get_mut(&id).filter(|entry| entry.probe.running) else { return };
+        self.running -= 1;
+        let is_agent = entry.key.check.kind == Kind::Agent;
+        let (vote, words) = vote_of(outcome, is_agent);
+        let changed = entry.probe.ended(vote, now, &mut self.rng);
+        self.due.push(Reverse((entry.probe.due, id)));
+        let blind = changed && entry.probe.verdict == Verdict::Unknown;
+        if !changed && words.is_none() {
+            return;
+        }
+        for place in &entry.users {
+            let service = &mut self.services[*place];
+            service.stale = true;
+            let servers = service.servers.iter_mut().filter(|_| blind || words.is_some());
+            for server in servers.filter(|server| server.probes.contains(&id)) {
+                if let Some(words) = &words {
+                    server.obey(words, now);
+                }
+                if blind {
+                    let why = entry.probe.last_failure.as_ref().map(|(_, reason)| reason);
+                    server.lose_sight(why.cloned(), now);
+                    let why = why.map_or("no reason".into(), ToString::to_string);
+                    log::error!("health: {} cannot be checked from here: {why}", server.endpoint);
+                }
+            }
+        }
+    }
+
+    /// Puts outcomes together, and lets time pass for slow starts, deadlines and shares.
+    pub fn tick(&mut self, now: Instant) {
+        for place in 0..self.services.len() {
+            let service = &self.services[place];
+            if service.stale || service.wake.is_some_and(|wake| wake <= now) {
+                self.judge(place, now);
+            }
+        }
+    }
+
+    fn judge(&mut self, place: usize, now: Instant) {
+        let probes = &self.probes;
+        let lookup = |id: ProbeId| {
+            let Entry { key, probe, .. } = probes.get(&id)?;
+            let reason = probe.last_failure.as_ref().map(|(_, reason)| reason.clone());
+            Some(Vote { verdict: probe.verdict, is_agent: key.check.kind == Kind::Agent, reason })
+        };
+        self.services[place].judge(&lookup, now);
+    }
+
+    /// When there is something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let probe = self.due.peek().filter(|_| self.running < AT_A_TIME).map(|Reverse((due, _))| *due);
+        let wakes = self.services.iter().filter_map(Service::next_change);
+        probe.into_iter().chain(wakes).min()
+    }
+
+    /// A service whose judgements have changed since it was asked for: its place.
+    pub fn changed(&mut self) -> Option<usize> {
+        let place = self.services.iter().position(|service| service.dirty)?;
+        self.services[place].dirty = false;
+        Some(place)
+    }
+
+    /// What follows for the servers of the service at that place.
+    pub fn judgements(&self, place: usize, now: Instant) -> (ServiceKey, Vec<(Endpoint, Judgement)>) {
+        let service = &self.services[place];
+        (service.plan.key, service.judgements(now).collect())
+    }
+
+    /// What is planned for the service at that place, and whether its quorum is lost.
+    pub fn plan(&self, place: usize) -> (&Plan, bool) {
+        (&self.services[place].plan, self.services[place].is_lost())
+    }
+
+    /// The quorum of the service at that place, if it has changed since it was asked for: lost or there again.
+    pub fn take_quorum_change(&mut self, place: usize) -> Option<bool> {
+        std::mem::take(&mut self.services[place].quorum_news)
+    }
+
+    fn server_mut(&mut self, key: ServiceKey, server: Endpoint) -> Result<(usize, &mut Server), String> {
+        let place = self.services.iter().position(|service| service.plan.key == key);
+        let place = place.ok_or("this service is not known; 'tapvs health' lists those that are")?;
+        let found = self.services[place].servers.iter_mut().find(|known| known.endpoint == server);
+        Ok((place, found.ok_or_else(|| format!("{server} is no server of this service"))?))
+    }
+
+    /// Sets the administrator's word on a server.
+    pub fn force(&mut self, key: ServiceKey, server: Endpoint, forced: Forced, now: Instant) -> Result<(), String> {
+        let (place, server) = self.server_mut(key, server)?;
+        server.forced = forced;
+        self.judge(place, now);
+        Ok(())
+    }
+
+    /// Drains a server, or lets it serve again.
+    pub fn drain(
+        &mut self,
+        key: ServiceKey,
+        server: Endpoint,
+        drain: Option<Drain>,
+        now: Instant,
+    ) -> Result<(), String> {
+        let (place, server) = self.server_mut(key, server)?;
+        server.drain = drain;
+        self.judge(place, now);
+        Ok(())
+    }
+
+    /// All probes are due now; how many there are.
+    pub fn check_now(&mut self, now: Instant) -> usize {
+        for (id, entry) in &mut self.probes {
+            entry.probe.hurry(now);
+            if !entry.probe.running {
+                self.due.push(Reverse((entry.probe.due, *id)));
+            }
+        }
+        self.probes.len()
+    }
+
+    /// The service at a place as it stands; `None` behind the last.
+    pub fn report(&self, place: usize, now: Instant) -> Option<ServiceReport<'_>> {
+        let service = self.services.get(place)?;
+        let servers =
+            service.servers.iter().zip(service.judgements(now)).map(|(server, (_, judgement))| ServerReport {
+                endpoint: server.endpoint,
+                verdict: server.effective(),
+                since: server.since,
+                forced: server.forced,
+                drain: server.drain,
+                judgement,
+                probes: server.probes.iter().filter_map(|id| self.probe_report(*id)).collect(),
+            });
+        Some(ServiceReport { key: service.plan.key, lost: service.is_lost(), servers: servers.collect() })
+    }
+
+    fn probe_report(&self, id: ProbeId) -> Option<ProbeReport<'_>> {
+        let Entry { key, probe, .. } = self.probes.get(&id)?;
+        Some(ProbeReport {
+            check: &key.check,
+            verdict: probe.verdict,
+            since: probe.since,
+            last_failure: probe.last_failure.as_ref(),
+            due: probe.due,
+            took: probe.took.as_millis() as u64,
+            history: &probe.history,
+        })
+    }
+}
+
+/// What an outcome counts as, and the words of an agent. An agent that is not there, or talks nonsense, says nothing.
+fn vote_of(outcome: Outcome, is_agent: bool) -> (probe::Vote, Option<super::outcome::Agent>) {
+    use super::outcome::Agent;
+    match outcome {
+        Outcome::Failed(reason) | Outcome::Local(reason) if is_agent => (probe::Vote::None(Some(reason)), None),
+        Outcome::Passed => (probe::Vote::Good, None),
+        Outcome::PassedAt(share) => (probe::Vote::Good, Some(Agent { share: Some(share), ..Agent::default() })),
+        Outcome::Failed(reason) => (probe::Vote::Bad(reason), None),
+        Outcome::Local(reason) => (probe::Vote::Local(reason), None),
+        Outcome::Agent(agent) => match agent.verdict.clone() {
+            Some(Ok(())) => (probe::Vote::Good, Some(agent)),
+            Some(Err(reason)) => (probe::Vote::Bad(reason), Some(agent)),
+            None => (probe::Vote::None(None), Some(agent)),
+        },
+    }
+}
+
+#[cfg(test)]
+#[path = "monitor_tests.rs"]
+mod tests;

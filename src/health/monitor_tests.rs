@@ -1,0 +1,377 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::*;
+use crate::base::Proto;
+use crate::health::{Agent, AgentAdmin, AllDown, OnDown, Policy, Quorum, Stage};
+use crate::sched::Mask;
+use crate::service::{Ending, Share};
+
+/// A world with servers that answer or do not; time passes only by `run`.
+struct World {
+    monitor: Monitor,
+    now: Instant,
+    /// What a server answers, by the last byte of its address, and after how long.
+    answers: HashMap<u8, (Outcome, u64)>,
+    running: Vec<(Instant, ProbeId, Outcome)>,
+    probes: u64,
+    most_at_once: usize,
+}
+
+fn key(number: u8) -> ServiceKey {
+    ServiceKey::Address(Proto::TCP, Endpoint::new(IpAddr::from([198, 51, 100, number]), 80))
+}
+
+fn server(number: u8) -> Endpoint {
+    Endpoint::new(IpAddr::from([10, 0, 0, number]), 80)
+}
+
+fn check(kind: Kind) -> Check {
+    Check { kind, timing: Timing::default(), address: None, port: None, bind: None }
+}
+
+fn plan(service: u8) -> Plan {
+    Plan { key: key(service), policy: Policy::default(), checks: vec![check(Kind::Tcp)], own: Vec::new() }
+}
+
+fn refused() -> (Outcome, u64) {
+    (Outcome::Failed(Reason::new(Stage::Connect, "refused")), 1)
+}
+
+fn hangs() -> (Outcome, u64) {
+    (Outcome::Failed(Reason::timeout(Stage::Connect)), 1000)
+}
+
+fn well() -> (Outcome, u64) {
+    (Outcome::Passed, 1)
+}
+
+impl World {
+    fn new(plans: Vec<Plan>, servers: &[u8]) -> World {
+        let mut world = World {
+            monitor: Monitor::new(1),
+            now: Instant(0),
+            answers: HashMap::new(),
+            running: Vec::new(),
+            probes: 0,
+            most_at_once: 0,
+        };
+        world.configure(plans, servers);
+        world
+    }
+
+    fn configure(&mut self, plans: Vec<Plan>, servers: &[u8]) {
+        let keys: Vec<ServiceKey> = plans.iter().map(|plan| plan.key).collect();
+        self.monitor.configure(plans, self.now);
+        for key in keys {
+            let targets: Vec<Target> =
+                servers.iter().map(|number| Target { endpoint: server(*number), weight: 1 }).collect();
+            self.monitor.observe(key, &targets, true, self.now);
+        }
+        self.monitor.settle(self.now);
+    }
+
+    /// Lets time pass, as a loop does that sleeps until the next deadline.
+    fn run(&mut self, millis: u64) {
+        let until = self.now + Duration::from_millis(millis);
+        loop {
+            self.monitor.tick(self.now);
+            while let Some(start) = self.monitor.start(self.now) {
+                self.probes += 1;
+                let IpAddr::V4(addr) = start.target.addr else { panic!("{}", start.target) };
+                let (outcome, takes) = self.answers.get(&addr.octets()[3]).cloned().unwrap_or_else(well);
+                self.running.push((self.now + Duration::from_millis(takes), start.id, outcome));
+            }
+            self.most_at_once = self.most_at_once.max(self.running.len());
+            self.running.sort_by_key(|(at, id, _)| Reverse((*at, *id)));
+            let next = self.running.last().map(|(at, _, _)| *at);
+            let next = next.into_iter().chain(self.monitor.next_deadline()).min();
+            let Some(next) = next.filter(|next| *next <= until) else {
+                self.now = until;
+                self.monitor.tick(self.now);
+                return;
+            };
+            self.now = self.now.max(next);
+            while self.running.last().is_some_and(|(at, _, _)| *at <= self.now) {
+                let Some((_, id, outcome)) = self.running.pop() else { break };
+                self.monitor.end(id, outcome, self.now);
+            }
+        }
+    }
+
+    fn masks(&self, service: usize) -> Vec<Mask> {
+        self.monitor.judgements(service, self.now).1.iter().map(|(_, judgement)| judgement.mask).collect()
+    }
+
+    fn lost(&self) -> bool {
+        self.monitor.plan(0).1
+    }
+
+    /// Milliseconds until the first server of the first service is masked as wanted.
+    fn until_masked(&mut self, wanted: bool) -> u64 {
+        let begun = self.now;
+        while (self.masks(0)[0] == Mask::Failed) != wanted {
+            self.run(10);
+            assert!(self.now.since(begun) < Duration::from_secs(60), "never");
+        }
+        self.now.since(begun).as_millis() as u64
+    }
+}
+
+#[test]
+fn a_hang_is_noticed_within_5_s_and_a_refusal_within_4_s() {
+    for (fault, limit) in [(hangs(), 5500), (refused(), 4400)] {
+        for settled in (10..20).map(|tenths| tenths * 1000 + tenths * 37) {
+            let mut world = World::new(vec![plan(1)], &[1, 2]);
+            world.run(settled);
+            assert_eq!(world.masks(0), [Mask::None, Mask::None]);
+            world.answers.insert(1, fault.clone());
+            let took = world.until_masked(true);
+            // The jitter of 10 % is on top of the reference's figure.
+            assert!(took <= limit, "{took} ms");
+            assert_eq!(world.masks(0), [Mask::Failed, Mask::None], "and nobody else");
+            world.answers.clear();
+            let took = world.until_masked(false);
+            assert!(took <= 5500 + 1100 + 20, "{took} ms to come back");
+        }
+    }
+}
+
+#[test]
+fn unchecked_servers_serve_until_one_is_known_to_be_up() {
+    let mut world = World::new(vec![plan(1)], &[1, 2, 3]);
+    world.answers.extend([(1, hangs()), (2, hangs()), (3, hangs())]);
+    assert_eq!(world.masks(0), [Mask::None; 3], "nothing is known, so all serve");
+    assert!(!world.lost());
+    world.run(3100);
+    assert_eq!(world.masks(0), [Mask::Failed; 3], "one failure is the first verdict");
+    assert!(world.lost());
+    let mut world = World::new(vec![plan(1)], &[1]);
+    world.run(3000);
+    world.configure(vec![plan(1)], &[1, 2]);
+    assert_eq!(world.masks(0), [Mask::None, Mask::Unchecked], "a newcomer waits for its first success");
+    world.run(2100);
+    assert_eq!(world.masks(0), [Mask::None, Mask::None]);
+}
+
+#[test]
+fn the_quorum_counts_weight_that_is_up() {
+    let quorum = Quorum { least: 2, hysteresis: 0 };
+    let policy = Policy { quorum, ..Policy::default() };
+    let mut world = World::new(vec![Plan { policy, ..plan(1) }], &[1, 2, 3]);
+    world.run(3000);
+    assert!(!world.lost());
+    world.answers.insert(1, refused());
+    world.run(10_000);
+    assert!(!world.lost());
+    world.answers.insert(2, refused());
+    world.run(10_000);
+    assert!(world.lost());
+    assert_eq!(world.monitor.take_quorum_change(0), Some(false));
+    assert_eq!(world.masks(0), [Mask::Failed, Mask::Failed, Mask::None], "the live one keeps its conns");
+    world.answers.clear();
+    world.run(20_000);
+    assert_eq!((world.lost(), world.monitor.take_quorum_change(0)), (false, Some(true)));
+}
+
+#[test]
+fn last_uses_all_when_none_is_up() {
+    let policy = Policy { if_all_down: AllDown::Last, ..Policy::default() };
+    let mut world = World::new(vec![Plan { policy, ..plan(1) }], &[1, 2]);
+    world.answers.extend([(1, refused()), (2, refused())]);
+    world.run(10_000);
+    assert_eq!(world.masks(0), [Mask::None, Mask::None]);
+    world.answers.remove(&2);
+    world.run(20_000);
+    assert_eq!(world.masks(0), [Mask::Failed, Mask::None]);
+}
+
+#[test]
+fn a_server_that_flaps_changes_a_bounded_number_of_times() {
+    let mut world = World::new(vec![plan(1)], &[1, 2]);
+    world.run(5000);
+    let before = world.monitor.report(0, world.now).unwrap().servers[0].probes[0].history.iter().count();
+    let mut changes = 0;
+    let mut masked = Mask::None;
+    for second in 0..300 {
+        world.answers.insert(1, if second % 2 == 0 { refused() } else { well() });
+        for _ in 0..10 {
+            world.run(100);
+            let now = world.masks(0)[0];
+            changes += u32::from(now != masked);
+            masked = now;
+        }
+    }
+    assert!(before <= 1 && changes <= 60, "{changes} changes in five minutes");
+    assert_eq!(world.masks(0)[1], Mask::None);
+}
+
+#[test]
+fn a_reload_keeps_what_did_not_change() {
+    let mut world = World::new(vec![plan(1), plan(2)], &[1, 2]);
+    world.answers.insert(1, refused());
+    world.run(10_000);
+    let before: Vec<(Instant, Verdict)> = world
+        .monitor
+        .report(0, world.now)
+        .unwrap()
+        .servers
+        .iter()
+        .flat_map(|s| &s.probes)
+        .map(|p| (p.due, p.verdict))
+        .collect();
+    world.configure(vec![plan(2), plan(1)], &[2, 1]);
+    assert_eq!(world.masks(0), [Mask::None, Mask::Failed]);
+    assert_eq!(world.masks(1), [Mask::None, Mask::Failed]);
+    let mut after: Vec<(Instant, Verdict)> = world
+        .monitor
+        .report(0, world.now)
+        .unwrap()
+        .servers
+        .iter()
+        .flat_map(|s| &s.probes)
+        .map(|p| (p.due, p.verdict))
+        .collect();
+    after.reverse();
+    assert_eq!(after, before, "due times too");
+
+    let other = check(Kind::Http(crate::health::Http::default()));
+    world.configure(vec![Plan { checks: vec![other], ..plan(1) }], &[1, 2]);
+    assert_eq!(world.masks(0), [Mask::Failed, Mask::None], "the old verdicts, until the new checks have spoken");
+    world.answers.clear();
+    world.run(2100);
+    assert_eq!(world.masks(0), [Mask::None, Mask::None], "the first word of a new check decides");
+    world.configure(vec![], &[]);
+    world.run(60_000);
+    assert!(world.monitor.is_empty() && world.monitor.next_deadline().is_none() && world.running.is_empty());
+}
+
+#[test]
+fn services_share_a_probe_of_the_same_check() {
+    let mut world = World::new((1..=50).map(plan).collect(), &[1, 2]);
+    world.run(20_000);
+    assert!((16..=24).contains(&world.probes), "{} probes of two servers in 20 s", world.probes);
+    world.answers.insert(1, refused());
+    world.run(10_000);
+    assert!((0..50).all(|service| world.masks(service) == [Mask::Failed, Mask::None]));
+    let exec = |number| Plan {
+        checks: vec![check(Kind::Exec(crate::health::Exec { command: vec!["/x".into()], dynamic: false }))],
+        ..plan(number)
+    };
+    let world = World::new(vec![exec(1), exec(2)], &[1]);
+    assert_eq!(world.monitor.probes.len(), 2, "a program is told its service");
+}
+
+#[test]
+fn ten_thousand_servers_are_probed_in_turn() {
+    let mut monitor = Monitor::new(1);
+    monitor.configure((1..=100).map(plan).collect(), Instant(0));
+    let endpoint = |number: u32| Endpoint::new(IpAddr::from((0x0a00_0000 + number).to_be_bytes()), 80);
+    for service in 1..=100 {
+        let numbers = (0..100).map(|number| u32::from(service) * 100 + number);
+        let targets: Vec<Target> = numbers.map(|number| Target { endpoint: endpoint(number), weight: 1 }).collect();
+        monitor.observe(key(service), &targets, true, Instant(0));
+    }
+    monitor.settle(Instant(0));
+    let mut heard = std::collections::HashSet::new();
+    let mut running: Vec<ProbeId> = Vec::new();
+    for millis in 0..4000 {
+        let now = Instant(millis);
+        // Each takes a millisecond.
+        running.drain(..).for_each(|id| monitor.end(id, Outcome::Passed, now));
+        monitor.tick(now);
+        while let Some(start) = monitor.start(now) {
+            heard.insert(start.target);
+            running.push(start.id);
+        }
+        assert!(running.len() <= AT_A_TIME);
+        let overdue = monitor.next_deadline().is_some_and(|due| now.since(due) > Duration::from_millis(100));
+        assert!(!overdue, "at {millis}");
+    }
+    assert_eq!(heard.len(), 10_000);
+    assert!(monitor.probes.values().all(|entry| entry.probe.running || entry.probe.due.0 > 0));
+}
+
+#[test]
+fn an_agent_weighs_drains_and_judges_but_its_silence_changes_nothing() {
+    let agent = |share, admin, verdict| (Outcome::Agent(Agent { share, admin, verdict }), 1);
+    let checks = [check(Kind::Tcp), Check { port: Some(9), ..check(Kind::Agent) }];
+    let mut world = World::new(vec![Plan { checks: vec![checks[1].clone()], ..plan(1) }], &[1]);
+    let judgement = |world: &World| world.monitor.judgements(0, world.now).1[0].1;
+    world.answers.insert(1, hangs());
+    world.run(5000);
+    assert_eq!(judgement(&world).mask, Mask::None, "nobody there");
+    world.answers.insert(1, agent(Some(Share::Percent(50)), None, None));
+    world.run(3000);
+    assert_eq!((judgement(&world).mask, judgement(&world).share), (Mask::None, Share::Percent(50)));
+    world.answers.insert(1, agent(None, Some(AgentAdmin::Drain), None));
+    world.run(3000);
+    assert_eq!((judgement(&world).mask, judgement(&world).share), (Mask::Drained, Share::Percent(50)));
+    world.answers.insert(1, agent(None, None, Some(Ok(()))));
+    world.run(3000);
+    assert_eq!(judgement(&world).mask, Mask::Drained, "up does not undo drain");
+    world.answers.insert(1, agent(None, Some(AgentAdmin::Ready), Some(Err(Reason::new(Stage::Answer, "down")))));
+    world.run(3000);
+    assert_eq!(judgement(&world).mask, Mask::Failed);
+    world.answers.insert(1, hangs());
+    world.run(10_000);
+    assert_eq!(judgement(&world).mask, Mask::Failed, "its silence changes nothing");
+    world.answers.insert(1, agent(None, None, Some(Ok(()))));
+    world.run(6000);
+    assert_eq!(judgement(&world).mask, Mask::None);
+    world.configure(vec![Plan { checks: vec![checks[0].clone()], ..plan(1) }], &[1]);
+    assert_eq!(judgement(&world).share, Share::default(), "without an agent nothing of what one said holds");
+}
+
+#[test]
+fn conns_of_a_failed_server_wait_for_its_return_and_then_end() {
+    let policy = Policy { on_down: OnDown::Reset, grace: Duration::from_secs(10), ..Policy::default() };
+    let mut world = World::new(vec![Plan { policy, ..plan(1) }], &[1, 2]);
+    world.run(3000);
+    world.answers.insert(1, refused());
+    world.until_masked(true);
+    let ending = |world: &World| world.monitor.judgements(0, world.now).1[0].1.ending;
+    let handed_out = |world: &mut World| std::iter::from_fn(|| world.monitor.changed()).count();
+    assert!(handed_out(&mut world) > 0);
+    world.run(9_900);
+    assert_eq!(ending(&world), Ending::Reschedule);
+    world.run(200);
+    assert_eq!((ending(&world), handed_out(&mut world)), (Ending::Reset, 1));
+    world.answers.clear();
+    world.run(20_000);
+    assert_eq!(ending(&world), Ending::None);
+}
+
+#[test]
+fn the_operators_word_stands_over_verdicts() {
+    let mut world = World::new(vec![plan(1)], &[1, 2]);
+    world.run(3000);
+    let now = world.now;
+    world.monitor.force(key(1), server(1), Forced::Down, now).unwrap();
+    assert_eq!(world.masks(0), [Mask::Failed, Mask::None]);
+    world.monitor.force(key(1), server(1), Forced::Auto, now).unwrap();
+    world.monitor.drain(key(1), server(2), Some(Drain { until: None, then: OnDown::Keep }), now).unwrap();
+    assert_eq!(world.masks(0), [Mask::None, Mask::Drained]);
+    world.answers.insert(2, refused());
+    world.run(20_000);
+    world.monitor.drain(key(1), server(2), None, world.now).unwrap();
+    assert_eq!(world.masks(0), [Mask::None, Mask::Failed], "it was probed all the while");
+    assert!(world.monitor.force(key(9), server(1), Forced::Up, world.now).is_err());
+    assert!(world.monitor.force(key(1), server(9), Forced::Up, world.now).is_err());
+    assert_eq!(world.monitor.check_now(world.now), 2);
+    let probes = world.probes;
+    world.run(0);
+    assert_eq!(world.probes, probes + 2);
+}
+
+#[test]
+fn faults_of_this_host_mask_nobody() {
+    let mut world = World::new(vec![plan(1)], &[1, 2]);
+    world.run(3000);
+    let local = (Outcome::Local(Reason::new(Stage::Connect, "no file descriptor")), 1);
+    world.answers.extend([(1, local.clone()), (2, local)]);
+    world.run(60_000);
+    assert_eq!(world.masks(0), [Mask::None, Mask::None]);
+    assert!(!world.lost());
+    assert_eq!(world.monitor.report(0, world.now).unwrap().servers[0].verdict, Verdict::Unknown, "and that is said");
+}

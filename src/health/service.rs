@@ -1,0 +1,137 @@
+//! One service: its servers together, its quorum, and what follows for each server.
+
+use super::monitor::ProbeId;
+use super::outcome::Reason;
+use super::policy::{AllDown, Plan, Target};
+use super::probe::Verdict;
+use super::server::Server;
+use crate::base::{Endpoint, Instant};
+use crate::service::Judgement;
+use crate::service::command::ServiceKey;
+
+/// What a probe says.
+pub(super) struct Vote {
+    pub verdict: Verdict,
+    /// An agent votes only where it said something.
+    pub is_agent: bool,
+    /// Why it failed last.
+    pub reason: Option<Reason>,
+}
+
+/// A service with checks.
+pub(super) struct Service {
+    pub plan: Plan,
+    pub servers: Vec<Server>,
+    /// A slow start moves no client that has a server.
+    ramps: bool,
+    /// Whether the quorum is there; `None` until all servers have a verdict.
+    quorum: Option<bool>,
+    pub quorum_news: Option<bool>,
+    /// The judgements are not those that were handed out last.
+    pub dirty: bool,
+    /// Probes have said something new.
+    pub stale: bool,
+    /// When time alone changes them.
+    pub wake: Option<Instant>,
+}
+
+impl Service {
+    pub fn new(plan: Plan) -> Service {
+        Service {
+            plan,
+            servers: Vec::new(),
+            ramps: true,
+            quorum: None,
+            quorum_news: None,
+            dirty: true,
+            stale: true,
+            wake: None,
+        }
+    }
+
+    /// The same servers with what is planned now.
+    pub fn with_plan(self, plan: Plan) -> Service {
+        Service { plan, dirty: true, ..self }
+    }
+
+    /// The servers as they are now.
+    pub fn observe(&mut self, targets: &[Target], ramps: bool, now: Instant) {
+        let mut old = std::mem::take(&mut self.servers);
+        for target in targets {
+            let known = old.iter().position(|server| server.endpoint == target.endpoint);
+            let server = match known {
+                Some(place) => old.swap_remove(place).with_weight(target.weight),
+                None => Server::new(target.endpoint, target.weight, now),
+            };
+            self.servers.push(server);
+        }
+        (self.ramps, self.dirty) = (ramps, true);
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.quorum == Some(false)
+    }
+
+    /// Puts the probes' verdicts together.
+    pub fn judge(&mut self, lookup: &dyn Fn(ProbeId) -> Option<Vote>, now: Instant) {
+        for server in &mut self.servers {
+            let votes: Vec<Vote> = server.probes.iter().filter_map(|id| lookup(*id)).collect();
+            let votes = votes.iter().filter(|vote| !vote.is_agent || vote.verdict != Verdict::Unknown);
+            let down = votes.clone().find(|vote| vote.verdict == Verdict::Down);
+            let reason = down.and_then(|vote| vote.reason.clone());
+            if server.hear(votes.map(|vote| vote.verdict), reason.clone(), now) {
+                tell(self.plan.key, server, reason.as_ref(), now);
+            }
+            server.pass_time(now);
+        }
+        self.count_quorum();
+        let policy = &self.plan.policy;
+        self.wake = self.servers.iter().filter_map(|server| server.next_change(policy, self.ramps, now)).min();
+        (self.dirty, self.stale) = (true, false);
+    }
+
+    /// When it must be judged again.
+    pub fn next_change(&self) -> Option<Instant> {
+        if self.stale { Some(Instant::START) } else { self.wake }
+    }
+
+    /// A server of which nothing is known is no reason to lose the quorum, and none to have it again.
+    fn count_quorum(&mut self) {
+        let lost = self.is_lost();
+        let counts = |server: &&Server| {
+            let unknown = server.effective() == Verdict::Unknown && !server.is_drained();
+            server.is_up() || (unknown && !lost)
+        };
+        let weight = |server: &Server| u64::from(server.weight);
+        let up: u64 = self.servers.iter().filter(counts).map(weight).sum();
+        let total: u64 = self.servers.iter().map(weight).sum();
+        let unknown = self.servers.iter().any(|server| server.effective() == Verdict::Unknown);
+        let before = self.quorum;
+        self.quorum = self.plan.policy.quorum.judge(before, up, total, unknown || self.servers.is_empty());
+        if self.quorum != before && (before.is_some() || self.is_lost()) {
+            self.quorum_news = self.quorum;
+        }
+    }
+
+    /// What follows for each server, in their order.
+    pub fn judgements(&self, now: Instant) -> impl Iterator<Item = (Endpoint, Judgement)> {
+        let any_up = self.servers.iter().any(Server::is_up);
+        let all_down = self.servers.iter().all(|server| server.effective() == Verdict::Down);
+        let last = all_down && self.plan.policy.if_all_down == AllDown::Last;
+        self.servers
+            .iter()
+            .map(move |server| (server.endpoint, server.judgement(&self.plan.policy, self.ramps, any_up, last, now)))
+    }
+}
+
+/// A verdict has changed. A server that flaps is not told of each time.
+fn tell(key: ServiceKey, server: &mut Server, reason: Option<&Reason>, now: Instant) {
+    let Some(silenced) = server.quiet.allows(now) else { return };
+    let more = if silenced > 0 { format!(" ({silenced} changes before were not told)") } else { String::new() };
+    match (server.verdict, reason) {
+        (Verdict::Down, Some(reason)) => log::warn!("health: {} of {key} is down: {reason}{more}", server.endpoint),
+        (Verdict::Down, None) => log::warn!("health: {} of {key} is down{more}", server.endpoint),
+        (Verdict::Up, _) => log::info!("health: {} of {key} is up{more}", server.endpoint),
+        (Verdict::Unknown, _) => log::info!("health: nothing is known of {} of {key}{more}", server.endpoint),
+    }
+}
