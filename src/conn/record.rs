@@ -192,14 +192,14 @@ impl Conn {
         u32::from(self.flags & common)
     }
 
-    /// True if another director told of it.
+    /// True if another director told of it, and no packet of it has come here since.
     pub fn is_synced(&self) -> bool {
         self.flags & flag::SYNCED != 0
     }
 
-    /// Says that another director told of it.
-    pub fn set_synced(&mut self) {
-        self.set(flag::SYNCED, true);
+    /// Says whether it is known from another director alone.
+    pub fn set_synced(&mut self, synced: bool) {
+        self.set(flag::SYNCED, synced);
     }
 
     /// What it counts as at its dest.

@@ -305,6 +305,9 @@ impl Director {
         flows.advance(id, event, &layer4_for_state(packet, &flows.settings), turn.now);
         let conn = flows.conns.get_mut(id);
         conn.in_pkts = conn.in_pkts.wrapping_add(1);
+        if conn.is_synced() {
+            flows.confirm(id);
+        }
         flows.note_expected(id, Side::Request, packet);
         let done = self.to_server(id, packet, turn);
         self.sync.forwarded(id, &mut self.flows, &mut self.router, turn);

@@ -182,6 +182,7 @@ impl Services {
             moved: false,
             tunnel_mtu: 0,
             place: Place::Serving,
+            expected: false,
         };
         let mut server = Server::new(endpoint, options.weight);
         server.set_thresholds(options.upper, options.lower);

@@ -165,12 +165,15 @@ pub struct SyncOptions {
     pub port: u16,
     /// `--mcast-ttl`
     pub ttl: u8,
+    /// A backup listens to these directors only; to all if there are none.
+    #[serde(default)]
+    pub peers: Vec<IpAddr>,
 }
 
 impl Default for SyncOptions {
     fn default() -> SyncOptions {
         let group = IpAddr::from([224, 0, 0, 81]);
-        SyncOptions { interface: String::new(), syncid: 0, maxlen: 0, group, port: 8848, ttl: 1 }
+        SyncOptions { interface: String::new(), syncid: 0, maxlen: 0, group, port: 8848, ttl: 1, peers: Vec::new() }
     }
 }
 

@@ -84,6 +84,8 @@ pub struct Dest {
     /// Largest packet the way to it took when a tunnel packet last went there; 0: none has.
     pub tunnel_mtu: u16,
     place: trash::Place,
+    /// Another director's conns came before it was configured here.
+    expected: bool,
 }
 
 /// All services and dests.
