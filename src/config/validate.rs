@@ -141,6 +141,10 @@ fn is_host(addr: IpAddr) -> bool {
 }
 
 fn reachable(director: &Director, real: Endpoint) -> Result<(), Problem> {
+    if real.addr.is_loopback() {
+        // As with ipvsadm: taken, and the director warns of it.
+        return Ok(());
+    }
     if director.router.owns(real.addr) {
         return Err((None, format!("{} is the director's own address; a real server needs another one", real.addr)));
     }

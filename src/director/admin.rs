@@ -2,7 +2,7 @@
 //!
 //! Never touches a packet of a client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Director;
 use crate::base::{Endpoint, Family, Instant, Medium};
@@ -24,6 +24,7 @@ impl Director {
             _ => {}
         }
         self.check_medium(command)?;
+        self.check_local_address(command)?;
         let news = new_address_of(command).filter(|addr| !self.flows.services.owns(*addr));
         let gone = self.flows.services.addresses_of(command);
         self.flows.services.apply(command, now)?;
@@ -34,6 +35,13 @@ impl Director {
         let removes = matches!(command, Command::DeleteDest(..) | Command::DeleteService(_) | Command::Clear);
         if removes && self.flows.settings.expire_nodest_conn {
             self.flows.start_sweep();
+        }
+        if let Command::AddDest(_, real, _) = command
+            && real.addr.is_loopback()
+        {
+            log::warn!(
+                "real server {real}: no packet from a link reaches the host's loopback address, so clients get no answer from this server; name an address that the host has on the bridge"
+            );
         }
         if let Some(addr) = news {
             self.stack.announcements.add(addr, now);
@@ -56,6 +64,15 @@ impl Director {
         let by = self.router.route(real.addr).map(|route| self.router.medium(route.link));
         let refused = options.method == Method::Direct && by == Ok(Medium::Ip);
         if refused { Err(Refused::NoEthernet) } else { Ok(()) }
+    }
+
+    /// A local address is one that a host can have, and that no other host has: it is announced, and conns leave from it.
+    fn check_local_address(&self, command: &Command) -> Result<(), Refused> {
+        let Command::AddLocalAddress(_, local) = command else { return Ok(()) };
+        let of_group = local.is_multicast() || *local == IpAddr::V4(Ipv4Addr::BROADCAST);
+        let of_nobody = of_group || local.is_unspecified() || local.is_loopback() || self.router.is_broadcast(*local);
+        let of_server = self.flows.services.is_server(*local) && !self.owns(*local);
+        if of_nobody || of_server { Err(Refused::NotLocal) } else { Ok(()) }
     }
 
     /// An address that has come (true) or gone (false) since this was last asked: a TUN's host routes those that are here.

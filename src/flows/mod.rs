@@ -12,7 +12,7 @@ mod warnings;
 
 use std::hash::RandomState;
 
-use crate::base::{ConnId, Counted, DestId, Instant, Tunnel};
+use crate::base::{ConnId, Counted, DestId, Instant, Rng, Tunnel};
 use crate::conn::{Conn, ConnTable, Event, Forwarding, Side, Timeouts, next_state};
 use crate::forward::{Ends, LocalPorts};
 use crate::service::Services;
@@ -37,6 +37,7 @@ pub struct Flows {
     /// Templates that bind a call.
     pub calls: Calls,
     ports: LocalPorts,
+    rng: Rng,
     defence: defence::Defence,
     warnings: warnings::Warnings,
     /// Conns and templates that are known by hearsay: another director told of them, and no packet has come.
@@ -55,7 +56,8 @@ impl Flows {
             conns: ConnTable::new(settings.max_flows, hasher),
             timeouts: Timeouts::default(),
             calls: Calls::default(),
-            ports: LocalPorts::default(),
+            ports: LocalPorts::new((seed >> 32) as u32),
+            rng: Rng::seeded(seed),
             defence: defence::Defence::default(),
             warnings: warnings::Warnings::default(),
             heard: 0,

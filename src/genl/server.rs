@@ -251,7 +251,7 @@ fn errno_of(refused: Refused) -> Errno {
         Refused::NoSuchService | Refused::ServiceNotDefined | Refused::NoDaemon => Errno::ESRCH,
         Refused::NoSuchDest | Refused::NoScheduler => Errno::ENOENT,
         Refused::Range => Errno::ERANGE,
-        Refused::Invalid | Refused::NoEthernet => Errno::EINVAL,
+        Refused::Invalid | Refused::NoEthernet | Refused::NotLocal | Refused::OnePacket => Errno::EINVAL,
         Refused::NoMemory => Errno::ENOMEM,
         Refused::NoDevice => Errno::ENODEV,
     }

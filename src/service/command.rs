@@ -242,6 +242,10 @@ pub enum Refused {
     NoDevice,
     /// Direct routing over a link without Ethernet.
     NoEthernet,
+    /// One-packet scheduling together with FULL-NAT.
+    OnePacket,
+    /// A local address that no host, or another host, has.
+    NotLocal,
     /// The daemon runs already.
     DaemonRuns,
     /// The daemon does not run.
@@ -263,6 +267,12 @@ impl std::fmt::Display for Refused {
             Refused::NoDevice => "No such device",
             Refused::NoEthernet => {
                 "direct routing changes a packet's MAC address alone, and a TUN carries none; use nat, fullnat or tunnel"
+            }
+            Refused::OnePacket => {
+                "one-packet scheduling keeps no conn by which a FULL-NAT reply could find its client; leave out one-packet scheduling, or use nat, direct or tunnel"
+            }
+            Refused::NotLocal => {
+                "not an address that the director can have: a group's, a broadcast, loopback or a real server's own; use a free one of its net"
             }
             Refused::DaemonRuns => "Daemon has already run",
             Refused::NoDaemon => "No daemon is running",

@@ -63,7 +63,7 @@ impl Sync {
         for record in read(payload, syncid).map_err(|_| DropReason::BadSync)? {
             let record = record.map_err(|_| DropReason::BadSync)?;
             if let Some(id) = take(&record, flows, router, turn.now) {
-                self.note_heard(id, flows.conns.get(id).state(), flows);
+                self.master.note_heard(id, flows.conns.get(id).state(), flows);
             }
         }
         turn.consume(Consumed::Sync);
