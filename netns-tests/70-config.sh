@@ -203,20 +203,20 @@ test_the_processor_changes_on_reload() {
     usual=$(processors_of $$)
     config "cpu = 0" "$(one_link)"
     director_from_file
-    expect_eq "$(processors_of "$DIRECTOR")" 0 "processors of a director with cpu = 0"
+    expect_eq "$(processors_of "$(worker)")" 0 "processors of a director with cpu = 0"
     config "$(one_link)"
     reload_done "~ cpu 0 -> any"
-    expect_eq "$(processors_of "$DIRECTOR")" "$usual" "processors when the key is gone"
+    expect_eq "$(processors_of "$(worker)")" "$usual" "processors when the key is gone"
     config "cpu = 1023" "$(one_link)" "$(service tcp "$VIP:80")"
     reload_done
     expect_match "$(grep 'reload:' "$LAB_DIR/tapvs.log")" "tapvs.toml:1:7: cpu 1023: Invalid argument; it may run on $usual" "why not"
     expect_eq "$(in_ns director "$TAPVS" ipvsadm -S -n)" "" "rules after a reload that was refused"
-    expect_eq "$(processors_of "$DIRECTOR")" "$usual" "processors after it"
+    expect_eq "$(processors_of "$(worker)")" "$usual" "processors after it"
     director_stop
     refused 1 "tapvs.toml:1:7: cpu 1023: Invalid argument; it may run on $usual" "$TAPVS" run --config "$LAB_DIR/tapvs.toml"
 
     director_from_file --cpu 0
-    expect_eq "$(processors_of "$DIRECTOR")" 0 "processors by the flag, which goes before the file"
+    expect_eq "$(processors_of "$(worker)")" 0 "processors by the flag, which goes before the file"
 }
 
 # processors_of PID: where it may run, as the kernel writes it.

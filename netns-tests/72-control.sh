@@ -331,7 +331,7 @@ test_hostile_clients_of_the_socket_delay_nothing() {
 }
 
 # resident: kilobytes of memory that the director holds.
-resident() { awk '/^VmRSS/ { print $2 }' "/proc/$DIRECTOR/status"; }
+resident() { awk '/^VmRSS/ { print $2 }' "/proc/$(worker)/status"; }
 
 HOSTILE='
 import json, socket, sys, time

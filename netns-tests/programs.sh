@@ -29,6 +29,9 @@ director_start() {
     kill -0 "$DIRECTOR" 2>/dev/null || die "tapvs did not start: $(tail -n 3 "$LAB_DIR/tapvs.log")"
 }
 
+# worker: the process that handles frames; $DIRECTOR is its keeper.
+worker() { ps -o pid= --ppid "$DIRECTOR" | head -n 1 | tr -d ' '; }
+
 director_ready_or_gone() { grep -qw ready "$LAB_DIR/tapvs.log" || ! kill -0 "$DIRECTOR" 2>/dev/null; }
 
 # serving ARGS...: one service on $VIP:80 by rr; ARGS are `--server` values.

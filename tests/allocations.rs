@@ -4,13 +4,13 @@
 #[allow(dead_code)]
 mod counting;
 
-use tapvs::base::{Family, Instant};
+use tapvs::base::{Endpoint, Family, Instant, Mac, Proto};
 use tapvs::director::Director;
 use tapvs::router::Turn;
-use tapvs::service::command::{Method, Tunnel};
-use tapvs::testing::Wire;
+use tapvs::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, Tunnel};
 use tapvs::testing::load::{self, ACK, LINK, PLAIN, SUPER, SYN};
-use tapvs::wire::PacketBuf;
+use tapvs::testing::{Kind, Packet, Wire};
+use tapvs::wire::{Gso, PacketBuf, UdpTunnel, Vnet};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -30,6 +30,8 @@ fn packets_ask_for_no_memory() {
     for family in [Family::V4, Family::V6] {
         METHODS.iter().for_each(|method| no_memory_for(family, *method));
     }
+    // Not a test of its own: the counter is that of the whole process.
+    no_memory_for_superframes_inside_tunnels();
 }
 
 fn no_memory_for(family: Family, method: Method) {
@@ -60,4 +62,39 @@ fn no_memory_for(family: Family, method: Method) {
 
     assert_eq!(asked, 0, "{family:?} {method:?}: allocations over 4,900 flows");
     assert_eq!(director.flows.conns.len(), 5_000);
+}
+
+/// A superframe inside a UDP tunnel that goes one by one, each packet wrapped and cut again: buffers within buffers.
+fn no_memory_for_superframes_inside_tunnels() {
+    const SIZE: usize = 1440;
+    let mut director = load::director(Family::V4, Method::Nat, 10_000);
+    let vxlan = Endpoint::new("198.51.100.1".parse().unwrap(), 4789);
+    let key = ServiceKey::Address(Proto::UDP, vxlan);
+    let options = ServiceOptions { scheduler: "rr".into(), ..ServiceOptions::defaults(Family::V4) };
+    let tunnel = DestOptions { method: Method::Tunnel(Tunnel::Ipip), ..DestOptions::default() };
+    director.apply(&Command::AddService(key, options), BEFORE).unwrap();
+    director.apply(&Command::AddDest(key, Endpoint::new("10.0.0.21".parse().unwrap(), 4789), tunnel), BEFORE).unwrap();
+
+    let inner = Packet::tcp("10.77.0.1:4000", "10.77.0.2:80", "A").carrying(vec![7; SIZE * 20]).bytes();
+    let outer = Packet::new("192.0.2.7:4000", "198.51.100.1:4789", Kind::UdpWithout);
+    let outer = Packet { dont_fragment: false, ..outer }.carrying([&b"between!"[..], &inner].concat());
+    let frame = outer.frame(Mac([2, 0, 0, 0, 0, 9]), director.router.link(LINK).mac);
+    let tunnel = Some(UdpTunnel { family: Family::V4, summed: false, own: 8 });
+    let (gso, gso_size) = (Gso::Tcp4, SIZE as u16);
+    let vnet = Vnet { needs_csum: true, gso, gso_size, csum_start: 70, csum_offset: 16, tunnel, ..Vnet::default() };
+
+    let (mut buf, mut turn) = (PacketBuf::new(), load::turn(BEFORE));
+    director.tick(&mut turn);
+    turn.now = NOW;
+    (0..4).for_each(|_| director.tick(&mut turn));
+    let mut send = |turn: &mut Turn<Wire>| {
+        buf.set(&frame);
+        buf.vnet = vnet;
+        director.ingress(LINK, &mut buf, turn);
+    };
+    send(&mut turn);
+    let (before, frames) = (counting::calls(), turn.out.frames);
+    (0..100).for_each(|_| send(&mut turn));
+    assert_eq!(counting::calls() - before, 0, "allocations over 100 superframes");
+    assert_eq!(turn.out.frames - frames, 100 * 20 * 2, "twenty packets of each, each in two fragments");
 }

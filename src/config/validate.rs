@@ -118,6 +118,10 @@ fn service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Problem> {
 }
 
 fn reachable(director: &Director, real: Endpoint) -> Result<(), Problem> {
+    if real.addr.is_loopback() {
+        // As with ipvsadm: taken, and the director warns of it.
+        return Ok(());
+    }
     if director.router.owns(real.addr) {
         return Err((None, format!("{} is the director's own address; a real server needs another one", real.addr)));
     }
@@ -151,7 +155,6 @@ pub fn explain(refused: Refused, command: &Command) -> Problem {
             let longest = limits::LONGEST;
             (Some(Field::Persistence), format!("not a time that persistence can have (1 to {longest} seconds)"))
         }
-        (Refused::NotALocalAddress, Command::AddLocalAddress(_, local)) => (None, format!("{local} is {refused}")),
         (Refused::NoDevice, Command::StartDaemon(_, options)) => {
             let what = format!("no link has the name '{}' and an address of the group's family", options.interface);
             (None, what + "; name the TAP of one")

@@ -3,7 +3,7 @@
 //! Never looks into the table.
 
 use super::addresses::AddrId;
-use super::record::Forwarding;
+use super::forwarding::Forwarding;
 use crate::base::{DestId, Endpoint, Proto};
 
 /// What a record stands for.

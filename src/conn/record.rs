@@ -8,33 +8,10 @@
 
 use super::addresses::{AddrId, Addresses};
 use super::flags as flag;
+use super::forwarding::Forwarding;
 use super::key::Key;
 use super::new_conn::{Kind, NewConn};
 use crate::base::{ConnId, Counted, DestId, Endpoint, Packed, PackedEndpoint, Proto};
-
-/// How the packets of a conn are forwarded; fixed at its birth.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Forwarding {
-    /// Masquerading.
-    Nat = 0,
-    /// IP tunnel.
-    Tunnel = 2,
-    /// Direct routing.
-    Direct = 3,
-    /// FULL-NAT.
-    FullNat = 5,
-}
-
-impl Forwarding {
-    /// True if replies come back through the director and are rewritten there.
-    pub fn rewrites_replies(self) -> bool {
-        match self {
-            Forwarding::Nat | Forwarding::FullNat => true,
-            Forwarding::Tunnel | Forwarding::Direct => false,
-        }
-    }
-}
 
 pub(super) const NIL: u32 = u32::MAX;
 
@@ -192,14 +169,14 @@ impl Conn {
         u32::from(self.flags & common)
     }
 
-    /// True if another director told of it.
+    /// True if another director told of it, and no packet of it has come here since.
     pub fn is_synced(&self) -> bool {
         self.flags & flag::SYNCED != 0
     }
 
-    /// Says that another director told of it.
-    pub fn set_synced(&mut self) {
-        self.set(flag::SYNCED, true);
+    /// Says whether it is known from another director alone.
+    pub fn set_synced(&mut self, synced: bool) {
+        self.set(flag::SYNCED, synced);
     }
 
     /// What it counts as at its dest.

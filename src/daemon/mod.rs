@@ -114,7 +114,7 @@ impl Daemon {
         self.keeper.tell(&ToKeeper::Ready);
         log::info!("ready");
         let ended = self.turn_until_stopped();
-        self.director.shut_down(&mut self.turn);
+        self.director.router.shut_down(&mut self.turn);
         self.report();
         ended
     }

@@ -2,10 +2,10 @@
 //!
 //! Never touches a packet of a client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::Director;
-use crate::base::{Endpoint, Family, Instant, Medium, Prefix};
+use crate::base::{Endpoint, Family, Instant, Medium};
 use crate::service::command::{Command, Method, Refused, ServiceKey, SyncOptions, SyncRole};
 use crate::service::{Judgement, Marks, limits};
 
@@ -27,9 +27,7 @@ impl Director {
             _ => {}
         }
         self.check_medium(command)?;
-        if let Command::AddLocalAddress(_, local) = command {
-            self.check_local(*local)?;
-        }
+        self.check_local_address(command)?;
         let news = new_address_of(command).filter(|addr| !self.flows.services.owns(*addr));
         let gone = self.flows.services.addresses_of(command);
         self.flows.services.apply(command, now)?;
@@ -40,6 +38,13 @@ impl Director {
         let removes = matches!(command, Command::DeleteDest(..) | Command::DeleteService(_) | Command::Clear);
         if removes && self.flows.settings.expire_nodest_conn {
             self.flows.start_sweep();
+        }
+        if let Command::AddDest(_, real, _) = command
+            && real.addr.is_loopback()
+        {
+            log::warn!(
+                "real server {real}: no packet from a link reaches the host's loopback address, so clients get no answer from this server; name an address that the host has on the bridge"
+            );
         }
         if let Some(addr) = news {
             self.stack.announcements.add(addr, now);
@@ -56,20 +61,21 @@ impl Director {
         news.into_iter().for_each(|addr| stack.announcements.add(addr, now));
     }
 
-    /// A local address is announced: it must be nobody else's, and no link's broadcast address.
-    fn check_local(&self, local: IpAddr) -> Result<(), Refused> {
-        let is_broadcast = |prefix: &Prefix| prefix.broadcast() == Some(local);
-        let broadcast = self.router.links().any(|(_, link)| link.addresses.iter().any(is_broadcast));
-        let refused = broadcast || self.flows.services.is_server(local);
-        if refused { Err(Refused::NotALocalAddress) } else { Ok(()) }
-    }
-
     /// Direct routing is told from any other by the MAC alone.
     fn check_medium(&self, command: &Command) -> Result<(), Refused> {
         let (Command::AddDest(_, real, options) | Command::EditDest(_, real, options)) = command else { return Ok(()) };
         let by = self.router.route(real.addr).map(|route| self.router.medium(route.link));
         let refused = options.method == Method::Direct && by == Ok(Medium::Ip);
         if refused { Err(Refused::NoEthernet) } else { Ok(()) }
+    }
+
+    /// A local address is one that a host can have, and that no other host has: it is announced, and conns leave from it.
+    fn check_local_address(&self, command: &Command) -> Result<(), Refused> {
+        let Command::AddLocalAddress(_, local) = command else { return Ok(()) };
+        let of_group = local.is_multicast() || *local == IpAddr::V4(Ipv4Addr::BROADCAST);
+        let of_nobody = of_group || local.is_unspecified() || local.is_loopback() || self.router.is_broadcast(*local);
+        let of_server = self.flows.services.is_server(*local) && !self.owns(*local);
+        if of_nobody || of_server { Err(Refused::NotLocal) } else { Ok(()) }
     }
 
     /// An address that has come (true) or gone (false) since this was last asked: a TUN's host routes those that are here.

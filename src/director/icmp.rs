@@ -10,7 +10,7 @@ use crate::base::{ConnId, Consumed, DropReason, Endpoint, Family, Instant, Proto
 use crate::conn::{Forwarding, Side};
 use crate::flows::Opening;
 use crate::forward::{self, Ends, Fit};
-use crate::router::{Egress, Refusal, Turn};
+use crate::router::{Egress, Refusal, Router, Turn};
 use crate::stack::ErrorAbout;
 use crate::wire::icmp::{self, IcmpError, Quote};
 use crate::wire::{L4, Packet, PacketBuf, decap, ip, ip_packet};
@@ -23,19 +23,27 @@ impl Director {
         turn: &mut Turn<impl Egress>,
     ) -> Option<Result<(), Refusal>> {
         let quote = icmp::quote(packet.frame(), packet.ip)?;
-        if let Some(done) = self.about_tunnel(packet, &quote, turn) {
+        let related = matches!(packet.ip.l4, L4::Icmp { icmp_type, .. } if icmp::is_related(packet.ip, icmp_type));
+        if related && let Some(done) = self.about_tunnel(packet, &quote, turn) {
             return Some(done);
         }
         if !self.flows.services.any(packet.ip.family()) {
             return None;
         }
         let Some((id, side)) = self.flows.conns.lookup(&quote.tuple()?.reversed()) else {
-            return if self.flows.settings.schedule_icmp { self.open_by_error(packet, &quote, turn) } else { None };
+            return if related && self.flows.settings.schedule_icmp {
+                self.open_by_error(packet, &quote, turn)
+            } else {
+                None
+            };
         };
         if side == Side::Request && self.only_stands_by() {
             return None;
         }
         let ends = self.flows.ends(id);
+        if !related && !ends.translates() {
+            return None;
+        }
         let rewritten = ends.forwarding.rewrites_replies();
         let trusted = match side {
             Side::Reply => trusts_error(packet, &self.flows.settings),
@@ -49,11 +57,11 @@ impl Director {
             Side::Reply if !rewritten => None,
             Side::Reply => {
                 self.flows.services.count_out(dest, bytes);
-                Some(self.error_to_client(packet, &quote, &ends, turn))
+                Some(error_to_client(packet, &quote, &ends, &mut self.router, turn))
             }
             Side::Request => {
                 self.flows.services.count_in(dest, bytes);
-                Some(self.error_to_server(packet, &quote, &ends, turn))
+                Some(error_to_server(packet, &quote, &ends, &mut self.router, turn))
             }
         }
     }
@@ -71,13 +79,12 @@ impl Director {
         let own = Tuple { proto: ip.proto, src: portless(ip.src), dst: portless(ip.dst) };
         let mark = self.flows.services.marks().of(&own);
         let service = self.flows.opening_service_of_error(mark, &tuple).filter(|_| !self.only_stands_by())?;
-        Some(self.send_opening_error(service, tuple, packet, quote, turn))
+        Some(self.send_opening_error((service, tuple), packet, quote, turn))
     }
 
     fn send_opening_error(
         &mut self,
-        service: ServiceId,
-        tuple: Tuple,
+        (service, tuple): (ServiceId, Tuple),
         packet: &mut Packet,
         quote: &Quote,
         turn: &mut Turn<impl Egress>,
@@ -95,7 +102,7 @@ impl Director {
             self.flows.close_one_packet(&opening);
             ends
         } else {
-            let id = self.flows.open(&opening, self.kind_towards(choice.real.addr), &self.router, turn.now)?;
+            let id = self.open(opening, None, turn.now)?;
             self.tell_listeners();
             if intact {
                 self.flows.services.count_in(choice.dest, bytes);
@@ -105,32 +112,7 @@ impl Director {
         if !intact {
             return Err(DropReason::BadIcmp.into());
         }
-        self.error_to_server(packet, quote, &ends, turn)
-    }
-
-    fn error_to_client(
-        &mut self,
-        packet: &mut Packet,
-        quote: &Quote,
-        ends: &Ends,
-        turn: &mut Turn<impl Egress>,
-    ) -> Result<(), Refusal> {
-        let to = if ends.forwarding == Forwarding::FullNat { ends.client().addr } else { packet.ip.dst };
-        let route = self.router.route_onward(packet, to)?;
-        forward::about_request(packet, quote, ends, Fit::on(&mut self.router, &route))?;
-        Ok(self.router.transmit(packet, &route, turn)?)
-    }
-
-    fn error_to_server(
-        &mut self,
-        packet: &mut Packet,
-        quote: &Quote,
-        ends: &Ends,
-        turn: &mut Turn<impl Egress>,
-    ) -> Result<(), Refusal> {
-        let route = forward::route_to_server(packet, ends, &mut self.router, turn.now)?;
-        forward::about_reply(packet, quote, ends, Fit::on(&mut self.router, &route))?;
-        Ok(forward::send_by_method(packet, ends, &route, &mut self.router, turn)?)
+        error_to_server(packet, quote, &ends, &mut self.router, turn)
     }
 
     /// An error about a tunnel packet of ours: the client that sent the inner packet is told, IPv4 in IPv4 alone, as in
@@ -150,7 +132,7 @@ impl Director {
         let mut word = icmp::second_word(packet.frame(), ip);
         let too_big = icmp::is_too_big(ip, icmp_type, code);
         if too_big {
-            word = self.tunnel_too_big(outer.dst, word, turn.now);
+            word = tunnel_too_big(outer.dst, word, &mut self.router, turn.now);
         }
         let told = ip.family() == Family::V4 && Family::of(inner.dst) == Family::V4;
         if !told && !too_big {
@@ -189,15 +171,6 @@ impl Director {
         (ours && kind_fits).then_some((id, inner))
     }
 
-    /// Learns a path's size and returns what the client is told: the size its packets were measured with so far. The
-    /// kernel takes the outer IP header off, whatever else the tunnel adds.
-    fn tunnel_too_big(&mut self, real: IpAddr, mtu: u32, now: Instant) -> u32 {
-        let mtu = mtu.min(u32::from(u16::MAX)) as u16;
-        let before = self.router.path_mtus.last_used(real).unwrap_or(mtu);
-        self.router.path_mtus.learn(real, mtu, now);
-        u32::from(before.saturating_sub(ip::header_len(Family::of(real)) as u16))
-    }
-
     /// Tells the senders of packets that were given up, because the next hop did not answer. The error quotes the packet
     /// as it was to leave; about a packet of a conn it is translated back like a received one.
     pub(super) fn tell_of_undelivered(&mut self, turn: &mut Turn<impl Egress>) {
@@ -224,4 +197,38 @@ impl Director {
             None => self.router.send_to(error, to, turn),
         }
     }
+}
+
+fn error_to_client(
+    packet: &mut Packet,
+    quote: &Quote,
+    ends: &Ends,
+    router: &mut Router,
+    turn: &mut Turn<impl Egress>,
+) -> Result<(), Refusal> {
+    let to = if ends.forwarding == Forwarding::FullNat { ends.client().addr } else { packet.ip.dst };
+    let route = router.route_onward(packet, to)?;
+    forward::about_request(packet, quote, ends, Fit::on(router, &route))?;
+    Ok(router.transmit(packet, &route, turn)?)
+}
+
+fn error_to_server(
+    packet: &mut Packet,
+    quote: &Quote,
+    ends: &Ends,
+    router: &mut Router,
+    turn: &mut Turn<impl Egress>,
+) -> Result<(), Refusal> {
+    let route = forward::route_to_server(packet, ends, router, turn.now)?;
+    forward::about_reply(packet, quote, ends, Fit::on(router, &route))?;
+    Ok(forward::send_by_method(packet, ends, &route, router, turn)?)
+}
+
+/// Learns a path's size and returns what the client is told: the size its packets were measured with so far. The kernel
+/// takes the outer IP header off, whatever else the tunnel adds.
+fn tunnel_too_big(real: IpAddr, mtu: u32, router: &mut Router, now: Instant) -> u32 {
+    let mtu = mtu.min(u32::from(u16::MAX)) as u16;
+    let before = router.path_mtus.last_used(real).unwrap_or(mtu);
+    router.path_mtus.learn(real, mtu, now);
+    u32::from(before.saturating_sub(ip::header_len(Family::of(real)) as u16))
 }

@@ -114,7 +114,7 @@ impl Director {
         check_addresses(packet.ip)?;
         self.check_options(packet)?;
         if let L4::Icmp { icmp_type, .. } = packet.ip.l4
-            && wire::icmp::is_related(packet.ip, icmp_type)
+            && wire::icmp::is_translatable(packet.ip, icmp_type)
             && let Some(done) = self.icmp_error(packet, turn)
         {
             return done;
@@ -129,7 +129,11 @@ impl Director {
             self.one_by_one(packet, turn);
             return Ok(());
         }
-        match self.owner(packet.ip) {
+        let owner = self.owner(packet.ip);
+        if !matches!(owner, Owner::Conn(..)) {
+            self.check_source(packet.ip)?;
+        }
+        match owner {
             Owner::Conn(conn, Side::Reply) => self.reply(conn, packet, turn),
             Owner::Forward => self.forward(packet, turn),
             Owner::Conn(..) | Owner::Local if self.is_orphaned_reply(packet.ip) => Err(orphaned_reply()),
@@ -170,6 +174,12 @@ impl Director {
     /// True for every address that the director answers for.
     pub fn owns(&self, addr: IpAddr) -> bool {
         self.flows.services.owns(addr) || self.router.owns(addr)
+    }
+
+    /// Refuses what claims to come from the director itself or from the broadcast address of a net (RFC 1812 5.3.7, RFC
+    /// 1122 3.2.1.3). Not asked of packets of conns: servers behind direct routing answer from the virtual address.
+    fn check_source(&self, ip: &Ip) -> Result<(), DropReason> {
+        if self.owns(ip.src) || self.router.is_broadcast(ip.src) { Err(DropReason::Martian) } else { Ok(()) }
     }
 
     /// True for a packet that ends here, or belongs to a service whose marks name its destination's net.
@@ -246,7 +256,7 @@ impl Director {
         if self.flows.is_one_packet(&opening) {
             return self.one_packet(&opening, packet, turn);
         }
-        let id = self.flows.open(&opening, self.kind_towards(choice.real.addr), &self.router, turn.now)?;
+        let id = self.open(opening, call, turn.now)?;
         self.tell_listeners();
         self.forward_request(id, packet, turn)
     }
@@ -254,6 +264,22 @@ impl Director {
     /// The kind of a conn to this server, which may be the director itself.
     fn kind_towards(&self, real: IpAddr) -> Kind {
         if real.is_loopback() || self.owns(real) { Kind::LocalFlow } else { Kind::Flow }
+    }
+
+    /// Makes the conn; a server without a free local port is passed over for the scheduler's next choice.
+    fn open(&mut self, mut opening: Opening, call: Option<&[u8]>, now: Instant) -> Result<ConnId, DropReason> {
+        let Opening { service, tuple, .. } = opening;
+        let servers = self.flows.services.get(service).map_or(0, |service| service.dests.len());
+        for _ in 0..servers {
+            let kind = self.kind_towards(opening.choice.real.addr);
+            let made = self.flows.open(&opening, kind, &self.router, now);
+            if made != Err(DropReason::NoLocalPort) {
+                return made;
+            }
+            self.flows.services.exhausted(opening.choice.dest);
+            opening.choice = self.flows.choose(service, &tuple, call, now)?.ok_or(DropReason::NoLocalPort)?;
+        }
+        Err(DropReason::NoLocalPort)
     }
 
     /// One-packet scheduling: sent as a packet of a conn, and forgotten.
@@ -267,7 +293,7 @@ impl Director {
         let done = forward::send_to_server(packet, &ends, &mut self.router, turn);
         self.flows.close_one_packet(opening);
         if let Some(template) = opening.choice.template {
-            self.sync.template_used(template, &mut self.flows, &mut self.router, turn);
+            self.sync.master.template_used(template, &mut self.flows, &mut self.router, turn);
             self.flows.renew_template(template, turn.now);
         }
         done
@@ -305,9 +331,12 @@ impl Director {
         flows.advance(id, event, &layer4_for_state(packet, &flows.settings), turn.now);
         let conn = flows.conns.get_mut(id);
         conn.in_pkts = conn.in_pkts.wrapping_add(1);
+        if conn.is_synced() {
+            flows.confirm(id);
+        }
         flows.note_expected(id, Side::Request, packet);
         let done = self.to_server(id, packet, turn);
-        self.sync.forwarded(id, &mut self.flows, &mut self.router, turn);
+        self.sync.master.forwarded(id, &mut self.flows, &mut self.router, turn);
         done
     }
 
@@ -386,11 +415,11 @@ impl Director {
         while let Some(due) = self.flows.expire_one(now) {
             match due {
                 Due::Over(id, conn) => expiry_resets::reset_ends((id, &conn), &self.flows, &mut self.router, turn),
-                Due::Prolonged(id) => self.sync.prolonged(id, &mut self.flows, &mut self.router, turn),
+                Due::Prolonged(id) => self.sync.master.prolonged(id, &mut self.flows, &mut self.router, turn),
             }
             self.tell_listeners();
         }
-        self.sync.send_due(&mut self.router, turn);
+        self.sync.master.send_due(&mut self.router, turn);
         let Director { flows, router, .. } = self;
         flows.sweep(|flows, id, conn| expiry_resets::reset_both((id, conn), flows, router, turn));
         self.flows.defend(now);
@@ -418,11 +447,6 @@ impl Director {
             flows.services.trash_due(),
         ];
         deadlines.into_iter().flatten().min()
-    }
-
-    /// The end of the run: what still waits is dropped by name.
-    pub fn shut_down<E>(&mut self, turn: &mut Turn<E>) {
-        self.router.shut_down(turn);
     }
 
     /// The conn that a packet of this flow belongs to now, for tests and explanations.

@@ -178,19 +178,21 @@ impl Flows {
         }
     }
 
-    /// The service's local addresses in turn, else the director's own, with a free port.
+    /// One of the service's local addresses, else the director's own, with a free port. Where the search begins is drawn:
+    /// addresses in turn would go round in step with servers in turn, so that each server saw one address alone.
     fn local_endpoint(&mut self, opening: &Opening, router: &Router, now: Instant) -> Result<Endpoint, DropReason> {
         let Opening { service, tuple, choice: Choice { real, .. } } = *opening;
-        let count = self.services.get(service).map_or(0, |service| service.locals.len());
-        for _ in 0..count.max(1) {
-            let of_service = self.services.next_local(service, Family::of(real.addr));
-            let Some(addr) = of_service.or_else(|| own_address(router, real.addr)) else { break };
-            if let Some(port) = self.ports.take(addr, tuple.proto, real) {
-                return Ok(Endpoint::new(addr, port));
-            }
-        }
-        self.warnings.no_local_port(now, real);
-        Err(DropReason::NoLocalPort)
+        let locals = self.services.locals_of_family(service, Family::of(real.addr));
+        let count = locals.clone().count();
+        let start = self.rng.below(count as u64) as usize;
+        let own = || own_address(router, real.addr).filter(|_| count == 0);
+        let mut candidates = locals.cycle().skip(start).take(count).chain(own());
+        let free = candidates.find_map(|addr| Some((addr, self.ports.take(addr, tuple.proto, real)?)));
+        let (addr, port) = free.ok_or_else(|| {
+            self.warnings.no_local_port(now, real);
+            DropReason::NoLocalPort
+        })?;
+        Ok(Endpoint::new(addr, port))
     }
 
     /// Whether a conn still takes a packet of its flow.

@@ -38,6 +38,9 @@ impl Flows {
 
     /// Releases what a dead conn held besides its record: its local port, and its place in the dest's counters.
     fn release(&mut self, id: ConnId, conn: &Conn) {
+        if conn.is_synced() {
+            self.heard = self.heard.saturating_sub(1);
+        }
         if conn.is_template() {
             self.calls.forget(id);
             return self.services.unbind_template(conn.dest);

@@ -12,7 +12,7 @@ mod warnings;
 
 use std::hash::RandomState;
 
-use crate::base::{ConnId, Counted, DestId, Instant, Tunnel};
+use crate::base::{ConnId, Counted, DestId, Instant, Rng, Tunnel};
 use crate::conn::{Conn, ConnTable, Event, Forwarding, Side, Timeouts, next_state};
 use crate::forward::{Ends, LocalPorts};
 use crate::service::Services;
@@ -37,8 +37,11 @@ pub struct Flows {
     /// Templates that bind a call.
     pub calls: Calls,
     ports: LocalPorts,
+    rng: Rng,
     defence: defence::Defence,
     warnings: warnings::Warnings,
+    /// Conns and templates that are known by hearsay: another director told of them, and no packet has come.
+    pub heard: usize,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
     /// Some service resets the conns of failed dests: what ends expect is remembered.
@@ -53,9 +56,11 @@ impl Flows {
             conns: ConnTable::new(settings.max_flows, hasher),
             timeouts: Timeouts::default(),
             calls: Calls::default(),
-            ports: LocalPorts::default(),
+            ports: LocalPorts::new((seed >> 32) as u32),
+            rng: Rng::seeded(seed),
             defence: defence::Defence::default(),
             warnings: warnings::Warnings::default(),
+            heard: 0,
             sweep: None,
             resets_wanted: false,
             settings,
@@ -112,6 +117,21 @@ impl Flows {
         }
         self.conns.rearm(id, now, state.timeout);
         self.assure(id, event);
+    }
+
+    /// Another director told of this conn.
+    pub fn note_heard(&mut self, id: ConnId) {
+        if !self.conns.get(id).is_synced() {
+            self.conns.get_mut(id).set_synced(true);
+            self.heard += 1;
+        }
+    }
+
+    /// A packet of a conn that was known by hearsay has come.
+    #[cold]
+    pub fn confirm(&mut self, id: ConnId) {
+        self.conns.get_mut(id).set_synced(false);
+        self.heard = self.heard.saturating_sub(1);
     }
 
     /// Counts a conn as active or inactive at its dest.

@@ -1,7 +1,8 @@
 //! Local ports for FULL-NAT: one pool for each local address, protocol and real server.
 //!
 //! The real server tells conns apart by local endpoint alone, so each server can have all ports of an address.
-//! The port freed last is reused last: the server may still hold it in TIME_WAIT. Never hands out a port twice.
+//! The port freed last is reused last, and the first one differs from run to run: the server may still hold ports in
+//! TIME_WAIT that conns had before a restart. Never hands out a port twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -15,15 +16,16 @@ const LAST: u16 = 65535;
 
 #[derive(Default)]
 struct Pool {
-    /// Ports handed out once at least: `FIRST .. FIRST + fresh`.
+    /// Ports handed out once at least, from the first one of this run on.
     fresh: u32,
     /// Freed ports, the one freed first in front.
     freed: VecDeque<u16>,
 }
 
 /// All pools.
-#[derive(Default)]
 pub struct LocalPorts {
+    /// Where each pool begins.
+    start: u32,
     pools: HashMap<(IpAddr, Proto, Endpoint), Pool>,
 }
 
@@ -31,11 +33,16 @@ impl LocalPorts {
     /// Ports of one pool.
     pub const PER_POOL: usize = (LAST - FIRST) as usize + 1;
 
+    /// No port is in use; pools begin at a port that this number chooses.
+    pub fn new(random: u32) -> LocalPorts {
+        LocalPorts { start: random % LocalPorts::PER_POOL as u32, pools: HashMap::new() }
+    }
+
     /// A free port of `local` towards a real server; `None` if all are in use.
     pub fn take(&mut self, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u16> {
         let pool = self.pools.entry((local, proto, real)).or_default();
         if (pool.fresh as usize) < LocalPorts::PER_POOL {
-            let port = FIRST + pool.fresh as u16;
+            let port = FIRST + ((self.start + pool.fresh) % LocalPorts::PER_POOL as u32) as u16;
             pool.fresh += 1;
             return Some(port);
         }
@@ -65,8 +72,22 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_begins_anywhere_and_has_every_port_once() {
+        for random in [0, 1, 60_535, 60_536, u32::MAX] {
+            let mut ports = LocalPorts::new(random);
+            let all: HashSet<u16> = std::iter::from_fn(|| ports.take(LOCAL, Proto::TCP, real(1))).collect();
+            assert_eq!(
+                (all.len(), all.iter().min(), all.iter().max()),
+                (LocalPorts::PER_POOL, Some(&FIRST), Some(&LAST))
+            );
+        }
+        let first = |random| LocalPorts::new(random).take(LOCAL, Proto::TCP, real(1));
+        assert_eq!([first(0), first(7), first(60_535)], [Some(FIRST), Some(FIRST + 7), Some(LAST)]);
+    }
+
+    #[test]
     fn a_port_freed_last_is_reused_last() {
-        let mut ports = LocalPorts::default();
+        let mut ports = LocalPorts::new(0);
         let all: Vec<u16> = std::iter::from_fn(|| ports.take(LOCAL, Proto::TCP, real(1))).collect();
         assert_eq!(all.len(), LocalPorts::PER_POOL);
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
@@ -80,7 +101,7 @@ mod tests {
 
     #[test]
     fn no_port_is_held_twice_over_random_use() {
-        let mut ports = LocalPorts::default();
+        let mut ports = LocalPorts::new(9);
         let mut rng = Rng::seeded(5);
         let mut held = Vec::new();
         for _ in 0..200_000 {

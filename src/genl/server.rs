@@ -257,7 +257,8 @@ fn errno_of(refused: Refused) -> Errno {
         | Refused::NotATime
         | Refused::ZeroPort
         | Refused::OnePacketNotUdp
-        | Refused::NotALocalAddress => Errno::EINVAL,
+        | Refused::NotLocal
+        | Refused::OnePacket => Errno::EINVAL,
         Refused::NoDevice => Errno::ENODEV,
     }
 }

@@ -242,7 +242,7 @@ pub fn timeouts_text(timeouts: &Timeouts) -> String {
 /// `-L --daemon`
 pub fn daemons_text(daemons: &[(SyncRole, SyncOptions)]) -> String {
     let line = |(role, options): &(SyncRole, SyncOptions)| {
-        let SyncOptions { interface, syncid, maxlen, group, port, ttl } = options;
+        let SyncOptions { interface, syncid, maxlen, group, port, ttl, .. } = options;
         format!(
             "{} sync daemon (mcast={interface}, syncid={syncid}, maxlen={maxlen}, group={group}, port={port}, ttl={ttl})\n",
             role.name()

@@ -14,10 +14,10 @@ mod unresolved;
 
 use std::net::IpAddr;
 
-pub use neighbours::{MAX_NEIGHBOURS, Need, Neighbours};
+pub use neighbours::{MAX_NEIGHBOURS, Neighbours};
 pub use path_mtu::PathMtus;
 pub use refusal::{Refusal, apply_verdict};
-pub use routes::{Route, Routes};
+pub use routes::{Need, Route, Routes};
 pub use transmit::{each_segment, least_mtu, room_for, spend_ttl};
 pub use turn::{Egress, Turn};
 
@@ -130,6 +130,11 @@ impl Router {
     /// True for an address of a prefix that is the director's own as a whole.
     pub fn is_in_local_prefix(&self, addr: IpAddr) -> bool {
         self.local.iter().any(|prefix| prefix.contains(addr))
+    }
+
+    /// True for the broadcast address of a link's net.
+    pub fn is_broadcast(&self, addr: IpAddr) -> bool {
+        self.ports.iter().any(|port| port.link.addresses.iter().any(|prefix| prefix.broadcast() == Some(addr)))
     }
 
     /// True for an address of a link or of a local prefix.

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Route;
+use super::routes::{Need, Route};
 use super::unresolved::{Admission, Unresolved};
 use crate::base::{FastHash, Instant, LinkId, Mac};
 
@@ -29,17 +29,6 @@ const IN_USE: Duration = Duration::from_secs(60);
 const UNUSED_FOR: [Duration; 4] = [IN_USE, Duration::from_secs(15), Duration::from_secs(4), Duration::from_secs(1)];
 /// A full cache is searched for what may be evicted this often.
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
-
-/// What a next hop is needed for; the later kinds go first where solicitations or memory are scarce.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Need {
-    /// A packet that is only forwarded. Anybody can send one, to any address of the net.
-    Transit,
-    /// A packet of a conn to its client, or one that the director made.
-    Conn,
-    /// The next hop is a gateway or a real server: the configuration names it, so there are few.
-    Configured,
-}
 
 /// What a packet finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

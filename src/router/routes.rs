@@ -4,8 +4,18 @@
 
 use std::net::IpAddr;
 
-use super::Need;
 use crate::base::{LinkId, Prefix};
+
+/// What a next hop is needed for; the later kinds go first where solicitations or memory are scarce.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Need {
+    /// A packet that is only forwarded. Anybody can send one, to any address of the net.
+    Transit,
+    /// A packet of a conn to its client, or one that the director made.
+    Conn,
+    /// The next hop is a gateway or a real server: the configuration names it, so there are few.
+    Configured,
+}
 
 /// Where a packet goes next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,8 +7,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use super::neighbours::Need;
-use super::routes::Route;
+use super::routes::{Need, Route};
 use crate::base::{Instant, LinkId};
 
 /// Neighbours of packets that are only forwarded: solicited at once, and first solicitations in a second, on one link.

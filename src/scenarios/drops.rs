@@ -151,7 +151,7 @@ fn send(reason: DropReason, lab: &mut Lab) {
         }
         DropReason::Shutdown => {
             lab.client(&syn());
-            lab.director.shut_down(&mut lab.turn);
+            lab.director.router.shut_down(&mut lab.turn);
         }
         other => panic!("{} has no scenario", other.name()),
     }

@@ -180,3 +180,48 @@ fn an_error_without_a_counterpart_ends_here() {
     assert_eq!(lab.real(&Packet::icmp_about("10.0.0.21", "10.0.0.30", (4, 0, 0), &seen)).len(), 0);
     assert_eq!(lab.turn.ledger().dropped(DropReason::Unsupported), 1);
 }
+
+#[test]
+fn a_packet_without_df_becomes_ipv6_fragments_that_fit_every_path() {
+    let mut lab = four_to_six();
+    lab.client(&Packet::tcp(CLIENT, VIP, "S"));
+    for (dont_fragment, sizes) in [(true, vec![1452]), (false, vec![1280, 228])] {
+        let packet = Packet { dont_fragment, ..Packet::tcp(CLIENT, VIP, "A").carrying(vec![7; 1392]) };
+        let sent = lab.client(&packet);
+        assert_eq!(sent.iter().map(|frame| frame.ip().len()).collect::<Vec<_>>(), sizes, "DF {dont_fragment}");
+    }
+}
+
+#[test]
+fn small_ipv4_fragments_become_one_ipv6_packet() {
+    let mut lab = four_to_six();
+    lab.client(&Packet::tcp(CLIENT, VIP, "S"));
+    let whole = Packet { dont_fragment: false, ..Packet::tcp(CLIENT, VIP, "A").carrying(vec![7; 300]) };
+    let mut buf = PacketBuf::new();
+    buf.set(&whole.frame(ROUTER, DIRECTOR));
+    let ip = crate::wire::ip_packet(buf.frame()).unwrap();
+    let mut fragments = crate::wire::Fragments::new(&buf, &ip, 68, 9).unwrap();
+    let (mut piece, mut sent) = (PacketBuf::new(), Vec::new());
+    while fragments.next_into(&buf, &ip, &mut piece) {
+        crate::wire::set_macs(&mut piece, DIRECTOR, ROUTER);
+        sent.extend(lab.frame(piece.frame()));
+    }
+    expect(&sent, &[(mac(RS6), whole.clone().from(LIP6).to(RS6).one_hop_on())]);
+}
+
+#[test]
+fn the_parameter_problem_of_ipv4_is_translated_with_its_pointer() {
+    let mut lab = six_to_four();
+    let request = lab.client(&Packet::tcp(CLIENT6, VIP6, "S"))[0].packet();
+    for (code, at, wanted) in
+        [(0, 0, 0), (0, 1, 1), (0, 2, 4), (0, 8, 7), (0, 9, 6), (0, 12, 8), (0, 16, 24), (2, 17, 24)]
+    {
+        let error = Packet::icmp_about(RS1, LIP4, (12, code, at << 24), &request);
+        let sent = lab.real(&error);
+        assert_eq!(sent.len(), 1, "code {code}, pointer {at}");
+        let icmp = sent[0].behind_ip();
+        assert_eq!((&icmp[..2], &icmp[4..8]), (&[4, 0][..], &[0, 0, 0, wanted][..]), "code {code}, pointer {at}");
+    }
+    let without_counterpart = Packet::icmp_about(RS1, LIP4, (12, 0, 6 << 24), &request);
+    assert_eq!(lab.real(&without_counterpart).len(), 0);
+}

@@ -15,6 +15,7 @@ mod leaving_servers;
 mod limits;
 mod methods;
 mod neighbours;
+mod own_addresses;
 mod persistence;
 mod rewriting;
 mod room;

@@ -279,6 +279,7 @@ fn a_superframe_in_somebodys_tunnel_is_cut_where_it_cannot_stay_whole() {
 
         // Another family.
         let mut lab = nesting(&(rules("[2001:db8::21]:4789 -b") + "-P -u 198.51.100.1:4789 -z 2001:db8::30\n"), &outer);
+        let (frame, vnet) = nested(&Packet { dont_fragment: true, ..outer }, 3000, 1300);
         let sent = lab.frame_with(&frame, vnet);
         assert_eq!((sent.len(), sent[2].vnet), (3, Vnet::default()));
         assert!(sent[0].packet().dst.addr.is_ipv6());

@@ -118,6 +118,12 @@ impl Server {
         self.mark();
     }
 
+    /// No further conn can reach this server: its local ports are used up. The mark goes as that of a threshold does, with a
+    /// conn that ends.
+    pub fn exhausted(&mut self) {
+        self.overloaded = true;
+    }
+
     /// A conn of this server ended; `counted` is what it counted as last.
     pub fn unbind(&mut self, counted: Counted) {
         let count = self.count(counted);

@@ -53,7 +53,6 @@ impl Services {
             meter: Meter::default(),
             moved: false,
             scheduler,
-            next_local: 0,
             sorry: None,
             lost: false,
         };
@@ -101,6 +100,8 @@ impl Services {
         let fresh = sched::create(&options.scheduler, options.flags, &servers, &self.settings);
         let fresh = fresh.ok_or(Refused::NoScheduler)?;
         check_service(key, options)?;
+        let methods = service.dests.iter().map(|dest| self.dests[dest.index()].method);
+        check_one_packet(options.one_packet, methods)?;
         if service.options.scheduler != options.scheduler {
             service.scheduler = fresh;
         } else {
@@ -137,6 +138,8 @@ impl Services {
     fn add_dest(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         check_dest(key, endpoint, options)?;
+        let one_packet = self.get(id).is_some_and(|service| service.options.one_packet);
+        check_one_packet(one_packet, std::iter::once(options.method))?;
         self.note_crossing(key, endpoint, options);
         if self.by_endpoint.contains_key(&(id, endpoint)) {
             return Err(Refused::DestExists);
@@ -183,6 +186,7 @@ impl Services {
             moved: false,
             tunnel_mtu: 0,
             place: Place::Serving,
+            expected: false,
         };
         let mut server = Server::new(endpoint, options.weight);
         server.set_thresholds(options.upper, options.lower);
@@ -201,6 +205,8 @@ impl Services {
     fn edit_dest(&mut self, key: ServiceKey, endpoint: Endpoint, options: &DestOptions) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         check_dest(key, endpoint, options)?;
+        let one_packet = self.get(id).is_some_and(|service| service.options.one_packet);
+        check_one_packet(one_packet, std::iter::once(options.method))?;
         self.note_crossing(key, endpoint, options);
         let dest = self.find_dest(id, endpoint).ok_or(Refused::NoSuchDest)?;
         self.count_nat(dest, false);
@@ -328,4 +334,12 @@ pub(super) fn check_dest(key: ServiceKey, endpoint: Endpoint, options: &DestOpti
         return Err(Refused::Range);
     }
     Ok(())
+}
+
+/// A conn for one packet is not kept, and by nothing else does a FULL-NAT reply find its client.
+fn check_one_packet(one_packet: bool, mut methods: impl Iterator<Item = Method>) -> Result<(), Refused> {
+    match one_packet && methods.any(|method| method == Method::FullNat) {
+        true => Err(Refused::OnePacket),
+        false => Ok(()),
+    }
 }

@@ -165,12 +165,15 @@ pub struct SyncOptions {
     pub port: u16,
     /// `--mcast-ttl`
     pub ttl: u8,
+    /// A backup listens to these directors only; to all if there are none.
+    #[serde(default)]
+    pub peers: Vec<IpAddr>,
 }
 
 impl Default for SyncOptions {
     fn default() -> SyncOptions {
         let group = IpAddr::from([224, 0, 0, 81]);
-        SyncOptions { interface: String::new(), syncid: 0, maxlen: 0, group, port: 8848, ttl: 1 }
+        SyncOptions { interface: String::new(), syncid: 0, maxlen: 0, group, port: 8848, ttl: 1, peers: Vec::new() }
     }
 }
 
@@ -241,12 +244,14 @@ pub enum Refused {
     ZeroPort,
     /// One-packet scheduling of a service that is not UDP's.
     OnePacketNotUdp,
-    /// A local address that the director cannot have.
-    NotALocalAddress,
     /// No link of this name, or none with an address of the family.
     NoDevice,
     /// Direct routing over a link without Ethernet.
     NoEthernet,
+    /// One-packet scheduling together with FULL-NAT.
+    OnePacket,
+    /// A local address that no host, or another host, has.
+    NotLocal,
     /// The daemon runs already.
     DaemonRuns,
     /// The daemon does not run.
@@ -268,12 +273,15 @@ impl std::fmt::Display for Refused {
             Refused::NotATime => "Times are 1 to 2678400 seconds (31 days)",
             Refused::ZeroPort => "Zero port specified for non-persistent service",
             Refused::OnePacketNotUdp => "One-Packet Scheduling is only for UDP virtual services",
-            Refused::NotALocalAddress => {
-                "not an address that the director can have; use a free one of a net of the director, and of no real server"
-            }
             Refused::NoDevice => "No such device",
             Refused::NoEthernet => {
                 "direct routing changes a packet's MAC address alone, and a TUN carries none; use nat, fullnat or tunnel"
+            }
+            Refused::OnePacket => {
+                "one-packet scheduling keeps no conn by which a FULL-NAT reply could find its client; leave out one-packet scheduling, or use nat, direct or tunnel"
+            }
+            Refused::NotLocal => {
+                "not an address that the director can have: a group's, a broadcast, loopback or a real server's own; use a free one of its net"
             }
             Refused::DaemonRuns => "Daemon has already run",
             Refused::NoDaemon => "No daemon is running",

@@ -54,7 +54,6 @@ pub struct Service {
     /// Whether the counters have moved since the last reading.
     moved: bool,
     scheduler: Box<dyn Scheduler>,
-    next_local: usize,
     /// Takes the conns that no other dest may take; stands in no list.
     sorry: Option<DestId>,
     /// Too few dests are up: the sorry dest takes all new conns.
@@ -86,6 +85,8 @@ pub struct Dest {
     /// Largest packet the way to it took when a tunnel packet last went there; 0: none has.
     pub tunnel_mtu: u16,
     place: trash::Place,
+    /// Another director's conns came before it was configured here.
+    expected: bool,
 }
 
 /// All services and dests.
@@ -346,14 +347,15 @@ impl Services {
         DestOptions { method: dest.method, weight: dest.weight, upper: server.upper, lower: server.lower }
     }
 
-    /// The next local address of a service of that family, in turn; `None` if it has none.
-    pub fn next_local(&mut self, id: ServiceId, family: Family) -> Option<IpAddr> {
-        let service = self.services.get_mut(id.index())?.as_mut()?;
-        let turn = service.next_local;
-        service.next_local = turn.wrapping_add(1);
-        let fit = |local: &&IpAddr| Family::of(**local) == family;
-        let count = service.locals.iter().filter(fit).count();
-        service.locals.iter().filter(fit).nth(turn.checked_rem(count)?).copied()
+    /// The local addresses of a service that are of that family.
+    pub fn locals_of_family(&self, id: ServiceId, family: Family) -> impl Iterator<Item = IpAddr> + Clone {
+        let locals = self.get(id).map_or(&[][..], |service| &service.locals);
+        locals.iter().copied().filter(move |local| Family::of(*local) == family)
+    }
+
+    /// No local port is left towards a dest: it is not chosen until one of its conns ends.
+    pub fn exhausted(&mut self, dest: DestId) {
+        self.servers[dest.index()].exhausted();
     }
 
     /// A conn refers to a dest; it counts as inactive until its state says otherwise.

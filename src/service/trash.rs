@@ -1,18 +1,21 @@
 //! Dests that were removed: remembered while conns refer to them and two minutes longer, as the kernel's dest trash.
 //!
-//! A dest of the same name that is added meanwhile is the old one, with its conns and counters. Never ends a conn.
+//! A dest of the same name that is added meanwhile is the old one, with its conns and counters. Dests that another
+//! director's conns need and that are not configured yet wait here too. Never ends a conn.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Services;
-use super::command::ServiceKey;
+use super::command::{DestOptions, Method, ServiceKey};
 use crate::base::{DestId, Endpoint, FastHash, Instant};
 
 /// How long a dest without conns is remembered.
 const REMEMBERED: Duration = Duration::from_secs(120);
 /// How often what was removed is looked at.
 const LOOK: Duration = Duration::from_secs(60);
+/// Dests that wait to be configured.
+const MOST_EXPECTED: u32 = 1024;
 /// Dests looked at between two packets.
 const LOOKED_AT_A_TURN: usize = 4096;
 
@@ -31,6 +34,8 @@ pub(super) enum Place {
 #[derive(Default)]
 pub(super) struct Trash {
     by_name: HashMap<ServiceKey, HashMap<Endpoint, DestId, FastHash>, FastHash>,
+    /// Dests among them that were never configured.
+    expected: u32,
     /// When the next look begins; `None`: there is nothing to look at.
     due: Option<Instant>,
     /// Where the look that has begun goes on, and when it began.
@@ -54,7 +59,34 @@ impl Services {
         if names.is_empty() {
             self.trash.by_name.remove(&key);
         }
+        if let Some(id) = dest
+            && std::mem::take(&mut self.dests[id.index()].expected)
+        {
+            self.trash.expected -= 1;
+        }
         dest
+    }
+
+    /// The dest of another director's conn that is not configured here: a removed one, or one that waits to be configured
+    /// and forwards meanwhile. `None` if too many wait.
+    pub fn expect(&mut self, key: ServiceKey, endpoint: Endpoint, method: Method, now: Instant) -> Option<DestId> {
+        if let Some(dest) = self.trash.by_name.get(&key).and_then(|names| names.get(&endpoint)) {
+            return Some(*dest);
+        }
+        if self.trash.expected >= MOST_EXPECTED {
+            return None;
+        }
+        let dest = self.new_dest(key, endpoint, &DestOptions { method, ..DestOptions::default() });
+        self.retire(dest, now);
+        self.servers[dest.index()].available = true;
+        self.dests[dest.index()].expected = true;
+        self.trash.expected += 1;
+        Some(dest)
+    }
+
+    /// True for a dest that was never configured here.
+    pub fn is_expected(&self, dest: DestId) -> bool {
+        self.dest(dest).expected
     }
 
     /// The removed dests of a service.

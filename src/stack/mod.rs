@@ -6,6 +6,7 @@ mod announce;
 mod answer;
 mod error;
 mod neighbours;
+mod rate_limit;
 mod reassembly;
 mod unreachable;
 
@@ -16,7 +17,7 @@ pub use neighbours::Host;
 
 use crate::base::Instant;
 use crate::wire::Reassembly;
-use error::IcmpRateLimit;
+use rate_limit::IcmpRateLimit;
 
 /// What a host remembers between packets.
 pub struct Stack {

@@ -1,16 +1,22 @@
 //! Another director's conns are taken over (the backup's side of connection synchronisation).
 //!
-//! A conn is taken if its server is one here; method and state of that server are this director's own. Conns are used as
-//! if they had been made here, so that this director can go on for the other at any time. Never answers.
+//! Method and state of a server that is configured here are this director's own; a conn whose server is not (yet) is kept
+//! all the same, and is that server's once it is added. Conns are used as if they had been made here, so that this director
+//! can go on for the other at any time.
+//!
+//! Anybody on the link can send such messages. What they say is bounded, therefore: a conn lives as long as one of this
+//! director in that state, half of the table is for conns of this director, and what passes here is not moved by hearsay.
+//! Never answers.
 
 use std::time::Duration;
 
 use super::Sync;
 use super::message::{Record, read};
-use crate::base::{ConnId, Consumed, Counted, DestId, DropReason, Endpoint, Instant, Proto};
+use crate::base::{ConnId, Consumed, Counted, DestId, DropReason, Endpoint, Family, Instant, Proto, Tunnel};
 use crate::conn::{Forwarding, Kind, NewConn, SctpState, TcpState};
 use crate::flows::{Flows, TemplateKey};
 use crate::router::{Router, Turn};
+use crate::service::command::{Method, ServiceKey};
 use crate::wire::{Fragment, L4, Packet, udp};
 
 // The kernel's flags of a conn, as a message carries them.
@@ -20,8 +26,16 @@ const INACTIVE: u32 = 0x0100;
 const NO_CLIENT_PORT: u32 = 0x0800;
 const TEMPLATE: u32 = 0x1000;
 const ONE_PACKET: u32 = 0x2000;
-/// Of a conn whose master does not say (versions before 1), and as an upper limit against nonsense.
+const TUNNEL: u32 = 2;
+const DIRECT: u32 = 3;
+/// A conn lives so long whose master does not say (versions before 1).
 const LIFETIME: u32 = 180;
+/// A template of a service that is not configured here lives so long at most.
+const LONGEST: u32 = 24 * 3600;
+/// A conn whose last packet here is more recent is not another director's.
+const OWN: Duration = Duration::from_secs(10);
+/// One part in so many of the table is for what other directors tell.
+const SHARE: usize = 2;
 
 impl Sync {
     /// A whole packet to the group: a message, or something else.
@@ -35,6 +49,10 @@ impl Sync {
         let Some(backup) = &self.backup else { return Err(DropReason::NotForUs) };
         let (port, syncid) = (backup.options.port, backup.options.syncid);
         let ip = &packet.ip;
+        let named = &backup.options.peers;
+        if !named.is_empty() && !named.contains(&ip.src) {
+            return Err(DropReason::NotForUs);
+        }
         if !matches!(ip.l4, L4::Udp { dport, .. } if dport == port) || ip.fragment != Fragment::Whole {
             return Err(DropReason::NotForUs);
         }
@@ -45,7 +63,7 @@ impl Sync {
         for record in read(payload, syncid).map_err(|_| DropReason::BadSync)? {
             let record = record.map_err(|_| DropReason::BadSync)?;
             if let Some(id) = take(&record, flows, router, turn.now) {
-                self.note_heard(id, flows.conns.get(id).state(), flows);
+                self.master.note_heard(id, flows.conns.get(id).state(), flows);
             }
         }
         turn.consume(Consumed::Sync);
@@ -53,7 +71,7 @@ impl Sync {
     }
 }
 
-/// Takes a conn or template; what cannot be one, or has no server here, is passed over.
+/// Takes a conn or template; what cannot be one is passed over, and what this director has packets of.
 fn take(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Option<ConnId> {
     let template = record.flags & TEMPLATE != 0;
     let contradicts = record.flags & ONE_PACKET != 0 || (template && record.flags & NO_CLIENT_PORT != 0);
@@ -61,9 +79,14 @@ fn take(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Op
     if contradicts || !known_engine || !is_state(record) {
         return None;
     }
-    let id = match known_conn(record, template, flows) {
-        Some(id) if template || flows.conns.real(flows.conns.get(id)) == record.real => {
+    let known = known_conn(record, template, flows);
+    if known.is_some_and(|id| is_own(id, flows, now)) {
+        return None;
+    }
+    let id = match known {
+        Some(id) if is_same(id, record, flows) => {
             take_activity(id, record, flows);
+            flows.note_heard(id);
             id
         }
         // An older conn to another server is not worth an inactive one.
@@ -76,6 +99,21 @@ fn take(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Op
     };
     take_state(id, record, flows, now);
     Some(id)
+}
+
+/// True for a conn that packets pass here.
+fn is_own(id: ConnId, flows: &Flows, now: Instant) -> bool {
+    let conn = flows.conns.get(id);
+    let timeout = flows.timeouts.state(conn.proto(), conn.state()).timeout;
+    !conn.is_template() && !conn.is_synced() && flows.conns.deadline(conn).since(now) + OWN > timeout
+}
+
+/// True for a conn that only needs to be brought up to date. One that waits for its server to be configured is made anew
+/// once that is there.
+fn is_same(id: ConnId, record: &Record, flows: &Flows) -> bool {
+    let conn = flows.conns.get(id);
+    let unbound = flows.services.is_expected(conn.dest) && dest_of(record, flows).is_some();
+    !unbound && (conn.is_template() || flows.conns.real(conn) == record.real)
 }
 
 fn known_conn(record: &Record, template: bool, flows: &Flows) -> Option<ConnId> {
@@ -92,15 +130,39 @@ fn known_conn(record: &Record, template: bool, flows: &Flows) -> Option<ConnId> 
 fn dest_of(record: &Record, flows: &Flows) -> Option<DestId> {
     let service = flows.services.find_marked(record.mark, record.proto, record.virt)?;
     let at = |port| flows.services.find_dest(service, Endpoint::new(record.real.addr, port));
+    ports_of_dest(record).into_iter().find_map(at)
+}
+
+fn ports_of_dest(record: &Record) -> [u16; 2] {
     let any_first = record.mark != 0 && record.flags & METHOD != NAT;
-    let ports = if any_first { [0, record.real.port] } else { [record.real.port, 0] };
-    ports.into_iter().find_map(at)
+    if any_first { [0, record.real.port] } else { [record.real.port, 0] }
+}
+
+/// The dest that a record means and that is not configured here; it forwards by the record's method until it is.
+fn expected_dest(record: &Record, flows: &mut Flows, now: Instant) -> Option<DestId> {
+    let service = flows.services.find_marked(record.mark, record.proto, record.virt);
+    let key = match service.and_then(|service| flows.services.get(service)) {
+        Some(service) => service.key,
+        None if record.mark != 0 => ServiceKey::Mark(Family::of(record.virt.addr), record.mark),
+        None => ServiceKey::Address(record.proto, record.virt),
+    };
+    let method = match record.flags & METHOD {
+        NAT => Method::Nat,
+        TUNNEL => Method::Tunnel(Tunnel::Ipip),
+        DIRECT => Method::Direct,
+        _ => return None,
+    };
+    let [port, _] = ports_of_dest(record);
+    flows.services.expect(key, Endpoint::new(record.real.addr, port), method, now)
 }
 
 /// Makes the conn; it counts at its dest as the master says, and as nobody's new conn.
 fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Option<ConnId> {
     let template = record.flags & TEMPLATE != 0;
-    let dest = dest_of(record, flows)?;
+    if flows.heard >= flows.settings.max_flows / SHARE {
+        return None;
+    }
+    let dest = dest_of(record, flows).or_else(|| expected_dest(record, flows, now))?;
     let forwarding = flows.forwarding(dest);
     if forwarding == Forwarding::FullNat && !template {
         // Its local endpoint is not told.
@@ -108,7 +170,7 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
     }
     let real = record.real.addr;
     let kind = match template {
-        true => Kind::Template { timeout: lifetime(record) },
+        true => Kind::Template { timeout: lifetime(record, flows) },
         false if real.is_loopback() || flows.services.owns(real) || router.owns(real) => Kind::LocalFlow,
         false => Kind::Flow,
     };
@@ -123,8 +185,8 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         forwarding,
         kind,
     };
-    let id = flows.insert(&new, now, Duration::from_secs(u64::from(lifetime(record)))).ok()?;
-    flows.conns.get_mut(id).set_synced();
+    let id = flows.insert(&new, now, Duration::from_secs(u64::from(lifetime(record, flows)))).ok()?;
+    flows.note_heard(id);
     if template {
         flows.services.bind_template(dest);
         if let Some((_, call)) = record.engine {
@@ -150,15 +212,20 @@ fn take_activity(id: ConnId, record: &Record, flows: &mut Flows) {
 fn take_state(id: ConnId, record: &Record, flows: &mut Flows, now: Instant) {
     flows.conns.get_mut(id).in_pkts = flows.settings.sync_threshold;
     flows.conns.set_state(id, record.state as u8);
-    let lifetime = lifetime(record);
+    let lifetime = lifetime(record, flows);
     if flows.conns.get(id).is_template() {
         flows.conns.set_template_timeout(id, lifetime);
     }
     flows.conns.rearm(id, now, Duration::from_secs(u64::from(lifetime)));
 }
 
-fn lifetime(record: &Record) -> u32 {
-    if record.timeout == 0 { LIFETIME } else { record.timeout.min(crate::service::limits::LONGEST) }
+fn lifetime(record: &Record, flows: &Flows) -> u32 {
+    let told = if record.timeout == 0 { LIFETIME } else { record.timeout };
+    let own = || flows.timeouts.state(record.proto, record.state as u8).timeout.as_secs() as u32;
+    let service = || flows.services.find_marked(record.mark, record.proto, record.virt);
+    let persistence = || flows.services.get(service()?)?.options.persistence.map(|persistence| persistence.timeout);
+    let is_template = record.flags & TEMPLATE != 0;
+    told.min(if is_template { persistence().unwrap_or(LONGEST) } else { own() })
 }
 
 fn template_key(record: &Record) -> TemplateKey {

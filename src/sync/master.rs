@@ -7,10 +7,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::daemon::Daemon;
 use super::message::{Message, Record};
-use super::{Daemon, GATHERED, Sync};
 use crate::base::{ConnId, Endpoint, Family, Instant, Proto, Tuple};
-use crate::conn::{SctpState, TcpState};
+use crate::conn::{Conn, SctpState, TcpState};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::service::command::{Refused, ServiceKey, SyncOptions};
@@ -18,6 +18,8 @@ use crate::settings::Settings;
 use crate::wire::udp::{self, Hops};
 use crate::wire::{Fragments, PacketBuf, ip_packet};
 
+/// A message leaves this long after its first conn at the latest.
+const GATHERED: Duration = Duration::from_secs(2);
 /// Source ports (`ip_local_port_range`).
 const FIRST_PORT: u16 = 32_768;
 const PORTS: u16 = 28_232;
@@ -41,8 +43,8 @@ impl Told {
 }
 
 /// The daemon and the message that it fills.
-pub(super) struct Master {
-    pub(super) daemon: Daemon,
+struct Running {
+    daemon: Daemon,
     source: IpAddr,
     port: u16,
     message: Message,
@@ -50,16 +52,16 @@ pub(super) struct Master {
     since: Instant,
 }
 
-impl Master {
-    pub(super) fn new(daemon: Daemon, router: &mut Router) -> Result<Master, Refused> {
+impl Running {
+    fn new(daemon: Daemon, router: &mut Router) -> Result<Running, Refused> {
         let group = daemon.options.group;
         let source = router.source(daemon.link, group, group).ok_or(Refused::NoDevice)?;
         let port = FIRST_PORT + router.fresh_id() % PORTS;
         let message = Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
-        Ok(Master { daemon, source, port, message, since: Instant::START })
+        Ok(Running { daemon, source, port, message, since: Instant::START })
     }
 
-    pub(super) fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         (!self.message.is_empty()).then(|| self.since + GATHERED)
     }
 
@@ -107,11 +109,49 @@ struct Counted {
     packets: u32,
 }
 
-impl Sync {
+/// The master's side.
+#[derive(Default)]
+pub struct Master {
+    running: Option<Running>,
+    /// What was told of each conn, by slot. Empty until somebody is told.
+    told: Vec<Told>,
+}
+
+impl Master {
+    /// The options of the daemon that runs.
+    pub(super) fn options(&self) -> Option<&SyncOptions> {
+        self.running.as_ref().map(|running| &running.daemon.options)
+    }
+
+    pub(super) fn start(&mut self, daemon: Daemon, router: &mut Router) -> Result<(), Refused> {
+        if self.running.is_some() {
+            return Err(Refused::DaemonRuns);
+        }
+        self.running = Some(Running::new(daemon, router)?);
+        Ok(())
+    }
+
+    /// Stops the daemon; true if it ran. Conns that were gathered and not sent are forgotten, as in the kernel.
+    pub(super) fn stop(&mut self) -> bool {
+        self.running.take().is_some()
+    }
+
+    /// When a message leaves that is not full.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.running.as_ref()?.due()
+    }
+
+    /// What was told of an older conn in a slot does not count for the one that is there now.
+    pub(super) fn opened(&mut self, id: ConnId, conn: &Conn) {
+        if let Some(told) = self.told.get_mut(id.index()) {
+            *told = if conn.is_synced() { Told::of_state(conn.state()) } else { Told::default() };
+        }
+    }
+
     /// A packet of a conn was forwarded to its server: it is queued, and the templates above it, where they are due.
     #[inline]
     pub fn forwarded(&mut self, id: ConnId, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if self.master.is_some() {
+        if self.running.is_some() {
             let packets = flows.conns.get(id).in_pkts;
             self.queue_chain(Counted { id, packets }, flows, router, turn);
         }
@@ -119,7 +159,7 @@ impl Sync {
 
     /// A conn was re-armed without a packet. As in the kernel, that counts as if the threshold had just been reached.
     pub fn prolonged(&mut self, id: ConnId, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if self.master.is_some() {
+        if self.running.is_some() {
             let packets = flows.settings.sync_threshold;
             self.queue_chain(Counted { id, packets }, flows, router, turn);
         }
@@ -128,7 +168,7 @@ impl Sync {
     /// For a conn that is not in the table (one-packet scheduling): only its template is told of.
     pub fn template_used(&mut self, id: ConnId, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
         let packets = packets_of_control(id, flows);
-        if self.master.is_some() {
+        if self.running.is_some() {
             self.queue_chain(Counted { id, packets }, flows, router, turn);
         }
     }
@@ -175,7 +215,7 @@ impl Sync {
 
     /// Puts a conn into the message.
     fn queue(&mut self, id: ConnId, flows: &Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        let Some(master) = &mut self.master else { return };
+        let Some(running) = &mut self.running else { return };
         let conn = flows.conns.get(id);
         let (client, virt) = (conn.client(), conn.virt());
         let mark = match flows.services.dest(conn.dest).service {
@@ -199,21 +239,21 @@ impl Sync {
             timeout: lifetime(id, flows).as_secs() as u32,
             engine: if conn.is_template() { flows.calls.engine_data(id) } else { None },
         };
-        master.enqueue(&record, router, turn);
+        running.enqueue(&record, router, turn);
     }
 
     /// Sends the message that has waited long enough.
     pub fn send_due(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if let Some(master) = &mut self.master
-            && master.due().is_some_and(|due| due <= turn.now)
+        if let Some(running) = &mut self.running
+            && running.due().is_some_and(|due| due <= turn.now)
         {
-            master.send(router, turn);
+            running.send(router, turn);
         }
     }
 
     /// Another director has told of this conn: it is not told of again before it changes.
     pub(super) fn note_heard(&mut self, id: ConnId, state: u8, flows: &Flows) {
-        if self.master.is_none() {
+        if self.running.is_none() {
             return;
         }
         if self.told.is_empty() {

@@ -3,10 +3,9 @@
 //! A listener of what happens to conns. Never changes a conn that it tells of.
 
 mod backup;
+mod daemon;
 mod master;
 mod message;
-
-use std::time::Duration;
 
 use crate::base::{Instant, LinkId, Proto};
 use crate::conn::{ConnTable, LifeEvent};
@@ -14,34 +13,21 @@ use crate::router::Router;
 use crate::service::Services;
 use crate::service::command::{Refused, SyncOptions, SyncRole};
 use crate::wire::Ip;
-use master::{Master, Told};
-
-/// A message leaves this long after its first conn at the latest.
-const GATHERED: Duration = Duration::from_secs(2);
-/// What a packet on any Ethernet takes.
-const PACKET: u16 = 1500;
-const UDP_HEADER: usize = 8;
-const LARGEST: usize = 65_535;
-
-/// What a daemon was started with, its defaults filled in.
-struct Daemon {
-    options: SyncOptions,
-    link: LinkId,
-}
+use daemon::Daemon;
+pub use master::Master;
 
 /// Master and backup may run at the same time.
 #[derive(Default)]
 pub struct Sync {
-    master: Option<Master>,
+    /// Other directors are told of conns.
+    pub master: Master,
     backup: Option<Daemon>,
-    /// What was told of each conn, by slot. Empty until somebody is told.
-    told: Vec<Told>,
 }
 
 impl Sync {
     /// True while a daemon runs.
     pub fn runs(&self) -> bool {
-        self.master.is_some() || self.backup.is_some()
+        self.daemons().next().is_some()
     }
 
     /// True while the backup's daemon runs.
@@ -51,7 +37,7 @@ impl Sync {
 
     /// The daemons that run, with their options as they are used.
     pub fn daemons(&self) -> impl Iterator<Item = (SyncRole, &SyncOptions)> {
-        let master = self.master.iter().map(|master| (SyncRole::Master, &master.daemon.options));
+        let master = self.master.options().map(|options| (SyncRole::Master, options)).into_iter();
         master.chain(self.backup.iter().map(|backup| (SyncRole::Backup, &backup.options)))
     }
 
@@ -64,12 +50,7 @@ impl Sync {
     /// Something has happened to a conn: what was told of an older one in its slot does not count for it.
     pub fn on(&mut self, event: LifeEvent, conns: &ConnTable) {
         match event {
-            LifeEvent::Opened(id) => {
-                if let Some(told) = self.told.get_mut(id.index()) {
-                    let conn = conns.get(id);
-                    *told = if conn.is_synced() { Told::of_state(conn.state()) } else { Told::default() };
-                }
-            }
+            LifeEvent::Opened(id) => self.master.opened(id, conns.get(id)),
             LifeEvent::Moved(..) | LifeEvent::Ended(_) => {}
         }
     }
@@ -82,12 +63,11 @@ impl Sync {
         services: &Services,
         router: &mut Router,
     ) -> Result<(), Refused> {
-        let daemon = daemon(role, options, services, router)?;
+        let daemon = daemon::daemon(role, options, services, router)?;
         match role {
-            SyncRole::Master if self.master.is_some() => return Err(Refused::DaemonRuns),
+            SyncRole::Master => return self.master.start(daemon, router),
             SyncRole::Backup if self.backup.is_some() => return Err(Refused::DaemonRuns),
             SyncRole::Backup => self.backup = Some(daemon),
-            SyncRole::Master => self.master = Some(Master::new(daemon, router)?),
         }
         Ok(())
     }
@@ -95,7 +75,7 @@ impl Sync {
     /// Stops a daemon. Conns that were gathered and not sent are forgotten, as in the kernel.
     pub fn stop(&mut self, role: SyncRole) -> Result<(), Refused> {
         let ran = match role {
-            SyncRole::Master => self.master.take().is_some(),
+            SyncRole::Master => self.master.stop(),
             SyncRole::Backup => self.backup.take().is_some(),
         };
         if ran { Ok(()) } else { Err(Refused::NoDaemon) }
@@ -103,25 +83,6 @@ impl Sync {
 
     /// When a message leaves that is not full.
     pub fn due(&self) -> Option<Instant> {
-        self.master.as_ref()?.due()
+        self.master.due()
     }
-}
-
-/// Link and size of messages. A server of another family than its service does not fit into a message.
-fn daemon(role: SyncRole, options: &SyncOptions, services: &Services, router: &Router) -> Result<Daemon, Refused> {
-    let named = |name: &str| router.links().find(|(_, link)| link.name == name);
-    let (link, mtu) = named(&options.interface).map(|(id, link)| (id, link.mtu)).ok_or(Refused::NoDevice)?;
-    if services.has_mixed_families() {
-        return Err(Refused::Invalid);
-    }
-    let headers = UDP_HEADER + if options.group.is_ipv4() { 20 } else { 40 };
-    let (packet, least) = match role {
-        SyncRole::Master => (PACKET, 1),
-        SyncRole::Backup => (mtu.max(PACKET), 1024),
-    };
-    let maxlen = match usize::from(options.maxlen) {
-        0 => usize::from(packet) - headers,
-        asked => asked.clamp(least, LARGEST - headers),
-    };
-    Ok(Daemon { options: SyncOptions { maxlen: maxlen as u16, ..options.clone() }, link })
 }

@@ -109,6 +109,12 @@ pub fn is_related(ip: &Ip, icmp_type: u8) -> bool {
     }
 }
 
+/// True for the errors that may concern a conn: those of `is_related`, and the parameter problem of IPv4, which only a conn
+/// between families carries on (RFC 7915 4.2).
+pub fn is_translatable(ip: &Ip, icmp_type: u8) -> bool {
+    is_related(ip, icmp_type) || (ip.proto == Proto::ICMP && icmp_type == 12)
+}
+
 /// True for "fragmentation needed" (RFC 1191) and "packet too big" (RFC 4443 3.2).
 pub fn is_too_big(ip: &Ip, icmp_type: u8, code: u8) -> bool {
     match ip.proto {

@@ -4,6 +4,7 @@
 
 pub mod arp;
 mod buf;
+mod carried;
 pub mod checksum;
 pub mod decap;
 mod edit;
@@ -27,13 +28,14 @@ pub mod udp;
 mod vnet;
 
 pub use buf::{Framing, HEADROOM, PacketBuf};
+pub use carried::Packet;
 pub use edit::{End, decrement_ttl, finish_checksum, finish_inner_checksum, set_address, set_endpoint};
 pub use ethernet::{macs, set_macs};
 pub use field::ETH_LEN;
 pub use fragment::Fragments;
 pub use ip::ip_packet;
 pub use offload::header_end;
-pub use packet::{Fragment, Ip, L4, Packet, TcpFlags};
+pub use packet::{Fragment, Ip, L4, TcpFlags};
 pub use parse::{Parsed, parse};
 pub use reassembly::{Abandoned, Joined, Reassembly};
 pub use segment::Segments;

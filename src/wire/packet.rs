@@ -4,38 +4,8 @@
 
 use std::net::IpAddr;
 
-use super::PacketBuf;
 use super::field::ETH_LEN;
 use crate::base::{Endpoint, Family, Proto, Tuple};
-
-/// An IP packet on its way: its bytes, and what was read of them. Whoever edits the one keeps the other true.
-///
-/// Borrowed, because a parsed packet is large: copied right after it was written, it would stall the processor.
-pub struct Packet<'a> {
-    /// The bytes, with their virtio header.
-    pub buf: &'a mut PacketBuf,
-    /// What they say.
-    pub ip: &'a mut Ip,
-}
-
-impl<'a> Packet<'a> {
-    /// A packet of its two parts.
-    #[inline]
-    pub fn new(buf: &'a mut PacketBuf, ip: &'a mut Ip) -> Packet<'a> {
-        Packet { buf, ip }
-    }
-
-    /// The frame that carries it.
-    #[inline]
-    pub fn frame(&self) -> &[u8] {
-        self.buf.frame()
-    }
-
-    /// The packet from its IP header on.
-    pub fn bytes(&self) -> &[u8] {
-        &self.buf.frame()[ETH_LEN..self.ip.end]
-    }
-}
 
 /// Everything the director wants to know of an IP packet.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,11 @@
 //! ```text
 //! TTL, TOS    taken over (the caller has counted the hop)     flow label   0
 //! IPv4 DF     set, but for packets that fit 1280 bytes of IPv6, and for what came in fragments
+//! no DF       an IPv4 packet without it becomes IPv6 fragments of 1280 bytes at most, which fit every path
 //! options     IPv4 options and IPv6 extension headers are left behind
 //! checksum    of layer 4 moves with the pseudo-header, whether complete or partial
 //! ```
-//! Never cuts a packet and never looks for its new addresses.
+//! Says what is to be cut, never cuts it; never looks for new addresses.
 
 use std::net::IpAddr;
 
@@ -42,6 +43,11 @@ pub fn translate(buf: &mut PacketBuf, ip: &mut Ip, src: IpAddr, dst: IpAddr, id:
     }
     let small = ip.wire_len(buf) as isize + grown <= (ipv6::MIN_MTU - ipv4::LEN) as isize;
     let dont_fragment = !small && buf.cut.is_none();
+    if dst.is_ipv6() && (buf.cut.is_some() || !ip.dont_fragment) {
+        // No router on an IPv6 path cuts, and a sender without DF need not hear of what does not fit (RFC 7915 4).
+        let large = buf.vnet.gso == Gso::None && ip.total_len() as isize + grown > ipv6::MIN_MTU as isize;
+        buf.cut = large.then_some(ipv6::MIN_MTU as u16);
+    }
     match grown {
         0.. if !buf.insert(ETH_LEN, grown as usize) => return Err(DropReason::NoHeadroom),
         0.. => {}

@@ -39,7 +39,8 @@ const TOP: Kind = Kind {
 const LINK: Kind = Kind { name: "[[link]]", keys: &["bridge", "tap", "tun", "address", "mac", "mtu", "offload"] };
 const ROUTE: Kind = Kind { name: "[[route]]", keys: &["to", "via"] };
 const MARK: Kind = Kind { name: "[[mark]]", keys: &["mark", "protocol", "source", "destination", "ports"] };
-const SYNC: Kind = Kind { name: "[[sync]]", keys: &["role", "link", "syncid", "maxlen", "group", "port", "ttl"] };
+const SYNC: Kind =
+    Kind { name: "[[sync]]", keys: &["role", "link", "syncid", "maxlen", "group", "port", "ttl", "peers"] };
 const TIMEOUTS: Kind = Kind { name: "[timeouts]", keys: &["tcp", "tcp_fin", "udp"] };
 const SETTINGS: Kind = Kind { name: "[settings]", keys: crate::settings::Settings::NAMES };
 
@@ -151,6 +152,7 @@ fn sync(mut daemon: Section) -> Option<At<(SyncRole, SyncOptions)>> {
         group: group.map_or(usual.group, |group| group.value),
         port: daemon.number("port", 1..=65_535).map_or(usual.port, |port| port.value),
         ttl: daemon.number("ttl", 1..=255).map_or(usual.ttl, |ttl| ttl.value),
+        peers: daemon.list("peers", ip_address).into_iter().map(|peer| peer.value).collect(),
         interface: interface?.value,
     };
     Some(At { value: (role?.value, options), place: daemon.place.clone() })
