@@ -145,7 +145,8 @@ test_the_sorry_server_takes_what_others_cannot() {
     expect_eq "$(answers_of 6)" "rs1=3 rs2=3" "answers after the reload"
 }
 
-nginx_of() { pgrep -f "^nginx: master.*nginx-$1/" | head -1; }
+# nginx_of ROLE: the server of this lab, of several that run side by side.
+nginx_of() { pgrep -f "^nginx: master.*$SCRATCH/nginx-$1 " | head -1; }
 
 # config_health LINE... -- SERVER...: a service on $VIP:80 with these lines.
 config_health() {

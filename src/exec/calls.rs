@@ -7,7 +7,6 @@ use nix::errno::Errno;
 
 use super::kernel::Kernel;
 use super::memory::{Memory, Parts};
-use super::processes::process_of;
 use super::socket::Socket;
 use super::supervisor::Supervisor;
 use crate::io::seccomp::{Call, Returns};
@@ -55,7 +54,7 @@ impl Supervisor {
             return Err(Errno::ESOCKTNOSUPPORT);
         }
         let number = self.free_number().ok_or(Errno::EMFILE)?;
-        let (socket, file) = Socket::new(number, process_of(call.thread), kind)?;
+        let (socket, file) = Socket::new(number, self.processes.of(call.thread), kind)?;
         let flags = if kind & libc::SOCK_CLOEXEC != 0 { libc::O_CLOEXEC } else { 0 };
         match self.listener.answer_with_file(call, file.as_fd(), number, flags) {
             Ok(()) => self.watch(socket, number),

@@ -1,6 +1,6 @@
 //! The processes of the program, as far as their files have to be reached.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::fd::OwnedFd;
 
@@ -13,12 +13,29 @@ use crate::io::seccomp::{file_of, open_process};
 #[derive(Default)]
 pub struct Processes {
     handles: HashMap<u32, OwnedFd>,
+    /// First threads, which have their process's number.
+    first_threads: HashSet<u32>,
 }
 
 /// As many handles are kept.
 const KEPT: usize = 64;
 
 impl Processes {
+    /// The process that a thread belongs to; the thread itself if that cannot be read.
+    pub fn of(&mut self, thread: u32) -> u32 {
+        if self.first_threads.contains(&thread) {
+            return thread;
+        }
+        let process = field(&format!("/proc/{thread}/status"), "Tgid:").and_then(|text| text.parse().ok());
+        if process == Some(thread) {
+            if self.first_threads.len() >= KEPT {
+                self.first_threads.clear();
+            }
+            self.first_threads.insert(thread);
+        }
+        process.unwrap_or(thread)
+    }
+
     /// The file that the process of this thread has under this number.
     pub fn file(&mut self, thread: u32, number: u32) -> Result<OwnedFd, Errno> {
         if let Some(handle) = self.handles.get(&thread) {
@@ -28,7 +45,7 @@ impl Processes {
                 done => return done,
             }
         }
-        let process = process_of(thread);
+        let process = self.of(thread);
         let handle = open_process(process)?;
         let file = file_of(&handle, number);
         // What is known of a thread is not kept: another process may have its number later, while this one lives.
@@ -40,11 +57,6 @@ impl Processes {
         }
         file
     }
-}
-
-/// The process that a thread belongs to; the thread itself if that cannot be read.
-pub fn process_of(thread: u32) -> u32 {
-    field(&format!("/proc/{thread}/status"), "Tgid:").and_then(|text| text.parse().ok()).unwrap_or(thread)
 }
 
 /// True if a file was opened, or set later, not to wait.

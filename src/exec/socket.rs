@@ -103,6 +103,11 @@ impl Socket {
         !self.questions.is_empty()
     }
 
+    /// True if there is something to read.
+    pub fn has_answers(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
     /// True if nothing is left to be done for a program that has closed it.
     pub fn is_done(&self) -> bool {
         self.closed && self.questions.is_empty()

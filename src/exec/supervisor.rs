@@ -55,7 +55,7 @@ pub struct Supervisor {
     /// Numbers for sockets, and the one that is given next.
     numbers: Range<u32>,
     next: u32,
-    processes: Processes,
+    pub(super) processes: Processes,
     server: Server,
     director: Director,
     clock: Clock,
@@ -178,11 +178,11 @@ impl Supervisor {
 
     fn receive(&mut self, call: Call, receive: Receive) -> Option<Returns> {
         let number = call.args[0] as u32;
-        if !self.sockets.contains_key(&number) {
-            return Some(Returns::Kernel);
+        let Some(socket) = self.sockets.get(&number) else { return Some(Returns::Kernel) };
+        // Where there is nothing to read, what the program has sent so far is answered first, as in the kernel.
+        if !socket.has_answers() {
+            self.serve(number);
         }
-        // All that the program has sent so far has been answered before it looks for answers, as in the kernel.
-        self.serve(number);
         let socket = self.sockets.get_mut(&number)?;
         let returns = socket.receive(call, receive, Instant::now(), || never_waits(call.thread, number));
         socket.deliver(&self.listener, &mut self.processes);
@@ -253,7 +253,6 @@ impl Supervisor {
         if let Some(socket) = self.sockets.get_mut(&number) {
             socket.answer_questions(&mut self.server, &mut self.director, self.clock.now());
         }
-        // Its end is reported without being asked for.
         if let Err(errno) = self.watch_kernel(number) {
             log::warn!("generic netlink of the kernel: {errno}");
         }

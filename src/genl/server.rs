@@ -16,7 +16,8 @@ use crate::base::Instant;
 use crate::control::protocol::{DestEntry, Reply, Request, ServiceEntry};
 use crate::service::command::{Command, Method, Refused, ServiceKey};
 
-/// So long a list of services with their destinations answers the questions for destinations that follow it.
+/// A list of services answers questions for their destinations that follow each other within this time: a program that
+/// lists everything asks for each service's in turn, and so gets one picture.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Who carries out what programs ask for.
@@ -219,7 +220,10 @@ impl Server {
         now: Instant,
     ) -> Result<Vec<DestEntry>, Failure> {
         let listed = self.listed.as_mut().filter(|it| it.process == from.process && now.since(it.at) <= FRESH);
-        if let Some(dests) = listed.and_then(|listed| listed.dests.remove(&key)) {
+        if let Some(listed) = listed
+            && let Some(dests) = listed.dests.remove(&key)
+        {
+            listed.at = now;
             return Ok(dests);
         }
         match find(key, director) {
