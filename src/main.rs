@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use argh::{ArgsInfo, FromArgs};
 use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{
-    self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, HealthArgs, ProcArgs, ReloadArgs, StatusArgs, UndrainArgs,
+    self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, HealthArgs, ProcArgs, ReloadArgs, StandbyArgs, StatusArgs,
+    UndrainArgs,
 };
 use tapvs::config::RunArgs;
 use tapvs::daemon;
@@ -39,6 +40,7 @@ enum Command {
     Ipvsadm(IpvsadmArgs),
     Status(StatusArgs),
     Reload(ReloadArgs),
+    Standby(StandbyArgs),
     Health(HealthArgs),
     CheckNow(CheckNowArgs),
     Drain(DrainArgs),
@@ -98,6 +100,7 @@ fn main() -> ExitCode {
         Some(Command::Completion(args)) => print_out(&completion::script(args.shell, &Args::get_args_info())),
         Some(Command::Status(args)) => args.run(),
         Some(Command::Reload(args)) => args.run(),
+        Some(Command::Standby(args)) => args.run(),
         Some(Command::Health(args)) => args.run(),
         Some(Command::CheckNow(args)) => args.run(),
         Some(Command::Drain(args)) => args.run(),
@@ -111,7 +114,7 @@ fn main() -> ExitCode {
         None if args.version => print_out(concat!("tapvs ", env!("CARGO_PKG_VERSION"), "\n")),
         None => {
             return usage(
-                "no command; use run, check, ipvsadm, status, reload, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
+                "no command; use run, check, ipvsadm, status, reload, standby, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
             );
         }
     };

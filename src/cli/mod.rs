@@ -1,4 +1,4 @@
-//! What operators run beside the director: `ipvsadm`, `tapvs status`, `tapvs reload`, `tapvs check`, completion.
+//! What operators run beside the director: `ipvsadm`, `tapvs status`, `tapvs reload`, `tapvs standby`, `tapvs check`, completion.
 //!
 //! Never touches a packet or a device; everything is asked of a running director.
 
@@ -15,4 +15,4 @@ pub use check::{CheckArgs, check};
 pub use health::{CheckNowArgs, DrainArgs, ForceArgs, HealthArgs, UndrainArgs};
 pub use ipvsadm::ipvsadm;
 pub use proc::ProcArgs;
-pub use status::{ReloadArgs, StatusArgs};
+pub use status::{ReloadArgs, StandbyArgs, StatusArgs};

@@ -36,6 +36,10 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             Reply::Daemons(director.sync_daemons().map(|(role, options)| (role, options.clone())).collect())
         }
         Request::Status => Reply::Status(Box::new(status(director, ledger, now))),
+        Request::Standby(on) => {
+            director.stand_by(*on, now);
+            Reply::Done
+        }
         Request::Health(_) | Request::CheckNow | Request::Steer(..) => {
             Reply::Error("nobody here checks servers".into())
         }
@@ -146,6 +150,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         services: director.flows.services.iter().count(),
         conns: director.flows.conns.len(),
         max_flows: director.flows.settings.max_flows,
+        standby: director.standby().map(str::to_owned),
         evicted: director.flows.evicted().map(|(worth, count)| (worth.name().into(), count)).collect(),
         total: director.flows.services.total,
         rates: director.flows.services.rates(&director.flows.services.total_meter),

@@ -39,6 +39,8 @@ pub enum Request {
     Steer(ServiceKey, Endpoint, Steering),
     /// To read the configuration again and bring the director in line with it.
     Reload,
+    /// To stand by (true), or to work.
+    Standby(bool),
 }
 
 /// What an administrator says of a server beside its weight.
@@ -246,6 +248,8 @@ pub struct Status {
     pub conns: usize,
     /// Conns that the flow table holds.
     pub max_flows: usize,
+    /// How this director stands by, if it does.
+    pub standby: Option<String>,
     /// Conns that made room for others, by what they were worth.
     pub evicted: Vec<(String, u64)>,
     /// Counters of all services together.
