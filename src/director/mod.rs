@@ -345,13 +345,13 @@ impl Director {
             flows.confirm(id);
         }
         flows.note_expected(id, Side::Request, packet);
-        let done = self.to_server(id, packet, turn);
+        let done = self.send_to_server(id, packet, turn);
         self.sync.master.forwarded(id, &mut self.flows, &mut self.router, turn);
         done
     }
 
     #[inline]
-    fn to_server(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+    fn send_to_server(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
         let conn = self.flows.conns.get(id);
         if conn.is_local() {
             return self.deliver_here(id, packet, turn);
