@@ -71,3 +71,43 @@ PYTHON
     in_ns client python3 "$LAB_DIR/burst.py" "$VIP"
     wait_for 3 "a burst of 100 at a server that was not known" has_captured_times rs1 "udp and dst host $RS1 and dst port 53" 100
 }
+
+# announcers VIP: the stations that said since the capture began that they have it, in the order of their MACs.
+announcers() {
+    tcpdump -n -e -r "$LAB_DIR/client.pcap" "arp and arp[14:4] == $(hex_of "$1")" 2>/dev/null | awk '{ print $2 }' | sort -u
+}
+
+# hex_of ADDRESS: as capture filters take it.
+hex_of() {
+    local bytes
+    IFS=. read -ra bytes <<<"$1"
+    printf '0x%02x%02x%02x%02x' "${bytes[@]}"
+}
+
+is_standing_by() { grep -q 'stands by' "$LAB_DIR/tapvs1.log"; }
+
+test_neighbours_hear_of_a_vip_from_one_of_two_directors() {
+    topo_onearm
+    local rules=$'-A -t '"$VIP"$':80 -s rr\n-a -t '"$VIP:80 -r $RS1:80 -m"$'\n'
+    printf '%s--start-daemon master --mcast-interface tap0\n' "$rules" >"$LAB_DIR/rules"
+    printf '%s--start-daemon backup --mcast-interface tap1\n' "$rules" >"$LAB_DIR/rules1"
+    spawn tapvs1 director env TAPVS_SOCKET="$LAB_DIR/other.sock" "$TAPVS" run --bridge br0 --address "${LINK}4/24" \
+        --tap tap1 --rules "$LAB_DIR/rules1"
+    wait_for 10 "the other director" grep -qw ready "$LAB_DIR/tapvs1.log"
+    wait_for 5 "it to stand by" is_standing_by
+    director --rules "$LAB_DIR/rules"
+    in_ns client ping -c 3 -i 0.3 -W 2 "$VIP" >/dev/null || die "nobody answers for the VIP"
+    expect_eq "$(announcers "$VIP")" "02:74:0a:00:00:02" "stations that have the VIP"
+
+    in_ns director env TAPVS_SOCKET="$LAB_DIR/other.sock" "$TAPVS" standby off
+    wait_for 3 "the other one to take over" has_captured client "arp and ether src 02:74:0a:00:00:04 and arp[14:4] == $(hex_of "$VIP")"
+}
+
+test_neighbours_that_claim_the_vip_are_named_and_told_otherwise() {
+    topo_onearm
+    director --service "tcp/$VIP:80" --scheduler rr --server "$RS1:80,nat"
+    in_ns client ping -c 1 -W 2 "$VIP" >/dev/null || die "the director does not answer"
+    in_ns rs2 ip address add "$VIP/32" dev eth0
+    in_ns rs2 ping -c 1 -W 1 -I "$VIP" "$CLIENT" >/dev/null || true
+    wait_for 3 "a line that names the station" grep -q "$(in_ns rs2 cat /sys/class/net/eth0/address) claims $VIP" "$LAB_DIR/tapvs.log"
+}

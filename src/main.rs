@@ -11,7 +11,7 @@ use argh::{ArgsInfo, FromArgs};
 use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{
     self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, GetArgs, HealthArgs, MarkArgs, ProcArgs, ReloadArgs, SetArgs,
-    StatusArgs, Tool, UndrainArgs,
+    StandbyArgs, StatusArgs, Tool, UndrainArgs,
 };
 use tapvs::config::RunArgs;
 use tapvs::daemon;
@@ -43,6 +43,7 @@ enum Command {
     Get(GetArgs),
     Mark(MarkArgs),
     Reload(ReloadArgs),
+    Standby(StandbyArgs),
     Health(HealthArgs),
     CheckNow(CheckNowArgs),
     Drain(DrainArgs),
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
         Some(Command::Get(args)) => args.run(),
         Some(Command::Mark(args)) => args.run(),
         Some(Command::Reload(args)) => args.run(),
+        Some(Command::Standby(args)) => args.run(),
         Some(Command::Health(args)) => args.run(),
         Some(Command::CheckNow(args)) => args.run(),
         Some(Command::Drain(args)) => args.run(),
@@ -118,7 +120,7 @@ fn main() -> ExitCode {
         None if args.version => print_out(concat!("tapvs ", env!("CARGO_PKG_VERSION"), "\n")),
         None => {
             return usage(
-                "no command; use run, check, ipvsadm, status, set, get, mark, reload, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
+                "no command; use run, check, ipvsadm, status, set, get, mark, reload, standby, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
             );
         }
     };

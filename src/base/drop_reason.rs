@@ -66,6 +66,8 @@ reasons! {
     NeighbourLimit => "neighbour-limit",
     /// From a server in NAT, and of no conn; the server was told (`nat_icmp_send`).
     NoConn => "no-conn",
+    /// This director stands by: another one answers and forwards.
+    Standby => "standby",
     /// No server is available for a new conn; the client was told.
     NoServer => "no-server",
     /// A packet without a Call-ID for a service that is persistent by Call-ID.

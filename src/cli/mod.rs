@@ -1,4 +1,4 @@
-//! What operators run beside the director: `ipvsadm`, `tapvs status`, `tapvs reload`, `tapvs check`, completion.
+//! What operators run beside the director: `ipvsadm`, `tapvs status`, `tapvs reload`, `tapvs standby`, `tapvs check`, completion.
 //!
 //! Never touches a packet or a device; everything is asked of a running director.
 
@@ -17,4 +17,4 @@ pub use health::{CheckNowArgs, DrainArgs, ForceArgs, HealthArgs, UndrainArgs};
 pub use ipvsadm::{Tool, ipvsadm};
 pub use proc::ProcArgs;
 pub use settings::{GetArgs, MarkArgs, SetArgs};
-pub use status::{ReloadArgs, StatusArgs};
+pub use status::{ReloadArgs, StandbyArgs, StatusArgs};

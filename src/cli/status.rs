@@ -34,6 +34,35 @@ pub struct ReloadArgs {
     pub socket: Option<PathBuf>,
 }
 
+/// have a running director stand by while another one works (on), or work itself (off)
+#[derive(ArgsInfo, FromArgs, Debug)]
+#[argh(subcommand, name = "standby")]
+pub struct StandbyArgs {
+    /// on or off
+    #[argh(positional)]
+    pub state: String,
+
+    /// control socket of the director (default: $TAPVS_SOCKET, else the one that runs here)
+    #[argh(option)]
+    pub socket: Option<PathBuf>,
+}
+
+impl StandbyArgs {
+    /// Asks for it; an error is a sentence.
+    pub fn run(&self) -> Result<(), String> {
+        let on = match self.state.as_str() {
+            "on" => true,
+            "off" => false,
+            other => return Err(format!("standby '{other}': on or off")),
+        };
+        match Client::find(self.socket.as_deref())?.ask(&Request::Standby(on))? {
+            Reply::Done => Ok(()),
+            Reply::Error(sentence) => Err(sentence),
+            _ => Err(strange()),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Everything {
     #[serde(flatten)]
@@ -60,6 +89,9 @@ impl StatusArgs {
 fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
     let Status { version, uptime, conns, max_flows, .. } = status;
     let mut text = format!("tapvs {version}, up {uptime} s, {conns} conns of {max_flows}\n");
+    if let Some(how) = &status.standby {
+        text += &format!("stands by: {how}\n");
+    }
     for link in &status.links {
         text += &format!("link {} mac {} mtu {} {}\n", link.name, link.mac, link.mtu, link.addresses.join(" "));
     }

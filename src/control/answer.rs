@@ -55,6 +55,10 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             let place = rules.iter().position(|other| *other == rule);
             place.map(|place| rules.remove(place)).is_some()
         }),
+        Request::Standby(on) => {
+            director.stand_by(*on, now);
+            Reply::Done
+        }
         Request::Health(_) | Request::CheckNow | Request::Steer(..) => {
             Reply::Error("nobody here checks servers".into())
         }
@@ -205,6 +209,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         services: director.flows.services.len(),
         conns: director.flows.conns.len(),
         max_flows: director.flows.settings.max_flows,
+        standby: director.standby().map(str::to_owned),
         evicted: director.flows.evicted().map(|(worth, count)| (worth.name().into(), count)).collect(),
         total: director.flows.services.total,
         rates: director.flows.services.rates(&director.flows.services.total_meter),

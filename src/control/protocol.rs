@@ -51,6 +51,8 @@ pub enum Request {
     AddMark(String),
     /// To take the first mark rule away that says the same.
     DeleteMark(String),
+    /// To stand by (true), or to work.
+    Standby(bool),
 }
 
 /// What an administrator says of a server beside its weight.
@@ -271,6 +273,8 @@ pub struct Status {
     pub conns: usize,
     /// Conns that the flow table holds.
     pub max_flows: usize,
+    /// How this director stands by, if it does.
+    pub standby: Option<String>,
     /// Conns that made room for others, by what they were worth.
     pub evicted: Vec<(String, u64)>,
     /// Counters of all services together.

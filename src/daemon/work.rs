@@ -48,9 +48,12 @@ pub(super) fn of(request: Request) -> Asked {
         Request::Apply(Command::Clear | Command::Zero(None)) | Request::ApplyAll(_) | Request::Reload => {
             Asked::Work(request)
         }
-        Request::Apply(_) | Request::Steer(..) | Request::Set(..) | Request::AddMark(_) | Request::DeleteMark(_) => {
-            Asked::Change(request)
-        }
+        Request::Apply(_)
+        | Request::Standby(_)
+        | Request::Steer(..)
+        | Request::Set(..)
+        | Request::AddMark(_)
+        | Request::DeleteMark(_) => Asked::Change(request),
         Request::Service(_)
         | Request::Services(_)
         | Request::Conns(_)

@@ -15,9 +15,15 @@ impl Director {
         limits::check(command)?;
         match command {
             Command::StartDaemon(role, options) => {
-                return self.sync.start(*role, options, &self.flows.services, &mut self.router);
+                self.sync.start(*role, options, &self.flows.services, &mut self.router)?;
+                self.judge_standby(now);
+                return Ok(());
             }
-            Command::StopDaemon(role) => return self.sync.stop(*role),
+            Command::StopDaemon(role) => {
+                self.sync.stop(*role)?;
+                self.judge_standby(now);
+                return Ok(());
+            }
             // A server of another family than its service cannot be told of.
             Command::AddDest(key, real, _) if self.sync.runs() && key.family() != Family::of(real.addr) => {
                 return Err(Refused::Invalid);
@@ -46,9 +52,7 @@ impl Director {
                 "real server {real}: no packet from a link reaches the host's loopback address, so clients get no answer from this server; name an address that the host has on the bridge"
             );
         }
-        if let Some(addr) = news {
-            self.stack.announcements.add(addr, now);
-        }
+        self.announce(news, now);
         Ok(())
     }
 
@@ -58,7 +62,7 @@ impl Director {
         let news: Vec<IpAddr> = marks.hosts().filter(|addr| !flows.services.owns(*addr)).collect();
         stack.announcements.note_moved(flows.services.marks().hosts().chain(news.iter().copied()));
         flows.services.set_marks(marks);
-        news.into_iter().for_each(|addr| stack.announcements.add(addr, now));
+        self.announce(news, now);
     }
 
     /// Direct routing is told from any other by the MAC alone.
@@ -103,7 +107,11 @@ impl Director {
     pub fn announce_links(&mut self, now: Instant) {
         let all = self.router.own_addresses().chain(self.flows.services.addresses());
         self.stack.announcements.note_moved(all);
-        self.router.own_addresses().for_each(|addr| self.stack.announcements.add(addr, now));
+        let own: Vec<IpAddr> = self.router.own_addresses().collect();
+        if !self.standby.is_mute() {
+            own.into_iter().for_each(|addr| self.stack.announcements.add(addr, now));
+        }
+        self.standby.begin();
     }
 
     /// Applies what checks say of a dest.

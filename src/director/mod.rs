@@ -10,6 +10,7 @@ mod icmp;
 mod kernel_quirks;
 mod martians;
 mod options;
+mod standby;
 mod tunnel_gso;
 
 use std::hash::RandomState;
@@ -30,6 +31,7 @@ use crate::wire::icmp::IcmpError;
 use crate::wire::{self, Ip, L4, Packet, PacketBuf, Parsed, Reassembly};
 use kernel_quirks::layer4_for_state;
 use martians::check_addresses;
+use standby::Standby;
 
 /// Everything between the links.
 pub struct Director {
@@ -40,6 +42,7 @@ pub struct Director {
     stack: Stack,
     ftp: Ftp,
     sync: Sync,
+    standby: Standby,
 }
 
 /// Where a packet belongs.
@@ -60,7 +63,7 @@ impl Director {
         router.path_mtus.discovery = settings.pmtu_disc;
         let stack = Stack::new(settings.icmp_rate);
         let flows = Flows::new(settings, hasher, seed);
-        Director { router, flows, stack, ftp: Ftp::default(), sync: Sync::default() }
+        Director { router, flows, stack, ftp: Ftp::default(), sync: Sync::default(), standby: Standby::default() }
     }
 
     /// Takes one frame from a link. What becomes of it is in the ledger.
@@ -81,10 +84,17 @@ impl Director {
         // Matched where it is: a packet as parsed is large, and copying it right after it was written stalls.
         let done = match (self.is_for_us(link, buf), parsed) {
             (Err(reason), _) => Err(reason),
+            (Ok(_), Ok(parsed)) if self.standby.silences(parsed, &self.flows.services) => Err(DropReason::Standby),
             (Ok(true), Ok(Parsed::Ip(ip))) => return self.counted(&mut Packet::new(buf, ip), turn),
             (Ok(false), Ok(Parsed::Ip(ip))) => self.group_packet(link, &mut Packet::new(buf, ip), turn),
-            (Ok(_), Ok(Parsed::Arp(arp))) => self.host().arp(link, arp, turn),
-            (Ok(_), Ok(Parsed::Ndp(ndp))) => self.host().ndp(link, ndp, turn),
+            (Ok(_), Ok(said)) => {
+                self.heed_claim(link, said, turn);
+                match said {
+                    Parsed::Arp(arp) => self.host().arp(link, arp, turn),
+                    Parsed::Ndp(ndp) => self.host().ndp(link, ndp, turn),
+                    Parsed::Ip(_) => Err(DropReason::NotForUs),
+                }
+            }
             (Ok(to_us), Err(DropReason::Offload)) if wire::finish_inner_checksum(buf) => match wire::parse(buf) {
                 Ok(Parsed::Ip(mut ip)) if to_us => return self.counted(&mut Packet::new(buf, &mut ip), turn),
                 Ok(_) => Err(DropReason::NotForUs),
@@ -335,13 +345,13 @@ impl Director {
             flows.confirm(id);
         }
         flows.note_expected(id, Side::Request, packet);
-        let done = self.to_server(id, packet, turn);
+        let done = self.send_to_server(id, packet, turn);
         self.sync.master.forwarded(id, &mut self.flows, &mut self.router, turn);
         done
     }
 
     #[inline]
-    fn to_server(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+    fn send_to_server(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
         let conn = self.flows.conns.get(id);
         if conn.is_local() {
             return self.deliver_here(id, packet, turn);
@@ -412,8 +422,10 @@ impl Director {
     /// Lets time pass: conns expire, neighbours are asked again, caches are cleaned.
     pub fn tick(&mut self, turn: &mut Turn<impl Egress>) {
         let now = turn.now;
+        self.judge_standby(now);
         while let Some(due) = self.flows.expire_one(now) {
             match due {
+                Due::Over(..) if self.standby.is_mute() => {}
                 Due::Over(id, conn) => expiry_resets::reset_ends((id, &conn), &self.flows, &mut self.router, turn),
                 Due::Prolonged(id) => self.sync.master.prolonged(id, &mut self.flows, &mut self.router, turn),
             }

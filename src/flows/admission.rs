@@ -149,6 +149,9 @@ impl Flows {
 
     /// A place in the flow table, of a conn that is worth less if need be.
     pub fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, DropReason> {
+        if self.conns.len() >= self.settings.conn_max {
+            return Err(DropReason::FlowTableFull);
+        }
         let room = self.conns.room_for(new);
         let made_room = room == Room::Enough || self.make_room(room, now) || room == Room::HalfOpen;
         let inserted = if made_room { self.conns.insert(new, now, timeout) } else { Err(Full) };

@@ -181,6 +181,7 @@ impl Server {
     }
 
     /// What follows of it; `others_up`: another server of the service is up, `last`: all are down and are used all the same.
+    #[allow(clippy::too_many_arguments)]
     pub fn judgement(&self, policy: &Policy, ramps: bool, others_up: bool, last: bool, now: Instant) -> Judgement {
         let mask = match self.effective() {
             _ if self.agent == AgentAdmin::Maint => Mask::Failed,

@@ -13,6 +13,7 @@ mod turn;
 mod unresolved;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 pub use neighbours::{MAX_NEIGHBOURS, Neighbours};
 pub use path_mtu::PathMtus;
@@ -65,7 +66,12 @@ pub struct Router {
     /// Prefixes all of whose addresses are the director's own, as by a route of type `local`.
     local: Vec<Prefix>,
     next_id: u16,
+    /// When a neighbour that is at another MAC is said again.
+    moves_told: Instant,
 }
+
+/// Between two lines about neighbours that are at another MAC.
+const BETWEEN_MOVES: Duration = Duration::from_secs(10);
 
 impl Router {
     /// Adds a link; its prefixes become on-link routes. A link with an IPv6 address has a link-local one as well.
@@ -247,6 +253,15 @@ impl Router {
 
     /// A neighbour has shown its MAC: packets that waited for it leave.
     pub fn learned(&mut self, link: LinkId, addr: IpAddr, mac: Mac, turn: &mut Turn<impl Egress>) {
+        if let Some(before) = self.neighbours.mac_of(link, addr).filter(|before| *before != mac)
+            && turn.now >= self.moves_told
+        {
+            self.moves_told = turn.now + BETWEEN_MOVES;
+            log::warn!(
+                "{}: {addr} was at {before} and is at {mac}; if it comes back, two hosts have it",
+                self.link(link).name
+            );
+        }
         if self.neighbours.confirm(link, addr, mac, turn.now) {
             log::info!("{}: {addr} answers again", self.link(link).name);
         }

@@ -105,6 +105,10 @@ fn send(reason: DropReason, lab: &mut Lab) {
                 lab.client(&Packet::udp(CLIENT, &format!("10.0.0.{last}:9")));
             }
         }
+        DropReason::Standby => {
+            lab.director.stand_by(true, lab.turn.now);
+            lab.client(&syn());
+        }
         DropReason::NoServer | DropReason::Defence => drop(lab.client(&syn())),
         DropReason::NoConn => drop(lab.real(&Packet::tcp("10.0.0.21:8080", CLIENT, "A"))),
         DropReason::NoCallId => drop(lab.client(&Packet::udp(CLIENT, VIP).carrying("OPTIONS sip:x SIP/2.0\r\n\r\n"))),

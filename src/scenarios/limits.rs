@@ -71,3 +71,16 @@ fn a_local_address_without_a_free_port_is_said_and_no_wrong_packet_leaves() {
     lab.advance(secs(400));
     assert_eq!(lab.client(&datagram(number)).len(), 1);
 }
+
+#[test]
+fn conn_max_bounds_conns_below_the_size_of_the_table() {
+    let mut lab = Lab::with(
+        Settings { conn_max: 1, ..Settings::default() },
+        "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m",
+    );
+    assert_eq!(lab.client(&Packet::tcp(super::CLIENT, super::VIP, "S")).len(), 1);
+    lab.take_moved();
+    assert_eq!(lab.client(&Packet::tcp("192.0.2.8:4000", super::VIP, "S")), []);
+    assert_eq!(lab.take_moved(), "dropped.flow-table-full=1");
+    assert_eq!(lab.client(&Packet::tcp(super::CLIENT, super::VIP, "S")).len(), 1, "the conn that there is goes on");
+}

@@ -165,6 +165,50 @@ fn a_new_virtual_address_is_announced_twice() {
 }
 
 #[test]
+fn a_claim_of_our_address_is_answered_once_in_ten_seconds() {
+    let mut lab = Lab::new(RULES);
+    let thief = Mac([2, 9, 9, 9, 9, 9]);
+    let claim = arp(2, (thief, [198, 51, 100, 1]), (thief, [198, 51, 100, 1]), Mac::BROADCAST);
+    let defence = arp(1, (DIRECTOR, [198, 51, 100, 1]), (Mac::ZERO, [198, 51, 100, 1]), Mac::BROADCAST);
+    assert_eq!(bytes(&lab.frame(&claim)), [defence.clone()]);
+    assert_eq!(bytes(&lab.frame(&claim)), Vec::<Vec<u8>>::new());
+    lab.advance(Duration::from_secs(10));
+    assert_eq!(bytes(&lab.frame(&claim)), [defence]);
+    let own = arp(1, (DIRECTOR, [198, 51, 100, 1]), (Mac::ZERO, [198, 51, 100, 1]), Mac::BROADCAST);
+    assert!(lab.frame(&own).is_empty(), "what a bridge gives back is no claim");
+}
+
+#[test]
+fn a_backup_is_silent_about_virtual_addresses_until_it_takes_over() {
+    let mut lab = Lab::new(RULES);
+    let asks = |own| arp(1, (ROUTER, [10, 0, 0, 1]), (Mac::ZERO, own), Mac::BROADCAST);
+    lab.rules("--start-daemon backup --mcast-interface tap0\n-A -t 198.51.100.9:80 -s rr\n");
+    assert_eq!(lab.advance(Duration::from_secs(3)).len(), 0, "announced");
+    assert_eq!(lab.frame(&asks([198, 51, 100, 1])).len(), 0);
+    assert_eq!(lab.frame(&asks([10, 0, 0, 2])).len(), 1, "its own address");
+    assert_eq!(lab.client(&syn()).len(), 1, "what is sent here is forwarded, as by a kernel");
+    lab.rules("--stop-daemon backup");
+    let announced = bytes(&lab.advance(Duration::from_secs(3)));
+    assert_eq!(announced.iter().filter(|frame| frame[28..32] == [198, 51, 100, 1]).count(), 2);
+    assert_eq!(lab.frame(&asks([198, 51, 100, 1])).len(), 1);
+}
+
+#[test]
+fn a_director_that_is_to_stand_by_says_nothing_at_all() {
+    let mut lab = Lab::new(RULES);
+    lab.client(&syn());
+    lab.director.stand_by(true, lab.turn.now);
+    lab.take_moved();
+    let asks = |own| arp(1, (ROUTER, [10, 0, 0, 1]), (Mac::ZERO, own), Mac::BROADCAST);
+    let mut sent = [lab.frame(&asks([198, 51, 100, 1])), lab.frame(&asks([10, 0, 0, 2])), lab.client(&syn())].concat();
+    sent.extend(lab.client(&Packet::udp(CLIENT, "192.0.2.99:9")));
+    sent.extend(lab.advance(Duration::from_secs(1000)));
+    assert_eq!((sent.len(), lab.take_moved().as_str()), (0, "dropped.standby=4"));
+    lab.director.stand_by(false, lab.turn.now);
+    assert_eq!(lab.advance(Duration::from_secs(3)).len(), 2, "the address of the service, twice");
+}
+
+#[test]
 fn nobody_takes_our_address_from_us() {
     let mut lab = Lab::new(RULES);
     let thief = Mac([2, 9, 9, 9, 9, 9]);

@@ -36,6 +36,12 @@ impl Announcements {
         self.again.push_back((now + REPEAT_AFTER, addr));
     }
 
+    /// Nothing is announced any more.
+    pub fn clear(&mut self) {
+        self.first.clear();
+        self.again.clear();
+    }
+
     /// Addresses have come or gone: the hosts of TUNs are to be told.
     pub fn note_moved(&mut self, addresses: impl Iterator<Item = IpAddr>) {
         self.moved.extend(addresses);

@@ -56,10 +56,7 @@ pub(super) fn may_be_told(ip: &Ip) -> bool {
 }
 
 fn is_too_big(error: IcmpError, family: Family) -> bool {
-    match (error, family) {
-        (IcmpError::TooBig(_), _) | (IcmpError::Raw(3, 4, _), Family::V4) | (IcmpError::Raw(2, _, _), Family::V6) => {
-            true
-        }
-        _ => false,
-    }
+    let by_code =
+        matches!((error, family), (IcmpError::Raw(3, 4, _), Family::V4) | (IcmpError::Raw(2, _, _), Family::V6));
+    by_code || matches!(error, IcmpError::TooBig(_))
 }

@@ -4,6 +4,7 @@
 
 mod announce;
 mod answer;
+mod claims;
 mod error;
 mod neighbours;
 mod rate_limit;
@@ -12,6 +13,7 @@ mod unreachable;
 
 pub use announce::Announcements;
 pub use answer::answer;
+pub use claims::Claims;
 pub use error::ErrorAbout;
 pub use neighbours::Host;
 
@@ -23,6 +25,8 @@ use rate_limit::IcmpRateLimit;
 pub struct Stack {
     /// What the neighbours are to be told of the director's addresses.
     pub announcements: Announcements,
+    /// Other stations that claim an address of the director.
+    pub claims: Claims,
     icmp_limit: IcmpRateLimit,
     reassembly: Reassembly,
 }
@@ -32,6 +36,7 @@ impl Stack {
     pub fn new(icmp_rate: u32) -> Stack {
         Stack {
             announcements: Announcements::default(),
+            claims: Claims::default(),
             icmp_limit: IcmpRateLimit::new(icmp_rate),
             reassembly: Reassembly::default(),
         }

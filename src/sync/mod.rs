@@ -30,6 +30,11 @@ impl Sync {
         self.daemons().next().is_some()
     }
 
+    /// True while the master's daemon runs.
+    pub fn is_master(&self) -> bool {
+        self.master.options().is_some()
+    }
+
     /// True while the backup's daemon runs.
     pub fn is_backup(&self) -> bool {
         self.backup.is_some()

@@ -65,6 +65,7 @@ impl IcmpError {
 /// Writes an error about the IP packet `about` (from its IP header on), MACs left open.
 ///
 /// The quote is cut so that the whole stays within what every path takes.
+#[allow(clippy::too_many_arguments)]
 pub fn error(out: &mut PacketBuf, error: IcmpError, about: &[u8], src: IpAddr, dst: IpAddr, id: u16) {
     let family = Family::of(dst);
     let limit = if family == Family::V4 { ERROR_LIMIT } else { ipv6::MIN_MTU };

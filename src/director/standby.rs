@@ -1,0 +1,126 @@
+//! Standing by while another director with the same services works: which of them answers for the addresses.
+//!
+//! ```text
+//! Active     answers and forwards
+//! Reserved   the backup's synchronisation daemon runs here and no master's: silent about the addresses of services. What
+//!            is sent here nevertheless is forwarded, as by a kernel
+//! Mute       the same with backup_only, or told so by an operator: drops all but what the master tells of its conns
+//! ```
+
+use std::net::IpAddr;
+
+use super::Director;
+use crate::base::{Instant, LinkId};
+use crate::router::{Egress, Turn};
+use crate::service::Services;
+use crate::stack::Host;
+use crate::wire::Parsed;
+use crate::wire::arp::ArpOp;
+use crate::wire::ndp::Ndp;
+
+/// How far a director takes part.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Part {
+    #[default]
+    Active,
+    Reserved,
+    Mute,
+}
+
+/// The part that a director takes, and what an operator has said about it.
+#[derive(Default)]
+pub(super) struct Standby {
+    part: Part,
+    told: Option<bool>,
+    /// Neighbours have been told of the addresses, so that a change is news.
+    begun: bool,
+}
+
+impl Standby {
+    /// True if nothing may be sent.
+    pub(super) fn is_mute(&self) -> bool {
+        self.part == Part::Mute
+    }
+
+    /// The run begins.
+    pub(super) fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// True for what another director is to deal with.
+    #[inline]
+    pub(super) fn silences(&self, parsed: &Parsed, services: &Services) -> bool {
+        self.part != Part::Active && self.is_for_other(parsed, services)
+    }
+
+    fn is_for_other(&self, parsed: &Parsed, services: &Services) -> bool {
+        match parsed {
+            // What the master tells of its conns is sent to a group.
+            Parsed::Ip(ip) => self.is_mute() && !ip.dst.is_multicast(),
+            Parsed::Arp(arp) if self.is_mute() => arp.op == ArpOp::Request,
+            Parsed::Ndp(ndp) if self.is_mute() => !matches!(ndp, Ndp::Advertisement { .. }),
+            Parsed::Arp(arp) => arp.op == ArpOp::Request && services.owns(IpAddr::V4(arp.target.1)),
+            Parsed::Ndp(Ndp::Solicitation { target, .. }) => services.owns(IpAddr::V6(*target)),
+            Parsed::Ndp(_) => false,
+        }
+    }
+}
+
+impl Director {
+    /// An operator has this director stand by, or work.
+    pub fn stand_by(&mut self, on: bool, now: Instant) {
+        self.standby.told = Some(on);
+        self.judge_standby(now);
+    }
+
+    /// Whether this director stands by, for people.
+    pub fn standby(&self) -> Option<&'static str> {
+        match self.standby.part {
+            Part::Active => None,
+            Part::Reserved => Some("silent about the addresses of services; another director has them"),
+            Part::Mute => Some("mute; another director works"),
+        }
+    }
+
+    /// Takes the part that is due now. Whoever takes over announces all addresses.
+    pub(super) fn judge_standby(&mut self, now: Instant) {
+        let backup = self.sync.is_backup() && !self.sync.is_master();
+        let part = match self.standby.told {
+            Some(true) => Part::Mute,
+            Some(false) => Part::Active,
+            None if backup && self.flows.settings.backup_only => Part::Mute,
+            None if backup => Part::Reserved,
+            None => Part::Active,
+        };
+        if std::mem::replace(&mut self.standby.part, part) == part {
+            return;
+        }
+        self.stack.announcements.clear();
+        log::info!(
+            "{}",
+            self.standby().map_or("works: announces its addresses".to_owned(), |how| format!("stands by: {how}"))
+        );
+        if self.standby.begun {
+            let own: Vec<IpAddr> = self.router.own_addresses().collect();
+            let all = if part == Part::Mute { Vec::new() } else { own };
+            all.into_iter().for_each(|addr| self.stack.announcements.add(addr, now));
+        }
+        let services: Vec<IpAddr> = self.flows.services.addresses().collect();
+        self.announce(services, now);
+    }
+
+    /// Has addresses of services announced, unless another director has them.
+    pub(super) fn announce(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Instant) {
+        if self.standby.part == Part::Active {
+            addresses.into_iter().for_each(|addr| self.stack.announcements.add(addr, now));
+        }
+    }
+
+    /// Defends the director's addresses; not those that another director has while this one stands by.
+    pub(super) fn heed_claim(&mut self, link: LinkId, said: &Parsed, turn: &mut Turn<impl Egress>) {
+        if self.standby.part == Part::Active {
+            let mut host = Host { services: &self.flows.services, router: &mut self.router };
+            self.stack.claims.heed(link, said, &mut host, turn);
+        }
+    }
+}
