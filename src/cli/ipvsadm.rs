@@ -72,9 +72,12 @@ impl Tool {
                 let form = if tool == Tool::Save { "ipvsadm-save [-n] > FILE" } else { "ipvsadm-restore < FILE" };
                 let asked = matches!(rest, ["-h" | "--help"]);
                 if asked {
-                    println!("usage: {form}")
+                    let _ = print_out(&format!(
+                        "usage: {form}
+"
+                    ));
                 } else {
-                    eprintln!("usage: {form}")
+                    print_error(&format!("usage: {form}"));
                 }
                 return if asked { 0 } else { USAGE };
             }

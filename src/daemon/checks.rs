@@ -20,10 +20,9 @@ use crate::io::{Ended, Program, Programs, TlsConfig, random_u64};
 use crate::service::command::ServiceKey;
 use crate::service::{Quorum, Share};
 
-/// Tokens of sockets; one more for programs.
+/// Tokens of sockets begin here.
 const FIRST_TOKEN: usize = 1 << 20;
 const SOCKETS: usize = 256;
-const PROGRAMS: Token = Token(FIRST_TOKEN + SOCKETS);
 /// Probes started, and sockets served, in one turn of the loop.
 const STARTED_A_TURN: usize = 4;
 const SERVED_A_TURN: usize = 4;
@@ -107,16 +106,19 @@ impl Checks {
 
     /// Notes an event; false if it is none of a check.
     pub(super) fn notes(&mut self, token: Token) -> bool {
-        let Some(place) = token.0.checked_sub(FIRST_TOKEN).filter(|place| *place <= SOCKETS) else { return false };
-        if token == PROGRAMS {
-            self.wake();
-        } else if let Some(talk) = &mut self.talks[place]
+        let Some(place) = token.0.checked_sub(FIRST_TOKEN).filter(|place| *place < SOCKETS) else { return false };
+        if let Some(talk) = &mut self.talks[place]
             && !talk.queued
         {
             talk.queued = true;
             self.ready.push_back(place);
         }
         true
+    }
+
+    /// Notes that the thread of the programs may have an answer.
+    pub(super) fn note_programs(&mut self) {
+        self.wake();
     }
 
     /// When there is something to do next; the start of time if at once.
@@ -303,8 +305,7 @@ impl Checks {
     }
 
     /// Makes the thread for programs; before any is run.
-    pub(super) fn prepare_programs(&mut self, registry: &Registry) -> io::Result<()> {
-        let waker = Arc::new(Waker::new(registry, PROGRAMS)?);
+    pub(super) fn prepare_programs(&mut self, waker: Arc<Waker>) -> io::Result<()> {
         self.programs = Some(Programs::start(waker)?);
         Ok(())
     }

@@ -41,7 +41,7 @@ const BUDGET: usize = 256;
 const ATTRACTED_A_TURN: usize = 64;
 const SIGNALS: Token = Token(usize::MAX);
 const KEEPER: Token = Token(usize::MAX - 1);
-const WORK: Token = Token(usize::MAX - 2);
+const ANSWERS: Token = Token(usize::MAX - 2);
 
 /// Links and director, ready to run.
 pub struct Daemon {
@@ -83,8 +83,9 @@ impl Daemon {
             poll.registry().register(link, Token(index), Interest::READABLE)?;
         }
         let control = Control::new(listener, poll.registry())?;
-        let waker = Waker::new(poll.registry(), WORK)?;
-        checks.prepare_programs(poll.registry())?;
+        // One for all threads: a poll can have no second one.
+        let waker = Arc::new(Waker::new(poll.registry(), ANSWERS)?);
+        checks.prepare_programs(waker.clone())?;
         let scrapes = Scrapes::new(metrics, poll.registry())?;
         Ok(Daemon {
             director,
@@ -132,8 +133,11 @@ impl Daemon {
                 match event.token() {
                     SIGNALS => signalled = true,
                     KEEPER => kept = self.keeper.is_there(),
-                    // A thread has an answer; `work` asks for it in any case.
-                    WORK => self.works = true,
+                    // A thread has an answer, the one that reads a reload or the one that runs checks' programs.
+                    ANSWERS => {
+                        self.works = true;
+                        self.checks.note_programs();
+                    }
                     token if self.control.notes(token) || self.checks.notes(token) || self.scrapes.notes(token) => {}
                     Token(link) => self.hot[link] = true,
                 }

@@ -41,8 +41,7 @@ const fn row(
     method: Method,
     name: &'static str,
     aliases: &'static [&'static str],
-    listed: &'static str,
-    option: &'static str,
+    (listed, option): (&'static str, &'static str),
     tunnel: Option<&'static str>,
 ) -> MethodWords {
     MethodWords { method, name, aliases, listed, option, tunnel }
@@ -54,12 +53,12 @@ const GUE: Method = Method::Tunnel(Tunnel::Gue { port: GUE_PORT, checksum: Tunne
 /// All methods.
 #[rustfmt::skip]
 pub const METHODS: &[MethodWords] = &[
-    row(Method::Nat,                   "nat",     &["masq"],        "Masq",    "-m",        None),
-    row(Method::Direct,                "direct",  &["route", "dr"], "Route",   "-g",        None),
-    row(Method::Tunnel(Tunnel::Ipip),  "tunnel",  &["ipip"],        "Tunnel",  "-i",        Some("ipip")),
-    row(GRE,                           "gre",     &[],              "Tunnel",  "-i",        Some("gre")),
-    row(GUE,                           "gue",     &[],              "Tunnel",  "-i",        Some("gue")),
-    row(Method::FullNat,               "fullnat", &[],              "FullNat", "--fullnat", None),
+    row(Method::Nat,                   "nat",     &["masq"],        ("Masq",    "-m"),        None),
+    row(Method::Direct,                "direct",  &["route", "dr"], ("Route",   "-g"),        None),
+    row(Method::Tunnel(Tunnel::Ipip),  "tunnel",  &["ipip"],        ("Tunnel",  "-i"),        Some("ipip")),
+    row(GRE,                           "gre",     &[],              ("Tunnel",  "-i"),        Some("gre")),
+    row(GUE,                           "gue",     &[],              ("Tunnel",  "-i"),        Some("gue")),
+    row(Method::FullNat,               "fullnat", &[],              ("FullNat", "--fullnat"), None),
 ];
 
 /// All ways to treat checksums.
