@@ -197,30 +197,6 @@ test_save_and_restore_by_their_names() {
     expect_eq "$(tool ipvsadm-save -n)" "$rules" "the rules after a bad line"
 }
 
-# ---- descriptors -----------------------------------------------------------------------------------------------
-
-test_a_client_is_accepted_when_another_goes() {
-    scripts/need socat prlimit
-    topo_onearm
-    director
-    with_ipvsadm
-    local open
-    open=$(find "/proc/$DIRECTOR/fd" -mindepth 1 | wc -l)
-    prlimit --pid "$DIRECTOR" --nofile=$((open + 1)):$((open + 1))
-    spawn holder director socat "UNIX-CONNECT:$(a_socket)" "EXEC:sleep 60"
-    local holder=$SPAWNED
-    wait_for 5 "the only client that can be accepted" descriptors $((open + 1))
-
-    spawn second director "$LAB_DIR/bin/ipvsadm" -A -t "$VIP:80" -s rr
-    local second=$SPAWNED
-    wait_for 5 "accept to fail" grep -q "cannot accept a client" "$LAB_DIR/tapvs.log"
-    end_process "$holder" "$(start_time "$holder")"
-    wait "$second" || die "the second client was not answered"
-    expect_match "$(lb -Sn)" "$VIP:80" "what it added"
-}
-
-descriptors() { (($(find "/proc/$DIRECTOR/fd" -mindepth 1 | wc -l) == $1)); }
-
 lacks_server() { lb -Ln | grep -q "^TCP" && ! lists "$1:8080"; }
 
 # ---- the kernel's own test -------------------------------------------------------------------------------------
