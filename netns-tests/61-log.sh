@@ -11,7 +11,8 @@ logging_to() {
     spawn tapvs director bash -c 'exec 2>"$1" && shift && exec "$@"' stderr "$stderr" "$TAPVS" run --bridge br0 --tap tap0 \
         --address "$DIP/$NET_BITS" --service "tcp/$AT_VIP:80" --scheduler rr --server "$AT_RS1:8080,nat" "$@"
     DIRECTOR=$SPAWNED
-    wait_for 10 "tapvs to answer" in_ns director "$TAPVS" status
+    # By its own socket: without a name another test's director, the only one there is, would answer.
+    wait_for 10 "tapvs to answer" in_ns director "$TAPVS" status --socket "/run/tapvs/tap0@$(ns director).sock"
 }
 
 # ends_well: SIGTERM ends the director with 0, and its TAP goes with it.

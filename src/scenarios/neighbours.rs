@@ -170,10 +170,11 @@ fn a_claim_of_our_address_is_answered_once_in_ten_seconds() {
     let thief = Mac([2, 9, 9, 9, 9, 9]);
     let claim = arp(2, (thief, [198, 51, 100, 1]), (thief, [198, 51, 100, 1]), Mac::BROADCAST);
     let defence = arp(1, (DIRECTOR, [198, 51, 100, 1]), (Mac::ZERO, [198, 51, 100, 1]), Mac::BROADCAST);
-    assert_eq!(bytes(&lab.frame(&claim)), [defence.clone()]);
+    let defended = [defence];
+    assert_eq!(bytes(&lab.frame(&claim)), defended);
     assert_eq!(bytes(&lab.frame(&claim)), Vec::<Vec<u8>>::new());
     lab.advance(Duration::from_secs(10));
-    assert_eq!(bytes(&lab.frame(&claim)), [defence]);
+    assert_eq!(bytes(&lab.frame(&claim)), defended);
     let own = arp(1, (DIRECTOR, [198, 51, 100, 1]), (Mac::ZERO, [198, 51, 100, 1]), Mac::BROADCAST);
     assert!(lab.frame(&own).is_empty(), "what a bridge gives back is no claim");
 }
