@@ -33,6 +33,7 @@ fn with(count: u32) {
     });
     let services = &mut director.flows.services;
     let dests: Vec<_> = services.iter().flat_map(|service| service.dests.clone()).collect();
+    services.read_meters(NOW);
     dests.iter().for_each(|dest| services.count_in(*dest, 100));
     let due = NOW + Duration::from_secs(2);
     in_parts("meters read", 0..dests.len() / 4096 + 2, |_| services.read_meters(due));
