@@ -197,8 +197,6 @@ test_save_and_restore_by_their_names() {
     expect_eq "$(tool ipvsadm-save -n)" "$rules" "the rules after a bad line"
 }
 
-# ---- descriptors -----------------------------------------------------------------------------------------------
-
 lacks_server() { lb -Ln | grep -q "^TCP" && ! lists "$1:8080"; }
 
 # ---- the kernel's own test -------------------------------------------------------------------------------------
