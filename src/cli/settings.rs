@@ -14,7 +14,7 @@ use crate::io::{print_error, print_out};
 #[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "set")]
 pub struct SetArgs {
-    /// its name, like drop_entry (see tapvs.toml(5), [settings])
+    /// its name, like drop_entry (tapvs.toml(5) has them all under settings)
     #[argh(positional)]
     pub name: String,
     /// its value
