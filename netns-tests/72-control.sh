@@ -16,6 +16,7 @@ a_socket() { sed -n 's/.*control socket //p' "$LAB_DIR/tapvs.log"; }
 # ---- changes under load ----------------------------------------------------------------------------------------
 
 # limit: 60
+# alone
 test_changes_under_load_lose_nothing() {
     topo_onearm
     replies_through_director rs1 rs2 rs3

@@ -495,6 +495,7 @@ process_is_not() { ! process_is "$@"; }
 #        +---------+------------ br0 ----------------------------+            tapvs 10.0.0.2 and the VIP on either
 #
 # limit: 120
+# alone
 test_a_pair_of_directors_by_vrrp() {
     scripts/need keepalived
     topo_onearm
