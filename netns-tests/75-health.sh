@@ -14,8 +14,13 @@ checking() {
 
 tv() { in_ns director "$TAPVS" "$@"; }
 
-# is_state SERVER STATE: serving, failed, drained or unchecked.
-is_state() { tv health | awk -v server="$1" -v state="$2" '$1 == server && index($0, ", " state) { found = 1 } END { exit !found }'; }
+# is_state SERVER STATE: serving, failed, drained or unchecked. A server of which nothing is known yet serves until the
+# first of its service is up; here it must have been seen up.
+is_state() {
+    tv health | awk -v server="$1" -v state="$2" '
+        $1 == server && index($0, ", " state) && (state != "serving" || $2 == "up") { found = 1 }
+        END { exit !found }'
+}
 
 becomes() { wait_for "${3:-8}" "$1 to be $2" is_state "$1" "$2"; }
 
