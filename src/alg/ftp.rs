@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 
 use super::ftp_commands::{FtpMessage, Mode, client_says, server_says};
-use crate::base::{ConnId, DropReason, Endpoint, Instant, Proto};
-use crate::conn::{Forwarding, Kind, LifeEvent, NewConn, TcpState};
+use crate::base::{ConnId, DropReason, Endpoint, Instant, Method, Proto};
+use crate::conn::{Kind, LifeEvent, NewConn, TcpState};
 use crate::flows::Flows;
 use crate::forward::SequenceShift;
 use crate::wire::{Gso, Packet, tcp};
@@ -152,7 +152,7 @@ fn expect(control: ConnId, Expected { client, virt, real }: Expected, flows: &mu
         dport: real.port,
         local: None,
         dest,
-        forwarding: Forwarding::Nat,
+        method: Method::Nat,
         kind: Kind::Flow,
     };
     let timeout = flows.timeouts.state(Proto::TCP, TcpState::Listen as u8).timeout;

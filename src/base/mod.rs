@@ -9,6 +9,7 @@ mod hash;
 mod ids;
 mod ledger;
 mod medium;
+mod method;
 mod packed;
 mod prefetch;
 mod rng;
@@ -23,6 +24,7 @@ pub use hash::{FastHash, siphash13};
 pub use ids::{ConnId, DestId, LinkId, ServiceId};
 pub use ledger::{Consumed, Ledger};
 pub use medium::Medium;
+pub use method::Method;
 pub use packed::{Packed, PackedEndpoint};
 pub use prefetch::prefetch;
 #[cfg(test)]

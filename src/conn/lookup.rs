@@ -66,7 +66,7 @@ impl ConnTable {
             }
         }
         let found = self.find_flow(tuple.proto, tuple.dst, tuple.src);
-        found.filter(|id| !self.get(*id).forwarding().rewrites_replies()).map(|id| (id, Side::Reply))
+        found.filter(|id| !self.get(*id).rewrites_replies()).map(|id| (id, Side::Reply))
     }
 
     /// True if there is a conn between these two.

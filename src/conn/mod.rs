@@ -6,7 +6,6 @@ mod addresses;
 mod buckets;
 mod event;
 mod flags;
-mod forwarding;
 mod index;
 mod key;
 mod life;
@@ -27,7 +26,6 @@ mod worth;
 
 pub use addresses::AddrId;
 pub use event::Event;
-pub use forwarding::Forwarding;
 pub use index::Prefetched;
 pub use key::Side;
 pub use life::LifeEvent;

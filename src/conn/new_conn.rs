@@ -3,8 +3,7 @@
 //! Never looks into the table.
 
 use super::addresses::AddrId;
-use super::forwarding::Forwarding;
-use crate::base::{DestId, Endpoint, Proto};
+use crate::base::{DestId, Endpoint, Method, Proto};
 
 /// What a record stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +37,7 @@ pub struct NewConn {
     /// Its dest.
     pub dest: DestId,
     /// Method.
-    pub forwarding: Forwarding,
+    pub method: Method,
     /// Flow or template.
     pub kind: Kind,
 }

@@ -8,10 +8,9 @@
 
 use super::addresses::{AddrId, Addresses};
 use super::flags as flag;
-use super::forwarding::Forwarding;
 use super::key::Key;
 use super::new_conn::{Kind, NewConn};
-use crate::base::{ConnId, Counted, DestId, Endpoint, Packed, PackedEndpoint, Proto};
+use crate::base::{ConnId, Counted, DestId, Endpoint, Method, Packed, PackedEndpoint, Proto, Tunnel};
 
 pub(super) const NIL: u32 = u32::MAX;
 
@@ -49,7 +48,7 @@ impl Conn {
             Kind::LocalFlow => (local, lport, flag::LOCAL),
             Kind::Template { timeout } => (AddrId((timeout >> 16) as u16), timeout as u16, flag::TEMPLATE),
         };
-        let one_way = if new.forwarding.rewrites_replies() { 0 } else { flag::ONE_WAY };
+        let one_way = if new.method.rewrites_replies() { 0 } else { flag::ONE_WAY };
         Conn {
             client: new.client.addr.into(),
             virt: new.virt.addr.into(),
@@ -63,7 +62,7 @@ impl Conn {
             deadline: 0,
             control: NIL,
             in_pkts: 0,
-            flags: flag::LIVE | flag::INACTIVE | one_way | kind | new.forwarding as u16,
+            flags: flag::LIVE | flag::INACTIVE | one_way | kind | new.method.number(),
             proto: new.proto.0,
             state: 0,
         }
@@ -79,7 +78,7 @@ impl Conn {
             dport: 0,
             local: None,
             dest: DestId(NIL),
-            forwarding: Forwarding::Nat,
+            method: Method::Nat,
             kind: Kind::Flow,
         };
         Conn { flags: 0, control: next, ..Conn::new(&nobody) }
@@ -136,7 +135,7 @@ impl Conn {
 
     /// Local address and port (FULL-NAT only).
     pub fn local(&self) -> Option<(AddrId, u16)> {
-        (self.forwarding() == Forwarding::FullNat && !self.is_template()).then_some((self.local, self.lport))
+        (self.is_full_nat() && !self.is_template()).then_some((self.local, self.lport))
     }
 
     /// Seconds that a template lives after the last conn made by it. They lie where a flow has its local endpoint.
@@ -153,14 +152,25 @@ impl Conn {
         (self.vport, self.dport) = (u16::MAX, u16::MAX);
     }
 
-    /// Method.
-    pub fn forwarding(&self) -> Forwarding {
-        match self.flags & flag::METHOD {
-            2 => Forwarding::Tunnel,
-            3 => Forwarding::Direct,
-            5 => Forwarding::FullNat,
-            _ => Forwarding::Nat,
-        }
+    /// How it is forwarded, which is fixed at its birth, but for `tunnel`: how its dest's tunnel is made now.
+    #[inline(always)]
+    pub fn method(&self, tunnel: impl FnOnce() -> Tunnel) -> Method {
+        Method::of_number(self.flags & flag::METHOD, tunnel).unwrap_or(Method::Nat)
+    }
+
+    /// True if it is forwarded by NAT.
+    pub fn is_nat(&self) -> bool {
+        self.flags & flag::METHOD == Method::Nat.number()
+    }
+
+    /// True if it is forwarded by FULL-NAT.
+    pub fn is_full_nat(&self) -> bool {
+        self.flags & flag::METHOD == Method::FullNat.number()
+    }
+
+    /// True if replies come back through the director and are rewritten there.
+    pub fn rewrites_replies(&self) -> bool {
+        self.is_nat() || self.is_full_nat()
     }
 
     /// The flags that other directors are told: those of the kernel that we have too.
@@ -240,7 +250,7 @@ impl Conn {
 
     /// True for a flow whose replies the real server sends by way of the director.
     pub(super) fn has_reply_key(&self) -> bool {
-        self.forwarding().rewrites_replies() && !self.is_template()
+        self.rewrites_replies() && !self.is_template()
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -275,9 +285,9 @@ impl Conn {
     /// Key of a packet from the real server.
     #[inline]
     pub(super) fn reply_key(&self, addresses: &Addresses) -> Key {
-        let (dst, dst_port) = match self.forwarding() {
-            Forwarding::FullNat => (addresses.packed(self.local), self.lport),
-            Forwarding::Nat | Forwarding::Tunnel | Forwarding::Direct => (self.client, self.cport),
+        let (dst, dst_port) = match self.is_full_nat() {
+            true => (addresses.packed(self.local), self.lport),
+            false => (self.client, self.cport),
         };
         Key { src: addresses.packed(self.real), dst, src_port: self.dport, dst_port, kind: self.kind() }
     }

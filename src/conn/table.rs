@@ -300,5 +300,5 @@ impl ConnTable {
 
 /// A flow whose replies would come from the virtual address, if they came here at all.
 fn is_one_way_flow(conn: &Conn) -> bool {
-    !conn.forwarding().rewrites_replies() && !conn.is_template()
+    !conn.rewrites_replies() && !conn.is_template()
 }

@@ -4,8 +4,8 @@ use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::base::{ConnId, DestId, Endpoint, Instant, Proto, Rng, Tuple};
-use crate::conn::{ConnTable, Due, Forwarding, Kind, NewConn, Side};
+use crate::base::{ConnId, DestId, Endpoint, Instant, Method, Proto, Rng, Tuple};
+use crate::conn::{ConnTable, Due, Kind, NewConn, Side};
 
 const ROOM: usize = 200;
 
@@ -40,13 +40,13 @@ impl Model {
             client.port = 1;
         }
         let proto = if rng.below(2) == 0 { Proto::TCP } else { Proto::UDP };
-        let forwarding = [Forwarding::Nat, Forwarding::Direct, Forwarding::FullNat][rng.below(3) as usize];
+        let method = [Method::Nat, Method::Direct, Method::FullNat][rng.below(3) as usize];
         let local = Endpoint::new(IpAddr::V4(Ipv4Addr::new(10, 4, 0, 1)), 1 + rng.below(4000) as u16);
         let request = Tuple { proto, src: client, dst: virt };
-        let reply = match forwarding {
-            Forwarding::Nat => Some(Tuple { proto, src: real, dst: client }),
-            Forwarding::FullNat => Some(Tuple { proto, src: real, dst: local }),
-            Forwarding::Direct | Forwarding::Tunnel => None,
+        let reply = match method {
+            Method::Nat => Some(Tuple { proto, src: real, dst: client }),
+            Method::FullNat => Some(Tuple { proto, src: real, dst: local }),
+            Method::Direct | Method::Tunnel(_) => None,
         };
         // The director never makes a conn that a packet would already find, from either side.
         let taken =
@@ -62,9 +62,9 @@ impl Model {
             virt,
             real: real_id,
             dport: real.port,
-            local: (forwarding == Forwarding::FullNat).then_some((local_id, local.port)),
+            local: (method == Method::FullNat).then_some((local_id, local.port)),
             dest: DestId(0),
-            forwarding,
+            method,
             kind: Kind::Flow,
         };
         let timeout = Duration::from_secs(1 + self.rng.below(5000));

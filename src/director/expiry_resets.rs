@@ -4,7 +4,7 @@
 //! ended themselves.
 
 use crate::base::{ConnId, Endpoint, Proto};
-use crate::conn::{Conn, Forwarding, Side, TcpState};
+use crate::conn::{Conn, Side, TcpState};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::wire::tcp;
@@ -16,7 +16,7 @@ pub(super) fn reset_ends(
     router: &mut Router,
     turn: &mut Turn<impl Egress>,
 ) {
-    if flows.resets_at_expiry(conn.forwarding()) {
+    if flows.resets_at_expiry(conn) {
         reset_both((id, conn), flows, router, turn);
     }
 }
@@ -31,7 +31,7 @@ pub(super) fn reset_both(
     let established = conn.proto() == Proto::TCP
         && !conn.is_template()
         && TcpState::from_number(conn.state()) == TcpState::Established;
-    if !established || !matches!(conn.forwarding(), Forwarding::Nat | Forwarding::FullNat) {
+    if !established || !conn.rewrites_replies() {
         return;
     }
     let (client, real) = (conn.client(), flows.conns.real(conn));

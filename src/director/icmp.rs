@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use super::Director;
 use super::kernel_quirks::trusts_error;
-use crate::base::{ConnId, Consumed, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tunnel, Tuple};
-use crate::conn::{Forwarding, Side};
+use crate::base::{ConnId, Consumed, DropReason, Endpoint, Family, Instant, Method, Proto, ServiceId, Tunnel, Tuple};
+use crate::conn::Side;
 use crate::flows::Opening;
 use crate::forward::{self, Ends, Fit};
 use crate::router::{Egress, Refusal, Router, Turn};
@@ -44,7 +44,7 @@ impl Director {
         if !related && !ends.translates() {
             return None;
         }
-        let rewritten = ends.forwarding.rewrites_replies();
+        let rewritten = ends.method.rewrites_replies();
         let trusted = match side {
             Side::Reply => trusts_error(packet, &self.flows.settings),
             Side::Request => icmp::checksum_is_right(packet.frame(), packet.ip),
@@ -162,12 +162,13 @@ impl Director {
         let inner = icmp::quote_at(packet.frame(), at, packet.ip.end)?;
         let (id, side) = self.flows.conns.lookup(&inner.tuple()?)?;
         let ends = self.flows.ends(id);
-        let kind_fits = match ends.tunnel {
+        let Method::Tunnel(tunnel) = ends.method else { return None };
+        let kind_fits = match tunnel {
             Tunnel::Ipip => matches!(outer.proto, Proto::IPIP | Proto::IPV6),
             Tunnel::Gre { .. } => outer.proto == Proto::GRE,
             Tunnel::Gue { port: to, .. } => outer.proto == Proto::UDP && port == Some(to),
         };
-        let ours = side == Side::Request && ends.forwarding == Forwarding::Tunnel && ends.real.addr == outer.dst;
+        let ours = side == Side::Request && ends.real.addr == outer.dst;
         (ours && kind_fits).then_some((id, inner))
     }
 
@@ -206,7 +207,7 @@ fn error_to_client(
     router: &mut Router,
     turn: &mut Turn<impl Egress>,
 ) -> Result<(), Refusal> {
-    let to = if ends.forwarding == Forwarding::FullNat { ends.client().addr } else { packet.ip.dst };
+    let to = if ends.method == Method::FullNat { ends.client().addr } else { packet.ip.dst };
     let route = router.route_onward(packet, to)?;
     forward::about_request(packet, quote, ends, Fit::on(router, &route))?;
     Ok(router.transmit(packet, &route, turn)?)

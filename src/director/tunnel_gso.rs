@@ -3,8 +3,7 @@
 //! Never looks at what is inside.
 
 use super::{Director, Owner};
-use crate::base::Family;
-use crate::conn::Forwarding;
+use crate::base::{Family, Method};
 use crate::router::{Egress, Turn, each_segment};
 use crate::wire::{Ip, Packet};
 
@@ -17,7 +16,7 @@ impl Director {
             Owner::Conn(id, _) => {
                 let ends = self.flows.ends(id);
                 let same = Family::of(ends.client().addr) == Family::of(ends.real.addr);
-                same && ends.forwarding != Forwarding::Tunnel
+                same && !matches!(ends.method, Method::Tunnel(_))
             }
             Owner::Local => false,
             Owner::Forward => true,

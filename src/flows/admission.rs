@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Choice, Flows};
-use crate::base::{ConnId, Counted, DropReason, Endpoint, Family, Instant, Proto, ServiceId, Tuple};
-use crate::conn::{Conn, Forwarding, Full, Kind, NewConn, Room, SctpState, TcpState};
+use crate::base::{ConnId, Counted, DropReason, Endpoint, Family, Instant, Method, Proto, ServiceId, Tuple};
+use crate::conn::{Conn, Full, Kind, NewConn, Room, SctpState, TcpState};
 use crate::forward::Ends;
 use crate::router::Router;
 use crate::sched::Mask;
@@ -90,8 +90,7 @@ impl Flows {
         self.services.bind(dest);
         self.services.count_conn(service, dest);
         self.services.count_in(dest, bytes);
-        let method = (self.forwarding(dest), self.tunnel_of(dest));
-        Ok(Ends::new(method, tuple.src.into(), tuple.dst.into(), real, local))
+        Ok(Ends::new(self.services.dest(dest).method, tuple.src.into(), tuple.dst.into(), real, local))
     }
 
     /// The packet of a conn for one packet was sent.
@@ -141,7 +140,7 @@ impl Flows {
                 None => None,
             },
             dest,
-            forwarding: self.forwarding(dest),
+            method: self.services.dest(dest).method,
             kind,
         };
         self.insert(&new, now, UNBORN)
@@ -175,9 +174,9 @@ impl Flows {
 
     /// The local endpoint of a conn in FULL-NAT.
     fn local_for(&mut self, opening: &Opening, router: &Router, now: Instant) -> Result<Option<Endpoint>, DropReason> {
-        match self.forwarding(opening.choice.dest) {
-            Forwarding::FullNat => self.local_endpoint(opening, router, now).map(Some),
-            Forwarding::Nat | Forwarding::Direct | Forwarding::Tunnel => Ok(None),
+        match self.services.dest(opening.choice.dest).method {
+            Method::FullNat => self.local_endpoint(opening, router, now).map(Some),
+            Method::Nat | Method::Direct | Method::Tunnel(_) => Ok(None),
         }
     }
 
@@ -258,10 +257,7 @@ impl Flows {
 
 /// True for a conn that will announce others.
 fn is_ftp_control(conn: &Conn) -> bool {
-    conn.proto() == Proto::TCP
-        && conn.forwarding() == Forwarding::Nat
-        && conn.virt().port == FTP_PORT
-        && !conn.is_template()
+    conn.proto() == Proto::TCP && conn.is_nat() && conn.virt().port == FTP_PORT && !conn.is_template()
 }
 
 fn own_address(router: &Router, towards: IpAddr) -> Option<IpAddr> {

@@ -12,11 +12,10 @@ mod warnings;
 
 use std::hash::RandomState;
 
-use crate::base::{ConnId, Counted, DestId, Instant, Rng, Tunnel};
-use crate::conn::{Conn, ConnTable, Event, Forwarding, Side, Timeouts, next_state};
+use crate::base::{ConnId, Counted, DestId, Instant, Method, Rng, Tunnel};
+use crate::conn::{Conn, ConnTable, Event, Side, Timeouts, next_state};
 use crate::forward::{Ends, LocalPorts};
 use crate::service::Services;
-use crate::service::command::Method;
 use crate::settings::Settings;
 use crate::wire::{L4, Packet, tcp};
 
@@ -79,19 +78,9 @@ impl Flows {
     #[inline(always)]
     pub fn ends(&self, id: ConnId) -> Ends {
         let conn = self.conns.get(id);
-        let method = (conn.forwarding(), self.tunnel_of(conn.dest));
+        let method = conn.method(|| self.tunnel_of(conn.dest));
         let (client, virt) = (conn.packed_client(), conn.packed_virt());
         Ends::new(method, client, virt, self.conns.real(conn), self.conns.local(conn))
-    }
-
-    /// How the conns of a dest are forwarded.
-    pub fn forwarding(&self, dest: DestId) -> Forwarding {
-        match self.services.dest(dest).method {
-            Method::Nat => Forwarding::Nat,
-            Method::Direct => Forwarding::Direct,
-            Method::Tunnel(_) => Forwarding::Tunnel,
-            Method::FullNat => Forwarding::FullNat,
-        }
     }
 
     /// How a dest's tunnel is made now, whatever the method of the conn.
@@ -150,13 +139,10 @@ impl Flows {
         self.timeouts.state(conn.proto(), conn.state()).name
     }
 
-    /// Whether the ends of an established conn of this method are reset when it expires.
-    pub fn resets_at_expiry(&self, forwarding: Forwarding) -> bool {
-        match forwarding {
-            Forwarding::Nat => self.settings.expire_reset & 1 != 0,
-            Forwarding::FullNat => self.settings.expire_reset & 2 != 0,
-            Forwarding::Direct | Forwarding::Tunnel => false,
-        }
+    /// Whether the ends of a conn are reset when it expires in ESTABLISHED.
+    pub fn resets_at_expiry(&self, conn: &Conn) -> bool {
+        let (nat, full_nat) = (self.settings.expire_reset & 1 != 0, self.settings.expire_reset & 2 != 0);
+        (nat && conn.is_nat()) || (full_nat && conn.is_full_nat())
     }
 
     /// Remembers the sequence number that the sender of a segment expects next.
@@ -164,7 +150,7 @@ impl Flows {
     pub fn note_expected(&mut self, id: ConnId, sender: Side, packet: &Packet) {
         if let L4::Tcp { flags, .. } = packet.ip.l4
             && flags.ack()
-            && (self.resets_wanted || self.resets_at_expiry(self.conns.get(id).forwarding()))
+            && (self.resets_wanted || self.resets_at_expiry(self.conns.get(id)))
         {
             self.conns.note_expected(id, sender, tcp::acknowledged(packet.frame(), packet.ip));
         }

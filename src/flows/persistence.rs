@@ -141,7 +141,7 @@ impl Flows {
             dport: if key.of_one_port { endpoint.port } else { 0 },
             local: None,
             dest,
-            forwarding: self.forwarding(dest),
+            method: self.services.dest(dest).method,
             kind: Kind::Template { timeout },
         };
         let id = self.insert(&new, now, Duration::from_secs(u64::from(timeout)))?;

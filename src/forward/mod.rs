@@ -22,8 +22,7 @@ pub use seqadj::SequenceShift;
 
 use std::net::IpAddr;
 
-use crate::base::{DropReason, Endpoint, PackedEndpoint, Tunnel};
-use crate::conn::Forwarding;
+use crate::base::{DropReason, Endpoint, Method, PackedEndpoint};
 use crate::router::{Route, Router};
 use crate::wire::translate::{fit_segments, translate};
 use crate::wire::{End, Packet, set_endpoint};
@@ -32,9 +31,7 @@ use crate::wire::{End, Packet, set_endpoint};
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
     /// Method.
-    pub forwarding: Forwarding,
-    /// Kind of tunnel, where that is the method.
-    pub tunnel: Tunnel,
+    pub method: Method,
     /// Real server.
     pub real: Endpoint,
     /// Client.
@@ -49,13 +46,13 @@ impl Ends {
     /// The ends of a conn to `real`, which sees `local` as its client if it has that.
     #[inline(always)]
     pub fn new(
-        (forwarding, tunnel): (Forwarding, Tunnel),
+        method: Method,
         client: PackedEndpoint,
         virt: PackedEndpoint,
         real: Endpoint,
         local: Option<Endpoint>,
     ) -> Ends {
-        Ends { forwarding, tunnel, real, client, virt, peer: local.map_or(client, PackedEndpoint::from) }
+        Ends { method, real, client, virt, peer: local.map_or(client, PackedEndpoint::from) }
     }
 
     /// Client.
@@ -79,7 +76,7 @@ impl Ends {
     /// True if client and real server are of different families, so that packets are translated between them.
     #[inline]
     pub fn translates(&self) -> bool {
-        self.forwarding == Forwarding::FullNat && self.real.addr.is_ipv4() != self.client.addr.is_ipv4()
+        self.method == Method::FullNat && self.real.addr.is_ipv4() != self.client.addr.is_ipv4()
     }
 }
 
@@ -106,13 +103,13 @@ pub fn request(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropRea
     if ends.translates() {
         translate_to(packet, ends.peer().addr, ends.real.addr, fit)?;
     }
-    match ends.forwarding {
-        Forwarding::Nat => set_endpoint(packet.buf, packet.ip, End::Destination, ends.real),
-        Forwarding::FullNat => {
+    match ends.method {
+        Method::Nat => set_endpoint(packet.buf, packet.ip, End::Destination, ends.real),
+        Method::FullNat => {
             set_endpoint(packet.buf, packet.ip, End::Destination, ends.real);
             set_endpoint(packet.buf, packet.ip, End::Source, ends.peer());
         }
-        Forwarding::Direct | Forwarding::Tunnel => {}
+        Method::Direct | Method::Tunnel(_) => {}
     }
     Ok(())
 }
@@ -123,13 +120,13 @@ pub fn reply(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropReaso
     if ends.translates() {
         translate_to(packet, ends.virt().addr, ends.client().addr, fit)?;
     }
-    match ends.forwarding {
-        Forwarding::Nat => set_endpoint(packet.buf, packet.ip, End::Source, ends.virt()),
-        Forwarding::FullNat => {
+    match ends.method {
+        Method::Nat => set_endpoint(packet.buf, packet.ip, End::Source, ends.virt()),
+        Method::FullNat => {
             set_endpoint(packet.buf, packet.ip, End::Source, ends.virt());
             set_endpoint(packet.buf, packet.ip, End::Destination, ends.client());
         }
-        Forwarding::Direct | Forwarding::Tunnel => {}
+        Method::Direct | Method::Tunnel(_) => {}
     }
     Ok(())
 }

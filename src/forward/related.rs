@@ -3,8 +3,7 @@
 //! The quoted L4 checksum is left as it is, as in IPVS. Never answers an error with an error.
 
 use super::{Ends, Fit};
-use crate::base::DropReason;
-use crate::conn::Forwarding;
+use crate::base::{DropReason, Method};
 use crate::wire::icmp::{self, Quote};
 use crate::wire::translate::{self, ErrorEnds};
 use crate::wire::{End, Packet, set_address};
@@ -18,14 +17,14 @@ pub fn about_request(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) 
         let ends = ErrorEnds { src, dst, quoted_src: ends.client(), quoted_dst: ends.virt(), mtu, id };
         return translate::error(packet.buf, packet.ip, quote, &ends);
     }
-    match ends.forwarding {
-        Forwarding::Nat | Forwarding::FullNat => {
+    match ends.method {
+        Method::Nat | Method::FullNat => {
             set_address(packet.buf, packet.ip, End::Source, ends.virt().addr);
             icmp::set_quoted(packet.buf, quote, End::Destination, ends.virt());
         }
-        Forwarding::Direct | Forwarding::Tunnel => return Ok(()),
+        Method::Direct | Method::Tunnel(_) => return Ok(()),
     }
-    if ends.forwarding == Forwarding::FullNat {
+    if ends.method == Method::FullNat {
         set_address(packet.buf, packet.ip, End::Destination, ends.client().addr);
         icmp::set_quoted(packet.buf, quote, End::Source, ends.client());
     }
@@ -40,14 +39,14 @@ pub fn about_reply(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) ->
         let ends = ErrorEnds { src, dst, quoted_src: ends.real, quoted_dst: ends.peer(), mtu, id };
         return translate::error(packet.buf, packet.ip, quote, &ends);
     }
-    match ends.forwarding {
-        Forwarding::Nat | Forwarding::FullNat => {
+    match ends.method {
+        Method::Nat | Method::FullNat => {
             set_address(packet.buf, packet.ip, End::Destination, ends.real.addr);
             icmp::set_quoted(packet.buf, quote, End::Source, ends.real);
         }
-        Forwarding::Direct | Forwarding::Tunnel => return Ok(()),
+        Method::Direct | Method::Tunnel(_) => return Ok(()),
     }
-    if ends.forwarding == Forwarding::FullNat {
+    if ends.method == Method::FullNat {
         // The real server knows no way to the client's side but through the local address.
         set_address(packet.buf, packet.ip, End::Source, ends.peer().addr);
         icmp::set_quoted(packet.buf, quote, End::Destination, ends.peer());

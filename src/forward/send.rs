@@ -2,9 +2,10 @@
 //!
 //! Never chooses a server, never counts a conn.
 
+use std::net::IpAddr;
+
 use super::{Ends, Fit, request};
-use crate::base::{DropReason, Family, Instant};
-use crate::conn::Forwarding;
+use crate::base::{DropReason, Family, Instant, Method, Tunnel};
 use crate::router::{
     Egress, Need, Refusal, Route, Router, Turn, apply_verdict, each_segment, least_mtu, room_for, spend_ttl,
 };
@@ -41,13 +42,13 @@ pub fn route_to_server(packet: &mut Packet, ends: &Ends, router: &mut Router, no
     let route = router.route(ends.real.addr).map_err(|reason| Refusal::with(reason, IcmpError::HostUnreachable))?;
     let route = Route { need: Need::Configured, ..route };
     spend_ttl(packet)?;
-    let mtu = match ends.forwarding {
-        Forwarding::Tunnel => tunnel_mtu(ends, packet.buf, &route, router, now)?,
-        Forwarding::FullNat => room_for(packet, route.mtu, Family::of(ends.real.addr)),
-        Forwarding::Nat | Forwarding::Direct => route.mtu,
+    let mtu = match ends.method {
+        Method::Tunnel(kind) => tunnel_mtu((ends.real.addr, kind), packet.buf, &route, router, now)?,
+        Method::FullNat => room_for(packet, route.mtu, Family::of(ends.real.addr)),
+        Method::Nat | Method::Direct => route.mtu,
     };
     let ip = &packet.ip;
-    let may_cut = !ip.dont_fragment || (ends.forwarding == Forwarding::Tunnel && !router.path_mtus.discovery);
+    let may_cut = !ip.dont_fragment || (matches!(ends.method, Method::Tunnel(_)) && !router.path_mtus.discovery);
     let is_icmp = matches!(ip.l4, L4::Icmp { .. });
     if ip.wire_len(packet.buf) > usize::from(mtu) && !may_cut && !is_icmp {
         return Err(Refusal::with(DropReason::TooBig, IcmpError::TooBig(mtu)));
@@ -64,57 +65,56 @@ pub fn send_by_method(
     router: &mut Router,
     turn: &mut Turn<impl Egress>,
 ) -> Result<(), DropReason> {
-    match ends.forwarding {
-        Forwarding::Tunnel => tunnel(packet, ends, route, router, turn),
-        Forwarding::Nat | Forwarding::FullNat | Forwarding::Direct => router.transmit(packet, route, turn),
+    match ends.method {
+        Method::Tunnel(kind) => tunnel(packet, (ends.real.addr, kind), route, router, turn),
+        Method::Nat | Method::FullNat | Method::Direct => router.transmit(packet, route, turn),
     }
 }
 
 /// The largest packet that fits into the tunnel to a real server.
 fn tunnel_mtu(
-    ends: &Ends,
+    (real, kind): (IpAddr, Tunnel),
     buf: &PacketBuf,
     route: &Route,
     router: &mut Router,
     now: Instant,
 ) -> Result<u16, DropReason> {
-    let real = ends.real.addr;
     let path = router.path_mtus.get(real, now).unwrap_or(route.mtu).min(route.mtu);
     router.path_mtus.used(real, path, now);
-    let mtu = path.saturating_sub(encap::overhead(ends.tunnel, Family::of(real), buf) as u16);
+    let mtu = path.saturating_sub(encap::overhead(kind, Family::of(real), buf) as u16);
     if mtu < least_mtu(Family::of(real)) { Err(DropReason::TooBig) } else { Ok(mtu) }
 }
 
 /// Wraps a packet for a real server behind a tunnel; superframes are cut first, unless the kernel does it afterwards.
 fn tunnel(
     packet: &mut Packet,
-    ends: &Ends,
+    (real, kind): (IpAddr, Tunnel),
     route: &Route,
     router: &mut Router,
     turn: &mut Turn<impl Egress>,
 ) -> Result<(), DropReason> {
-    let outer = Family::of(ends.real.addr);
+    let outer = Family::of(real);
     let whole = |packet: &Packet| {
-        router.allows_tunnels(route.link) && encap::takes_whole(ends.tunnel, outer, packet.ip, packet.buf, route.mtu)
+        router.allows_tunnels(route.link) && encap::takes_whole(kind, outer, packet.ip, packet.buf, route.mtu)
     };
     if packet.buf.vnet.gso == Gso::None || whole(packet) {
-        return wrap(packet, ends, route, router, turn);
+        return wrap(packet, (real, kind), route, router, turn);
     }
-    each_segment(packet, turn, |segment, turn| wrap(segment, ends, route, router, turn));
+    each_segment(packet, turn, |segment, turn| wrap(segment, (real, kind), route, router, turn));
     Ok(())
 }
 
 fn wrap(
     packet: &mut Packet,
-    ends: &Ends,
+    (real, kind): (IpAddr, Tunnel),
     route: &Route,
     router: &mut Router,
     turn: &mut Turn<impl Egress>,
 ) -> Result<(), DropReason> {
-    let src = router.source(route.link, route.next_hop, ends.real.addr).ok_or(DropReason::NoRoute)?;
+    let src = router.source(route.link, route.next_hop, real).ok_or(DropReason::NoRoute)?;
     let id = router.fresh_ids(Segments::count(packet.buf, packet.ip));
     let inner = Ip { dont_fragment: packet.ip.dont_fragment && router.path_mtus.discovery, ..*packet.ip };
-    encap::wrap(packet.buf, &inner, ends.tunnel, encap::Outer { src, dst: ends.real.addr, id })?;
+    encap::wrap(packet.buf, &inner, kind, encap::Outer { src, dst: real, id })?;
     let mut outer = ip_packet(packet.frame())?;
     if packet.buf.vnet.tunnel.is_some() {
         return router.send(packet.buf, route, turn);

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::base::Endpoint;
 use crate::control::protocol::{ConnEntry, ServiceEntry, Status};
-use crate::service::command::{Method, ServiceKey};
+use crate::service::command::ServiceKey;
 
 /// The titles of ip_vs_conn.
 pub const CONN_TITLES: &str = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n";
@@ -35,7 +35,7 @@ pub fn services(services: &[ServiceEntry]) -> String {
         }
         text.push('\n');
         for dest in &service.dests {
-            let (real, method) = (bracketed(dest.real), method_name(dest.options.method));
+            let (real, method) = (bracketed(dest.real), dest.options.method.words().listed);
             let _ = writeln!(
                 text,
                 "  -> {real}      {method:<7} {:<6} {:<10} {:<10}",
@@ -44,15 +44,6 @@ pub fn services(services: &[ServiceEntry]) -> String {
         }
     }
     text
-}
-
-fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::Nat => "Masq",
-        Method::Direct => "Route",
-        Method::Tunnel(_) => "Tunnel",
-        Method::FullNat => "FullNat",
-    }
 }
 
 /// `ip_vs_stats`

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Endpoint, Family, Proto};
-pub use crate::base::{Tunnel, TunnelChecksum};
+pub use crate::base::{Method, Tunnel, TunnelChecksum};
 use crate::sched::Flags;
 
 /// What names a virtual service.
@@ -48,20 +48,6 @@ impl fmt::Display for ServiceKey {
             ServiceKey::Mark(Family::V6, mark) => write!(f, "fwmark6/{mark}"),
         }
     }
-}
-
-/// How packets reach a dest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// `-m`, Masq: destination rewritten, replies come back through the director.
-    Nat,
-    /// `-g`, Route: only the MAC changes.
-    Direct,
-    /// `-i`, Tunnel: encapsulated towards the server.
-    Tunnel(Tunnel),
-    /// `--fullnat`, FullNat: both addresses rewritten, the source to a local address of the director.
-    FullNat,
 }
 
 /// Persistence of a service: `-p SECONDS`.

@@ -12,22 +12,19 @@ use std::time::Duration;
 
 use super::Sync;
 use super::message::{Record, read};
-use crate::base::{ConnId, Consumed, Counted, DestId, DropReason, Endpoint, Family, Instant, Proto, Tunnel};
-use crate::conn::{Forwarding, Kind, NewConn, SctpState, TcpState};
+use crate::base::{ConnId, Consumed, Counted, DestId, DropReason, Endpoint, Family, Instant, Method, Proto, Tunnel};
+use crate::conn::{Kind, NewConn, SctpState, TcpState};
 use crate::flows::{Flows, TemplateKey};
 use crate::router::{Router, Turn};
-use crate::service::command::{Method, ServiceKey};
+use crate::service::command::ServiceKey;
 use crate::wire::{Fragment, L4, Packet, udp};
 
 // The kernel's flags of a conn, as a message carries them.
 const METHOD: u32 = 0x0007;
-const NAT: u32 = 0;
 const INACTIVE: u32 = 0x0100;
 const NO_CLIENT_PORT: u32 = 0x0800;
 const TEMPLATE: u32 = 0x1000;
 const ONE_PACKET: u32 = 0x2000;
-const TUNNEL: u32 = 2;
-const DIRECT: u32 = 3;
 /// A conn lives so long whose master does not say (versions before 1).
 const LIFETIME: u32 = 180;
 /// A template of a service that is not configured here lives so long at most.
@@ -134,7 +131,7 @@ fn dest_of(record: &Record, flows: &Flows) -> Option<DestId> {
 }
 
 fn ports_of_dest(record: &Record) -> [u16; 2] {
-    let any_first = record.mark != 0 && record.flags & METHOD != NAT;
+    let any_first = record.mark != 0 && told_method(record) != Some(Method::Nat);
     if any_first { [0, record.real.port] } else { [record.real.port, 0] }
 }
 
@@ -146,14 +143,14 @@ fn expected_dest(record: &Record, flows: &mut Flows, now: Instant) -> Option<Des
         None if record.mark != 0 => ServiceKey::Mark(Family::of(record.virt.addr), record.mark),
         None => ServiceKey::Address(record.proto, record.virt),
     };
-    let method = match record.flags & METHOD {
-        NAT => Method::Nat,
-        TUNNEL => Method::Tunnel(Tunnel::Ipip),
-        DIRECT => Method::Direct,
-        _ => return None,
-    };
+    let method = told_method(record).filter(|method| *method != Method::FullNat)?;
     let [port, _] = ports_of_dest(record);
     flows.services.expect(key, Endpoint::new(record.real.addr, port), method, now)
+}
+
+/// The master's method; how its tunnel is made is not told.
+fn told_method(record: &Record) -> Option<Method> {
+    Method::of_number((record.flags & METHOD) as u16, || Tunnel::Ipip)
 }
 
 /// Makes the conn; it counts at its dest as the master says, and as nobody's new conn.
@@ -163,8 +160,8 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         return None;
     }
     let dest = dest_of(record, flows).or_else(|| expected_dest(record, flows, now))?;
-    let forwarding = flows.forwarding(dest);
-    if forwarding == Forwarding::FullNat && !template {
+    let method = flows.services.dest(dest).method;
+    if method == Method::FullNat && !template {
         // Its local endpoint is not told.
         return None;
     }
@@ -182,7 +179,7 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         dport: record.real.port,
         local: None,
         dest,
-        forwarding,
+        method,
         kind,
     };
     let id = flows.insert(&new, now, Duration::from_secs(u64::from(lifetime(record, flows)))).ok()?;
