@@ -1,4 +1,4 @@
-//! The keeper as its worker sees it: told what it is to do on the host, and the worker ends when it does.
+//! The keeper as its worker sees it: told what it is to do on the host, heard about links; the worker ends when it does.
 //!
 //! Never waits for it.
 
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 
 use crate::io::Channel;
-use crate::keeper::messages::{ToKeeper, encode};
+use crate::keeper::messages::{ToKeeper, ToWorker, decode, encode};
 
 /// The other end, and what it has not been told yet.
 pub(super) struct Keeper {
@@ -41,14 +41,21 @@ impl Keeper {
         !self.unsent.is_empty()
     }
 
-    /// Reads what it says; false if it has ended.
-    pub(super) fn is_there(&self) -> bool {
+    /// Reads what it says; `Err` if it has ended.
+    pub(super) fn next_word(&self) -> Result<Option<ToWorker>, Ended> {
         loop {
             match self.channel.receive() {
-                Ok(Some(_)) => {}
-                Ok(None) => return false,
-                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+                Ok(Some((bytes, _))) => match decode(&bytes) {
+                    Some(word) => return Ok(Some(word)),
+                    None => log::warn!("the keeper has said what is not understood"),
+                },
+                Ok(None) => return Err(Ended),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(_) => return Err(Ended),
             }
         }
     }
 }
+
+/// The keeper has ended.
+pub(super) struct Ended;

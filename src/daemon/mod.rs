@@ -22,8 +22,8 @@ use crate::base::{Endpoint, Instant, LinkId};
 use crate::control::protocol::{Reply, Request};
 use crate::control::{self, Shown};
 use crate::director::{Batch, Director};
-use crate::io::{Clock, Link, ReadOutcome, Signal, Signals, lost_lines, write_lines};
-use crate::keeper::messages::ToKeeper;
+use crate::io::{Clock, ReadOutcome, Signal, Signals, lost_lines, write_lines};
+use crate::keeper::messages::{ToKeeper, ToWorker};
 use crate::router::Turn;
 use checks::Checks;
 use connections::{Answer, Control};
@@ -37,7 +37,7 @@ use work::{Asked, Changed, Progress, Work};
 
 /// Frames read from one link before the others have their turn.
 const BUDGET: usize = 256;
-/// Addresses that hosts of TUNs are told of before packets have their turn again.
+/// Addresses that the keeper is told of before packets have their turn again.
 const ATTRACTED_A_TURN: usize = 64;
 const SIGNALS: Token = Token(usize::MAX);
 const KEEPER: Token = Token(usize::MAX - 1);
@@ -128,11 +128,11 @@ impl Daemon {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let (mut signalled, mut kept) = (false, true);
+            let (mut signalled, mut heard, mut kept) = (false, false, true);
             for event in &events {
                 match event.token() {
                     SIGNALS => signalled = true,
-                    KEEPER => kept = self.keeper.is_there(),
+                    KEEPER => heard = true,
                     // A thread has an answer, the one that reads a reload or the one that runs checks' programs.
                     ANSWERS => {
                         self.works = true;
@@ -143,6 +143,9 @@ impl Daemon {
                 }
             }
             let now = self.clock.now();
+            if heard {
+                kept = self.listen(now);
+            }
             for link in 0..self.hot.len() {
                 if self.hot[link] {
                     self.hot[link] = self.drain(LinkId(link as u8), now)?;
@@ -165,15 +168,27 @@ impl Daemon {
         }
     }
 
-    /// The hosts of TUNs learn which addresses are here now.
+    /// Heeds what the keeper says of links; false if it has ended.
+    fn listen(&mut self, now: Instant) -> bool {
+        loop {
+            match self.keeper.next_word() {
+                Ok(Some(ToWorker::Mtu(link, mtu))) => self.director.router.set_mtu(LinkId(link), mtu),
+                Ok(Some(ToWorker::Back(_))) => self.director.announce_again(now),
+                Ok(None) => return true,
+                Err(keeper::Ended) => return false,
+            }
+        }
+    }
+
+    /// The keeper learns which addresses are here now, and the hosts of TUNs from it.
     fn attract(&mut self) {
         let mut moved = Vec::new();
         for _ in 0..ATTRACTED_A_TURN {
             let Some((addr, here)) = self.director.take_moved_address() else { break };
             moved.push((addr, here));
         }
-        if !moved.is_empty() && self.turn.out.links.iter().any(Link::is_tun) {
-            self.keeper.tell(&ToKeeper::Routes(moved));
+        if !moved.is_empty() {
+            self.keeper.tell(&ToKeeper::Addresses(moved));
         }
     }
 

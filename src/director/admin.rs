@@ -114,6 +114,16 @@ impl Director {
         self.standby.begin();
     }
 
+    /// Announces all addresses again: a link was without its bridge, whose successor has learned nothing yet.
+    pub fn announce_again(&mut self, now: Instant) {
+        let own: Vec<IpAddr> = self.router.own_addresses().collect();
+        let services: Vec<IpAddr> = self.flows.services.addresses().collect();
+        if !self.standby.is_mute() {
+            own.into_iter().for_each(|addr| self.stack.announcements.add(addr, now));
+        }
+        self.announce(services, now);
+    }
+
     /// Applies what checks say of a dest.
     pub fn judge(&mut self, key: ServiceKey, real: Endpoint, judgement: Judgement) {
         self.flows.judge(key, real, judgement);

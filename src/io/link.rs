@@ -97,11 +97,6 @@ impl Link {
         &self.facts.name
     }
 
-    /// True for a TUN: the host routes packets here, no neighbour sends them.
-    pub fn is_tun(&self) -> bool {
-        self.facts.is_tun
-    }
-
     /// Largest IP packet in bytes.
     pub fn mtu(&self) -> u16 {
         self.facts.mtu

@@ -11,6 +11,7 @@ use log::{debug, warn};
 
 use super::link::Link;
 use super::link_config::{LinkConfig, LinkFacts, Offloads};
+use super::link_follow::Followed;
 use super::netlink::{LinkInfo, LinkKind, Netlink};
 use super::{LinkError, sys, sysctl, tun};
 use crate::base::{Medium, Prefix};
@@ -41,14 +42,16 @@ enum Undo {
 /// A TAP or TUN that is held open and set up; what was changed on the host is undone when this is dropped.
 pub struct Device {
     device: ::tun::Device,
-    name: String,
-    mtu: u16,
-    framing: Framing,
+    pub(super) name: String,
+    pub(super) index: u32,
+    pub(super) mtu: u16,
+    pub(super) framing: Framing,
     offloads: Offloads,
+    pub(super) followed: Followed,
     /// What to put back, in the order it was changed.
     undo: Vec<Undo>,
     /// Addresses that the host was told to route here.
-    routed: HashSet<IpAddr>,
+    pub(super) routed: HashSet<IpAddr>,
 }
 
 impl Device {
@@ -75,7 +78,8 @@ impl Device {
         }
         let framing = Framing { vnet, medium };
         let (undo, routed, offloads) = (Vec::new(), HashSet::new(), Offloads::default());
-        let mut opened = Device { device, name, mtu: 0, framing, offloads, undo, routed };
+        let followed = Followed::on(config.bridge.clone());
+        let mut opened = Device { device, name, index: tap.index, mtu: 0, framing, offloads, followed, undo, routed };
         if config.mac == tap.mac && medium == Medium::Ethernet {
             return Err(LinkError::SameMac { tap: opened.name.clone(), mac: config.mac });
         }
@@ -103,17 +107,16 @@ impl Device {
         if self.framing.medium == Medium::Ethernet || self.routed.contains(&addr) == here {
             return;
         }
-        let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link(&self.name)?, netlink)));
-        let Ok((Some(tun), mut netlink)) = found else { return };
+        let Ok(mut netlink) = Netlink::open() else { return };
         if !here {
             self.routed.remove(&addr);
-            if let Err(error) = netlink.remove_route(Prefix::host(addr), tun.index) {
+            if let Err(error) = netlink.remove_route(Prefix::host(addr), self.index) {
                 debug!("{}: the route to {addr} stays: {error}", self.name);
             }
             return;
         }
         self.routed.insert(addr);
-        match netlink.add_route(Prefix::host(addr), tun.index) {
+        match netlink.add_route(Prefix::host(addr), self.index) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => debug!("{addr} has a route already"),
             Err(error) => warn!("{}: no route to {addr}: {error}; packets to it will not come here", self.name),
             Ok(()) => {}
@@ -127,7 +130,7 @@ impl Device {
         if self.undo.is_empty() {
             return;
         }
-        let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link(&self.name)?, netlink)));
+        let found = Netlink::open().and_then(|mut netlink| Ok((netlink.link_by_index(self.index)?, netlink)));
         let Ok((Some(tap), mut netlink)) = found else {
             return;
         };
@@ -188,9 +191,6 @@ impl Device {
         if let Some(bridge) = bridge.filter(|bridge| tap.master != Some(bridge.index)) {
             netlink.set_master(tap.index, Some(bridge.index)).map_err(cannot("put on its bridge"))?;
             self.undo.push(Undo::Master);
-            if !bridge.up {
-                warn!("{}: bridge {} is down, so no frame will pass; take it up", self.name, bridge.name);
-            }
         }
         if !tap.up {
             netlink.set_up(tap.index).map_err(cannot("take up"))?;

@@ -148,8 +148,14 @@ impl Netlink {
 
     /// The addresses of a device.
     pub fn addresses(&mut self, index: u32) -> io::Result<Vec<Prefix>> {
+        let all = self.all_addresses()?;
+        Ok(all.into_iter().filter(|(at, _)| *at == index).map(|(_, prefix)| prefix).collect())
+    }
+
+    /// The addresses of all devices, each with the number of its device.
+    pub fn all_addresses(&mut self) -> io::Result<Vec<(u32, Prefix)>> {
         let all = self.ask(NLM_F_DUMP, Route::GetAddress(AddressMessage::default()))?;
-        Ok(all.into_iter().filter_map(read_address).filter(|(at, _)| *at == index).map(|(_, prefix)| prefix).collect())
+        Ok(all.into_iter().filter_map(read_address).collect())
     }
 
     /// Gives a device an address; `EEXIST` if it has it.
@@ -190,10 +196,7 @@ impl Netlink {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let len = recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-            let mut rest = &buffer[..len];
-            while !rest.is_empty() {
-                let message = NetlinkMessage::<Route>::deserialize(rest).map_err(io::Error::other)?;
-                rest = rest.get((message.header.length as usize).next_multiple_of(4)..).unwrap_or(&[]);
+            for message in messages(&buffer[..len])? {
                 if message.header.sequence_number != self.seq {
                     continue;
                 }
@@ -212,6 +215,17 @@ impl Netlink {
             }
         }
     }
+}
+
+/// The messages of one datagram.
+pub(super) fn messages(mut datagram: &[u8]) -> io::Result<Vec<NetlinkMessage<Route>>> {
+    let mut found = Vec::new();
+    while !datagram.is_empty() {
+        let message = NetlinkMessage::<Route>::deserialize(datagram).map_err(io::Error::other)?;
+        datagram = datagram.get((message.header.length as usize).next_multiple_of(4)..).unwrap_or(&[]);
+        found.push(message);
+    }
+    Ok(found)
 }
 
 fn link_message(index: u32, attributes: impl IntoIterator<Item = LinkAttribute>) -> LinkMessage {
@@ -254,7 +268,7 @@ fn route_message(to: Prefix, index: u32) -> RouteMessage {
     message
 }
 
-fn read_link(message: Route) -> Option<LinkInfo> {
+pub(super) fn read_link(message: Route) -> Option<LinkInfo> {
     let Route::NewLink(message) = message else { return None };
     let up = message.header.flags.contains(LinkFlags::Up);
     let kind = LinkKind::Other(String::new());
@@ -294,7 +308,7 @@ fn tun_byte(data: Option<&Vec<InfoTun>>, kind: u16) -> u8 {
     value[0]
 }
 
-fn read_address(message: Route) -> Option<(u32, Prefix)> {
+pub(super) fn read_address(message: Route) -> Option<(u32, Prefix)> {
     let Route::NewAddress(message) = message else { return None };
     // IPv4 names the host's own address LOCAL; IPv6 has ADDRESS only.
     let local =

@@ -37,8 +37,17 @@ pub struct Given {
 pub enum ToKeeper {
     /// It handles frames from now on.
     Ready,
-    /// Addresses that the hosts of TUNs are to route here (true), or no more.
-    Routes(Vec<(IpAddr, bool)>),
+    /// Addresses that are the director's from now on (true), or no more: hosts of TUNs route them there.
+    Addresses(Vec<(IpAddr, bool)>),
+}
+
+/// To a worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The link of that place takes packets of so many bytes.
+    Mtu(u8, u16),
+    /// Frames pass the link of that place again.
+    Back(u8),
 }
 
 /// A message as bytes; empty, which no receiver understands, if it cannot be said.

@@ -4,6 +4,7 @@
 //! Never reads a frame or a request. What a worker may ask of it is in `messages`.
 
 mod backoff;
+mod host;
 pub mod messages;
 mod worker;
 
@@ -18,11 +19,12 @@ use nix::sys::signal::Signal as Number;
 use crate::config::{Plan, RunArgs};
 use crate::control;
 use crate::io::{
-    BYTES_A_CONN, Device, LinkError, Listener, Processors, Signal, Signals, SocketError, let_inherit, open_to_read,
-    own_uid,
+    BYTES_A_CONN, Device, LinkChange, LinkError, Listener, Processors, Signal, Signals, SocketError, let_inherit,
+    open_to_read, own_uid,
 };
 use backoff::Backoff;
-use messages::{Given, ToKeeper};
+use host::Host;
+use messages::{Given, ToKeeper, ToWorker};
 use worker::{End, Worker};
 
 /// How long something that another process holds is waited for.
@@ -37,6 +39,7 @@ pub fn is_worker() -> bool {
 /// What is kept while workers come and go.
 struct Keeper {
     devices: Vec<Device>,
+    host: Host,
     /// The file goes when this does.
     _listener: Option<Listener>,
     given: Given,
@@ -57,6 +60,7 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
     check_processor(&plan)?;
     check_memory(plan.settings.max_flows)?;
+    let host = Host::open().map_err(|error| format!("cannot listen to changes of the host's links: {error}"))?;
     let devices = plan.links.iter().map(|link| once_free(|| Device::open(&link.device), is_busy));
     let devices = devices.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let first = devices.first().map_or_else(|| "tapvs".to_owned(), |device| device.facts().name);
@@ -65,6 +69,7 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     let given = give(&devices, listener.as_ref()).map_err(|error| format!("cannot hand descriptors on: {error}"))?;
     let mut keeper = Keeper {
         devices,
+        host,
         _listener: listener,
         given,
         readable: args.files(),
@@ -152,13 +157,21 @@ impl Keeper {
 
     /// Serves a worker until it has ended; how, and whether it had become ready.
     fn watch(&mut self, mut worker: Worker) -> io::Result<(End, bool)> {
+        self.host.forget_own();
+        let changed = self.host.look(&mut self.devices);
+        self.tell(&worker, changed);
         loop {
-            let ready = wait_for(&[self.signals.as_fd(), worker.channel.as_fd(), worker.files.as_fd()], None)?;
+            let fds = [self.signals.as_fd(), worker.channel.as_fd(), worker.files.as_fd(), self.host.as_fd()];
+            let ready = wait_for(&fds, None)?;
             if ready[1] {
                 self.listen(&mut worker);
             }
             if ready[2] {
                 self.open_file(&worker);
+            }
+            if ready[3] {
+                let changed = self.host.heed(&mut self.devices);
+                self.tell(&worker, changed);
             }
             while let Some(signal) = self.signals.next_signal()? {
                 match signal {
@@ -193,12 +206,25 @@ impl Keeper {
                     log::debug!("worker ready after {} ms", worker.started.elapsed().as_millis());
                     self.waiting.drain(..).for_each(|signal| worker.signal(signal));
                 }
-                ToKeeper::Routes(moved) => {
+                ToKeeper::Addresses(moved) => {
                     for (addr, here) in moved {
+                        self.host.own(addr, here);
                         self.devices.iter_mut().for_each(|device| device.route(addr, here));
                     }
                 }
             }
+        }
+    }
+
+    /// Tells the worker what has become of links; one that is started later is given the same.
+    fn tell(&mut self, worker: &Worker, changed: Vec<(usize, LinkChange)>) {
+        for (number, change) in changed {
+            self.given.links[number].1 = self.devices[number].facts();
+            let message = match change {
+                LinkChange::Mtu(mtu) => ToWorker::Mtu(number as u8, mtu),
+                LinkChange::Back => ToWorker::Back(number as u8),
+            };
+            worker.tell(&message);
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::messages::{Given, ToKeeper, VARIABLE, decode, encode};
+use super::messages::{Given, ToKeeper, ToWorker, VARIABLE, decode, encode};
 use crate::io::{Channel, let_inherit};
 
 /// The program that runs in this process, even if its file has been replaced since.
@@ -66,6 +66,13 @@ impl Worker {
     pub fn message(&self) -> Option<ToKeeper> {
         let (bytes, _) = self.channel.receive().ok()??;
         decode(&bytes)
+    }
+
+    /// Tells it something; a worker that has ended hears nothing, and the next one is given all of it.
+    pub fn tell(&self, message: &ToWorker) {
+        if let Err(error) = self.channel.send(&encode(message), None) {
+            log::warn!("the worker was not told {message:?}: {error}");
+        }
     }
 
     /// How it ended, if it has.

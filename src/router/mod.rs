@@ -113,6 +113,13 @@ impl Router {
         self.ports[id.index()].cuts_udp_tunnels
     }
 
+    /// Packets of a link are kept to another size from now on.
+    pub fn set_mtu(&mut self, id: LinkId, mtu: u16) {
+        if let Some(port) = self.ports.get_mut(id.index()) {
+            port.link.mtu = mtu;
+        }
+    }
+
     /// A link by its id.
     pub fn link(&self, id: LinkId) -> &Link {
         &self.ports[id.index()].link
