@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Connection synchronisation: a download goes on through another director, which was told of its conn. One of the two may
-# be a kernel's IPVS, in a user-mode-linux guest.
+# be a kernel's IPVS, in a user-mode-linux guest; with it a second download goes on after messages of version 0.
 # shellcheck source-path=SCRIPTDIR source=uml.sh
 source "$(dirname "${BASH_SOURCE[0]}")/uml.sh"
 
@@ -44,6 +44,8 @@ kernel_script() {
 	$(sync_rules "$1" vec0 | sed 's/^/ipvsadm /')
 	ipvsadm -L --daemon >/tmp/lab/uml0.ready
 	while :; do
+	    [ ! -e /tmp/lab/uml0.sync_version ] || cat /tmp/lab/uml0.sync_version >/proc/sys/net/ipv4/vs/sync_version
+	    cat /proc/sys/net/ipv4/vs/sync_version >/tmp/lab/uml0.uses_version
 	    ipvsadm -Lcn >/tmp/lab/uml0.new && mv /tmp/lab/uml0.new /tmp/lab/uml0.conns
 	    sleep 0.2
 	done
@@ -55,33 +57,45 @@ client_uses() { in_ns client ip neigh replace "$VIP" lladdr "$1" dev eth0 nud pe
 
 mac_in_log() { grep -oE 'mac [0-9a-f:]{17}' "$LAB_DIR/$1.log" | head -n 1 | cut -d' ' -f2; }
 
-# goes_on_through MAC TOLD...: while a download runs, waits until TOLD succeeds, and moves the client to that station; what
-# comes there is in the capture `other`.
+# URL FILE: reads a little of it, and the rest once FILE exists.
+PAUSING_DOWNLOAD='
+import os, shutil, sys, time, urllib.request
+with urllib.request.urlopen(sys.argv[1]) as download:
+    sys.stdout.buffer.write(download.read(65536))
+    while not os.path.exists(sys.argv[2]):
+        time.sleep(0.05)
+    shutil.copyfileobj(download, sys.stdout.buffer)
+'
+
+# goes_on_through MAC TOLD...: in the middle of a download, waits until TOLD succeeds, and moves the client to that station;
+# what comes there is in the capture `other`.
 goes_on_through() {
     local mac=$1 file
     shift
-    # curl may run ahead of its rate by several MiB at first.
-    file=$(payload 32)
-    in_ns client curl --silent --show-error --max-time 30 --limit-rate 3M --output "$SCRATCH/got" \
-        "http://$VIP/files/${file##*/}" 2>"$LAB_DIR/curl.errors" &
-    local curl=$!
+    file=$(payload 16)
+    rm -f "$LAB_DIR/moved"
+    in_ns client timeout 60 python3 -c "$PAUSING_DOWNLOAD" "http://$VIP/files/${file##*/}" "$LAB_DIR/moved" \
+        >"$SCRATCH/got" 2>"$LAB_DIR/download.errors" &
+    local download=$!
     wait_for 8 "the other director to be told" "$@"
-    kill -0 "$curl" || die "the download ended too early to prove anything"
+    kill -0 "$download" || die "the download ended too early to prove anything"
     client_uses "$mac"
-    wait "$curl" || die "the download broke off: $(cat "$LAB_DIR/curl.errors")"
+    : >"$LAB_DIR/moved"
+    wait "$download" || die "the download broke off: $(cat "$LAB_DIR/download.errors")"
     cmp "$SCRATCH/got" "$file" || die "the download differs"
     expect_seen other "ether dst $mac and src host $CLIENT and dst host $VIP and tcp dst port 80" "the client's packets there"
 }
 
-# knows_conn: the guest lists the client's conn as established.
-knows_conn() { grep -qE "ESTABLISHED $CLIENT:[0-9]+ +$VIP:80" "$LAB_DIR/uml0.conns"; }
+# kernel_knows: the guest lists a conn of the client as established.
+kernel_knows() { lists_conn <"$LAB_DIR/uml0.conns"; }
 
-# was_told PID LOG: that tapvs has taken a message.
-was_told() {
-    kill -USR1 "$1"
-    sleep 0.1
-    grep -q 'consumed.sync-message' "$LAB_DIR/$2.log"
-}
+# tapvs_knows [SOCKET]: tapvs does.
+tapvs_knows() { in_ns director "$TAPVS" ipvsadm ${1:+--socket "$1"} -Lcn | lists_conn; }
+
+lists_conn() { grep -qE "ESTABLISHED $CLIENT:[0-9]+ +$VIP:80"; }
+
+# by_version_0 CMD...: CMD succeeds, and the capture `other` has messages of version 0, which begin with the number of conns.
+by_version_0() { "$@" && has_captured other 'udp dst port 8848 and udp[8] > 0'; }
 
 test_sync_tapvs_tells_a_kernel() {
     sync_lab
@@ -91,8 +105,11 @@ test_sync_tapvs_tells_a_kernel() {
     director --rules "$LAB_DIR/rules"
     client_uses "$(mac_in_log tapvs)"
 
-    goes_on_through "$(cat "$LAB_DIR/uml0.mac")" knows_conn
+    goes_on_through "$(cat "$LAB_DIR/uml0.mac")" kernel_knows
 
+    in_ns director "$TAPVS" set sync_version 0
+    client_uses "$(mac_in_log tapvs)"
+    goes_on_through "$(cat "$LAB_DIR/uml0.mac")" by_version_0 kernel_knows
 }
 
 test_sync_a_kernel_tells_tapvs() {
@@ -103,21 +120,24 @@ test_sync_a_kernel_tells_tapvs() {
     capture_now other director tap0
     client_uses "$(cat "$LAB_DIR/uml0.mac")"
 
-    goes_on_through "$(mac_in_log tapvs)" was_told "$DIRECTOR" tapvs
+    goes_on_through "$(mac_in_log tapvs)" tapvs_knows
 
+    echo 0 >"$LAB_DIR/uml0.sync_version"
+    wait_for 10 "the guest's sync_version" grep -qx 0 "$LAB_DIR/uml0.uses_version"
+    client_uses "$(cat "$LAB_DIR/uml0.mac")"
+    goes_on_through "$(mac_in_log tapvs)" by_version_0 tapvs_knows
 }
 
 test_sync_tapvs_tells_tapvs() {
     sync_lab
     sync_rules backup tap1 >"$LAB_DIR/rules1"
-    spawn tapvs1 director env RUST_LOG=info "$TAPVS" run --bridge br0 --address 10.0.0.4/24 --tap tap1 --rules "$LAB_DIR/rules1"
-    local other=$SPAWNED
+    spawn tapvs1 director env RUST_LOG=info "$TAPVS" run --bridge br0 --address 10.0.0.4/24 --tap tap1 \
+        --rules "$LAB_DIR/rules1" --socket "$LAB_DIR/tapvs1.sock"
     wait_for 10 "the other tapvs" grep -qw ready "$LAB_DIR/tapvs1.log"
     sync_rules master tap0 >"$LAB_DIR/rules"
     capture_now other director tap1
     director --rules "$LAB_DIR/rules"
     client_uses "$(mac_in_log tapvs)"
 
-    goes_on_through "$(mac_in_log tapvs1)" was_told "$other" tapvs1
-
+    goes_on_through "$(mac_in_log tapvs1)" tapvs_knows "$LAB_DIR/tapvs1.sock"
 }

@@ -176,7 +176,7 @@ settings! {
     sync_retries: u8 = 0, Between(0, 3), "", Works, "How often they are told within that period.";
     sync_sock_size: u32 = 0, Between(0, INT), "bytes", Nothing, "Sync messages leave through the TAP, not through a socket.";
     sync_threshold: u32 = 3, Between(0, INT), "packets", Works, "The packet of a conn, in each sync_period, that other directors are told of. Two numbers set sync_period too, as in the kernel.";
-    sync_version: u32 = 1, OneOf(&[1]), "", Works, "The version of sync messages that are sent; 0, which knows neither IPv6 nor marks, is not built.";
+    sync_version: u32 = 1, OneOf(&[0, 1]), "", Works, "The version of sync messages that are sent: 0, for kernels before 2.6.39, tells neither IPv6 nor marks, timeouts and persistence engines. Both are understood.";
     timeout_close: u32 = 10, Between(1, 31_536_000), "seconds", Works, "How long a TCP conn lives in CLOSE.";
     timeout_timewait: u32 = 120, Between(1, 31_536_000), "seconds", Works, "How long a TCP conn lives in TIME_WAIT. FIN_WAIT has a place in ipvsadm --set.";
 }

@@ -25,7 +25,7 @@ const INACTIVE: u32 = 0x0100;
 const NO_CLIENT_PORT: u32 = 0x0800;
 const TEMPLATE: u32 = 0x1000;
 const ONE_PACKET: u32 = 0x2000;
-/// A conn lives so long whose master does not say (versions before 1).
+/// A template lives so long whose master does not say (version 0).
 const LIFETIME: u32 = 180;
 /// A template of a service that is not configured here lives so long at most.
 const LONGEST: u32 = 24 * 3600;
@@ -217,12 +217,16 @@ fn take_state(id: ConnId, record: &Record, flows: &mut Flows, now: Instant) {
 }
 
 fn lifetime(record: &Record, flows: &Flows) -> u32 {
-    let told = if record.timeout == 0 { LIFETIME } else { record.timeout };
     let own = || flows.timeouts.state(record.proto, record.state as u8).timeout.as_secs() as u32;
     let service = || flows.services.find_marked(record.mark, record.proto, record.virt);
     let persistence = || flows.services.get(service()?)?.options.persistence.map(|persistence| persistence.timeout);
     let is_template = record.flags & TEMPLATE != 0;
-    told.min(if is_template { persistence().unwrap_or(LONGEST) } else { own() })
+    let most = if is_template { persistence().unwrap_or(LONGEST) } else { own() };
+    match record.timeout {
+        0 if is_template => LIFETIME.min(most),
+        0 => most,
+        told => told.min(most),
+    }
 }
 
 fn template_key(record: &Record) -> TemplateKey {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::daemon::Daemon;
-use super::message::{Message, Record};
+use super::message::{Message, Record, Version};
 use crate::base::{ConnId, Endpoint, Family, Instant, Proto, Tuple};
 use crate::conn::{Conn, SctpState, TcpState};
 use crate::flows::Flows;
@@ -66,14 +66,17 @@ impl Running {
     }
 
     /// Adds a conn to the message; one that is full leaves first.
-    fn enqueue(&mut self, record: &Record, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if !self.message.has_room_for(record) {
+    fn enqueue(&mut self, record: &Record, version: Version, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if !self.message.has_room_for(record, version) {
             self.send(router, turn);
         }
         if self.message.is_empty() {
             self.since = turn.now;
         }
-        self.message.push(record);
+        self.message.push(record, version);
+        if self.message.is_full() {
+            self.send(router, turn);
+        }
     }
 
     fn send(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
@@ -168,15 +171,20 @@ impl Master {
     /// For a conn that is not in the table (one-packet scheduling): only its template is told of.
     pub fn template_used(&mut self, id: ConnId, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
         let packets = packets_of_control(id, flows);
-        if self.running.is_some() {
+        if self.running.is_some() && version(flows) == Version::One {
             self.queue_chain(Counted { id, packets }, flows, router, turn);
         }
     }
 
+    /// Queues a conn and what controls it, each if it is due. In version 0, what controls a conn is asked only if the conn
+    /// was queued.
     fn queue_chain(&mut self, mut conn: Counted, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
         loop {
-            if self.is_due(conn, flows, turn.now) {
+            let due = self.is_due(conn, flows, turn.now);
+            if due {
                 self.queue(conn.id, flows, router, turn);
+            } else if version(flows) == Version::Zero {
+                return;
             }
             let Some(control) = flows.conns.get(conn.id).control() else { return };
             conn = Counted { id: control, packets: packets_of_control(control, flows) };
@@ -185,6 +193,9 @@ impl Master {
 
     fn is_due(&mut self, Counted { id, packets }: Counted, flows: &Flows, now: Instant) -> bool {
         let conn = *flows.conns.get(id);
+        if version(flows) == Version::Zero && !conn.client().addr.is_ipv4() {
+            return false;
+        }
         let template = conn.is_template();
         if self.told.is_empty() {
             self.told = vec![Told::default(); flows.settings.max_flows];
@@ -239,7 +250,7 @@ impl Master {
             timeout: lifetime(id, flows).as_secs() as u32,
             engine: if conn.is_template() { flows.calls.engine_data(id) } else { None },
         };
-        running.enqueue(&record, router, turn);
+        running.enqueue(&record, version(flows), router, turn);
     }
 
     /// Sends the message that has waited long enough.
@@ -261,6 +272,11 @@ impl Master {
         }
         self.told[id.index()] = Told::of_state(state);
     }
+}
+
+/// The version of the messages that are sent (`sync_version`).
+fn version(flows: &Flows) -> Version {
+    if flows.settings.sync_version == 0 { Version::Zero } else { Version::One }
 }
 
 /// A template counts the packets of all its conns.

@@ -1,4 +1,5 @@
-//! Messages by which directors tell each other of their conns (IPVS connection synchronisation, version 1).
+//! Messages by which directors tell each other of their conns (IPVS connection synchronisation); here those of version 1,
+//! in `version0` the records of the other.
 //!
 //! ```text
 //! message   0 | syncid | length(2) | records | 1 | 0(2)                               8 bytes, then records
@@ -9,6 +10,7 @@
 
 use std::net::IpAddr;
 
+use super::version0;
 use crate::base::{Endpoint, Family, Proto};
 
 const HEADER: usize = 8;
@@ -20,6 +22,15 @@ const FIXED: usize = 24;
 const TYPE_V6: u8 = 1;
 const ENGINE_DATA: u8 = 2;
 const ENGINE_NAME: u8 = 3;
+
+/// The form of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// IPv4 alone, without marks, timeouts and persistence engines.
+    Zero,
+    /// All of a conn.
+    One,
+}
 
 /// One conn or template.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,12 +68,13 @@ pub struct Message {
     bytes: Vec<u8>,
     limit: usize,
     syncid: u8,
+    version: Version,
 }
 
 impl Message {
     /// An empty message of at most `limit` bytes.
     pub fn new(limit: usize, syncid: u8) -> Message {
-        Message { bytes: Vec::with_capacity(limit), limit, syncid }
+        Message { bytes: Vec::with_capacity(limit), limit, syncid, version: Version::One }
     }
 
     /// True without records.
@@ -80,22 +92,46 @@ impl Message {
         &self.bytes
     }
 
-    /// True if a record goes into this message; into an empty one every record goes.
-    pub fn has_room_for(&self, record: &Record) -> bool {
-        let full = self.bytes.get(COUNT) == Some(&u8::MAX);
-        self.is_empty() || (!full && self.bytes.len().next_multiple_of(4) + record.len() <= self.limit)
+    /// True if a record of this version goes into this message; into an empty one every record goes.
+    pub fn has_room_for(&self, record: &Record, version: Version) -> bool {
+        let len = match version {
+            Version::Zero => version0::LARGEST,
+            Version::One => record.len(),
+        };
+        let fits = || self.bytes[self.count_at()] < u8::MAX && self.bytes.len().next_multiple_of(4) + len <= self.limit;
+        self.is_empty() || (version == self.version && fits())
     }
 
-    /// Adds a record, for which there is room. Its three ends are of one family.
-    pub fn push(&mut self, record: &Record) {
+    /// True if a kernel would send the message without waiting for the next record.
+    pub fn is_full(&self) -> bool {
+        self.version == Version::Zero && self.bytes.len() + version0::LARGEST > self.limit
+    }
+
+    /// Adds a record, for which there is room and which the version can tell. Its three ends are of one family.
+    pub fn push(&mut self, record: &Record, version: Version) {
         if self.is_empty() {
-            self.bytes.extend_from_slice(&[0, self.syncid, 0, 0, 0, VERSION, 0, 0]);
+            self.version = version;
+            match version {
+                Version::Zero => self.bytes.extend_from_slice(&[0, self.syncid, 0, 0]),
+                Version::One => self.bytes.extend_from_slice(&[0, self.syncid, 0, 0, 0, VERSION, 0, 0]),
+            }
         }
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-        self.write(record);
-        self.bytes[COUNT] += 1;
+        match version {
+            Version::Zero => version0::write(record, &mut self.bytes),
+            Version::One => self.write(record),
+        }
+        let count_at = self.count_at();
+        self.bytes[count_at] += 1;
         let len = self.bytes.len() as u16;
         self.bytes[2..4].copy_from_slice(&len.to_be_bytes());
+    }
+
+    fn count_at(&self) -> usize {
+        match self.version {
+            Version::Zero => version0::COUNT,
+            Version::One => COUNT,
+        }
     }
 
     fn write(&mut self, record: &Record) {
@@ -130,17 +166,23 @@ impl Message {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadMessage;
 
-/// Reads a message; each record, or the end of what could be read. Records that cannot be understood are skipped.
+/// Reads a message of either version; each record, or the end of what could be read. Records that cannot be understood are
+/// skipped.
 pub fn read(bytes: &[u8], syncid: u8) -> Result<Records<'_>, BadMessage> {
-    let header = bytes.first_chunk::<HEADER>().ok_or(BadMessage)?;
-    let [first, id, high, low, count, version, spare @ ..] = *header;
-    let version_one = first == 0 && version == VERSION && spare == [0, 0];
+    let [count, id, high, low] = *bytes.first_chunk::<{ version0::HEADER }>().ok_or(BadMessage)?;
     let whole = usize::from(u16::from_be_bytes([high, low])) == bytes.len();
     let meant = syncid == 0 || id == syncid;
-    if !version_one || !whole || !meant {
+    if !whole || !meant {
         return Err(BadMessage);
     }
-    Ok(Records { bytes, at: HEADER, left: count })
+    if let [0, _, _, _, count, VERSION, 0, 0, ..] = *bytes {
+        return Ok(Records { bytes, at: HEADER, left: count, version: Version::One });
+    }
+    // A message of version 0 without records is none: later versions begin with 0 too.
+    if count == 0 {
+        return Err(BadMessage);
+    }
+    Ok(Records { bytes, at: version0::HEADER, left: count, version: Version::Zero })
 }
 
 /// The records of a message.
@@ -148,6 +190,7 @@ pub struct Records<'a> {
     bytes: &'a [u8],
     at: usize,
     left: u8,
+    version: Version,
 }
 
 impl<'a> Iterator for Records<'a> {
@@ -159,7 +202,11 @@ impl<'a> Iterator for Records<'a> {
             return None;
         }
         self.left -= 1;
-        let record = self.bytes.get(self.at..).and_then(record);
+        let read = match self.version {
+            Version::Zero => version0::record,
+            Version::One => record,
+        };
+        let record = self.bytes.get(self.at..).and_then(read);
         match &record {
             Some((_, len)) => self.at = (self.at + len).next_multiple_of(4),
             None => self.left = 0,
@@ -261,12 +308,58 @@ mod tests {
     #[test]
     fn a_message_is_as_a_kernel_master_sends_it() {
         let mut message = Message::new(1472, 7);
-        message.push(&established(21096));
-        message.push(&established(21097));
+        message.push(&established(21096), Version::One);
+        message.push(&established(21097), Version::One);
         assert_eq!(message.bytes(), bytes(TWO));
         assert_eq!(collected(message.bytes(), 7), [Ok(established(21096)), Ok(established(21097))]);
         assert_eq!(collected(message.bytes(), 0).len(), 2, "syncid 0 takes all");
         assert!(read(message.bytes(), 8).is_err());
+    }
+
+    /// The same two in version 0.
+    const TWO_OLD: &str = "02070034 00065268 01bb0051 644c2536 c6336455 ac146702 00000001\
+        00065269 01bb0051 644c2536 c6336455 ac146702 00000001";
+
+    #[test]
+    fn a_message_of_version_0_has_no_timeouts() {
+        let mut message = Message::new(1472, 7);
+        let marked = Record { mark: 9, engine: Some(("sip", b"abc")), ..established(21096) };
+        message.push(&marked, Version::Zero);
+        message.push(&established(21097), Version::Zero);
+        assert_eq!(message.bytes(), bytes(TWO_OLD));
+        let old = |port| Record { timeout: 0, ..established(port) };
+        assert_eq!(collected(message.bytes(), 7), [Ok(old(21096)), Ok(old(21097))]);
+        assert_eq!(collected(message.bytes(), 0).len(), 2);
+        assert!(read(message.bytes(), 8).is_err());
+        assert!(!message.has_room_for(&established(1), Version::One), "one message, one version");
+        message.clear();
+        message.push(&established(21096), Version::One);
+        assert!(!message.has_room_for(&established(1), Version::Zero));
+        assert_eq!(collected(message.bytes(), 7), [Ok(established(21096))]);
+    }
+
+    #[test]
+    fn sequence_numbers_of_version_0_are_passed_over() {
+        // What a kernel's FTP conn carries: its numbers are in the byte order of the master.
+        let mut message = bytes(TWO_OLD);
+        message[24] = 0x06;
+        message.splice(28..28, [0xaa; 24]);
+        message[3] += 24;
+        let told: Vec<u16> = collected(&message, 7).iter().map(|record| record.unwrap().client.port).collect();
+        assert_eq!(told, [21096, 21097]);
+        message.truncate(28);
+        message[3] = 28;
+        assert_eq!(collected(&message, 7), [Err(BadMessage)], "numbers that are not there");
+        assert_eq!(collected(&[0, 7, 0, 4], 7), [], "no record at all");
+    }
+
+    #[test]
+    fn a_message_of_version_0_is_full_as_a_kernels() {
+        let mut message = Message::new(4 + 2 * 24 + 47, 1);
+        message.push(&established(1), Version::Zero);
+        assert!(!message.is_full() && message.has_room_for(&established(2), Version::Zero));
+        message.push(&established(2), Version::Zero);
+        assert!(message.is_full() && !message.has_room_for(&established(3), Version::Zero));
     }
 
     #[test]
@@ -279,8 +372,8 @@ mod tests {
             ..established(9)
         };
         let mut message = Message::new(1472, 0);
-        message.push(&call);
-        message.push(&v6);
+        message.push(&call, Version::One);
+        message.push(&v6, Version::One);
         let (length, padded) = (36 + 7 + 5, 8 + 48);
         assert_eq!(message.bytes()[10..12], [0, length]);
         assert_eq!(message.bytes()[8 + 36..8 + 48], *b"\x02\x05abc@x\x03\x03sip");
@@ -292,21 +385,21 @@ mod tests {
     fn a_message_is_full_at_its_limit() {
         let mut message = Message::new(8 + 2 * 36, 1);
         for port in 1..=2 {
-            assert!(message.has_room_for(&established(port)));
-            message.push(&established(port));
+            assert!(message.has_room_for(&established(port), Version::One));
+            message.push(&established(port), Version::One);
         }
-        assert!(!message.has_room_for(&established(3)));
+        assert!(!message.has_room_for(&established(3), Version::One));
         message.clear();
-        assert!(message.is_empty() && message.has_room_for(&established(3)));
+        assert!(message.is_empty() && message.has_room_for(&established(3), Version::One));
         let mut large = Message::new(65_000, 1);
-        (0..255).for_each(|port| large.push(&established(port)));
-        assert!(!large.has_room_for(&established(256)), "the count has one byte");
+        (0..255).for_each(|port| large.push(&established(port), Version::One));
+        assert!(!large.has_room_for(&established(256), Version::One), "the count has one byte");
     }
 
     #[test]
     fn what_cannot_be_read_ends_a_message_and_what_is_optional_does_not() {
         let mut message = Message::new(1472, 0);
-        message.push(&Record { engine: Some(("sip", b"abcd")), ..established(1) });
+        message.push(&Record { engine: Some(("sip", b"abcd")), ..established(1) }, Version::One);
         let good = message.bytes().to_vec();
         let with = |at: usize, value: u8| {
             let mut changed = good.clone();
@@ -326,9 +419,9 @@ mod tests {
     #[test]
     fn any_bytes_are_read_without_a_panic() {
         let mut rng = crate::base::Rng::seeded(5);
-        let good = bytes(TWO);
-        for _ in 0..100_000 {
-            let mut changed = good.clone();
+        let good = [bytes(TWO), bytes(TWO_OLD)];
+        for round in 0..100_000 {
+            let mut changed = good[round % 2].clone();
             for _ in 0..1 + rng.below(4) {
                 let at = rng.below(changed.len() as u64) as usize;
                 changed[at] = rng.next_u64() as u8;
