@@ -194,6 +194,57 @@ test_conns_of_a_failed_server_are_reset_after_their_grace() {
 
 gone() { ! kill -0 "$1" 2>/dev/null; }
 
+# families: 4 6
+test_a_path_shows_a_server_without_the_virtual_address() {
+    topo_onearm
+    realserver rs1
+    realserver rs2
+    serve rs1 rs2
+    checking path "$AT_RS1:80,direct" "$AT_RS2:80,direct"
+    becomes "$AT_RS1:80" serving
+    becomes "$AT_RS2:80" serving
+    expect_eq "$(answers_of 10)" "rs1=5 rs2=5" "answers while both have the virtual address"
+
+    # The service goes on at the server's own address: a check of that would pass.
+    in_ns rs2 ip address del "$VIP/$HOST_BITS" dev lo
+    becomes "$AT_RS2:80" failed
+    expect_match "$(tv health)" "answer: timeout" "the reason"
+    expect_eq "$(answers_of 10)" "rs1=10" "answers while one lacks it"
+    in_ns rs2 ip address add "$VIP/$HOST_BITS" dev lo
+    becomes "$AT_RS2:80" serving
+    expect_eq "$(answers_of 10)" "rs1=5 rs2=5" "answers when it has it again"
+
+    in_ns rs2 nft add table inet f
+    in_ns rs2 nft add chain inet f in '{ type filter hook input priority 0; }'
+    in_ns rs2 nft add rule inet f in tcp dport 80 reject with tcp reset
+    becomes "$AT_RS2:80" failed
+    expect_match "$(tv health)" "connect: connection refused" "the reason of one that refuses"
+}
+
+# families: 4 6
+test_echoes_and_neighbours_are_checked_by_own_packets() {
+    topo_onearm
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2 rs3
+    director_options --check "icmp,$FAST" --check "neigh,$FAST"
+    serving "$AT_RS1:80,nat" "$AT_RS2:80,nat" "$AT_RS3:80,nat"
+    local last
+    for last in "$AT_RS1" "$AT_RS2" "$AT_RS3"; do
+        becomes "$last:80" serving
+    done
+    in_ns rs2 nft add table inet f
+    in_ns rs2 nft add chain inet f in '{ type filter hook input priority 0; }'
+    in_ns rs2 nft add rule inet f in icmp type echo-request drop
+    in_ns rs2 nft add rule inet f in icmpv6 type echo-request drop
+    becomes "$AT_RS2:80" failed
+    in_ns rs3 ip link set eth0 down
+    becomes "$AT_RS3:80" failed
+    expect_match "$(tv health)" "neigh .*down" "the neighbour's check"
+    expect_eq "$(answers_of 10)" "rs1=10" "answers"
+    in_ns rs2 nft delete table inet f
+    becomes "$AT_RS2:80" serving
+}
+
 test_tls_is_checked_with_and_without_verification() {
     topo_onearm
     replies_through_director rs1

@@ -31,11 +31,13 @@ pub enum Consumed {
     TunnelError,
     /// A message about another director's conns; taken over.
     Sync,
+    /// An answer to a health probe of ours.
+    Probe,
 }
 
 impl Consumed {
     /// Every kind, in the order of the ledger.
-    pub const ALL: [Consumed; 11] = [
+    pub const ALL: [Consumed; 12] = [
         Consumed::ArpRequest,
         Consumed::ArpReply,
         Consumed::NdpSolicitation,
@@ -47,6 +49,7 @@ impl Consumed {
         Consumed::Reassembled,
         Consumed::TunnelError,
         Consumed::Sync,
+        Consumed::Probe,
     ];
 
     /// Name in the ledger.
@@ -63,6 +66,7 @@ impl Consumed {
             Consumed::Reassembled => "reassembled",
             Consumed::TunnelError => "tunnel-error",
             Consumed::Sync => "sync-message",
+            Consumed::Probe => "probe-answer",
         }
     }
 }

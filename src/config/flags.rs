@@ -100,7 +100,8 @@ pub struct RunArgs {
     pub server: Vec<ServerSpec>,
 
     /// how the servers of --service are checked: KIND[:ARGUMENT][,KEY=VALUE...] with KIND one of tcp, http, https, dns,
-    /// udp, smtp, agent, exec, like http:/healthz or tcp,interval=5s; tapvs.toml(5) has the keys; repeated: all must agree
+    /// udp, smtp, agent, exec, icmp, neigh, path, like http:/healthz or path,interval=5s; tapvs.toml(5) has the keys;
+    /// repeated: all must agree
     #[argh(option)]
     pub check: Vec<String>,
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use mio::{Interest, Registry, Token, Waker};
 
+use super::own_probes::Running;
 use super::talk::Talk;
 use crate::base::{Endpoint, Instant};
 use crate::control;
@@ -17,6 +18,7 @@ use crate::control::protocol::{Reply, Steering};
 use crate::director::Director;
 use crate::health::{Dialogue, Kind, Monitor, OnDown, Outcome, Plan, ProbeId, Reason, Stage, Start, Target};
 use crate::io::{Ended, Program, Programs, TlsConfig, random_u64};
+use crate::router::{Egress, Turn};
 use crate::service::command::ServiceKey;
 use crate::service::{Quorum, Share};
 
@@ -40,6 +42,7 @@ pub(super) struct Checks {
     /// Places of talks that may go on.
     ready: VecDeque<usize>,
     programs: Option<Programs>,
+    own: Running,
     tls: HashMap<Option<PathBuf>, TlsConfig>,
     /// The director's changes when its servers were looked at last, and when that was.
     seen: Option<u64>,
@@ -57,6 +60,7 @@ impl Checks {
             talks: (0..SOCKETS).map(|_| None).collect(),
             ready: VecDeque::new(),
             programs: None,
+            own: Running::default(),
             tls: HashMap::new(),
             seen: None,
             looked: Instant::START,
@@ -127,9 +131,10 @@ impl Checks {
     }
 
     /// Does a part of what is due.
-    pub(super) fn turn(&mut self, registry: &Registry, director: &mut Director, now: Instant) {
+    pub(super) fn turn(&mut self, registry: &Registry, director: &mut Director, turn: &mut Turn<impl Egress>) {
+        let now = turn.now;
         let changed = self.seen != Some(director.flows.services.changes());
-        let due = self.due.is_some_and(|due| due <= now);
+        let due = self.due.is_some_and(|due| due <= now) || director.own_probes.has_answers();
         if !due && self.ready.is_empty() && !(changed && now >= self.looked + OBSERVED_EVERY) {
             if changed && !self.monitor.is_empty() {
                 let look = self.looked + OBSERVED_EVERY;
@@ -141,6 +146,7 @@ impl Checks {
             self.observe(director, now);
         }
         self.hear_programs(now);
+        self.own.end(director, &mut self.monitor, now);
         self.expire(now);
         for _ in 0..SERVED_A_TURN {
             let Some(place) = self.ready.pop_front() else { break };
@@ -151,7 +157,7 @@ impl Checks {
                 break;
             }
             let Some(start) = self.monitor.start(now) else { break };
-            self.start(start, registry, now);
+            self.start(start, registry, director, turn);
         }
         self.monitor.tick(now);
         for _ in 0..APPLIED_A_TURN {
@@ -168,7 +174,7 @@ impl Checks {
         let deadlines = self.talks.iter().flatten().map(|talk| talk.deadline);
         // What could not be started in this turn is due in the next.
         let next = self.monitor.next_deadline().map(|due| due.max(now));
-        self.due = deadlines.chain(next).min();
+        self.due = deadlines.chain(next).chain(self.own.next_deadline()).min();
     }
 
     /// Looks at the servers that the services have now.
@@ -220,14 +226,15 @@ impl Checks {
         }
     }
 
-    fn start(&mut self, start: Start, registry: &Registry, now: Instant) {
+    fn start(&mut self, start: Start, registry: &Registry, director: &mut Director, turn: &mut Turn<impl Egress>) {
         let id = start.id;
-        let started = match &start.check.kind {
-            Kind::Exec(_) => self.run_program(&start),
-            _ => self.connect(start, registry),
+        let started = match (self.own.start(&start, director, turn), &start.check.kind) {
+            (Some(sent), _) => sent,
+            (None, Kind::Exec(_)) => self.run_program(&start),
+            (None, _) => self.connect(start, registry),
         };
         if let Err(outcome) = started {
-            self.monitor.end(id, outcome, now);
+            self.monitor.end(id, outcome, turn.now);
         }
     }
 

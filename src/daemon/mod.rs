@@ -5,6 +5,7 @@
 mod checks;
 mod connections;
 mod keeper;
+mod own_probes;
 mod reload;
 mod scrapes;
 mod start;
@@ -156,7 +157,9 @@ impl Daemon {
                 self.serve_clients(now);
             }
             self.work(now);
-            self.checks.turn(self.poll.registry(), &mut self.director, now);
+            self.turn.now = now;
+            self.checks.turn(self.poll.registry(), &mut self.director, &mut self.turn);
+            Wires::flush(&mut self.turn);
             if self.scrapes.is_ready() {
                 self.serve_metrics(now);
             }

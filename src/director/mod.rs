@@ -10,6 +10,7 @@ mod icmp;
 mod kernel_quirks;
 mod martians;
 mod options;
+mod own_probes;
 mod standby;
 mod tunnel_gso;
 
@@ -18,6 +19,7 @@ use std::net::IpAddr;
 
 pub use crate::settings::Settings;
 pub use batch::Batch;
+pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
 use crate::alg::{self, Ftp};
 use crate::base::{ConnId, DropReason, Family, Instant, LinkId, Proto, Tuple};
@@ -43,6 +45,8 @@ pub struct Director {
     ftp: Ftp,
     sync: Sync,
     standby: Standby,
+    /// Health probes by the director's own packets.
+    pub own_probes: OwnProbes,
 }
 
 /// Where a packet belongs.
@@ -63,7 +67,8 @@ impl Director {
         router.path_mtus.discovery = settings.pmtu_disc;
         let stack = Stack::new(settings.icmp_rate);
         let flows = Flows::new(settings, hasher, seed);
-        Director { router, flows, stack, ftp: Ftp::default(), sync: Sync::default(), standby: Standby::default() }
+        let (ftp, sync, standby) = (Ftp::default(), Sync::default(), Standby::default());
+        Director { router, flows, stack, ftp, sync, standby, own_probes: OwnProbes::default() }
     }
 
     /// Takes one frame from a link. What becomes of it is in the ledger.
@@ -89,6 +94,7 @@ impl Director {
             (Ok(false), Ok(Parsed::Ip(ip))) => self.group_packet(link, &mut Packet::new(buf, ip), turn),
             (Ok(_), Ok(said)) => {
                 self.heed_claim(link, said, turn);
+                self.own_probes.hear_neighbour(link, said);
                 match said {
                     Parsed::Arp(arp) => self.host().arp(link, arp, turn),
                     Parsed::Ndp(ndp) => self.host().ndp(link, ndp, turn),
@@ -141,6 +147,9 @@ impl Director {
         }
         let owner = self.owner(packet.ip);
         if !matches!(owner, Owner::Conn(..)) {
+            if self.own_probes.hear(packet, &mut self.router, turn) {
+                return Ok(());
+            }
             self.check_source(packet.ip)?;
         }
         match owner {

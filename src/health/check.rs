@@ -72,6 +72,12 @@ pub enum Kind {
     Agent,
     /// The exit code of a program.
     Exec(Exec),
+    /// An echo by the director's own packet.
+    Icmp,
+    /// The answer of a neighbour, by ARP or neighbour discovery.
+    Neigh,
+    /// A SYN to the virtual address at this server, by its forwarding method.
+    Path,
 }
 
 impl Kind {
@@ -86,6 +92,9 @@ impl Kind {
             Kind::Smtp(_) => "smtp",
             Kind::Agent => "agent",
             Kind::Exec(_) => "exec",
+            Kind::Icmp => "icmp",
+            Kind::Neigh => "neigh",
+            Kind::Path => "path",
         }
     }
 }
@@ -189,7 +198,7 @@ impl fmt::Display for Check {
             Kind::Http(http) => write!(f, ":{}", http.path)?,
             Kind::Dns(dns) => write!(f, ":{}", dns.name)?,
             Kind::Exec(exec) => write!(f, ":{}", exec.command.first().map_or("", String::as_str))?,
-            Kind::Tcp | Kind::Udp(_) | Kind::Smtp(_) | Kind::Agent => {}
+            Kind::Tcp | Kind::Udp(_) | Kind::Smtp(_) | Kind::Agent | Kind::Icmp | Kind::Neigh | Kind::Path => {}
         }
         match (self.address, self.port) {
             (Some(addr), _) => write!(f, "@{addr}"),

@@ -25,7 +25,7 @@ const AT_A_TIME: usize = 256;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ProbeId(pub u64);
 
-/// What makes two probes the same. A program is told the service, so it is run for each.
+/// What makes two probes the same. A program is told the service and a path leads to its address: one for each service.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct ProbeKey {
     check: Arc<Check>,
@@ -49,7 +49,7 @@ pub struct Start {
     pub check: Arc<Check>,
     /// Whom.
     pub target: Endpoint,
-    /// For which service, where a program is told.
+    /// For which service, where that matters.
     pub service: Option<ServiceKey>,
     /// The verdict so far.
     pub verdict: Verdict,
@@ -217,7 +217,7 @@ impl Monitor {
         let checks: Vec<Check> = service.plan.checks_of(endpoint).to_vec();
         let wanted = checks.into_iter().map(|check| {
             let target = Endpoint::new(check.address.unwrap_or(endpoint.addr), check.port.unwrap_or(endpoint.port));
-            let service = matches!(check.kind, Kind::Exec(_)).then_some(key);
+            let service = matches!(check.kind, Kind::Exec(_) | Kind::Path).then_some(key);
             ProbeKey { check: Arc::new(check), target, service }
         });
         wanted.map(|key| self.probe(key, now)).collect()

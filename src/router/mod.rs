@@ -203,6 +203,19 @@ impl Router {
         addresses().find(|prefix| prefix.contains(next_hop)).or_else(|| addresses().next()).map(|prefix| prefix.addr)
     }
 
+    /// Asks a neighbour for its MAC, whatever is known of it. The link it is on; `None` for what is behind a gateway or on
+    /// a link without Ethernet.
+    pub fn solicit(&mut self, addr: IpAddr, turn: &mut Turn<impl Egress>) -> Option<LinkId> {
+        let route = self.route(addr).ok().filter(|route| route.next_hop == addr)?;
+        if self.medium(route.link) == Medium::Ip {
+            return None;
+        }
+        // An answer of a neighbour that nobody knows would be no news.
+        self.neighbours.resolve(&Route { need: Need::Configured, ..route }, turn.now, || addr);
+        self.ask(neighbours::Ask { link: route.link, addr, to: Mac::BROADCAST }, turn);
+        Some(route.link)
+    }
+
     /// Frames a finished packet and writes it, or keeps it until its next hop has answered.
     ///
     /// Counts it as sent or held; an error is for the caller to count.

@@ -16,6 +16,7 @@ mod limits;
 mod methods;
 mod neighbours;
 mod own_addresses;
+mod own_probes;
 mod persistence;
 mod rewriting;
 mod room;

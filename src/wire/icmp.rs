@@ -62,6 +62,9 @@ impl IcmpError {
     }
 }
 
+/// Bytes of an echo's data by which its reply is known.
+const PROOF_LEN: usize = 4;
+
 /// Writes an error about the IP packet `about` (from its IP header on), MACs left open.
 ///
 /// The quote is cut so that the whole stays within what every path takes.
@@ -92,6 +95,11 @@ pub fn error(out: &mut PacketBuf, error: IcmpError, about: &[u8], src: IpAddr, d
 /// True for an echo request of either family.
 pub fn is_echo_request(ip: &Ip, icmp_type: u8) -> bool {
     (ip.proto == Proto::ICMP && icmp_type == 8) || (ip.proto == Proto::ICMP6 && icmp_type == 128)
+}
+
+/// True for an echo reply of either family.
+pub fn is_echo_reply(ip: &Ip, icmp_type: u8) -> bool {
+    (ip.proto == Proto::ICMP && icmp_type == 0) || (ip.proto == Proto::ICMP6 && icmp_type == 129)
 }
 
 /// True for types that report an error about another packet (RFC 1122 3.2.2; RFC 4443 2.1).
@@ -145,6 +153,28 @@ pub fn echo_reply(out: &mut PacketBuf, request: &[u8], ip: &Ip, id: u16) {
     let fields =
         Header { src: ip.dst, dst: ip.src, proto: ip.proto, ttl: DEFAULT_TTL, tos: ip.tos, id, dont_fragment: false };
     ip_header(frame, &fields);
+}
+
+/// Writes an echo request that carries `proof`; MACs left open.
+pub fn echo_request(out: &mut PacketBuf, (src, dst): (IpAddr, IpAddr), id: u16, proof: u32) {
+    let family = Family::of(dst);
+    let header = header_len(family);
+    let frame = out.reset(ETH_LEN + header + icmp::LEN + PROOF_LEN);
+    let message = &mut frame[ETH_LEN + header..];
+    message[icmp::TYPE] = if family == Family::V4 { 8 } else { 128 };
+    message[icmp::CODE] = 0;
+    put32(message, icmp::SECOND_WORD, u32::from(id) << 16);
+    put32(message, icmp::LEN, proof);
+    let sum = !message_sum(src, dst, message);
+    put16(message, icmp::CHECKSUM, sum);
+    let proto = if family == Family::V4 { Proto::ICMP } else { Proto::ICMP6 };
+    ip_header(frame, &Header { src, dst, proto, ttl: DEFAULT_TTL, tos: 0, id, dont_fragment: false });
+}
+
+/// The identifier of an echo, and the proof that `echo_request` wrote.
+pub fn echo_proof(frame: &[u8], ip: &Ip) -> Option<(u16, u32)> {
+    let is_whole = ip.end - ip.l4_at == icmp::LEN + PROOF_LEN && checksum_is_right(frame, ip);
+    is_whole.then(|| ((second_word(frame, ip) >> 16) as u16, be32(frame, ip.l4_at + icmp::LEN)))
 }
 
 /// True if the ICMP checksum of a whole message is right.

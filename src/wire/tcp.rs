@@ -8,6 +8,7 @@ use super::packet::{Ip, L4, TcpFlags};
 use super::{PacketBuf, checksum};
 use crate::base::{Endpoint, Family, Proto};
 
+const SYN: u8 = 0x02;
 const RST: u8 = TcpFlags::RST.0;
 const ACK: u8 = 0x10;
 
@@ -34,6 +35,11 @@ pub fn reset_for(out: &mut PacketBuf, request: &[u8], ip: &Ip) -> bool {
 /// Writes a reset out of the blue; `seq` must be what the receiver expects (RFC 5961). MACs left open.
 pub fn reset(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, seq: u32) {
     write(out, &Segment { src, dst, seq, ack: 0, flags: RST }, 0);
+}
+
+/// Writes a request for a connection, without options; MACs left open.
+pub fn syn(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, seq: u32) {
+    write(out, &Segment { src, dst, seq, ack: 0, flags: SYN }, 0);
 }
 
 /// A segment without options and data.

@@ -18,7 +18,7 @@ use crate::service::words::method_names;
 const COMMON: [&str; 10] =
     ["kind", "interval", "fast_interval", "down_interval", "timeout", "rise", "fall", "address", "port", "bind"];
 /// Each kind with the keys that it has besides.
-const KINDS: [(&str, &[&str]); 8] = [
+const KINDS: [(&str, &[&str]); 11] = [
     ("tcp", &[]),
     ("http", &["path", "host", "method", "status", "contains"]),
     ("https", &["path", "host", "method", "status", "contains", "verify", "sni"]),
@@ -27,7 +27,13 @@ const KINDS: [(&str, &[&str]); 8] = [
     ("smtp", &["helo"]),
     ("agent", &[]),
     ("exec", &["command", "dynamic"]),
+    ("icmp", &[]),
+    ("neigh", &[]),
+    ("path", &[]),
 ];
+/// Keys of all kinds that mean nothing to some.
+const MEANINGLESS: [(&str, &[&str]); 3] =
+    [("icmp", &["port", "bind"]), ("neigh", &["port", "bind"]), ("path", &["address", "bind"])];
 pub(super) const CHECK: Kind = Kind {
     name: "check",
     keys: &[
@@ -155,6 +161,12 @@ fn check(mut section: Section) -> Option<Check> {
         let keys = if own.is_empty() { "no keys of its own".into() } else { own.join(", ") };
         section.complain(&kind.place, format!("'{key}' is not for this kind, which has {keys}"));
     }
+    for key in MEANINGLESS.iter().filter(|(of, _)| *of == name).flat_map(|(_, keys)| *keys) {
+        if section.has(key) {
+            section
+                .complain(&kind.place, format!("'{key}' is not for this kind, whose packets are the director's own"));
+        }
+    }
     let timing = timing(&mut section);
     let address = section.parsed("address", ip_address).map(|addr| addr.value);
     let bind = section.parsed("bind", ip_address).map(|addr| addr.value);
@@ -171,6 +183,9 @@ fn check(mut section: Section) -> Option<Check> {
         "dns" => health::Kind::Dns(dns(&mut section)?),
         "udp" => health::Kind::Udp(udp(&mut section)),
         "smtp" => health::Kind::Smtp(section.parsed("helo", one_line).map_or("localhost".into(), |name| name.value)),
+        "icmp" => health::Kind::Icmp,
+        "neigh" => health::Kind::Neigh,
+        "path" => health::Kind::Path,
         _ => health::Kind::Exec(exec(&mut section)?),
     };
     Some(Check { kind, timing, address, port, bind })

@@ -326,10 +326,13 @@ fn the_manual_explains_every_key_and_no_other() {
 #[test]
 fn what_a_check_cannot_be_is_named_where_it_stands() {
     for (lines, wanted) in [
-        ("check = { }", "/t.toml:6:9: check: no kind; use one of tcp, http, https, dns, udp, smtp, agent, exec"),
+        (
+            "check = { }",
+            "/t.toml:6:9: check: no kind; use one of tcp, http, https, dns, udp, smtp, agent, exec, icmp, neigh, path",
+        ),
         (
             "check = { kind = \"icmp6\" }",
-            "/t.toml:6:18: kind \"icmp6\": use one of tcp, http, https, dns, udp, smtp, agent, exec",
+            "/t.toml:6:18: kind \"icmp6\": use one of tcp, http, https, dns, udp, smtp, agent, exec, icmp, neigh, path",
         ),
         (
             "check = { kind = \"tcp\", path = \"/\" }",
@@ -350,6 +353,14 @@ fn what_a_check_cannot_be_is_named_where_it_stands() {
         (
             "check = { kind = \"tcp\", timeout = \"soon\" }",
             "/t.toml:6:35: timeout \"soon\": not a time, like \"500ms\", \"2s\" or \"10m\"",
+        ),
+        (
+            "check = { kind = \"icmp\", port = 7 }",
+            "/t.toml:6:18: kind \"icmp\": 'port' is not for this kind, whose packets are the director's own",
+        ),
+        (
+            "check = { kind = \"path\", address = \"10.0.0.9\" }",
+            "/t.toml:6:18: kind \"path\": 'address' is not for this kind, whose packets are the director's own",
         ),
         (
             "check = { kind = \"exec\" }",

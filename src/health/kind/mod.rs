@@ -50,7 +50,7 @@ impl Dialogue {
             Kind::Udp(udp) => Dialogue::Udp(udp::Udp::new(udp)),
             Kind::Smtp(helo) => Dialogue::Smtp(smtp::Smtp::new(helo)),
             Kind::Agent => Dialogue::Agent(agent::Listener::default()),
-            Kind::Exec(_) => return None,
+            Kind::Exec(_) | Kind::Icmp | Kind::Neigh | Kind::Path => return None,
         })
     }
 
