@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Tunnel;
 
-/// How packets reach a real server.
+/// How packets are forwarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
@@ -18,6 +18,8 @@ pub enum Method {
     Tunnel(Tunnel),
     /// `--fullnat`, FullNat: both addresses rewritten, the source to a local address of the director.
     FullNat,
+    /// No server: forwarded to where it is addressed (`cache_bypass`). Of conns alone, never of a dest.
+    Bypass,
 }
 
 impl Method {
@@ -27,6 +29,7 @@ impl Method {
             Method::Nat => 0,
             Method::Tunnel(_) => 2,
             Method::Direct => 3,
+            Method::Bypass => 4,
             Method::FullNat => 5,
         }
     }
@@ -38,6 +41,7 @@ impl Method {
             0 => Method::Nat,
             2 => Method::Tunnel(tunnel()),
             3 => Method::Direct,
+            4 => Method::Bypass,
             5 => Method::FullNat,
             _ => return None,
         })
@@ -47,7 +51,7 @@ impl Method {
     pub fn rewrites_replies(self) -> bool {
         match self {
             Method::Nat | Method::FullNat => true,
-            Method::Tunnel(_) | Method::Direct => false,
+            Method::Tunnel(_) | Method::Direct | Method::Bypass => false,
         }
     }
 }

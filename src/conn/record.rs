@@ -48,7 +48,9 @@ impl Conn {
             Kind::LocalFlow => (local, lport, flag::LOCAL),
             Kind::Template { timeout } => (AddrId((timeout >> 16) as u16), timeout as u16, flag::TEMPLATE),
         };
-        let one_way = if new.method.rewrites_replies() { 0 } else { flag::ONE_WAY };
+        // As in the kernel, replies of a conn that passes by are expected here.
+        let two_way = new.method.rewrites_replies() || new.method == Method::Bypass;
+        let one_way = if two_way { 0 } else { flag::ONE_WAY };
         Conn {
             client: new.client.addr.into(),
             virt: new.virt.addr.into(),

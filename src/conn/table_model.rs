@@ -46,7 +46,7 @@ impl Model {
         let reply = match method {
             Method::Nat => Some(Tuple { proto, src: real, dst: client }),
             Method::FullNat => Some(Tuple { proto, src: real, dst: local }),
-            Method::Direct | Method::Tunnel(_) => None,
+            Method::Direct | Method::Tunnel(_) | Method::Bypass => None,
         };
         // The director never makes a conn that a packet would already find, from either side.
         let taken =

@@ -97,7 +97,7 @@ impl Director {
         // As in the kernel, a wrong checksum is noticed after the conn was made.
         let intact = icmp::checksum_is_right(packet.frame(), packet.ip);
         let bytes = packet.ip.total_len();
-        let ends = if self.flows.is_one_packet(&opening) {
+        let ends = if self.flows.is_one_packet(service, tuple.proto) {
             let ends = self.flows.open_one_packet(&opening, bytes, &self.router, turn.now)?;
             self.flows.close_one_packet(&opening);
             ends

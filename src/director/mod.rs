@@ -22,10 +22,10 @@ pub use batch::Batch;
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
 use crate::alg::{self, Ftp};
-use crate::base::{ConnId, DropReason, Family, Instant, LinkId, Proto, Tuple};
+use crate::base::{ConnId, DropReason, Family, Instant, LinkId, Method, Proto, ServiceId, Tuple};
 use crate::conn::{Due, Event, Kind, Side};
 use crate::flows::{self, ConnFate, Flows, Opening};
-use crate::forward::{self, Fit};
+use crate::forward::{self, Ends, Fit};
 use crate::router::{Egress, Refusal, Router, Turn, is_link_local};
 use crate::stack::{self, Host, Stack};
 use crate::sync::Sync;
@@ -265,6 +265,9 @@ impl Director {
         }
         let call = alg::call_of(packet, service, &self.flows)?;
         let Some(choice) = self.flows.choose(service, &tuple, call, turn.now)? else {
+            if self.flows.may_bypass(service) && self.is_elsewhere(tuple.dst.addr) {
+                return self.bypass(service, &tuple, packet, turn);
+            }
             // Other ports of an FTP service's address are the host's own.
             if self.flows.services.is_ftp(service) && tuple.dst.port != 21 {
                 return stack::answer(packet, &mut self.router, turn);
@@ -272,10 +275,32 @@ impl Director {
             return Err(Refusal::with(DropReason::NoServer, IcmpError::PortUnreachable));
         };
         let opening = Opening { service, tuple, choice };
-        if self.flows.is_one_packet(&opening) {
+        if self.flows.is_one_packet(service, tuple.proto) {
             return self.one_packet(&opening, packet, turn);
         }
         let id = self.open(opening, call, turn.now)?;
+        self.tell_listeners();
+        self.forward_request(id, packet, turn)
+    }
+
+    /// True for the address of another host.
+    fn is_elsewhere(&self, addr: IpAddr) -> bool {
+        !addr.is_multicast() && !self.owns(addr) && !self.router.is_broadcast(addr)
+    }
+
+    /// A packet of a mark service that has no usable server goes where it is addressed (`cache_bypass`).
+    fn bypass(
+        &mut self,
+        service: ServiceId,
+        tuple: &Tuple,
+        packet: &mut Packet,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), Refusal> {
+        if self.flows.is_one_packet(service, tuple.proto) {
+            let ends = Ends::new(Method::Bypass, tuple.src.into(), tuple.dst.into(), tuple.dst, None);
+            return forward::send_to_server(packet, &ends, &mut self.router, turn);
+        }
+        let id = self.flows.open_bypass(service, tuple, turn.now)?;
         self.tell_listeners();
         self.forward_request(id, packet, turn)
     }

@@ -14,7 +14,7 @@ use crate::sched::Mask;
 use crate::wire::{Ip, L4};
 
 /// How long a conn lives that no packet has moved yet.
-const UNBORN: Duration = Duration::from_secs(3);
+pub(super) const UNBORN: Duration = Duration::from_secs(3);
 const SCTP_INIT: u8 = 1;
 /// The chunk that ends an association at once.
 pub const SCTP_ABORT: u8 = 6;
@@ -68,9 +68,9 @@ impl Flows {
     }
 
     /// One-packet scheduling is for UDP only, whatever else a mark collects.
-    pub fn is_one_packet(&self, opening: &Opening) -> bool {
-        let configured = self.services.get(opening.service);
-        opening.tuple.proto == Proto::UDP && configured.is_some_and(|service| service.options.one_packet)
+    pub fn is_one_packet(&self, service: ServiceId, proto: Proto) -> bool {
+        let configured = self.services.get(service);
+        proto == Proto::UDP && configured.is_some_and(|service| service.options.one_packet)
     }
 
     /// The ends of a conn for one packet (one-packet scheduling): counted, never stored, so that its reply finds none.
@@ -176,7 +176,7 @@ impl Flows {
     fn local_for(&mut self, opening: &Opening, router: &Router, now: Instant) -> Result<Option<Endpoint>, DropReason> {
         match self.services.dest(opening.choice.dest).method {
             Method::FullNat => self.local_endpoint(opening, router, now).map(Some),
-            Method::Nat | Method::Direct | Method::Tunnel(_) => Ok(None),
+            Method::Nat | Method::Direct | Method::Tunnel(_) | Method::Bypass => Ok(None),
         }
     }
 

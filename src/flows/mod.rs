@@ -4,6 +4,7 @@
 //! Never sends a packet.
 
 mod admission;
+mod bypass;
 mod calls;
 mod defence;
 mod end;
@@ -20,6 +21,7 @@ use crate::settings::Settings;
 use crate::wire::{L4, Packet, tcp};
 
 pub use admission::{ConnFate, Opening, SCTP_ABORT};
+pub use bypass::nobody;
 pub use calls::Calls;
 pub use persistence::{Choice, TemplateKey};
 
@@ -80,7 +82,8 @@ impl Flows {
         let conn = self.conns.get(id);
         let method = conn.method(|| self.tunnel_of(conn.dest));
         let (client, virt) = (conn.packed_client(), conn.packed_virt());
-        Ends::new(method, client, virt, self.conns.real(conn), self.conns.local(conn))
+        let real = if method == Method::Bypass { virt.into() } else { self.conns.real(conn) };
+        Ends::new(method, client, virt, real, self.conns.local(conn))
     }
 
     /// How a dest's tunnel is made now, whatever the method of the conn.
@@ -88,7 +91,7 @@ impl Flows {
     fn tunnel_of(&self, dest: DestId) -> Tunnel {
         match self.services.dest(dest).method {
             Method::Tunnel(tunnel) => tunnel,
-            Method::Nat | Method::Direct | Method::FullNat => Tunnel::Ipip,
+            Method::Nat | Method::Direct | Method::FullNat | Method::Bypass => Tunnel::Ipip,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The four forwarding methods: what each changes in a packet, both ways.
+//! The forwarding methods: what each changes in a packet, both ways.
 //!
 //! ```text
 //! method    request becomes                    reply (if it passes here) becomes
@@ -6,6 +6,7 @@
 //! FULL-NAT  LIP:lport -> RIP:rport             VIP:vport -> CIP:cport
 //! direct    unchanged, to the MAC of RIP       unchanged
 //! tunnel    unchanged, inside DIP -> RIP       unchanged
+//! bypass    unchanged                          unchanged
 //! ```
 //! FULL-NAT also works between families: the packet is translated to that of the other side (RFC 7915).
 //! Bytes only: never chooses a server, a route or a local port's owner.
@@ -32,7 +33,7 @@ use crate::wire::{End, Packet, set_endpoint};
 pub struct Ends {
     /// Method.
     pub method: Method,
-    /// Real server.
+    /// Real server; of a conn that passes by, where it is addressed.
     pub real: Endpoint,
     /// Client.
     client: PackedEndpoint,
@@ -109,7 +110,7 @@ pub fn request(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropRea
             set_endpoint(packet.buf, packet.ip, End::Destination, ends.real);
             set_endpoint(packet.buf, packet.ip, End::Source, ends.peer());
         }
-        Method::Direct | Method::Tunnel(_) => {}
+        Method::Direct | Method::Tunnel(_) | Method::Bypass => {}
     }
     Ok(())
 }
@@ -126,7 +127,7 @@ pub fn reply(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropReaso
             set_endpoint(packet.buf, packet.ip, End::Source, ends.virt());
             set_endpoint(packet.buf, packet.ip, End::Destination, ends.client());
         }
-        Method::Direct | Method::Tunnel(_) => {}
+        Method::Direct | Method::Tunnel(_) | Method::Bypass => {}
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ pub fn about_request(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) 
             set_address(packet.buf, packet.ip, End::Source, ends.virt().addr);
             icmp::set_quoted(packet.buf, quote, End::Destination, ends.virt());
         }
-        Method::Direct | Method::Tunnel(_) => return Ok(()),
+        Method::Direct | Method::Tunnel(_) | Method::Bypass => return Ok(()),
     }
     if ends.method == Method::FullNat {
         set_address(packet.buf, packet.ip, End::Destination, ends.client().addr);
@@ -44,7 +44,7 @@ pub fn about_reply(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) ->
             set_address(packet.buf, packet.ip, End::Destination, ends.real.addr);
             icmp::set_quoted(packet.buf, quote, End::Source, ends.real);
         }
-        Method::Direct | Method::Tunnel(_) => return Ok(()),
+        Method::Direct | Method::Tunnel(_) | Method::Bypass => return Ok(()),
     }
     if ends.method == Method::FullNat {
         // The real server knows no way to the client's side but through the local address.

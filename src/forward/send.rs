@@ -40,12 +40,15 @@ pub fn check_translatable(packet: &Packet, ends: &Ends) -> Result<(), Refusal> {
 #[inline(always)]
 pub fn route_to_server(packet: &mut Packet, ends: &Ends, router: &mut Router, now: Instant) -> Result<Route, Refusal> {
     let route = router.route(ends.real.addr).map_err(|reason| Refusal::with(reason, IcmpError::HostUnreachable))?;
-    let route = Route { need: Need::Configured, ..route };
+    let route = match ends.method {
+        Method::Bypass => route.for_transit(),
+        _ => Route { need: Need::Configured, ..route },
+    };
     spend_ttl(packet)?;
     let mtu = match ends.method {
         Method::Tunnel(kind) => tunnel_mtu((ends.real.addr, kind), packet.buf, &route, router, now)?,
         Method::FullNat => room_for(packet, route.mtu, Family::of(ends.real.addr)),
-        Method::Nat | Method::Direct => route.mtu,
+        Method::Nat | Method::Direct | Method::Bypass => route.mtu,
     };
     let ip = &packet.ip;
     let may_cut = !ip.dont_fragment || (matches!(ends.method, Method::Tunnel(_)) && !router.path_mtus.discovery);
@@ -67,7 +70,7 @@ pub fn send_by_method(
 ) -> Result<(), DropReason> {
     match ends.method {
         Method::Tunnel(kind) => tunnel(packet, (ends.real.addr, kind), route, router, turn),
-        Method::Nat | Method::FullNat | Method::Direct => router.transmit(packet, route, turn),
+        Method::Nat | Method::FullNat | Method::Direct | Method::Bypass => router.transmit(packet, route, turn),
     }
 }
 

@@ -60,6 +60,8 @@ pub fn dest(writer: &mut Writer, entry: &DestEntry, full_nat: FullNat) {
         Method::Tunnel(tunnel) => (method::TUNNEL, Some(tunnel)),
         Method::FullNat if full_nat == FullNat::Known => (method::FULL_NAT, None),
         Method::FullNat => (method::NAT, None),
+        // No server has it.
+        Method::Bypass => (method::DIRECT, None),
     };
     let (kind, port, flags) = tunnel_numbers(tunnel.unwrap_or_default());
     writer.nest(top::DEST, |writer| {

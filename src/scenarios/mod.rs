@@ -4,6 +4,7 @@
 //! be wrong in the same way.
 
 mod batches;
+mod bypass;
 mod checks;
 mod discovery;
 mod drops;

@@ -73,12 +73,13 @@ fn check_key(key: ServiceKey) -> Result<(), Refused> {
 }
 
 fn check_dest(options: &DestOptions) -> Result<(), Refused> {
-    let tunnel = match options.method {
+    let can_be_asked_for = match options.method {
         Method::Tunnel(Tunnel::Gue { port, .. }) => port != 0,
         Method::Tunnel(Tunnel::Gre { checksum }) => checksum != TunnelChecksum::Remote,
         Method::Tunnel(Tunnel::Ipip) | Method::Nat | Method::Direct | Method::FullNat => true,
+        Method::Bypass => false,
     };
-    if !tunnel {
+    if !can_be_asked_for {
         return Err(Refused::Invalid);
     }
     let numbers = [options.weight, options.upper, options.lower];
@@ -117,6 +118,7 @@ mod tests {
             (timeouts(300), Ok(())),
             (dest(r#""nat""#, 1 << 31), Err(Refused::NotACount)),
             (dest(&gue(0), 1), Err(Refused::Invalid)),
+            (dest(r#""bypass""#, 1), Err(Refused::Invalid)),
             (dest(r#"{"tunnel":{"gre":{"checksum":"remote"}}}"#, 1), Err(Refused::Invalid)),
             (service(1, 360), Err(Refused::Invalid)),
             (service(6, 360).replace(r#""flags":0"#, r#""flags":8"#), Err(Refused::Invalid)),

@@ -85,7 +85,7 @@ pub struct Dest {
     /// Largest packet the way to it took when a tunnel packet last went there; 0: none has.
     pub tunnel_mtu: u16,
     place: trash::Place,
-    /// Another director's conns came before it was configured here.
+    /// Conns are bound to it that belong to no configured dest: another director's, and those that pass by.
     expected: bool,
 }
 
@@ -402,7 +402,7 @@ impl Services {
         self.servers[dest.index()].recount(from, to);
     }
 
-    /// A packet from a client to this dest; not counted once the dest is out of its service.
+    /// A packet from a client to this dest; not counted where the dest is not in its service.
     #[inline]
     pub fn count_in(&mut self, dest: DestId, bytes: usize) {
         self.count(dest, |stats| stats.count_in(bytes));
@@ -420,6 +420,9 @@ impl Services {
             return;
         }
         let (id, dest) = (dest, &mut self.dests[dest.index()]);
+        if dest.expected {
+            return;
+        }
         add(&mut dest.stats);
         add(&mut self.total);
         let slot = dest.slot;

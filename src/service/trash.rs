@@ -67,8 +67,8 @@ impl Services {
         dest
     }
 
-    /// The dest of another director's conn that is not configured here: a removed one, or one that waits to be configured
-    /// and forwards meanwhile. `None` if too many wait.
+    /// The dest of a conn that is not configured here: a removed one, or one that waits to be configured and forwards
+    /// meanwhile. `None` if too many wait.
     pub fn expect(&mut self, key: ServiceKey, endpoint: Endpoint, method: Method, now: Instant) -> Option<DestId> {
         if let Some(dest) = self.trash.by_name.get(&key).and_then(|names| names.get(&endpoint)) {
             return Some(*dest);

@@ -50,7 +50,7 @@ const fn row(
 const GRE: Method = Method::Tunnel(Tunnel::Gre { checksum: TunnelChecksum::None });
 const GUE: Method = Method::Tunnel(Tunnel::Gue { port: GUE_PORT, checksum: TunnelChecksum::None });
 
-/// All methods.
+/// All methods that a server can have.
 #[rustfmt::skip]
 pub const METHODS: &[MethodWords] = &[
     row(Method::Nat,                   "nat",     &["masq"],        ("Masq",    "-m"),        None),
@@ -60,6 +60,9 @@ pub const METHODS: &[MethodWords] = &[
     row(GUE,                           "gue",     &[],              ("Tunnel",  "-i"),        Some("gue")),
     row(Method::FullNat,               "fullnat", &[],              ("FullNat", "--fullnat"), None),
 ];
+
+/// What no operator chooses.
+const BYPASS: MethodWords = row(Method::Bypass, "bypass", &[], ("Bypass", ""), None);
 
 /// All ways to treat checksums.
 #[rustfmt::skip]
@@ -79,6 +82,7 @@ impl Method {
             Method::Tunnel(Tunnel::Gre { .. }) => &METHODS[3],
             Method::Tunnel(Tunnel::Gue { .. }) => &METHODS[4],
             Method::FullNat => &METHODS[5],
+            Method::Bypass => &BYPASS,
         }
     }
 
@@ -93,7 +97,7 @@ impl Method {
         match self {
             Method::Tunnel(Tunnel::Gue { port, checksum }) => (Some(port), Some(words_of(checksum))),
             Method::Tunnel(Tunnel::Gre { checksum }) => (None, Some(words_of(checksum))),
-            Method::Tunnel(Tunnel::Ipip) | Method::Nat | Method::Direct | Method::FullNat => (None, None),
+            _ => (None, None),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::Sync;
 use super::message::{Record, read};
 use crate::base::{ConnId, Consumed, Counted, DestId, DropReason, Endpoint, Family, Instant, Method, Proto, Tunnel};
 use crate::conn::{Kind, NewConn, SctpState, TcpState};
-use crate::flows::{Flows, TemplateKey};
+use crate::flows::{Flows, TemplateKey, nobody};
 use crate::router::{Router, Turn};
 use crate::service::command::ServiceKey;
 use crate::wire::{Fragment, L4, Packet, udp};
@@ -143,9 +143,13 @@ fn expected_dest(record: &Record, flows: &mut Flows, now: Instant) -> Option<Des
         None if record.mark != 0 => ServiceKey::Mark(Family::of(record.virt.addr), record.mark),
         None => ServiceKey::Address(record.proto, record.virt),
     };
-    let method = told_method(record).filter(|method| *method != Method::FullNat)?;
     let [port, _] = ports_of_dest(record);
-    flows.services.expect(key, Endpoint::new(record.real.addr, port), method, now)
+    let (method, real) = match told_method(record)? {
+        Method::FullNat => return None,
+        Method::Bypass => (Method::Bypass, nobody(key.family())),
+        method => (method, Endpoint::new(record.real.addr, port)),
+    };
+    flows.services.expect(key, real, method, now)
 }
 
 /// The master's method; how its tunnel is made is not told.
