@@ -2,18 +2,12 @@
 //!
 //! The first line is in the form that scripts read a version from.
 
-use super::ipvsadm::print;
+/// What `-v` prints.
+pub(super) const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
 
-const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
-
-/// `-v`; the exit status.
-pub(super) fn show_version() -> u8 {
-    print(VERSION)
-}
-
-/// `-h`; the exit status.
-pub(super) fn show_usage(program: &str) -> u8 {
-    print(&format!("{VERSION}{}", USAGE.replace("PROGRAM", program)))
+/// What `-h` prints.
+pub(super) fn usage(program: &str) -> String {
+    format!("{VERSION}{}", USAGE.replace("PROGRAM", program))
 }
 
 const USAGE: &str = "\

@@ -109,8 +109,8 @@ fn without_director(program: &str, args: &[String], why: Unreachable) -> u8 {
             ));
             USAGE
         }
-        (_, Ok(Invocation::Help)) => help::show_usage(program),
-        (_, Ok(Invocation::Version)) => help::show_version(),
+        (_, Ok(Invocation::Help)) => print(&help::usage(program)),
+        (_, Ok(Invocation::Version)) => print(help::VERSION),
         (_, Err(error)) => complain(program, &error),
         (Unreachable::Otherwise(sentence), Ok(_)) => {
             print_error(&format!("Can't initialize ipvs: {sentence}"));
@@ -151,8 +151,8 @@ impl Session<'_> {
         self.send();
         let done = match invocation {
             Err(error) => return Ended::Exit(complain(self.program, &error)),
-            Ok(Invocation::Help) => return Ended::Exit(help::show_usage(self.program)),
-            Ok(Invocation::Version) => return Ended::Exit(help::show_version()),
+            Ok(Invocation::Help) => return Ended::Exit(print(&help::usage(self.program))),
+            Ok(Invocation::Version) => return Ended::Exit(print(help::VERSION)),
             Ok(Invocation::Restore) => return self.restore(),
             Ok(Invocation::Change(command)) => self.change(command),
             Ok(Invocation::List(listing)) => self.list(&listing),
@@ -305,7 +305,7 @@ fn names(options: &[Opt]) -> Names {
 }
 
 /// The exit status of having printed this.
-pub(super) fn print(text: &str) -> u8 {
+fn print(text: &str) -> u8 {
     match print_out(text) {
         Ok(()) => 0,
         Err(sentence) => {

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::diff::Change;
-use super::plan::PlannedLink;
+use super::link::PlannedLink;
 use super::spec;
 use crate::base::Prefix;
 use crate::health;

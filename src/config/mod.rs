@@ -7,6 +7,7 @@ pub mod describe;
 mod diff;
 mod draft;
 mod flags;
+mod link;
 mod plan;
 pub mod spec;
 mod toml;
@@ -17,7 +18,8 @@ pub use self::toml::{read as read_text, read_file};
 pub use diff::{Change, Wanted, add_daemons, add_rules, common_rules, diff, rules_of};
 pub use draft::{At, Problems};
 pub use flags::RunArgs;
-pub use plan::{Plan, PlannedLink, run_on_processor};
+pub use link::PlannedLink;
+pub use plan::{Plan, run_on_processor};
 
 use crate::base::Instant;
 

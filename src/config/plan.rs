@@ -6,26 +6,18 @@ use std::collections::HashSet;
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use super::draft::{At, Draft, Hop, LinkDraft, Place, Planned, Problems, ServiceDraft};
+use super::draft::{At, Draft, Hop, Place, Planned, Problems, ServiceDraft};
 use super::flags::RunArgs;
+use super::link::{self, PlannedLink};
 use super::{BEFORE, commands, read_file, validate};
-use crate::base::{Endpoint, Family, LinkId, Mac, Medium, Prefix};
+use crate::base::{Endpoint, Family, LinkId, Medium, Prefix};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
 use crate::health;
-use crate::io::{self, LinkConfig, Processors};
+use crate::io::{self, Processors};
 use crate::router;
 use crate::service::command::{Command, DestOptions, ServiceKey};
 use crate::service::{MarkRule, Marks};
-
-/// One link of the plan.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PlannedLink {
-    /// The device.
-    pub device: LinkConfig,
-    /// Own addresses.
-    pub addresses: Vec<Prefix>,
-}
 
 /// A static route.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,8 +67,8 @@ impl Plan {
     /// Checks a draft as a whole; its services are tried on a director without devices.
     pub fn from_draft(draft: Draft) -> Result<Plan, Problems> {
         let mut problems = Problems::default();
-        let links: Vec<PlannedLink> = draft.links.iter().filter_map(|link| planned_link(link, &mut problems)).collect();
-        validate::links_differ(&draft.links, &links, &mut problems);
+        let links: Vec<PlannedLink> = draft.links.iter().filter_map(|link| link::plan(link, &mut problems)).collect();
+        link::differ(&draft.links, &links, &mut problems);
         let mut plan = Plan {
             routes: routes(&draft, &links, &mut problems),
             links,
@@ -205,42 +197,6 @@ fn try_sorry_servers(
     }
 }
 
-fn planned_link(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink> {
-    let before = problems.0.len();
-    for address in &link.addresses {
-        validate::own_address(address, problems);
-    }
-    let Some(first) = link.addresses.first() else {
-        problems.add(&link.place, "no address; the director needs one of its own there, like 10.0.0.2/24");
-        return None;
-    };
-    if let Some(mac) = link.mac.as_ref().filter(|mac| mac.value.is_multicast() || mac.value == Mac::ZERO) {
-        problems.add(&mac.place, "not the address of one station; its first byte must be even, like 02");
-    }
-    validate::tun(link, problems);
-    for name in link.bridge.iter().chain(&link.tap).chain(&link.tun) {
-        if let Err(error) = io::check_name(&name.value) {
-            problems.add(&name.place, error);
-        }
-    }
-    validate::mtu(link, problems);
-    let medium = if link.tun.is_some() { Medium::Ip } else { Medium::Ethernet };
-    let device = LinkConfig {
-        tap: link.tap.as_ref().or(link.tun.as_ref()).map(|name| name.value.clone()),
-        bridge: link.bridge.as_ref().map(|name| name.value.clone()),
-        mtu: link.mtu.as_ref().map(|mtu| mtu.value),
-        offload: link.offload,
-        mac: match (medium, &link.mac) {
-            (Medium::Ip, _) => Mac::ZERO,
-            (Medium::Ethernet, Some(mac)) => mac.value,
-            (Medium::Ethernet, None) => mac_for(first.value.addr),
-        },
-        medium,
-    };
-    let addresses = link.addresses.iter().map(|address| address.value).collect();
-    (problems.0.len() == before).then_some(PlannedLink { device, addresses })
-}
-
 /// Static routes, then the default gateways; every one by a neighbour.
 fn routes(draft: &Draft, links: &[PlannedLink], problems: &mut Problems) -> Vec<PlannedRoute> {
     let gateways = draft.gateways.iter().map(|via| (everything(via.value.addr), via));
@@ -323,16 +279,4 @@ fn everything(like: IpAddr) -> Prefix {
         IpAddr::V4(_) => Prefix { addr: IpAddr::from([0, 0, 0, 0]), len: 0 },
         IpAddr::V6(_) => Prefix { addr: IpAddr::from([0u16; 8]), len: 0 },
     }
-}
-
-/// A MAC that a restarted director has again, so that neighbours need not learn it anew: `02:74` and four bytes.
-fn mac_for(addr: IpAddr) -> Mac {
-    let tail = match addr {
-        IpAddr::V4(addr) => addr.octets(),
-        IpAddr::V6(addr) => {
-            let bytes = addr.octets();
-            [bytes[12], bytes[13], bytes[14], bytes[15]]
-        }
-    };
-    Mac([0x02, 0x74, tail[0], tail[1], tail[2], tail[3]])
 }

@@ -1,11 +1,11 @@
-//! The checks that flags, rules and a configuration file have in common, each made once, in sentences that teach.
+//! The checks of commands that flags, rules and a configuration file have in common, each made once, in sentences that
+//! teach.
 //!
 //! Never changes anything.
 
-use super::draft::{At, Field, LinkDraft, Problems};
-use super::plan::PlannedLink;
+use super::draft::Field;
 use super::spec;
-use crate::base::{Endpoint, Family, Medium, Prefix};
+use crate::base::{Endpoint, Family};
 use crate::director::Director;
 use crate::sched;
 use crate::service::command::{Command, DestOptions, Refused, ServiceKey, ServiceOptions};
@@ -13,65 +13,6 @@ use crate::service::limits;
 
 /// A problem, with the part of the service or server that it is about.
 type Problem = (Option<Field>, String);
-
-/// An address that a host can have.
-pub fn own_address(address: &At<Prefix>, problems: &mut Problems) {
-    let (prefix, addr) = (address.value, address.value.addr);
-    if addr.is_multicast() || addr.is_unspecified() || addr.is_loopback() || prefix.broadcast() == Some(addr) {
-        problems.add(&address.place, "not an address that a host can have; give one like 10.0.0.2/24");
-    }
-}
-
-/// An MTU must carry the smallest packets that may not be cut (RFC 791, RFC 8200 5).
-pub fn mtu(link: &LinkDraft, problems: &mut Problems) {
-    let six = link.addresses.iter().any(|address| address.value.addr.is_ipv6());
-    let (least, family) = if six { (1280, "IPv6") } else { (68, "IPv4") };
-    if let Some(mtu) = link.mtu.as_ref().filter(|mtu| mtu.value < least) {
-        let what = format!("too small for {family}; use {least} to 65521, or leave it out to take the bridge's");
-        problems.add(&mtu.place, what);
-    }
-}
-
-/// A TUN is not on a bridge and has no MAC: its host routes what comes and goes.
-pub fn tun(link: &LinkDraft, problems: &mut Problems) {
-    if link.tun.is_none() {
-        return;
-    }
-    let places = [link.bridge.as_ref().map(|at| &at.place), link.tap.as_ref().map(|at| &at.place)];
-    for place in places.into_iter().chain([link.mac.as_ref().map(|at| &at.place)]).flatten() {
-        problems.add(place, "not with a TUN, to which the host routes packets without Ethernet; leave one of them out");
-    }
-}
-
-/// Links may share a bridge, but no TAP, no address, and no MAC on one bridge.
-pub fn links_differ(said: &[LinkDraft], links: &[PlannedLink], problems: &mut Problems) {
-    if said.len() != links.len() {
-        return;
-    }
-    for (index, (link, draft)) in links.iter().zip(said).enumerate() {
-        let others = || links[..index].iter();
-        if let Some(tap) = draft
-            .tap
-            .as_ref()
-            .or(draft.tun.as_ref())
-            .filter(|tap| others().any(|other| other.device.tap.as_ref() == Some(&tap.value)))
-        {
-            problems.add(&tap.place, "another link has this TAP; give each link one of its own");
-        }
-        let taken = |prefix: &Prefix| others().flat_map(|other| &other.addresses).any(|own| own.addr == prefix.addr);
-        for address in draft.addresses.iter().filter(|address| taken(&address.value)) {
-            problems.add(&address.place, "another link has this address; name it once");
-        }
-        let ethernet = link.device.medium == Medium::Ethernet;
-        let same =
-            |other: &PlannedLink| other.device.bridge == link.device.bridge && other.device.mac == link.device.mac;
-        if ethernet && others().any(same) {
-            let place = draft.mac.as_ref().map_or(&draft.place, |mac| &mac.place);
-            problems
-                .add(place, format!("another link on the same bridge has the MAC {}; give another", link.device.mac));
-        }
-    }
-}
 
 /// The service that a command is about, if it is about one.
 pub fn service_of(command: &Command) -> Option<ServiceKey> {

@@ -4,7 +4,6 @@
 //! Never writes a verdict into a configured weight: the factors of a weight stay apart (`service::Judgement`).
 
 mod check;
-mod history;
 mod kind;
 mod monitor;
 mod outcome;
@@ -13,11 +12,12 @@ mod probe;
 mod quorum;
 mod server;
 mod service;
+mod verdict;
 
 pub use check::{Check, Dns, Exec, Http, HttpMethod, Kind, Timing, Tls, Udp};
-pub use history::{Change, History};
 pub use kind::{Dialogue, Step};
-pub use monitor::{Monitor, ProbeId, ProbeReport, ServerReport, ServiceReport, Start};
+pub use monitor::{Monitor, ProbeReport, ServerReport, ServiceReport, Start};
 pub use outcome::{Agent, AgentAdmin, Outcome, Reason, Stage};
 pub use policy::{AllDown, Drain, Forced, OnDown, Plan, Policy, Quorum, Target};
-pub use probe::Verdict;
+pub use probe::ProbeId;
+pub use verdict::{Change, History, Verdict};

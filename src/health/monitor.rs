@@ -8,22 +8,18 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use super::check::{Check, Kind, Timing};
-use super::history::History;
 use super::outcome::{Outcome, Reason};
 use super::policy::{Drain, Forced, Plan, Target};
-use super::probe::{self, Probe, Verdict};
+use super::probe::{self, Probe, ProbeId};
 use super::server::Server;
 use super::service::{Service, Vote};
+use super::verdict::{History, Verdict};
 use crate::base::{Endpoint, Instant, Rng};
 use crate::service::Judgement;
 use crate::service::command::ServiceKey;
 
 /// Probes that run at a time; others that are due wait for their turn, which is no failure.
 const AT_A_TIME: usize = 256;
-
-/// Names a probe; never used again for another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ProbeId(pub u64);
 
 /// What makes two probes the same. A program is told the service and a path leads to its address: one for each service.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

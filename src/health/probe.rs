@@ -17,39 +17,17 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::check::Timing;
-use super::history::{Change, History};
 use super::outcome::Reason;
+use super::verdict::{Change, History, Verdict};
 use crate::base::{Instant, Rng};
 
 /// The first probe comes within this time.
 const FIRST_WITHIN: Duration = Duration::from_secs(2);
 
-/// What is held of a server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// No probe has said anything yet.
-    #[default]
-    Unknown,
-    /// Serves.
-    Up,
-    /// Does not.
-    Down,
-}
-
-impl Verdict {
-    /// As programs and listings have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verdict::Unknown => "unknown",
-            Verdict::Up => "up",
-            Verdict::Down => "down",
-        }
-    }
-}
+/// Names a probe; never used again for another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ProbeId(pub u64);
 
 /// What a probe's outcome counts as.
 pub(super) enum Vote {

@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
-use super::history::{Change, History};
-use super::monitor::ProbeId;
 use super::outcome::{Agent, AgentAdmin, Reason};
 use super::policy::{Drain, Forced, OnDown, Policy};
-use super::probe::Verdict;
+use super::probe::ProbeId;
+use super::verdict::{Change, History, Verdict};
 use crate::base::{Endpoint, Instant};
 use crate::sched::Mask;
 use crate::service::{Ending, Judgement, Share};

@@ -1,10 +1,10 @@
 //! One service: its servers together, its quorum, and what follows for each server.
 
-use super::monitor::ProbeId;
 use super::outcome::Reason;
 use super::policy::{AllDown, Plan, Target};
-use super::probe::Verdict;
+use super::probe::ProbeId;
 use super::server::Server;
+use super::verdict::Verdict;
 use crate::base::{Endpoint, Instant};
 use crate::service::Judgement;
 use crate::service::command::ServiceKey;

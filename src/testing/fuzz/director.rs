@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::text::rules_can_be_read_again;
+use super::text::{RULES, rules_can_be_read_again};
 use crate::base::{Family, Mac};
 use crate::director::Settings;
 use crate::testing::{DIRECTOR, Kind, LINK, Lab, Packet, ROUTER, endpoint, mac_of};
@@ -10,27 +10,6 @@ use crate::wire::{Gso, UdpTunnel, Vnet};
 
 const CLIENT: &str = "192.0.2.7:4000";
 const RS1: &str = "10.0.0.21:8080";
-
-/// Every method, a few schedulers, persistence, helpers, both families and both at once.
-pub const RULES: &str = "\
--A -t 198.51.100.1:80 -s rr -p 60
--a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m
--a -t 198.51.100.1:80 -r 10.0.0.22:80 -g
--A -t 198.51.100.1:21 -s wlc
--a -t 198.51.100.1:21 -r 10.0.0.21:21 -m
--A -u 198.51.100.1:53 -s sh
--a -u 198.51.100.1:53 -r 10.0.0.21:53 --fullnat
--a -u 198.51.100.1:53 -r 10.0.0.22:53 -i --tun-type gue --tun-port 6080
--A -u 198.51.100.1:5060 -s rr -p 60 --pe sip
--a -u 198.51.100.1:5060 -r 10.0.0.21:5060 -m
--A --sctp-service 198.51.100.1:3868 -s rr
--a --sctp-service 198.51.100.1:3868 -r 10.0.0.21:3869 -m
--A -t 198.51.100.1:81 -s lc
--a -t 198.51.100.1:81 -r [2001:db8::24]:81 --fullnat -x 3 -y 2
--A -t [2001:db8::80]:80 -s mh
--a -t [2001:db8::80]:80 -r [2001:db8:1::21]:8080 -m
--a -t [2001:db8::80]:80 -r 10.0.0.23:80 -i
-";
 
 /// What an operator does meanwhile; what is refused changes nothing.
 const CHANGES: [&str; 10] = [

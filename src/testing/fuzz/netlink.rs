@@ -1,7 +1,6 @@
 //! What a program of the kernel's IPVS sends over netlink: datagrams, read with buffers of any size.
 
-use super::director::RULES;
-use super::text::small;
+use super::text::{RULES, small};
 use crate::control;
 use crate::control::protocol::{Reply, Request};
 use crate::genl::numbers::{cmd, dest, family, flag, kind, method, svc, top};

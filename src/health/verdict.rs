@@ -1,13 +1,38 @@
-//! The last changes of a verdict, each with its time and reason.
+//! What is held of a server, and the last changes of it, each with its time and reason.
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::outcome::Reason;
-use super::probe::Verdict;
 use crate::base::Instant;
 
 /// Changes that are kept.
 const KEPT: usize = 20;
+
+/// What is held of a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No probe has said anything yet.
+    #[default]
+    Unknown,
+    /// Serves.
+    Up,
+    /// Does not.
+    Down,
+}
+
+impl Verdict {
+    /// As programs and listings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Unknown => "unknown",
+            Verdict::Up => "up",
+            Verdict::Down => "down",
+        }
+    }
+}
 
 /// One change of a verdict.
 #[derive(Clone, PartialEq, Eq, Debug)]
