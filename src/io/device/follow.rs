@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::link_setup::Device;
-use super::netlink::{LinkInfo, Netlink};
+use super::Device;
 use crate::base::Medium;
+use crate::io::netlink::{LinkInfo, Netlink};
 
 /// A device that is taken off its bridge again within this time is managed by somebody else.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,6 +2,8 @@
 //!
 //! Never deletes a device that it did not create; what it created vanishes with the descriptor.
 
+mod follow;
+
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
@@ -9,9 +11,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use log::{debug, warn};
 
+use follow::Followed;
+pub use follow::LinkChange;
+
 use super::link::Link;
 use super::link_config::{LinkConfig, LinkFacts, Offloads};
-use super::link_follow::Followed;
 use super::netlink::{LinkInfo, LinkKind, Netlink};
 use super::{LinkError, sys, sysctl, tun};
 use crate::base::{Medium, Prefix};
@@ -42,16 +46,16 @@ enum Undo {
 /// A TAP or TUN that is held open and set up; what was changed on the host is undone when this is dropped.
 pub struct Device {
     device: ::tun::Device,
-    pub(super) name: String,
-    pub(super) index: u32,
-    pub(super) mtu: u16,
-    pub(super) framing: Framing,
+    name: String,
+    index: u32,
+    mtu: u16,
+    framing: Framing,
     offloads: Offloads,
-    pub(super) followed: Followed,
+    followed: Followed,
     /// What to put back, in the order it was changed.
     undo: Vec<Undo>,
     /// Addresses that the host was told to route here.
-    pub(super) routed: HashSet<IpAddr>,
+    routed: HashSet<IpAddr>,
 }
 
 impl Device {
