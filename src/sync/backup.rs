@@ -11,7 +11,8 @@
 use std::time::Duration;
 
 use super::Sync;
-use super::message::{Record, read};
+use super::message::read;
+use super::record::Record;
 use crate::base::{ConnId, Consumed, Counted, DestId, DropReason, Endpoint, Family, Instant, Method, Proto, Tunnel};
 use crate::conn::{Kind, NewConn, SctpState, TcpState};
 use crate::flows::{Flows, TemplateKey, nobody};

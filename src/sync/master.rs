@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::daemon::Daemon;
-use super::message::{Message, Record, Version};
+use super::message::{Message, Version};
+use super::record::Record;
 use crate::base::{ConnId, Endpoint, Family, Instant, Proto, Tuple};
 use crate::conn::{Conn, SctpState, TcpState};
 use crate::flows::Flows;

@@ -6,6 +6,7 @@ mod backup;
 mod daemon;
 mod master;
 mod message;
+mod record;
 mod version0;
 
 use crate::base::{Instant, LinkId, Proto};

@@ -9,7 +9,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::message::Record;
+use super::record::Record;
 use crate::base::{Endpoint, Proto};
 
 /// Bytes before the first record.

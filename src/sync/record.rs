@@ -1,0 +1,129 @@
+//! What directors tell each other of one conn, and its bytes in messages of version 1.
+//!
+//! ```text
+//! record    type | protocol | length(2) | flags(4) | state(2) | cport vport dport(6)
+//!           | mark(4) | timeout(4) | client virtual real | options: type, length, value
+//! ```
+//! All numbers in network order. Bytes only.
+
+use std::net::IpAddr;
+
+use crate::base::{Endpoint, Family, Proto};
+
+/// Bytes of a record before its addresses.
+const FIXED: usize = 24;
+const TYPE_V6: u8 = 1;
+const ENGINE_DATA: u8 = 2;
+const ENGINE_NAME: u8 = 3;
+
+/// One conn or template.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record<'a> {
+    /// Protocol; 0 for templates of mark services.
+    pub proto: Proto,
+    /// The kernel's conn flags.
+    pub flags: u32,
+    /// State number of its protocol.
+    pub state: u16,
+    /// Client.
+    pub client: Endpoint,
+    /// What the client addresses.
+    pub virt: Endpoint,
+    /// Real server, of the same family.
+    pub real: Endpoint,
+    /// Mark of its packets.
+    pub mark: u32,
+    /// Seconds that the conn lives after a packet.
+    pub timeout: u32,
+    /// Persistence engine and its data.
+    pub engine: Option<(&'a str, &'a [u8])>,
+}
+
+impl Record<'_> {
+    /// Bytes of the record in a message.
+    pub(super) fn len(&self) -> usize {
+        let addresses = 3 * usize::from(Family::of(self.client.addr).bits()) / 8;
+        let options = self.engine.map_or(0, |(name, data)| 2 + data.len() + 2 + name.len());
+        FIXED + addresses + options
+    }
+
+    /// Appends the record.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let kind = if Family::of(self.client.addr) == Family::V6 { TYPE_V6 } else { 0 };
+        out.extend_from_slice(&[kind, self.proto.0]);
+        // The upper four bits are the record's version, 0.
+        out.extend_from_slice(&(self.len() as u16 & 0xfff).to_be_bytes());
+        out.extend_from_slice(&self.flags.to_be_bytes());
+        out.extend_from_slice(&self.state.to_be_bytes());
+        for end in [self.client, self.virt, self.real] {
+            out.extend_from_slice(&end.port.to_be_bytes());
+        }
+        out.extend_from_slice(&self.mark.to_be_bytes());
+        out.extend_from_slice(&self.timeout.to_be_bytes());
+        for end in [self.client, self.virt, self.real] {
+            match end.addr {
+                IpAddr::V4(addr) => out.extend_from_slice(&addr.octets()),
+                IpAddr::V6(addr) => out.extend_from_slice(&addr.octets()),
+            }
+        }
+        if let Some((name, data)) = self.engine {
+            out.extend_from_slice(&[ENGINE_DATA, data.len() as u8]);
+            out.extend_from_slice(data);
+            out.extend_from_slice(&[ENGINE_NAME, name.len() as u8]);
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+}
+
+/// A record at the start of `bytes`, and its length.
+pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+    let fixed = bytes.first_chunk::<FIXED>()?;
+    let half = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+    let word = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let (version, len) = (half(2) >> 12, usize::from(half(2) & 0xfff));
+    let family = if fixed[0] & TYPE_V6 != 0 { Family::V6 } else { Family::V4 };
+    let size = usize::from(family.bits()) / 8;
+    let body = bytes.get(..len)?;
+    let options = body.get(FIXED + 3 * size..)?;
+    if version != 0 {
+        return None;
+    }
+    let addr = |which: usize| address(&body[FIXED + which * size..FIXED + (which + 1) * size]);
+    let record = Record {
+        proto: Proto(fixed[1]),
+        flags: word(4),
+        state: half(8),
+        client: Endpoint::new(addr(0)?, half(10)),
+        virt: Endpoint::new(addr(1)?, half(12)),
+        real: Endpoint::new(addr(2)?, half(14)),
+        mark: word(16),
+        timeout: word(20),
+        engine: engine(options)?,
+    };
+    Some((record, len))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+/// The persistence engine among the options of a record. Sequence numbers of helpers are not kept, optional options
+/// that nobody knows are passed over, others spoil the record.
+fn engine(mut options: &[u8]) -> Option<Option<(&str, &[u8])>> {
+    const SEQUENCES: u8 = 1;
+    const OPTIONAL: u8 = 0x40;
+    let (mut name, mut data) = (None, None);
+    while let [kind, len, rest @ ..] = options {
+        let (value, after) = rest.split_at_checked(usize::from(*len))?;
+        match kind & !OPTIONAL {
+            SEQUENCES if value.len() == 24 => {}
+            ENGINE_DATA if !value.is_empty() => data = Some(value),
+            ENGINE_NAME if (1..=16).contains(&value.len()) => name = std::str::from_utf8(value).ok(),
+            _ if kind & OPTIONAL != 0 => {}
+            _ => return None,
+        }
+        options = after;
+    }
+    options.is_empty().then_some(name.zip(data))
+}
