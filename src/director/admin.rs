@@ -52,7 +52,7 @@ impl Director {
                 "real server {real}: no packet from a link reaches the host's loopback address, so clients get no answer from this server; name an address that the host has on the bridge"
             );
         }
-        self.announce(news, now);
+        self.announce_new(news, now);
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl Director {
         let news: Vec<IpAddr> = marks.hosts().filter(|addr| !flows.services.owns(*addr)).collect();
         stack.announcements.note_moved(flows.services.marks().hosts().chain(news.iter().copied()));
         flows.services.set_marks(marks);
-        self.announce(news, now);
+        self.announce_new(news, now);
     }
 
     /// Direct routing is told from any other by the MAC alone.
@@ -103,13 +103,13 @@ impl Director {
         Ok(())
     }
 
-    /// Announces the addresses of the links; virtual addresses are announced as they come.
+    /// Probes and announces the addresses of the links; virtual addresses are announced as they come.
     pub fn announce_links(&mut self, now: Instant) {
         let all = self.router.own_addresses().chain(self.flows.services.addresses());
         self.stack.announcements.note_moved(all);
         let own: Vec<IpAddr> = self.router.own_addresses().collect();
         if !self.standby.is_mute() {
-            own.into_iter().for_each(|addr| self.stack.announcements.add(addr, now));
+            own.into_iter().for_each(|addr| self.stack.announcements.probe(addr, now));
         }
         self.standby.begin();
     }

@@ -30,6 +30,7 @@ use crate::router::{Egress, Refusal, Router, Turn, is_link_local};
 use crate::stack::{self, Host, Stack};
 use crate::sync::Sync;
 use crate::wire::icmp::IcmpError;
+use crate::wire::ndp::Ndp;
 use crate::wire::{self, Ip, L4, Packet, PacketBuf, Parsed, Reassembly};
 use kernel_quirks::layer4_for_state;
 use martians::check_addresses;
@@ -65,7 +66,7 @@ impl Director {
         let mut router = Router::default();
         router.start_ids_at(seed as u16);
         router.path_mtus.discovery = settings.pmtu_disc;
-        let stack = Stack::new(settings.icmp_rate);
+        let stack = Stack::new(settings.icmp_rate, seed);
         let flows = Flows::new(settings, hasher, seed);
         let (ftp, sync, standby) = (Ftp::default(), Sync::default(), Standby::default());
         Director { router, flows, stack, ftp, sync, standby, own_probes: OwnProbes::default() }
@@ -97,6 +98,10 @@ impl Director {
                 self.own_probes.hear_neighbour(link, said);
                 match said {
                     Parsed::Arp(arp) => self.host().arp(link, arp, turn),
+                    Parsed::Ndp(Ndp::Query(query)) => {
+                        let host = Host { services: &self.flows.services, router: &mut self.router };
+                        self.stack.listeners.queried(link, query, &host, turn)
+                    }
                     Parsed::Ndp(ndp) => self.host().ndp(link, ndp, turn),
                     Parsed::Ip(_) => Err(DropReason::NotForUs),
                 }
@@ -477,6 +482,7 @@ impl Director {
         self.flows.services.read_meters(now);
         self.flows.services.empty_trash(now);
         self.stack.announcements.send_due(&mut self.router, turn);
+        self.stack.listeners.send_due(&mut self.router, turn);
     }
 
     /// When `tick` has something to do.

@@ -116,6 +116,13 @@ impl Director {
         }
     }
 
+    /// Has new addresses of services probed and announced, unless another director has them.
+    pub(super) fn announce_new(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Instant) {
+        if self.standby.part == Part::Active {
+            addresses.into_iter().for_each(|addr| self.stack.announcements.probe(addr, now));
+        }
+    }
+
     /// Defends the director's addresses; not those that another director has while this one stands by.
     pub(super) fn heed_claim(&mut self, link: LinkId, said: &Parsed, turn: &mut Turn<impl Egress>) {
         if self.standby.part == Part::Active {

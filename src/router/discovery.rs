@@ -26,6 +26,26 @@ impl Router {
         say(link, turn, |frame| ndp::advertisement(frame, speaker, one));
     }
 
+    /// Asks whether another host has an address of ours (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2).
+    pub fn probe(&mut self, link: LinkId, addr: IpAddr, turn: &mut Turn<impl Egress>) {
+        if self.medium(link) == Medium::Ip {
+            return;
+        }
+        let mac = self.link(link).mac;
+        match addr {
+            IpAddr::V4(target) => {
+                let sender = (mac, Ipv4Addr::UNSPECIFIED);
+                let arp = Arp { op: ArpOp::Request, sender, target: (Mac::ZERO, target) };
+                say(link, turn, |frame| arp::build(frame, Mac::BROADCAST, &arp));
+            }
+            IpAddr::V6(target) => {
+                // A bridge that snoops passes the question on to those that have joined its group.
+                self.report(link, Report::Joined, &[target], turn);
+                say(link, turn, |frame| ndp::probe(frame, mac, target));
+            }
+        }
+    }
+
     /// Tells everybody on a link that an address is here: gratuitous ARP (RFC 5227 section 3), or an unsolicited
     /// advertisement (RFC 4861 7.2.6) and, for bridges that snoop, the group that hears questions about it.
     pub fn announce(&mut self, link: LinkId, addr: IpAddr, turn: &mut Turn<impl Egress>) {

@@ -145,17 +145,90 @@ fn a_claim_without_override_changes_nothing() {
 }
 
 #[test]
-fn addresses_are_announced_twice() {
+fn addresses_are_probed_and_then_announced_twice() {
     let mut lab = lab();
     lab.director.announce_links(lab.turn.now);
     let said = |sent: Vec<Parsed>| {
         let is_advert = |parsed: &&Parsed| matches!(parsed, Parsed::Ndp(Ndp::Advertisement { overrides: true, .. }));
         (sent.iter().filter(is_advert).count(), sent.len())
     };
-    // The address and the link-local one, each with a report of its group.
-    assert_eq!(said(lab.wait(0)), (2, 4));
+    // The address and the link-local one, each with a report of its group: probed first, in the group of each.
+    let probes = lab.wait(0);
+    let targets = probes.iter().filter_map(|parsed| match parsed {
+        Parsed::Ndp(Ndp::Solicitation { sender: Ipv6Addr::UNSPECIFIED, mac: OURS, target }) => Some(*target),
+        _ => None,
+    });
+    assert_eq!(targets.collect::<Vec<_>>(), [addr("2001:db8::2"), ndp::link_local(OURS)]);
+    assert_eq!(said(probes), (0, 4));
+    assert_eq!(said(lab.wait(1)), (2, 4));
     assert_eq!(said(lab.wait(1)), (2, 4));
     assert_eq!(said(lab.wait(1)), (0, 0));
+}
+
+/// A query of MLDv2 for one group, or for all, to be answered within so many milliseconds.
+fn query(group: &str, within: u16) -> PacketBuf {
+    let mut buf = PacketBuf::new();
+    let from = Speaker { mac: THEIRS, addr: addr("fe80::9") };
+    ndp::solicitation(&mut buf, from, addr("ff02::1"), Some(Mac([0x33, 0x33, 0, 0, 0, 1])));
+    let frame = buf.frame_mut();
+    (frame[21], frame[54]) = (1, 130);
+    frame[58..60].copy_from_slice(&within.to_be_bytes());
+    frame[62..78].copy_from_slice(&addr(group).octets());
+    let ip = wire::ip_packet(buf.frame()).unwrap();
+    wire::icmp::set_checksum(&mut buf, &ip);
+    buf
+}
+
+/// The groups of every report that was sent.
+fn reported(sent: &[Frame]) -> Vec<usize> {
+    let is_report = |frame: &&Frame| frame.bytes[20] == 0 && frame.bytes[62] == 143;
+    sent.iter().filter(is_report).map(|frame| frame.bytes[69].into()).collect()
+}
+
+#[test]
+fn reports_of_many_groups_are_spread_over_the_time_that_a_query_gives() {
+    let mut lab = lab();
+    (0..1000).for_each(|number| lab.rules(&format!("-A -t [2001:db8:51::{number:x}]:80 -s rr")));
+    lab.advance(Duration::from_secs(5));
+    lab.take_moved();
+    let mut counts = Vec::new();
+    for _ in 0..18 {
+        // Asked again and again: what waits answers those too.
+        let at_once = lab.frame(query("::", 10_000).frame());
+        assert_eq!(reported(&at_once), [0; 0]);
+        counts.extend(reported(&lab.advance(Duration::from_millis(500))));
+        assert!(counts.len() <= lab.turn.now.0 as usize / 400, "never many at once");
+    }
+    counts.extend(reported(&lab.advance(Duration::from_secs(1))));
+    assert_eq!(
+        (counts.len(), counts.iter().sum::<usize>()),
+        (21, 1000),
+        "the groups of the link's two addresses are among them"
+    );
+    assert_eq!(lab.take_moved(), "consumed.listener-query=18");
+    // A query that gives no time gets them all, in a fifth of a second.
+    lab.advance(Duration::from_secs(1));
+    lab.frame(query("::", 0).frame());
+    assert_eq!(reported(&lab.advance(Duration::from_millis(400))).len(), 21);
+}
+
+#[test]
+fn a_query_for_one_group_is_answered_with_that_group() {
+    let mut lab = lab();
+    let group = ndp::solicited_node(addr("2001:db8::2")).to_string();
+    lab.frame(query(&group, 1000).frame());
+    lab.frame(query(&group, 1000).frame());
+    assert_eq!(reported(&lab.advance(Duration::from_secs(2))), [1]);
+    lab.frame(query("ff02::1:ff99:9999", 1000).frame());
+    assert_eq!(reported(&lab.advance(Duration::from_secs(2))), [0; 0]);
+    // 0x8000 and what follows it are floating point: 0x1000 << 3 milliseconds.
+    let (mut sent, times) = (0, 32);
+    for _ in 0..times {
+        lab.frame(query(&group, 0x8000).frame());
+        sent += reported(&lab.advance(Duration::from_secs(4))).len();
+        lab.advance(Duration::from_secs(40));
+    }
+    assert!((1..16).contains(&sent), "{sent} of {times} in the first eighth");
 }
 
 #[test]

@@ -156,12 +156,13 @@ fn a_question_for_our_addresses_is_answered_and_no_other() {
 }
 
 #[test]
-fn a_new_virtual_address_is_announced_twice() {
+fn a_new_virtual_address_is_probed_and_then_announced_twice() {
     let mut lab = Lab::new(RULES);
     lab.rules("-A -t 198.51.100.9:80 -s rr");
     let announcement = arp(1, (DIRECTOR, [198, 51, 100, 9]), (Mac::ZERO, [198, 51, 100, 9]), Mac::BROADCAST);
     let sent = bytes(&lab.advance(Duration::from_secs(3)));
-    assert_eq!(sent, [announcement.clone(), announcement]);
+    let probe = arp(1, (DIRECTOR, [0; 4]), (Mac::ZERO, [198, 51, 100, 9]), Mac::BROADCAST);
+    assert_eq!(sent, [probe, announcement.clone(), announcement]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::Host;
 use crate::base::{Instant, LinkId, Mac};
 use crate::router::{Egress, Turn};
 use crate::wire::Parsed;
+use crate::wire::arp::ArpOp;
 use crate::wire::ndp::Ndp;
 
 /// RFC 5227 DEFEND_INTERVAL: two stations that both defend must not answer each other without end.
@@ -26,7 +27,7 @@ pub struct Claims {
 impl Claims {
     /// Looks for a claim in a message of ARP or neighbour discovery, and answers it.
     pub fn heed(&mut self, link: LinkId, parsed: &Parsed, host: &mut Host<'_>, turn: &mut Turn<impl Egress>) {
-        let Some((mac, addr)) = claim(parsed) else { return };
+        let Some((mac, addr, how)) = claim(parsed) else { return };
         let own = |mac: Mac| host.router.links().any(|(_, link)| link.mac == mac);
         if !host.owns(addr) || mac.is_multicast() || mac == Mac::ZERO || own(mac) {
             return;
@@ -37,18 +38,38 @@ impl Claims {
         }
         self.defended.push((addr, turn.now));
         let name = &host.router.link(link).name;
-        log::warn!(
-            "{name}: {mac} claims {addr}, which is this director's; it is announced again. Take it from the other host"
-        );
-        host.router.announce(link, addr, turn);
+        match how {
+            How::Has => {
+                log::warn!(
+                    "{name}: {mac} claims {addr}, which is this director's; it is announced again. Take it from the other host"
+                );
+                host.router.announce(link, addr, turn);
+            }
+            // The answer to the probe is the defence.
+            How::Wants => log::warn!(
+                "{name}: {mac} probes for {addr}, to use it, and is told that it is this director's; give the other host another address"
+            ),
+        }
     }
 }
 
-/// The station that a message says an address is at.
-fn claim(parsed: &Parsed) -> Option<(Mac, IpAddr)> {
+/// What a station says of an address.
+enum How {
+    Has,
+    Wants,
+}
+
+/// The station that a message says an address is at, or is to be at.
+fn claim(parsed: &Parsed) -> Option<(Mac, IpAddr, How)> {
     match parsed {
-        Parsed::Arp(arp) => Some((arp.sender.0, IpAddr::V4(arp.sender.1))),
-        Parsed::Ndp(Ndp::Advertisement { target, mac: Some(mac), .. }) => Some((*mac, IpAddr::V6(*target))),
+        Parsed::Arp(arp) if arp.sender.1.is_unspecified() && arp.op == ArpOp::Request => {
+            Some((arp.sender.0, IpAddr::V4(arp.target.1), How::Wants))
+        }
+        Parsed::Arp(arp) => Some((arp.sender.0, IpAddr::V4(arp.sender.1), How::Has)),
+        Parsed::Ndp(Ndp::Advertisement { target, mac: Some(mac), .. }) => Some((*mac, IpAddr::V6(*target), How::Has)),
+        Parsed::Ndp(Ndp::Solicitation { target, mac, sender }) if sender.is_unspecified() => {
+            Some((*mac, IpAddr::V6(*target), How::Wants))
+        }
         Parsed::Ndp(_) | Parsed::Ip(_) => None,
     }
 }

@@ -6,6 +6,7 @@ mod announce;
 mod answer;
 mod claims;
 mod error;
+mod listeners;
 mod neighbours;
 mod rate_limit;
 mod reassembly;
@@ -15,6 +16,7 @@ pub use announce::Announcements;
 pub use answer::answer;
 pub use claims::Claims;
 pub use error::ErrorAbout;
+pub use listeners::Listeners;
 pub use neighbours::Host;
 
 use crate::base::Instant;
@@ -27,23 +29,26 @@ pub struct Stack {
     pub announcements: Announcements,
     /// Other stations that claim an address of the director.
     pub claims: Claims,
+    /// Answers to queries for listeners.
+    pub listeners: Listeners,
     icmp_limit: IcmpRateLimit,
     reassembly: Reassembly,
 }
 
 impl Stack {
-    /// A stack that sends at most so many ICMP errors a second; 0: no limit.
-    pub fn new(icmp_rate: u32) -> Stack {
+    /// A stack that sends at most so many ICMP errors a second (0: no limit); `seed` chooses delays.
+    pub fn new(icmp_rate: u32, seed: u64) -> Stack {
         Stack {
             announcements: Announcements::default(),
             claims: Claims::default(),
+            listeners: Listeners::new(seed),
             icmp_limit: IcmpRateLimit::new(icmp_rate),
             reassembly: Reassembly::default(),
         }
     }
 
-    /// When an announcement or a datagram that stayed incomplete is due.
+    /// When an announcement, a report or a datagram that stayed incomplete is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.announcements.next(), self.reassembly.next_due()].into_iter().flatten().min()
+        [self.announcements.next(), self.listeners.next_due(), self.reassembly.next_due()].into_iter().flatten().min()
     }
 }

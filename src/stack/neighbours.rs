@@ -9,7 +9,7 @@ use crate::base::{Consumed, DropReason, LinkId, Mac};
 use crate::router::{Egress, Router, Turn, is_link_local};
 use crate::service::Services;
 use crate::wire::arp::{Arp, ArpOp};
-use crate::wire::ndp::{Ndp, Report};
+use crate::wire::ndp::Ndp;
 
 /// Who the director is: the addresses of its services and of its links.
 pub struct Host<'a> {
@@ -79,23 +79,9 @@ impl Host<'_> {
                 turn.consume(Consumed::NdpAnswer);
                 Ok(())
             }
-            Ndp::Query => self.queried(link, turn),
+            // Of the stack's listeners.
+            Ndp::Query(_) => Err(DropReason::Ndp),
         }
-    }
-
-    /// A query for listeners (RFC 3810): the groups of the director's addresses are reported.
-    fn queried(&mut self, link: LinkId, turn: &mut Turn<impl Egress>) -> Result<(), DropReason> {
-        let own = self.announced().into_iter().filter_map(|addr| match addr {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(addr) => Some(addr),
-        });
-        let groups: Vec<Ipv6Addr> = own.collect();
-        if groups.is_empty() {
-            return Err(DropReason::Ndp);
-        }
-        self.router.report(link, Report::Current, &groups, turn);
-        turn.consume(Consumed::NdpQuery);
-        Ok(())
     }
 
     fn solicited(

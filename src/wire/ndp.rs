@@ -3,6 +3,7 @@
 //! Builds and reads; never answers by itself. A message that a router forwarded is refused: the hop limit must be 255.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use super::PacketBuf;
 use super::ethernet::{macs, set_macs};
@@ -61,7 +62,16 @@ pub enum Ndp {
         overrides: bool,
     },
     /// Asks for the groups that stations listen to (RFC 3810 5.1).
-    Query,
+    Query(Query),
+}
+
+/// What a query for listeners asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Query {
+    /// The group that it asks for; all if none.
+    pub group: Option<Ipv6Addr>,
+    /// Within which time it is to be answered.
+    pub within: Duration,
 }
 
 /// The reason for a report: the record type of RFC 3810 5.2.12.
@@ -92,7 +102,7 @@ pub(super) fn parse(frame: &[u8], ip: &Ip) -> Result<Ndp, DropReason> {
     }
     if message[0] == QUERY {
         let valid = ip.ttl == 1 && src.is_unicast_link_local() && message.len() >= FIXED_LEN;
-        return if valid { Ok(Ndp::Query) } else { Err(DropReason::NdpInvalid) };
+        return if valid { Ok(Ndp::Query(query(message))) } else { Err(DropReason::NdpInvalid) };
     }
     if ip.ttl != 255 {
         return Err(DropReason::NdpInvalid);
@@ -119,6 +129,16 @@ pub(super) fn parse(frame: &[u8], ip: &Ip) -> Result<Ndp, DropReason> {
         return Err(DropReason::NdpInvalid);
     }
     Ok(Ndp::Advertisement { target, mac, overrides: fixed[FLAGS] & OVERRIDE != 0 })
+}
+
+/// A query, which is of `FIXED_LEN` bytes at the least (those of MLDv1 have no more).
+fn query(message: &[u8]) -> Query {
+    let code = u64::from(u16::from_be_bytes(take(message, 4)));
+    // From 0x8000 on it is a number of floating point (RFC 3810 5.1.3).
+    let is_plain = code < 0x8000 || message.len() == FIXED_LEN;
+    let millis = if is_plain { code } else { (code & 0xfff | 0x1000) << ((code >> 12 & 7) + 3) };
+    let group = Ipv6Addr::from(take::<16>(message, TARGET));
+    Query { group: Some(group).filter(|group| !group.is_unspecified()), within: Duration::from_millis(millis) }
 }
 
 /// The first option of that type; every option must have a length (RFC 4861 4.6).
@@ -173,6 +193,15 @@ pub fn solicitation(buf: &mut PacketBuf, from: Speaker, target: Ipv6Addr, known:
     put(body, TARGET, &target.octets());
     put_mac(&mut body[FIXED_LEN..], SOURCE_MAC, from.mac);
     finish(buf, ETH_LEN + ipv6::LEN, from.addr, to.1);
+}
+
+/// Writes a solicitation for an address that the speaker is about to use, and that somebody may have (RFC 4862 5.4.2).
+pub fn probe(buf: &mut PacketBuf, mac: Mac, target: Ipv6Addr) {
+    let (group, addr) = (solicited_node(target), Ipv6Addr::UNSPECIFIED);
+    let body = message(buf, Speaker { mac, addr }, (group_mac(group), group), FIXED_LEN);
+    body[0] = SOLICITATION;
+    put(body, TARGET, &target.octets());
+    finish(buf, ETH_LEN + ipv6::LEN, addr, group);
 }
 
 /// Writes an advertisement of the speaker's own address: to the station that asked, or to all nodes.

@@ -1,0 +1,95 @@
+//! Answers to queries for listeners (RFC 3810): the reports of all groups are spread over the time that the query gives.
+//!
+//! At most one answer to a general query waits for a link, so that queries cannot cause more reports than their response
+//! times allow (RFC 3810 section 6.2). Never answers on behalf of others.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use super::Host;
+use crate::base::{Consumed, DropReason, Instant, LinkId, Rng};
+use crate::router::{Egress, Router, Turn};
+use crate::wire::ndp::{GROUPS_PER_REPORT, Query, Report, solicited_node};
+
+/// A querier that gives less time is answered within this one: it could have any number of reports otherwise.
+const LEAST: Duration = Duration::from_millis(200);
+/// Answers about single groups that wait, on all links.
+const SINGLE: usize = 16;
+
+/// An answer that has not been sent to its end.
+struct Answer {
+    link: LinkId,
+    /// The group that was asked for; all if none.
+    asked: Option<Ipv6Addr>,
+    /// An address of each group that is still to be reported, the next ones last.
+    left: Vec<Ipv6Addr>,
+    due: Instant,
+    /// Between two reports.
+    step: Duration,
+}
+
+/// Answers that wait.
+pub struct Listeners {
+    answers: Vec<Answer>,
+    rng: Rng,
+}
+
+impl Listeners {
+    /// Nobody has asked; delays are drawn from this seed.
+    pub fn new(seed: u64) -> Listeners {
+        Listeners { answers: Vec::new(), rng: Rng::seeded(seed) }
+    }
+
+    /// A query came.
+    pub fn queried<E>(
+        &mut self,
+        link: LinkId,
+        query: &Query,
+        host: &Host<'_>,
+        turn: &mut Turn<E>,
+    ) -> Result<(), DropReason> {
+        let left = groups(host, query.group);
+        if left.is_empty() {
+            return Err(DropReason::Ndp);
+        }
+        turn.consume(Consumed::NdpQuery);
+        let answers = || self.answers.iter().filter(|answer| answer.link == link);
+        // What waits already answers this query too, or there is no room.
+        let is_answered = answers().any(|answer| answer.asked.is_none() || answer.asked == query.group);
+        if is_answered || (query.group.is_some() && self.answers.len() >= SINGLE) {
+            return Ok(());
+        }
+        let reports = left.len().div_ceil(GROUPS_PER_REPORT) as u32;
+        let step = query.within.max(LEAST) / reports;
+        let delay = Duration::from_millis(self.rng.below(step.as_millis() as u64));
+        self.answers.push(Answer { link, asked: query.group, left, due: turn.now + delay, step });
+        Ok(())
+    }
+
+    /// When a report is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.answers.iter().map(|answer| answer.due).min()
+    }
+
+    /// Sends the reports that are due.
+    pub fn send_due(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        let now = turn.now;
+        for answer in self.answers.iter_mut().filter(|answer| answer.due <= now) {
+            let rest = answer.left.len().saturating_sub(GROUPS_PER_REPORT);
+            router.report(answer.link, Report::Current, &answer.left.split_off(rest), turn);
+            answer.due = now + answer.step;
+        }
+        self.answers.retain(|answer| !answer.left.is_empty());
+    }
+}
+
+/// An address of each of the director's groups, or of the one that is asked for.
+fn groups(host: &Host<'_>, asked: Option<Ipv6Addr>) -> Vec<Ipv6Addr> {
+    let own = host.announced().into_iter().filter_map(|addr| match addr {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(addr) => Some((solicited_node(addr), addr)),
+    });
+    let wanted = own.filter(|(group, _)| asked.is_none_or(|asked| asked == *group));
+    wanted.collect::<BTreeMap<_, _>>().into_values().collect()
+}
