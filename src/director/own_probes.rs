@@ -108,7 +108,7 @@ impl OwnProbes {
             Parsed::Arp(Arp { sender: (_, addr), .. }) => IpAddr::V4(addr),
             Parsed::Ndp(Ndp::Advertisement { target, .. }) => IpAddr::V6(target),
             Parsed::Ndp(Ndp::Solicitation { sender, .. }) => IpAddr::V6(sender),
-            Parsed::Ndp(Ndp::Query) | Parsed::Ip(_) => return,
+            Parsed::Ndp(Ndp::Query(_)) | Parsed::Ip(_) => return,
         };
         let heard = self.solicited.extract_if(.., |(on, of, _)| (*on, *of) == (link, addr));
         self.answers.extend(heard.map(|(.., tag)| (tag, Answer::Right)));
