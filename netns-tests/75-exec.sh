@@ -2,13 +2,13 @@
 # `tapvs exec`: programs of the kernel's IPVS, unmodified, drive a director over netlink.
 
 # wrapped ARGS...: a program under `tapvs exec` in the director's namespace.
-wrapped() { in_ns director timeout --kill-after=2 20 "$TAPVS" exec -- "$@"; }
+wrapped() { in_ns director timeout --kill-after=2 60 "$TAPVS" exec -- "$@"; }
 
 # says CODE REGEX CMD...: that exit code, and a line on stderr that matches.
 says() {
     local wanted=$1 regex=$2 code=0
     shift 2
-    in_ns director timeout --kill-after=2 20 "$@" >"$LAB_DIR/said.out" 2>"$LAB_DIR/said.err" </dev/null || code=$?
+    in_ns director timeout --kill-after=2 60 "$@" >"$LAB_DIR/said.out" 2>"$LAB_DIR/said.err" </dev/null || code=$?
     expect_eq "$code" "$wanted" "exit code of: $*: $(cat "$LAB_DIR/said.err")"
     expect_match "$(cat "$LAB_DIR/said.err")" "$regex" "what it said about: $*"
 }
@@ -49,6 +49,18 @@ test_raw_netlink_sockets_behave_as_the_kernels() {
     wrapped python3 netns-tests/netlink-client.py "$VIP" 1000 >"$LAB_DIR/client.log" 2>&1 ||
         die "netlink-client.py: $(tail -n 3 "$LAB_DIR/client.log")"
     lists "TCP +$VIP:1000 rr" || die "what it configured last is not there: $(lb -Ln)"
+}
+
+# limit: 120
+test_go_clients_of_the_field_drive_a_director() {
+    local libraries=/usr/share/gocode
+    scripts/need go "$libraries"/src/github.com/{moby/ipvs,mdlayher/genetlink} ||
+        skip "golang-go, golang-github-docker-docker-dev or golang-github-mdlayher-genetlink-dev cannot be installed"
+    GO111MODULE=off GOPATH=$libraries GOCACHE=$SCRATCH go build -o "$LAB_DIR/client" netns-tests/netlink-client.go 2>"$LAB_DIR/build.log" ||
+        die "netlink-client.go: $(head -n 5 "$LAB_DIR/build.log")"
+    a_director
+    wrapped "$LAB_DIR/client" "$VIP" "$RS1" >"$LAB_DIR/client.log" 2>&1 || die "netlink-client.go: $(tail -n 3 "$LAB_DIR/client.log")"
+    lists "TCP +$VIP:80 rr" || die "what it configured last is not there: $(lb -Ln)"
 }
 
 test_ldirectord_needs_no_ipvsadm_of_ours() {
