@@ -488,114 +488,177 @@ process_is_not() { ! process_is "$@"; }
 
 # ---- a pair --------------------------------------------------------------------------------------------------------
 
-# The files of docs/ on two hosts: VRRP decides which of them runs tapvs and the checkers.
+# The files of docs/ on two hosts: VRRP decides which of two running directors works, and tells it by its scripts.
 #
-#      client   rs1 .. rs3     director: br0 10.0.0.3         other: br0 10.0.0.4
-#        |         |              |                              |
-#        +---------+------------ br0 ----------------------------+            tapvs 10.0.0.2 and the VIP on either
+#      client   rs1 .. rs3     director: br0 10.0.0.3         other: br0 10.0.0.6
+#        |         |              |     tapvs 10.0.0.4           |     tapvs 10.0.0.5
+#        +---------+------------ br0 ----------------------------+        10.0.0.2 and the VIP on the one that works
 #
-# limit: 120
+# limit: 150
 # alone
 test_a_pair_of_directors_by_vrrp() {
+    keepalived_pair
+    pair_tapvs director 10.0.0.4
+    pair_tapvs other 10.0.0.5
+    pair_keepalived director 100
+    pair_keepalived other 90
+    wait_for 20 "the first of the pair to work" works director
+    wait_for 20 "servers in the other one's list too" has_servers other
+    wait_for 10 "an answer" fetch --fail "http://$VIP/"
+    expect is_standing_by other
+    requests 100 "http://$VIP/"
+
+    # The whole host fails, under load.
+    # shellcheck disable=SC2016  # another shell's
+    spawn load client bash -c 'while :; do curl -s --max-time 1 -o /dev/null -w "%{http_code}\n" "$1"; done' load "http://$VIP/"
+    local load="$SPAWNED" load_started file curl
+    load_started=$(start_time "$load")
+    file=$(payload 32)
+    in_ns client curl --silent --show-error --max-time 100 --limit-rate 1M --local-port 40001 --output "$SCRATCH/got" \
+        "http://$VIP/files/${file##*/}" 2>"$LAB_DIR/curl.errors" &
+    curl=$!
+    wait_for 10 "requests" load_is_served 0
+    wait_for 10 "the other one to be told of the download" knows_download other
+    kill_host director
+    local before
+    before=$(wc -l <"$LAB_DIR/load.log")
+    wait_for 15 "the other one to work" works other
+    wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
+    wait_for 10 "the load to go on" load_is_served "$before"
+    end_process "$load" "$load_started"
+    expect_between 0 "$(grep -c '^000' "$LAB_DIR/load.log")" 20 "requests that failed with the host"
+    kill -0 "$curl" || die "the download ended too early to prove anything: $(cat "$LAB_DIR/curl.errors")"
+    requests 100 "http://$VIP/"
+
+    # It comes back and leaves the work to the one that has it.
+    pair_tapvs director 10.0.0.4
+    pair_keepalived director 100
+    wait_for 10 "the first one to wait" grep -q "Entering BACKUP STATE" "$LAB_DIR/keepalived-director.log"
+    wait_for 20 "servers in its list" has_servers director
+    expect is_standing_by director
+    expect works other
+    wait "$curl" || die "the download broke off: $(cat "$LAB_DIR/curl.errors")"
+    cmp "$SCRATCH/got" "$file" || die "the download differs"
+
+    # keepalived is stopped there as an operator would.
+    local pid started
+    read -r pid started <"$LAB_DIR/keepalived-other.process"
+    end_process "$pid" "$started"
+    wait_for 15 "the first one to work again" works director
+    expect is_standing_by other
+    wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
+    requests 100 "http://$VIP/"
+}
+
+# limit: 120
+# alone
+test_a_director_of_a_pair_dies_and_is_restarted() {
+    keepalived_pair
+    pair_tapvs director 10.0.0.4
+    pair_tapvs other 10.0.0.5
+    pair_keepalived director 100
+    pair_keepalived other 90
+    wait_for 20 "the first of the pair to work" works director
+    wait_for 10 "an answer" fetch --fail "http://$VIP/"
+    wait_for 20 "servers in the other one's list too" has_servers other
+
+    # At once: it works again, though it begins by standing by and keepalived does nothing.
+    kill_tapvs director
+    pair_tapvs director 10.0.0.4
+    wait_for 10 "it to work again" works director
+    wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
+    expect is_standing_by other
+    requests 100 "http://$VIP/"
+
+    # For good: keepalived sees it, and the other one works.
+    : >"$LAB_DIR/keepalived-director.log"
+    kill_tapvs director
+    wait_for 20 "the other one to work" works other
+    wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
+    requests 100 "http://$VIP/"
+    pair_tapvs director 10.0.0.4
+    wait_for 40 "the first one to wait" grep -q "Entering BACKUP STATE" "$LAB_DIR/keepalived-director.log"
+    wait_for 20 "it to stand by" is_standing_by director
+    wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
+    expect works other
+    requests 100 "http://$VIP/"
+}
+
+keepalived_pair() {
     scripts/need keepalived
     topo_onearm
-    on_the_bridge other 10.0.0.4
+    on_the_bridge other 10.0.0.6
     in_ns other ip link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
     in_ns other ip address flush dev eth0
-    in_ns other ip address add 10.0.0.4/24 dev br0
+    in_ns other ip address add 10.0.0.6/24 dev br0
     in_ns other ip link set eth0 master br0
     in_ns other ip link set br0 up
     replies_through_director rs1 rs2
     serve rs1 rs2
-    units director
-    units other
-    vrrp director 100
-    vrrp other 90
-    wait_for 20 "the first of the pair" works director
-    wait_for 10 "an answer" fetch --fail "http://$VIP/"
-    expect lacks_unit other tapvs
-    requests 100 "http://$VIP/"
-
-    # shellcheck disable=SC2016  # another shell's
-    spawn load client bash -c 'while :; do curl -s --max-time 1 -o /dev/null -w "%{http_code}\n" "$1"; done' load "http://$VIP/"
-    local load="$SPAWNED" started
-    started=$(start_time "$load")
-    wait_for 10 "requests" load_is_served 0
-    # The whole host fails.
-    kill_host director
-    local before
-    before=$(wc -l <"$LAB_DIR/load.log")
-    wait_for 15 "the other one to take over" works other
-    wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
-    wait_for 10 "the load to go on" load_is_served "$before"
-    end_process "$load" "$started"
-    expect_between 0 "$(grep -c '^000' "$LAB_DIR/load.log")" 20 "requests that failed with the host"
-    requests 100 "http://$VIP/"
-
-    # It comes back and leaves the work to who has it; until that one is stopped.
-    vrrp director 100
-    wait_for 10 "the first one to wait" grep -q "Entering BACKUP STATE" "$LAB_DIR/vrrp-director.log"
-    expect lacks_unit director tapvs
-    kill -TERM "$(cat "$LAB_DIR/vrrp-other.pid")"
-    wait_for 15 "the first one to work again" works director
-    wait_for 10 "the other one to stop" lacks_unit other tapvs
-    wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
-    requests 100 "http://$VIP/"
 }
+
+# pair_tapvs ROLE ADDRESS: tapvs there, by docs/keepalived-pair.toml, with that address of its own.
+pair_tapvs() {
+    local role=$1
+    sed "s:10.0.0.4/24:$2/24:" docs/keepalived-pair.toml >"$LAB_DIR/$role.toml"
+    : >"$LAB_DIR/tapvs-$role.log"
+    spawn "tapvs-$role" "$role" env TAPVS_SOCKET="$LAB_DIR/$role.sock" RUST_LOG=info "$TAPVS" run --config "$LAB_DIR/$role.toml"
+    echo "$SPAWNED" >"$LAB_DIR/tapvs-$role.pid"
+    wait_for 10 "tapvs in $role" grep -qw ready "$LAB_DIR/tapvs-$role.log"
+}
+
+# pair_keepalived ROLE PRIORITY: keepalived there, by docs/keepalived-vrrp.conf, under `tapvs exec`.
+pair_keepalived() {
+    local role=$1
+    # Scripts in a directory that others may write to are refused; the build's may be one.
+    sed "s/priority 100/priority $2/; s:/usr/sbin/tapvs:$TAPVS:; /enable_script_security/d; s:/etc/keepalived/lvs.conf:$PWD/docs/keepalived-lvs.conf:" \
+        docs/keepalived-vrrp.conf >"$LAB_DIR/keepalived-$role.conf"
+    : >"$LAB_DIR/keepalived-$role.log"
+    spawn "keepalived-$role" "$role" env TAPVS_SOCKET="$LAB_DIR/$role.sock" "$TAPVS" exec -- keepalived --dont-fork --log-console --log-detail \
+        --use-file "$LAB_DIR/keepalived-$role.conf" --pid "$LAB_DIR/keepalived-$role.pid" \
+        --vrrp_pid "$LAB_DIR/keepalived-$role-vrrp.pid" --checkers_pid "$LAB_DIR/keepalived-$role-checkers.pid"
+    echo "$SPAWNED $(start_time "$SPAWNED")" >"$LAB_DIR/keepalived-$role.process"
+    wait_for 10 "keepalived in $role" test -s "$LAB_DIR/keepalived-$role-vrrp.pid"
+}
+
+# of_pair ROLE ARGS...: tapvs there.
+of_pair() { in_ns "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" "$TAPVS" "${@:2}"; }
+
+is_standing_by() { of_pair "$1" status | grep -q "stands by"; }
+
+has_servers() { (($(of_pair "$1" ipvsadm -Ln | grep -cE "$RS1|$RS2") == 2)); }
+
+works() { has_servers "$1" && ! is_standing_by "$1"; }
+
+knows_download() { of_pair "$1" ipvsadm -Lcn | grep -q "ESTABLISHED *$CLIENT:40001 "; }
 
 # load_is_served COUNT: twenty requests in a row of the load were answered after its first COUNT.
 load_is_served() { [[ $(tail -n "+$(($1 + 1))" "$LAB_DIR/load.log" | tail -n 20 | grep -c '^200') == 20 ]]; }
 
-# units ROLE: stands for systemd there: starts and stops what the units in docs/ start.
-units() {
-    local role=$1 lvs
-    lvs=$(sed -n 's/^ExecStart=//p' docs/keepalived-lvs.service |
-        sed "s:/usr/sbin/tapvs:$TAPVS:; s:/etc/keepalived/lvs.conf:$PWD/docs/keepalived-lvs.conf:; s:/run/:$LAB_DIR/$role-:g; s:--check :--check --log-console --log-detail :")
-    cat >"$LAB_DIR/systemctl-$role" <<-SCRIPT
-	#!/bin/bash
-	# --no-block start|stop, then units; a stop is in the opposite order. keepalived ends its scripts when it ends.
-	[[ \$1 == --no-block ]] && { setsid "\$0" "\${@:2}" & exit; }
-	cd "$LAB_DIR"
-	run() {
-	    "\${@:2}" </dev/null >>"$LAB_DIR/$role-\$1.log" 2>&1 &
-	    echo \$! >"$LAB_DIR/$role-\$1.unit"
-	}
-	end() {
-	    [[ -e "$LAB_DIR/$role-\$1.unit" ]] || return
-	    kill -TERM "\$(cat "$LAB_DIR/$role-\$1.unit")"
-	    while kill -0 "\$(cat "$LAB_DIR/$role-\$1.unit")"; do sleep 0.05; done
-	    rm "$LAB_DIR/$role-\$1.unit"
-	}
-	exec >/dev/null 2>&1
-	[[ \$1 == stop ]] && { end keepalived-lvs; end tapvs; exit; }
-	end keepalived-lvs; end tapvs
-	run tapvs "$TAPVS" run --bridge br0 --address $DIP/24 --tap tap0
-	until grep -qw ready "$LAB_DIR/$role-tapvs.log"; do sleep 0.05; done
-	run keepalived-lvs $lvs
-	SCRIPT
-    chmod 755 "$LAB_DIR/systemctl-$role"
-    defer quietly ip netns exec "$(ns "$role")" "$LAB_DIR/systemctl-$role" stop
+# kill_tapvs ROLE: the director ends at once, and its TAP with it.
+kill_tapvs() {
+    local keeper
+    keeper=$(cat "$LAB_DIR/tapvs-$1.pid")
+    kill_at_once "$keeper" "$(ps -o pid= --ppid "$keeper" | tr -d ' ')"
+    wait_for 5 "the TAP to go" lacks_tap "$1"
 }
 
-# vrrp ROLE PRIORITY: keepalived's VRRP there, by docs/keepalived-vrrp.conf.
-vrrp() {
-    local role=$1
-    # Scripts in a directory that others may write to are refused; the lab's is one.
-    sed "s/priority 100/priority $2/; s:/bin/systemctl:$LAB_DIR/systemctl-$role:; /enable_script_security/d" docs/keepalived-vrrp.conf \
-        >"$LAB_DIR/vrrp-$role.conf"
-    : >"$LAB_DIR/vrrp-$role.log"
-    spawn "vrrp-$role" "$role" keepalived --dont-fork --log-console --log-detail --vrrp --use-file "$LAB_DIR/vrrp-$role.conf" \
-        --pid "$LAB_DIR/vrrp-$role.pid" --vrrp_pid "$LAB_DIR/vrrp-$role-child.pid"
-    wait_for 10 "VRRP in $role" test -s "$LAB_DIR/vrrp-$role.pid"
-}
-
-works() { [[ -e $LAB_DIR/$1-keepalived-lvs.unit ]] && grep -q "Startup complete" "$LAB_DIR/$1-keepalived-lvs.log"; }
-
-lacks_unit() { [[ ! -e $LAB_DIR/$1-$2.unit ]]; }
+lacks_tap() { ! in_ns "$1" ip link show tap0 >/dev/null 2>&1; }
 
 # kill_host ROLE: everything that runs there ends at once.
 kill_host() {
-    kill -KILL "$(cat "$LAB_DIR/vrrp-$1.pid")" "$(cat "$LAB_DIR/vrrp-$1-child.pid")" "$(cat "$LAB_DIR/$1-tapvs.unit")" \
-        "$(cat "$LAB_DIR/$1-keepalived-lvs.unit")" "$(cat "$LAB_DIR/$1-keepalived-lvs-checkers.pid")" 2>/dev/null || true
-    rm -f "$LAB_DIR/$1"-*.unit "$LAB_DIR/$1-keepalived-lvs.log"
+    local wrapper
+    read -r wrapper _ <"$LAB_DIR/keepalived-$1.process"
+    # The children first: what ends politely would say goodbye to the other host.
+    kill_at_once "$(cat "$LAB_DIR/keepalived-$1-vrrp.pid")" "$(cat "$LAB_DIR/keepalived-$1-checkers.pid")" "$(cat "$LAB_DIR/keepalived-$1.pid")" "$wrapper"
+    rm -f "$LAB_DIR/keepalived-$1"*.pid
+    kill_tapvs "$1"
+}
+
+# kill_at_once PID...: none of them has time for anything.
+kill_at_once() {
+    kill -STOP "$@" 2>/dev/null || true
+    kill -KILL "$@" 2>/dev/null || true
+    # Says nothing of their end.
+    wait "$@" 2>/dev/null || true
 }

@@ -107,6 +107,7 @@ impl Director {
     pub fn announce_links(&mut self, now: Instant) {
         let all = self.router.own_addresses().chain(self.flows.services.addresses());
         self.stack.announcements.note_moved(all);
+        self.judge_standby(now);
         let own: Vec<IpAddr> = self.router.own_addresses().collect();
         if !self.standby.is_mute() {
             own.into_iter().for_each(|addr| self.stack.announcements.probe(addr, now));

@@ -4,7 +4,8 @@
 //! Active     answers and forwards
 //! Reserved   the backup's synchronisation daemon runs here and no master's: silent about the addresses of services. What
 //!            is sent here nevertheless is forwarded, as by a kernel
-//! Mute       the same with backup_only, or told so by an operator: drops all but what the master tells of its conns
+//! Mute       the same with backup_only, or told so by an operator, or from the start by the setting standby: drops all but
+//!            what the master tells of its conns
 //! ```
 
 use std::net::IpAddr;
@@ -88,6 +89,7 @@ impl Director {
         let part = match self.standby.told {
             Some(true) => Part::Mute,
             Some(false) => Part::Active,
+            None if self.flows.settings.standby && !self.sync.is_master() => Part::Mute,
             None if backup && self.flows.settings.backup_only => Part::Mute,
             None if backup => Part::Reserved,
             None => Part::Active,

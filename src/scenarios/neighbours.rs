@@ -211,6 +211,26 @@ fn a_director_that_is_to_stand_by_says_nothing_at_all() {
 }
 
 #[test]
+fn a_director_that_begins_by_standing_by_works_as_soon_as_it_is_the_master() {
+    let mut lab = Lab::new(RULES);
+    lab.director.set("standby", "1").unwrap();
+    lab.director.announce_links(lab.turn.now);
+    lab.rules("--start-daemon backup --mcast-interface tap0\n-A -t 198.51.100.9:80 -s rr\n");
+    assert_eq!(lab.advance(Duration::from_secs(3)).len(), 0, "announced");
+    let asks = arp(1, (ROUTER, [10, 0, 0, 1]), (Mac::ZERO, [10, 0, 0, 2]), Mac::BROADCAST);
+    assert_eq!(lab.frame(&asks).len(), 0, "its own address");
+    lab.rules("--stop-daemon backup\n--start-daemon master --mcast-interface tap0\n");
+    assert_eq!(lab.frame(&asks).len(), 1);
+    let announced = bytes(&lab.advance(Duration::from_secs(3)));
+    let times = |own: [u8; 4]| announced.iter().filter(|frame| frame[28..32] == own).count();
+    assert_eq!([[10, 0, 0, 2], [198, 51, 100, 1], [198, 51, 100, 9]].map(times), [2; 3]);
+    lab.rules("--stop-daemon master\n");
+    assert_eq!(lab.frame(&asks).len(), 0, "no master any more");
+    lab.director.stand_by(false, lab.turn.now);
+    assert_eq!(lab.frame(&asks).len(), 1, "an operator's word comes first");
+}
+
+#[test]
 fn nobody_takes_our_address_from_us() {
     let mut lab = Lab::new(RULES);
     let thief = Mac([2, 9, 9, 9, 9, 9]);
