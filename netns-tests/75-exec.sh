@@ -138,10 +138,15 @@ no_process() { ! pgrep -f "^$1" >/dev/null || ! pgrep -f "^$1" | xargs -I{} read
 test_what_keeps_it_from_working_is_said() {
     scripts/need ipvsadm setpriv
     a_director
-    deny_seccomp
+    make_deny
     says 125 "tapvs: $LAB_DIR/none.sock: there is no socket; is the director running" "$TAPVS" exec --socket "$LAB_DIR/none.sock" -- ipvsadm -Ln
-    says 125 "tapvs: ipvsadm: .* that takes Linux 5.14 or later.* and this is $(uname -r)" python3 "$LAB_DIR/deny.py" 22 "$TAPVS" exec -- ipvsadm -Ln
-    says 125 "tapvs: ipvsadm: seccomp is forbidden here; allow" python3 "$LAB_DIR/deny.py" 1 "$TAPVS" exec -- ipvsadm -Ln
+    says 125 "tapvs: ipvsadm: .* that takes Linux 5.14 or later.* and this is $(uname -r)" python3 "$LAB_DIR/deny.py" 22 317 "$TAPVS" exec -- ipvsadm -Ln
+    says 125 "tapvs: ipvsadm: seccomp is forbidden here; allow" python3 "$LAB_DIR/deny.py" 1 317 "$TAPVS" exec -- ipvsadm -Ln
+    local call
+    for call in 310/process_vm_readv 311/process_vm_writev 438/pidfd_getfd; do
+        says 125 "tapvs: the memory and the files of a child cannot be reached here \(${call#*/}: .*\); in a container, add CAP_SYS_PTRACE" \
+            python3 "$LAB_DIR/deny.py" 1 "${call%/*}" "$TAPVS" exec -- ipvsadm -Ln
+    done
     says 125 "somebody else answers its system calls already: 'tapvs exec' within 'tapvs exec'" "$TAPVS" exec -- "$TAPVS" exec -- ipvsadm -Ln
     says 125 "the limit of open files is 100, too few .*\(ulimit -n\)" bash -c "ulimit -n 100; exec '$TAPVS' exec -- ipvsadm -Ln"
     # The program says it to whoever may not ask the director, as on a kernel.
@@ -164,18 +169,84 @@ for _ in range(3):
     expect_eq "$(grep -c "does not emulate" "$LAB_DIR/said.err")" 1 "how often it was named"
 }
 
-# deny_seccomp: a program that forbids itself the system call seccomp, by an error, and becomes another: ERRNO PROGRAM...
-deny_seccomp() {
+# make_deny: a program that forbids itself a system call, by an error, and becomes another: ERRNO CALL PROGRAM...
+make_deny() {
     cat <<-'PYTHON' >"$LAB_DIR/deny.py"
 	import ctypes, os, struct, sys
-	code = [(0x20, 0, 0, 0), (0x15, 0, 1, 317), (0x06, 0, 0, 0x50000 | int(sys.argv[1])), (0x06, 0, 0, 0x7FFF0000)]
+	code = [(0x20, 0, 0, 0), (0x15, 0, 1, int(sys.argv[2])), (0x06, 0, 0, 0x50000 | int(sys.argv[1])), (0x06, 0, 0, 0x7FFF0000)]
 	program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in code))
 	libc = ctypes.CDLL(None, use_errno=True)
 	assert libc.prctl(38, 1, 0, 0, 0) == 0
 	filter = struct.pack("=HxxxxxxQ", len(code), ctypes.addressof(program))
 	assert libc.prctl(22, 2, ctypes.create_string_buffer(filter), 0, 0) == 0, ctypes.get_errno()
-	os.execv(sys.argv[2], sys.argv[2:])
+	os.execv(sys.argv[3], sys.argv[3:])
 	PYTHON
+}
+
+# ---- in a container ------------------------------------------------------------------------------------------------
+
+# The recipe of README.md: a host of its own, a root directory with programs and little else, no capability at all, and the
+# host's /run/tapvs.
+test_in_a_container_keepalived_drives_the_hosts_director() {
+    scripts/need ipvsadm keepalived unshare setpriv
+    topo_onearm
+    on_the_bridge box 10.0.0.7
+    director
+    with_ipvsadm
+    serve rs1
+    local socket
+    socket=$(sed -n 's/.*control socket //p' "$LAB_DIR/tapvs.log")
+    container sh -c 'grep -E "CapEff|CapBnd" /proc/self/status; ls /' >"$LAB_DIR/container"
+    expect_eq "$(grep -c '	0*$' "$LAB_DIR/container")" 2 "capabilities in the container: $(cat "$LAB_DIR/container")"
+    expect_eq "$(container /opt/tapvs exec --socket "$socket" -- ipvsadm -Ln)" "$(lb -Ln)" "the list in a container"
+    expect_eq "$(container env TAPVS_SOCKET="$socket" /opt/tapvs exec -- ipvsadm -Ln)" "$(lb -Ln)" "the same, by TAPVS_SOCKET"
+
+    printf '%s\n' "virtual_server $VIP 80 {" "    delay_loop 1" "    lb_algo rr" "    lb_kind NAT" "    protocol TCP" \
+        "    real_server $RS1 8080 {" "        TCP_CHECK {" "            connect_timeout 1" "        }" "    }" \
+        "    real_server $RS2 8080 {" "        TCP_CHECK {" "            connect_timeout 1" "        }" "    }" "}" >"$LAB_DIR/box.conf"
+    container /opt/tapvs exec --socket "$socket" -- keepalived --dont-fork --log-console --check --use-file /etc/box.conf \
+        --pid /tmp/keepalived.pid --checkers_pid /tmp/checkers.pid >"$LAB_DIR/box.log" 2>&1 &
+    defer end_process $! "$(start_time $!)"
+    wait_for 10 "keepalived in the container to add its service" lists "$RS1:8080 +Masq +1 "
+    wait_for 20 "it to take the server out that does not answer" lacks "$RS2:8080"
+}
+
+# container CMD...: in one on the host `box`.
+container() {
+    # shellcheck disable=SC2016  # another shell's
+    in_ns box timeout --kill-after=2 100 unshare --mount --pid --ipc --uts --fork --kill-child bash -ec '
+        lab=$1 tapvs=$2 root=$1/root
+        shift 2
+        mkdir -p "$root"
+        mount -t tmpfs tmpfs "$root"
+        mkdir -p "$root"/{usr,etc,proc,tmp,opt,dev,run/tapvs}
+        cp -P /bin /sbin /lib* "$root/" 2>/dev/null || true
+        cp /etc/passwd /etc/group /etc/protocols "$lab"/*.conf "$root/etc/" 2>/dev/null || true
+        cp -a /dev/null /dev/urandom "$root/dev/"
+        cp "$tapvs" "$root/opt/tapvs"
+        mount --bind /usr "$root/usr"
+        mount --bind /run/tapvs "$root/run/tapvs"
+        mount -t proc proc "$root/proc"
+        exec chroot "$root" setpriv --bounding-set -all --inh-caps -all --no-new-privs "$@"
+    ' container "$LAB_DIR" "$TAPVS" "$@"
+}
+
+# ---- units -----------------------------------------------------------------------------------------------------------
+
+test_units_of_systemd_are_sound() {
+    scripts/need systemd-analyze keepalived || skip "systemd cannot be installed"
+    local units=$LAB_DIR/units unit
+    mkdir -p "$units"
+    cp /lib/systemd/system/keepalived.service "$units/"
+    cp -r docs/tapvs.service docs/keepalived.service.d "$units/"
+    sed -i "s:/usr/sbin/tapvs:$TAPVS:" "$units"/tapvs.service "$units"/*.d/*
+    for unit in tapvs keepalived; do
+        expect_eq "$(SYSTEMD_UNIT_PATH="$units:" systemd-analyze verify --man=no "$units/$unit.service" 2>&1 | grep -E "tapvs|keepalived")" "" \
+            "what is wrong with $unit.service"
+    done
+    # It would say so.
+    sed -i 's/^KillMode/KillMood/' "$units/keepalived.service.d/tapvs.conf"
+    expect_match "$(SYSTEMD_UNIT_PATH="$units:" systemd-analyze verify --man=no "$units/keepalived.service" 2>&1)" KillMood "a fault that was put in"
 }
 
 # ---- a director that goes ------------------------------------------------------------------------------------------

@@ -59,6 +59,10 @@ impl ExecArgs {
         let mut words = self.words();
         let program = words.next().ok_or_else(|| failed("no program; write tapvs exec -- PROGRAM ARGUMENTS".into()))?;
         let numbers = numbers().map_err(failed)?;
+        match processes::try_reach() {
+            Ok(done) => done.map_err(|(call, errno)| failed(forbids(call, errno)))?,
+            Err(error) => return Err(failed(format!("cannot start a process: {error}"))),
+        }
         let director = Director::find(self.socket.as_deref()).map_err(failed)?;
         let (signals, mask) = hold_signals().map_err(|error| failed(format!("signals: {error}")))?;
         let mut command = Command::new(&program);
@@ -117,6 +121,14 @@ fn explain(error: &StartError, program: &str) -> (String, u8) {
         _ => format!("its system calls cannot be answered: {error}"),
     };
     (format!("{program}: {why}"), FAILED)
+}
+
+fn forbids(call: &str, errno: Errno) -> String {
+    format!(
+        "the memory and the files of a child cannot be reached here ({call}: {}); in a container, add CAP_SYS_PTRACE, or a seccomp \
+         profile that allows process_vm_readv, process_vm_writev, pidfd_open and pidfd_getfd",
+        errno.desc()
+    )
 }
 
 /// What the program has ended with; if a signal has ended it, the same signal ends this process.

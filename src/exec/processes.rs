@@ -1,12 +1,16 @@
 //! The processes of the program, as far as their files have to be reached.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::{fs, io};
 
 use nix::errno::Errno;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 
-use crate::io::seccomp::{file_of, open_process};
+use super::memory::{Memory, Parts};
+use crate::io::seccomp::{Forked, file_of, fork, open_process};
 
 /// Handles on processes. They are kept, for programs open many sockets; one that has ended is of no use and goes when
 /// there are many.
@@ -57,6 +61,41 @@ impl Processes {
         }
         file
     }
+}
+
+/// Tries on a process of its own what answering a program takes: to read and write its memory, and to reach its files.
+/// An error names the call that is forbidden.
+pub fn try_reach() -> io::Result<Result<(), (&'static str, Errno)>> {
+    let (mut waits, end) = io::pipe()?;
+    let word = Box::new(7_u32);
+    match fork()? {
+        Forked::Child => {
+            drop(end);
+            _ = waits.read(&mut [0]);
+            std::process::exit(0)
+        }
+        Forked::Parent(child) => {
+            // It has this process's memory, at the same addresses.
+            let done = reach(child, std::ptr::from_ref(&*word) as u64);
+            drop(end);
+            waitpid(Pid::from_raw(child as i32), None)?;
+            Ok(done)
+        }
+    }
+}
+
+fn reach(process: u32, word: u64) -> Result<(), (&'static str, Errno)> {
+    let memory = Memory::of(process);
+    let read = memory.read_word(word).map_err(|errno| ("process_vm_readv", errno))?;
+    let mut parts = Parts::default();
+    parts.put(word, &read.to_ne_bytes());
+    memory.write(&parts).map_err(|errno| ("process_vm_writev", errno))?;
+    let handle = open_process(process).map_err(|errno| ("pidfd_open", errno))?;
+    file_of(&handle, 0).map(drop).or_else(|errno| match errno {
+        // It has no file of this number.
+        Errno::EBADF => Ok(()),
+        _ => Err(("pidfd_getfd", errno)),
+    })
 }
 
 /// True if a file was opened, or set later, not to wait.

@@ -344,7 +344,7 @@ impl Supervisor {
             return Ok(Some(End::Program(status)));
         }
         match fork()? {
-            Forked::Parent => Ok(Some(End::Program(status))),
+            Forked::Parent(_) => Ok(Some(End::Program(status))),
             Forked::Child => Ok(None),
         }
     }

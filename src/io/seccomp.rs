@@ -232,8 +232,8 @@ pub fn set_option(socket: &impl AsRawFd, (level, name): (i32, i32), value: &[u8]
 
 /// What became of a fork.
 pub enum Forked {
-    /// In the process that was there before.
-    Parent,
+    /// In the process that was there before; the new one has this number.
+    Parent(u32),
     /// In the new one.
     Child,
 }
@@ -242,7 +242,7 @@ pub enum Forked {
 pub fn fork() -> Result<Forked, Errno> {
     // SAFETY: this process has one thread, so the child may do anything.
     match unsafe { nix::unistd::fork() }? {
-        nix::unistd::ForkResult::Parent { .. } => Ok(Forked::Parent),
+        nix::unistd::ForkResult::Parent { child } => Ok(Forked::Parent(child.as_raw() as u32)),
         nix::unistd::ForkResult::Child => Ok(Forked::Child),
     }
 }
