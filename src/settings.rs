@@ -167,8 +167,8 @@ settings! {
     sloppy_sctp: bool = false, Switch, "", Works, "Any SCTP packet but an abort may open a conn.";
     sloppy_tcp: bool = false, Switch, "", Works, "Any TCP segment but a reset may open a conn.";
     snat_reroute: bool = true, Switch, "", Nothing, "There is one table of routes, for replies as for all else.";
-    svc_lfactor: i32 = -3, Between(-8, 8), "", Nothing, "The index of services grows by itself.";
     standby: bool = false, Switch, "", Works, "This director stands by until the master's synchronisation daemon runs here, or 'tapvs standby off' has it work.";
+    svc_lfactor: i32 = -3, Between(-8, 8), "", Nothing, "The index of services grows by itself.";
     sync_period: u32 = 50, Between(0, INT), "packets", Works, "Other directors are told of a conn once in so many of its packets; 0 is once.";
     sync_persist_mode: bool = false, Switch, "", Works, "Of conns that a persistence template made, other directors are told the template only.";
     sync_ports: u32 = 1, Between(1, 64), "", Nothing, "One thread sends and hears sync messages, on one port; peers need sync_ports 1 too.";
