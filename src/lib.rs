@@ -29,6 +29,7 @@ pub mod sched;
 pub mod service;
 pub mod settings;
 pub mod stack;
+pub mod state;
 pub mod sync;
 #[doc(hidden)]
 pub mod testing;

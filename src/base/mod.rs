@@ -3,6 +3,7 @@
 //! Never does I/O, never reads a clock; depends on `std`, `foldhash` and, for the control protocol, `serde`.
 
 mod addr;
+mod array;
 mod counted;
 mod drop_reason;
 mod hash;
@@ -18,6 +19,7 @@ mod tunnel;
 mod tuple;
 
 pub use addr::{Endpoint, Family, Mac, Prefix, Proto};
+pub use array::{Array, Backing, Plain};
 pub use counted::Counted;
 pub use drop_reason::DropReason;
 pub use hash::{FastHash, siphash13};

@@ -33,6 +33,13 @@ impl Packed {
     }
 }
 
+impl Packed {
+    /// The number of these halves.
+    pub fn from_halves([upper, lower]: [u64; 2]) -> Packed {
+        Packed(u128::from(upper) << 64 | u128::from(lower))
+    }
+}
+
 impl From<IpAddr> for Packed {
     #[inline(always)]
     fn from(addr: IpAddr) -> Packed {

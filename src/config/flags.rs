@@ -126,6 +126,14 @@ pub struct RunArgs {
     #[argh(option)]
     pub socket: Option<PathBuf>,
 
+    /// start without the conns and rules that an earlier run has left
+    #[argh(switch)]
+    pub fresh: bool,
+
+    /// leave no conns and rules for a later run at the end
+    #[argh(switch)]
+    pub forget: bool,
+
     /// services and servers from a file, in the format that `ipvsadm -S -n` prints
     #[argh(option)]
     pub rules: Option<PathBuf>,

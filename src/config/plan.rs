@@ -45,6 +45,8 @@ pub struct Plan {
     pub health: Vec<health::Plan>,
     /// Settings.
     pub settings: Settings,
+    /// Nobody said `max_flows`: it is what the memory has room for.
+    pub any_max_flows: bool,
     /// The processor to run on; where the scheduler puts it without one.
     pub cpu: Option<At<usize>>,
     /// Where the metrics are served.
@@ -75,6 +77,7 @@ impl Plan {
             marks: draft.marks,
             commands: vec![timeouts(draft.timeouts)],
             health: Vec::new(),
+            any_max_flows: !says_max_flows(&draft.settings, draft.max_flows.as_ref()),
             settings: settings(&draft.settings, draft.max_flows, &mut problems),
             cpu: draft.cpu,
             metrics: draft.metrics,
@@ -242,6 +245,10 @@ fn homes_of(hop: &Hop, links: &[PlannedLink]) -> Vec<LinkId> {
     near.map(|(index, _)| LinkId(index as u8)).collect()
 }
 
+fn says_max_flows(said: &[At<(String, String)>], max_flows: Option<&At<u64>>) -> bool {
+    max_flows.is_some() || said.iter().any(|setting| setting.value.0 == "max_flows")
+}
+
 fn settings(said: &[At<(String, String)>], max_flows: Option<At<u64>>, problems: &mut Problems) -> Settings {
     let mut settings = Settings::default();
     for At { value: (name, value), place } in said {
@@ -249,7 +256,7 @@ fn settings(said: &[At<(String, String)>], max_flows: Option<At<u64>>, problems:
             problems.add(place, what);
         }
     }
-    if max_flows.is_none() && !said.iter().any(|setting| setting.value.0 == "max_flows") {
+    if !says_max_flows(said, max_flows.as_ref()) {
         settings.max_flows = io::room_for_conns();
     }
     if let Some(At { value, place }) = max_flows

@@ -6,19 +6,25 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::base::{FastHash, Packed};
+use super::key::Secret;
+use crate::base::{Array, FastHash, Packed, siphash13};
 
-/// Different addresses that records can name at a time.
-const MOST: usize = 1 << 16;
+/// Different addresses that can be named.
+pub(super) const ADDRESSES: usize = 1 << 16;
+
+/// An interned address: its halves, and a check.
+pub type AddressLine = [u64; 4];
 
 /// An interned address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AddrId(pub u16);
 
 /// The store.
-#[derive(Default)]
 pub(super) struct Addresses {
     list: Vec<Packed>,
+    /// The same, for a later process.
+    lines: Array<AddressLine>,
+    secret: Secret,
     known: HashMap<IpAddr, AddrId, FastHash>,
     /// How many records hold each.
     holders: Vec<u32>,
@@ -29,11 +35,49 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
+    /// Those that `lines` names; after the first that cannot be trusted, none.
+    pub(super) fn new(lines: Array<AddressLine>, secret: Secret) -> Addresses {
+        let mut addresses = Addresses {
+            list: Vec::new(),
+            lines,
+            secret,
+            known: HashMap::default(),
+            holders: Vec::new(),
+            unheld: Vec::new(),
+            last: None,
+        };
+        for id in (0..=u16::MAX).take(addresses.lines.len()) {
+            if !addresses.lines.commit(usize::from(id) + 1) {
+                break;
+            }
+            let line = addresses.lines[usize::from(id)];
+            let addr = Packed::from_halves([line[0], line[1]]);
+            if line != line_of(AddrId(id), addr, secret) {
+                break;
+            }
+            addresses.list.push(addr);
+            addresses.holders.push(0);
+            addresses.known.insert(addr.into(), AddrId(id));
+        }
+        addresses
+    }
+
+    /// What a later process finds, for tests.
+    #[cfg(test)]
+    pub(super) fn lines(&self) -> &[AddressLine] {
+        &self.lines
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// The index of `addr`, new or known; `None` while records hold 65,536 different ones.
     pub(super) fn intern(&mut self, addr: IpAddr) -> Option<AddrId> {
         let id = match self.known.get(&addr) {
             Some(id) => *id,
-            None if self.list.len() < MOST => {
+            None if self.list.len() < self.lines.len() && self.lines.commit(self.list.len() + 1) => {
                 self.list.push(addr.into());
                 self.holders.push(0);
                 AddrId((self.list.len() - 1) as u16)
@@ -45,6 +89,7 @@ impl Addresses {
                 id
             }
         };
+        self.lines[usize::from(id.0)] = line_of(id, addr.into(), self.secret);
         self.known.insert(addr, id);
         self.last = Some(id);
         Some(id)
@@ -86,8 +131,15 @@ impl Addresses {
     }
 }
 
+/// An address with its check.
+fn line_of(id: AddrId, addr: Packed, secret: Secret) -> AddressLine {
+    let [upper, lower] = addr.halves();
+    [upper, lower, siphash13(secret, [u64::from(id.0), upper, lower]).max(1), 0]
+}
+
 #[cfg(test)]
 mod tests {
+    use super::ADDRESSES as MOST;
     use super::*;
 
     fn addr(number: u32) -> IpAddr {
@@ -96,7 +148,7 @@ mod tests {
 
     #[test]
     fn servers_may_come_and_go_for_ever_and_what_is_held_stays() {
-        let mut addresses = Addresses::default();
+        let mut addresses = Addresses::new(Array::zeroed(MOST), [1, 2]);
         let kept: Vec<AddrId> = (0..100).map(|number| addresses.intern(addr(number)).unwrap()).collect();
         kept.iter().for_each(|id| addresses.hold(*id));
         for number in 100..300_000 {
@@ -114,8 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn a_small_table_goes_on_with_few_lines() {
+        let mut addresses = Addresses::new(Array::zeroed(4), [1, 2]);
+        for number in 0..1000 {
+            let pair = [0, 5000].map(|more| addresses.intern(addr(number + more)).unwrap());
+            pair.into_iter().for_each(|id| addresses.hold(id));
+            pair.into_iter().for_each(|id| addresses.release(id));
+        }
+    }
+
+    #[test]
     fn more_than_can_be_named_are_refused_until_one_goes() {
-        let mut addresses = Addresses::default();
+        let mut addresses = Addresses::new(Array::zeroed(MOST), [1, 2]);
         for number in 0..MOST as u32 {
             let id = addresses.intern(addr(number)).unwrap();
             addresses.hold(id);

@@ -11,7 +11,8 @@ use hashbrown::HashTable;
 
 use super::buckets::{Buckets, Placement};
 use super::flags as flag;
-use super::key::{Key, Secret, Side};
+use super::key::Secret;
+use super::key::{Key, Side};
 use super::records::Records;
 use crate::base::ConnId;
 

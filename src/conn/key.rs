@@ -5,6 +5,9 @@
 use super::flags as flag;
 use crate::base::{Endpoint, Packed, Proto, siphash13};
 
+/// Key of the hashes here and of the checks of records; no client may learn it.
+pub type Secret = [u64; 2];
+
 /// Which side of its conn a packet belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
@@ -13,9 +16,6 @@ pub enum Side {
     /// From the real server.
     Reply,
 }
-
-/// Key of the hashes; no client may learn it.
-pub(super) type Secret = [u64; 2];
 
 /// Both ends of a packet, and what kind of record is looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]

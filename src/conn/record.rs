@@ -86,6 +86,52 @@ impl Conn {
         Conn { flags: 0, control: next, ..Conn::new(&nobody) }
     }
 
+    /// All that decides which packets are its own and where they go, in 64-bit words.
+    pub(super) fn identity(&self) -> [u64; 7] {
+        let ([a, b], [c, d]) = (self.client.halves(), self.virt.halves());
+        let two = |one: u16, other: u16| u64::from(one) << 16 | u64::from(other);
+        let kind = u64::from(self.proto) << 16 | u64::from(self.flags & (flag::METHOD | flag::TEMPLATE | flag::LOCAL));
+        let ports = two(self.cport, self.vport) << 32 | two(self.dport, self.lport);
+        [a, b, c, d, ports, two(self.real.0, self.local.0) << 32 | u64::from(self.dest.0), kind]
+    }
+
+    /// The addresses that it names by index.
+    pub(super) fn named(&self) -> impl Iterator<Item = AddrId> + use<> {
+        let local = self.local().map(|(addr, _)| addr);
+        std::iter::once(self.real).chain(local)
+    }
+
+    /// Damage, for tests: other addresses, and a bit of the word `half` turned.
+    #[cfg(test)]
+    pub(super) fn turn(&mut self, client: Packed, virt: Packed, half: usize, by: u64) {
+        (self.client, self.virt) = (client, virt);
+        let parts = [by as u16, (by >> 16) as u16, (by >> 32) as u16, (by >> 48) as u16];
+        match half {
+            4 => {
+                self.cport ^= parts[0];
+                self.vport ^= parts[1];
+                self.dport ^= parts[2];
+                self.lport ^= parts[3];
+            }
+            5 => {
+                self.real.0 ^= parts[0];
+                self.local.0 ^= parts[1];
+                self.dest.0 ^= (by >> 32) as u32;
+            }
+            6 => {
+                self.deadline ^= by as u32;
+                self.control ^= (by >> 32) as u32;
+            }
+            7 => {
+                self.in_pkts ^= by as u32;
+                self.flags ^= parts[2];
+                self.proto ^= parts[3] as u8;
+                self.state ^= (parts[3] >> 8) as u8;
+            }
+            _ => {}
+        }
+    }
+
     /// Protocol.
     pub fn proto(&self) -> Proto {
         Proto(self.proto)

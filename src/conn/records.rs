@@ -8,12 +8,24 @@ use std::ops::{Index, IndexMut};
 use super::addresses::Addresses;
 use super::flags as flag;
 use super::key::Key;
+use super::key::Secret;
+use super::memory::{Memory, check_of};
 use super::record::{Conn, NIL};
-use crate::base::ConnId;
+use crate::base::{Array, ConnId};
+
+/// Slots for which memory is asked at a time.
+const COMMITTED_AT_A_TIME: usize = 16_384;
 
 /// All slots.
 pub(super) struct Records {
-    conns: Vec<Conn>,
+    conns: Array<Conn>,
+    /// A check a slot, and how many slots were used, for a later process.
+    checks: Array<u32>,
+    used: Array<u32>,
+    secret: Secret,
+    generation: u64,
+    /// Slots whose memory is there.
+    committed: usize,
     /// How many others each controls: asked for seldom, and by no packet of an established conn.
     controlled: Vec<u32>,
     free: u32,
@@ -22,19 +34,48 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(max: usize) -> Records {
-        Records {
-            conns: Vec::with_capacity(max),
+    /// Over memory that is as a process has left it, or zeroed.
+    pub(super) fn over(memory: Memory) -> Records {
+        let (max, used, secret) = (memory.records.len(), memory.used(), memory.secret);
+        let mut records = Records {
+            conns: memory.records,
+            checks: memory.checks,
+            used: memory.used,
+            secret,
+            generation: memory.generation,
+            committed: used,
             controlled: vec![0; max],
             free: NIL,
             max,
-            addresses: Addresses::default(),
-        }
+            addresses: Addresses::new(memory.addresses, secret),
+        };
+        let count = used as u32;
+        records.used.commit(1);
+        records.used[0] = count;
+        records
+    }
+
+    /// True if this slot holds a record as it was left by a process of this generation that was through with it.
+    pub(super) fn is_of(&self, id: ConnId, generation: u64) -> bool {
+        let conn = &self[id];
+        conn.is_live() && self.checks[id.index()] == check_of(conn, self.secret, generation)
+    }
+
+    /// The identity of a record has changed, or is new: a later process may trust it.
+    pub(super) fn seal(&mut self, id: ConnId) {
+        self.checks[id.index()] = check_of(&self[id], self.secret, self.generation);
     }
 
     /// The slots that were ever used, for lists that run through them.
     pub(super) fn all(&self) -> &[Conn] {
-        &self.conns
+        &self.conns[..self.used[0] as usize]
+    }
+
+    /// What a later process finds, for tests.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (&[Conn], &[u32], &[super::addresses::AddressLine]) {
+        let used = self.all().len();
+        (self.all(), &self.checks[..used], self.addresses.lines())
     }
 
     /// Puts a record into a slot; `None` if all are taken.
@@ -54,11 +95,24 @@ impl Records {
             self[id] = conn;
             return Some(id);
         }
-        if self.conns.len() >= self.max {
+        let id = ConnId(self.used[0]);
+        if id.index() >= self.max || (id.index() >= self.committed && !self.commit_more()) {
             return None;
         }
-        self.conns.push(conn);
-        Some(ConnId(self.conns.len() as u32 - 1))
+        self[id] = conn;
+        self.used[0] += 1;
+        Some(id)
+    }
+
+    /// Asks for memory for more slots; false if there is none.
+    #[cold]
+    fn commit_more(&mut self) -> bool {
+        let until = (self.committed + COMMITTED_AT_A_TIME).min(self.max);
+        if !self.conns.commit(until) || !self.checks.commit(until) {
+            return false;
+        }
+        self.committed = until;
+        true
     }
 
     /// Gives a slot back.
@@ -68,6 +122,12 @@ impl Records {
         if let Some((local, _)) = conn.local() {
             self.addresses.release(local);
         }
+        self.vacate(id);
+    }
+
+    /// A slot without a conn may be used.
+    pub(super) fn vacate(&mut self, id: ConnId) {
+        self.checks[id.index()] = 0;
         self[id] = Conn::vacant(self.free);
         self.free = id.0;
     }

@@ -11,12 +11,13 @@ use super::flags as flag;
 use super::index::FlowIndex;
 use super::key::Side;
 use super::life::{Life, LifeEvent};
+use super::memory::Memory;
 use super::new_conn::NewConn;
 use super::record::Conn;
 use super::records::Records;
 use super::shares::Shares;
 use super::wheel::{Wheel, moment_of, tick_at};
-use crate::base::{ConnId, Endpoint, Instant};
+use crate::base::{ConnId, Endpoint, Instant, siphash13};
 
 /// How long a conn stays beyond its time when it controls others.
 const PROLONGED: Duration = Duration::from_secs(60);
@@ -38,7 +39,7 @@ pub struct Full;
 pub struct ConnTable {
     pub(super) records: Records,
     pub(super) index: FlowIndex,
-    wheel: Wheel,
+    pub(super) wheel: Wheel,
     pub(super) max: usize,
     pub(super) live: usize,
     pub(super) half_open: usize,
@@ -55,15 +56,20 @@ pub struct ConnTable {
 impl ConnTable {
     /// Room for `max` conns, reserved now; `hasher` brings the secret by which they are found.
     pub fn new(max: usize, hasher: RandomState) -> ConnTable {
-        let secret = [hasher.hash_one(0), hasher.hash_one(1)];
+        ConnTable::over(Memory::new(max, [hasher.hash_one(0), hasher.hash_one(1)]), Instant::START)
+    }
+
+    /// A table without conns, whatever the memory holds.
+    pub(super) fn over(memory: Memory, now: Instant) -> ConnTable {
+        let (max, secret) = (memory.records.len(), memory.secret);
         ConnTable {
-            records: Records::new(max),
+            records: Records::over(memory),
             index: FlowIndex::new(max, secret),
-            wheel: Wheel::new(max),
+            wheel: Wheel::starting_at(max, now),
             max,
             live: 0,
             half_open: 0,
-            shares: Shares::new([hasher.hash_one(2), hasher.hash_one(3)]),
+            shares: Shares::new([siphash13(secret, [2]), siphash13(secret, [3])]),
             hand: 0,
             one_way: 0,
             without_client_port: 0,
@@ -134,6 +140,7 @@ impl ConnTable {
             *expected = [0; 2];
         }
         self.link(id);
+        self.records.seal(id);
         self.wheel.insert(id, conn.deadline);
         self.count_in(&conn);
         self.life.add(LifeEvent::Opened(id));
@@ -141,7 +148,7 @@ impl ConnTable {
     }
 
     /// Makes a record findable.
-    fn link(&mut self, id: ConnId) {
+    pub(super) fn link(&mut self, id: ConnId) {
         self.index.link(&mut self.records, id);
         self.one_way += usize::from(is_one_way_flow(&self.records[id]));
         self.without_client_port += usize::from(self.records[id].is_without_client_port());
@@ -189,12 +196,14 @@ impl ConnTable {
         self.unlink(id);
         self.records[id].set_client_port(port);
         self.link(id);
+        self.records.seal(id);
     }
 
     /// Changes how long a template lives after a packet of its conns.
     pub fn set_template_timeout(&mut self, id: ConnId, seconds: u32) {
         debug_assert!(self.get(id).is_template());
         self.records[id].set_template_timeout(seconds);
+        self.records.seal(id);
     }
 
     /// Puts a conn under the template or conn that it came from: that one stays while it lives.
@@ -216,6 +225,7 @@ impl ConnTable {
     pub fn invalidate_template(&mut self, id: ConnId) {
         self.hide(id);
         self.records[id].set_unusable();
+        self.records.seal(id);
     }
 
     /// Takes a conn out. Its dest's counters and local port are the caller's.
@@ -288,6 +298,7 @@ impl ConnTable {
         conn.deadline = tick_at(now + PROLONGED);
         if conn.is_template() {
             conn.set_template_timeout(PROLONGED.as_secs() as u32);
+            self.records.seal(id);
         }
         self.wheel.insert(id, self.records[id].deadline);
     }

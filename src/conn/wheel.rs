@@ -45,6 +45,11 @@ impl Wheel {
         Wheel { links: vec![[0; 2]; max], heads, filled: [0; WORDS], done: 0, count: 0 }
     }
 
+    /// An empty one, at this moment.
+    pub(super) fn starting_at(max: usize, now: Instant) -> Wheel {
+        Wheel { done: (now.0 >> TICK_SHIFT) as u32, ..Wheel::new(max) }
+    }
+
     /// Files a record under its deadline, or as late as the wheel reaches.
     pub(super) fn insert(&mut self, id: ConnId, deadline: u32) {
         let tick = deadline.clamp(self.done + 1, self.done + SLOTS - 1);
@@ -122,6 +127,7 @@ impl Wheel {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::Memory;
     use super::super::record::Conn;
     use super::*;
     use crate::base::Rng;
@@ -135,7 +141,7 @@ mod tests {
     #[test]
     fn the_next_due_slot_is_found_as_if_each_were_looked_at() {
         let mut rng = Rng::seeded(11);
-        let (mut wheel, mut records) = (Wheel::new(64), Records::new(64));
+        let (mut wheel, mut records) = (Wheel::new(64), Records::over(Memory::new(64, [1, 2])));
         records.addresses.intern([10, 0, 0, 1].into()).unwrap();
         (0..64).for_each(|_| _ = records.add(Conn::vacant(NIL)));
         let mut filed = [false; 64];
@@ -174,7 +180,7 @@ mod tests {
     #[test]
     fn time_that_passes_with_nothing_due_costs_two_looks_at_each_record() {
         const RECORDS: usize = 2_000;
-        let (mut wheel, mut records) = (Wheel::new(RECORDS), Records::new(RECORDS));
+        let (mut wheel, mut records) = (Wheel::new(RECORDS), Records::over(Memory::new(RECORDS, [1, 2])));
         records.addresses.intern([10, 0, 0, 1].into()).unwrap();
         for index in 0..RECORDS {
             let id = records.add(Conn::vacant(NIL)).unwrap();

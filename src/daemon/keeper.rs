@@ -1,8 +1,9 @@
 //! The keeper as its worker sees it: told what it is to do on the host, heard about links; the worker ends when it does.
 //!
-//! Never waits for it.
+//! Never waits for it but at the start, for a file of the state.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::ErrorKind;
 
 use crate::io::Channel;
@@ -12,16 +13,30 @@ use crate::keeper::messages::{ToKeeper, ToWorker, decode, encode};
 pub(super) struct Keeper {
     pub(super) channel: Channel,
     unsent: VecDeque<Vec<u8>>,
+    /// What it said before its answer, and has not been heeded yet.
+    heard: VecDeque<ToWorker>,
 }
 
 impl Keeper {
     pub(super) fn new(channel: Channel) -> Keeper {
-        Keeper { channel, unsent: VecDeque::new() }
+        Keeper { channel, unsent: VecDeque::new(), heard: VecDeque::new() }
     }
 
     pub(super) fn tell(&mut self, message: &ToKeeper) {
         self.unsent.push_back(encode(message));
         self.send();
+    }
+
+    /// Has the state set aside; another file for it, if there can be one.
+    pub(super) fn set_aside(&mut self, why: &str) -> Option<File> {
+        self.channel.send(&encode(&ToKeeper::SetAside(why.to_owned())), None).ok()?;
+        loop {
+            let (bytes, file) = self.channel.wait().ok()??;
+            match decode(&bytes)? {
+                ToWorker::State => return file.map(File::from),
+                word => self.heard.push_back(word),
+            }
+        }
     }
 
     /// Sends what there is room for.
@@ -42,7 +57,10 @@ impl Keeper {
     }
 
     /// Reads what it says; `Err` if it has ended.
-    pub(super) fn next_word(&self) -> Result<Option<ToWorker>, Ended> {
+    pub(super) fn next_word(&mut self) -> Result<Option<ToWorker>, Ended> {
+        if let Some(word) = self.heard.pop_front() {
+            return Ok(Some(word));
+        }
         loop {
             match self.channel.receive() {
                 Ok(Some((bytes, _))) => match decode(&bytes) {

@@ -7,6 +7,7 @@ mod connections;
 mod keeper;
 mod own_probes;
 mod reload;
+mod restore;
 mod scrapes;
 mod start;
 mod talk;
@@ -20,12 +21,14 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Endpoint, Instant, LinkId};
+use crate::config::rules_of;
 use crate::control::protocol::{Reply, Request};
 use crate::control::{self, Shown};
 use crate::director::{Batch, Director};
 use crate::io::{Clock, ReadOutcome, Signal, Signals, lost_lines, write_lines};
 use crate::keeper::messages::{ToKeeper, ToWorker};
 use crate::router::Turn;
+use crate::state::State;
 use checks::Checks;
 use connections::{Answer, Control};
 use keeper::Keeper;
@@ -40,6 +43,10 @@ use work::{Asked, Changed, Progress, Work};
 const BUDGET: usize = 256;
 /// Addresses that the keeper is told of before packets have their turn again.
 const ATTRACTED_A_TURN: usize = 64;
+/// How long a count may be missing after a crash.
+const SAVED_EVERY: Duration = Duration::from_millis(100);
+/// So few services have their counters copied in every turn, so that none is missing.
+const SAVED_AT_ONCE: usize = 16;
 const SIGNALS: Token = Token(usize::MAX);
 const KEEPER: Token = Token(usize::MAX - 1);
 const ANSWERS: Token = Token(usize::MAX - 2);
@@ -65,18 +72,21 @@ pub struct Daemon {
     /// A signal has asked for a reload that has not begun.
     reload_asked: bool,
     batch: Batch,
+    state: Option<State>,
+    /// When counters are copied to the state next.
+    saving: Instant,
 }
 
 impl Daemon {
     /// A loop around the director, for what was taken over from the keeper; `metrics` is where they are served.
     fn new(
-        director: Director,
+        (director, state): (Director, Option<(State, u64)>),
         taken: Taken,
         mut signals: Signals,
         (mut checks, metrics): (Checks, Option<Endpoint>),
         start: Started,
     ) -> io::Result<Daemon> {
-        let Taken { mut links, listener, mut keeper } = taken;
+        let Taken { mut links, listener, mut keeper, .. } = taken;
         let poll = Poll::new()?;
         poll.registry().register(&mut keeper.channel, KEEPER, Interest::READABLE)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
@@ -92,7 +102,7 @@ impl Daemon {
             director,
             hot: vec![true; links.len()],
             turn: Turn::new(Wires::new(links)),
-            clock: Clock::start(),
+            clock: state.as_ref().map_or_else(Clock::start, |(_, epoch)| Clock::started_at(*epoch)),
             poll,
             signals,
             control,
@@ -104,12 +114,16 @@ impl Daemon {
             works: false,
             reload_asked: false,
             batch: Batch::default(),
+            state: state.map(|(state, _)| state),
+            saving: Instant::START,
         })
     }
 
     /// Runs until a signal ends it or a device is taken away. The ledger is printed in any case.
     pub fn run(mut self) -> io::Result<()> {
         let now = self.clock.now();
+        // What came while the state was read. If the keeper has ended, the loop sees it too.
+        self.listen(now);
         self.director.announce_links(now);
         self.pass_time(now);
         self.attract();
@@ -117,6 +131,7 @@ impl Daemon {
         log::info!("ready");
         let ended = self.turn_until_stopped();
         self.director.router.shut_down(&mut self.turn);
+        self.save_counters();
         self.report();
         ended
     }
@@ -167,6 +182,10 @@ impl Daemon {
                 return Ok(());
             }
             self.keeper.send();
+            if now >= self.saving || self.has_few_counters() {
+                self.saving = now + SAVED_EVERY;
+                self.save_counters();
+            }
             self.attract();
         }
     }
@@ -177,6 +196,8 @@ impl Daemon {
             match self.keeper.next_word() {
                 Ok(Some(ToWorker::Mtu(link, mtu))) => self.director.router.set_mtu(LinkId(link), mtu),
                 Ok(Some(ToWorker::Back(_))) => self.director.announce_again(now),
+                // It answers at the start only.
+                Ok(Some(ToWorker::State)) => {}
                 Ok(None) => return true,
                 Err(keeper::Ended) => return false,
             }
@@ -195,6 +216,17 @@ impl Daemon {
         }
     }
 
+    fn has_few_counters(&self) -> bool {
+        self.director.flows.services.iter().map(|service| 1 + service.dests.len()).take(SAVED_AT_ONCE).sum::<usize>()
+            < SAVED_AT_ONCE
+    }
+
+    fn save_counters(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.save_counters(&self.director);
+        }
+    }
+
     /// How long nothing is due; a link that was not drained is due now.
     fn timeout(&self) -> Option<Duration> {
         let is_asked = self.control.is_hot() || self.scrapes.is_ready();
@@ -204,6 +236,9 @@ impl Daemon {
         }
         let due = [self.director.next_deadline(), self.checks.next_deadline(), self.control.retry_due()];
         let due = due.into_iter().flatten().min()?;
+        // Counters that move are copied soon.
+        let moves = self.state.is_some() && self.director.flows.services.meters_due().is_some();
+        let due = if moves { due.min(self.saving) } else { due };
         Some(due.since(self.clock.now()))
     }
 
@@ -262,16 +297,22 @@ impl Daemon {
         Ok(false)
     }
 
-    /// After the packets that have come: a client sees what they did.
+    /// After the packets that have come: a client sees what they did. What was changed is written down before the answer.
     fn serve_clients(&mut self, now: Instant) {
-        let Daemon { director, turn, checks, reload, work, works, .. } = self;
+        let Daemon { director, turn, checks, reload, work, works, state, .. } = self;
         self.control.turn(self.poll.registry(), now, |request| match (work.as_ref(), work::of(request)) {
             (Some(running), Asked::Change(request)) if running.holds_rules() => Answer::NotYet(request),
             (_, Asked::Change(request) | Asked::List(request)) => Answer::Now(match request {
                 Request::Health(from) => control::health(&checks.monitor, director, from, now),
                 Request::CheckNow => Reply::Due(checks.check_now(now)),
                 Request::Steer(key, server, how) => checks.steer(director, (key, server), how, now),
-                request => control::answer(director, turn.ledger(), &request, now),
+                request => {
+                    let reply = control::answer(director, turn.ledger(), &request, now);
+                    if let (Some(state), Request::Apply(command), Reply::Done) = (state.as_mut(), &request, &reply) {
+                        state.note(command, director, || rules_of(director));
+                    }
+                    reply
+                }
             }),
             (Some(_), Asked::Work(request)) => Answer::NotYet(request),
             (None, Asked::Work(request)) => match Work::of(request, reload, director) {
@@ -293,9 +334,10 @@ impl Daemon {
                 Err(sentence) => log::error!("reload: {sentence}"),
             }
         }
+        let Daemon { director, checks, state, reload, .. } = self;
         let Some(work) = self.work.as_mut().filter(|_| self.works) else { return };
-        let changed = &mut Changed { director: &mut self.director, checks: &mut self.checks };
-        match work.turn(&mut self.reload, changed, now) {
+        let changed = &mut Changed { director, checks, state: state.as_mut() };
+        match work.turn(reload, changed, now) {
             Progress::More => {}
             Progress::Waits => self.works = false,
             Progress::Done(reply) => {

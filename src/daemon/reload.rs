@@ -69,10 +69,16 @@ pub(super) enum Stage {
     Reading(Receiver<Result<Fresh, Problems>>),
     /// The director's rules are copied: those copied so far, and the slot of the next.
     Copying(Fresh, Vec<Command>, u32),
-    /// A thread compares them with the wanted ones.
-    Comparing(Fresh, Receiver<Changes>),
-    /// The differences are done, and told by these lines; how many there are, and the checks that come last.
-    Applying(Changes, Vec<String>, usize, Vec<health::Plan>),
+    /// A thread compares them with the wanted ones, and gives these back.
+    Comparing(Fresh, Receiver<(Changes, Vec<Command>)>),
+    /// The differences are done, and told by these lines; how many there are, and what comes last.
+    Applying(Changes, Vec<String>, usize, Last),
+}
+
+/// What comes when all differences are done: checks, and the rules of the configuration for the state.
+pub(super) struct Last {
+    health: Vec<health::Plan>,
+    configured: Vec<Command>,
 }
 
 impl Stage {
@@ -136,7 +142,7 @@ impl Reload {
                 Some(next) => *slot = next,
                 None => {
                     let (rules, wanted) = (std::mem::take(rules), std::mem::take(&mut fresh.wanted.rules));
-                    let answer = self.ask(move || compare(&rules, &wanted)).map_err(sentence)?;
+                    let answer = self.ask(move || (compare(&rules, &wanted), wanted)).map_err(sentence)?;
                     let Fresh { cpu, health, wanted } = fresh;
                     let (health, wanted) = (std::mem::take(health), std::mem::take(wanted));
                     let fresh = Fresh { cpu: cpu.take(), health, wanted };
@@ -144,17 +150,24 @@ impl Reload {
                 }
             },
             Stage::Comparing(fresh, answer) => {
-                let Some(changes) = received(answer)? else { return Ok(Progress::Waits) };
+                let Some((changes, configured)) = received(answer)? else { return Ok(Progress::Waits) };
                 // May be refused by the kernel, so it comes before all that cannot be.
                 let mut lines = self.change_processor(fresh.cpu.take())?;
                 lines.extend(change_the_rest(director, &fresh.wanted, now)?);
                 let count = lines.len() + changes.len();
-                *stage = Stage::Applying(changes, lines, count, std::mem::take(&mut fresh.health));
+                let last = Last { health: std::mem::take(&mut fresh.health), configured };
+                if let Some(state) = &mut changed.state {
+                    state.reloading();
+                }
+                *stage = Stage::Applying(changes, lines, count, last);
             }
-            Stage::Applying(changes, lines, count, health) => {
-                apply(director, changes, lines, now);
+            Stage::Applying(changes, lines, count, last) => {
+                apply(changed, changes, lines, now);
                 if changes.is_empty() {
-                    *count += self.change_checks(std::mem::take(health), lines, changed, now);
+                    *count += self.change_checks(std::mem::take(&mut last.health), lines, changed, now);
+                    if let Some(state) = &mut changed.state {
+                        state.reloaded(std::mem::take(&mut last.configured));
+                    }
                     lines.iter().for_each(|line| log::info!("reload: {line}"));
                     log::info!("reload: {count} changes");
                     return Ok(Progress::Done(Reply::Reloaded { lines: std::mem::take(lines), count: *count }));
@@ -295,11 +308,11 @@ fn change_the_rest(director: &mut Director, wanted: &Wanted, now: Instant) -> Re
     Ok(lines)
 }
 
-fn apply(director: &mut Director, changes: &mut Changes, lines: &mut Vec<String>, now: Instant) {
+fn apply(changed: &mut Changed, changes: &mut Changes, lines: &mut Vec<String>, now: Instant) {
     for _ in 0..COMMANDS_A_TURN {
         let Some((command, words)) = changes.pop_front() else { return };
         lines.extend(words);
-        if let Err(refused) = director.apply(&command, now) {
+        if let Err(refused) = changed.apply(&command, now) {
             lines.push(format!("! refused: {refused}"));
         }
     }
@@ -336,7 +349,7 @@ mod tests {
         loop {
             match reload.turn(
                 &mut stage,
-                &mut Changed { director: &mut *director, checks: &mut checks },
+                &mut Changed { director: &mut *director, checks: &mut checks, state: None },
                 Instant::START,
             ) {
                 Progress::More => {}

@@ -2,10 +2,12 @@
 //!
 //! Never opens a device and never handles a packet.
 
+use std::fs::File;
 use std::io::Error;
 
 use super::checks::Checks;
 use super::reload::Started;
+use super::restore::restore;
 use super::{Daemon, Keeper};
 use crate::base::{Instant, LinkId, Mac};
 use crate::config::{self, Plan, RunArgs, spec};
@@ -21,7 +23,7 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let given = given.ok_or_else(|| format!("{VARIABLE} is set and is not what a keeper says; unset it"))?;
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
     io::end_with_parent().map_err(|error| format!("cannot ask for the keeper's end: {error}"))?;
-    let taken = take(&given).map_err(|error| format!("cannot use what the keeper has opened: {error}"))?;
+    let mut taken = take(&given).map_err(|error| format!("cannot use what the keeper has opened: {error}"))?;
     let plan = Plan::from_args(&args).map_err(|problems| problems.to_string())?;
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
     let usual = Processors::allowed();
@@ -29,20 +31,30 @@ pub fn run(args: RunArgs) -> Result<(), String> {
         config::run_on_processor(plan.cpu.as_ref(), &usual).map_err(|problems| problems.to_string())?;
     }
     let opened: Vec<(String, u16)> = taken.links.iter().map(|link| (link.name().to_owned(), link.mtu())).collect();
-    let mut director = plan.director(plan.settings.clone(), &opened, seed).map_err(|problems| problems.to_string())?;
+    // A table of the whole size is made once: here, or in the memory of the state.
+    let max_flows = if taken.state.is_some() { 1 } else { plan.settings.max_flows };
+    let settings = Settings { max_flows, ..plan.settings.clone() };
+    let mut director = plan.director(settings, &opened, seed).map_err(|problems| problems.to_string())?;
+    director.flows.settings.max_flows = plan.settings.max_flows;
+    allow_tunnels(&mut director, &taken.links);
+    if given.restarts == 0 {
+        introduce(&director, &taken.links);
+    }
+    let is_replacement = given.restarts > 0;
+    let file = taken.state.take();
+    let state = file.and_then(|file| restore(&mut director, &plan, file, is_replacement, &mut taken.keeper));
+    if state.is_none() && max_flows != plan.settings.max_flows {
+        director.flows.make_table();
+    }
     // Without them it is only slower.
     match io::use_large_pages() {
         Ok(bytes) => log::debug!("large pages asked for in {} MiB", bytes >> 20),
         Err(error) => log::debug!("no large pages: {error}"),
     }
-    allow_tunnels(&mut director, &taken.links);
-    if given.restarts == 0 {
-        introduce(&director, &taken.links);
-    }
     let checks = Checks::new(plan.health.clone(), seed, Instant::START);
     let metrics = plan.metrics.as_ref().map(|at| at.value);
     let start = Started { args, plan, usual };
-    let daemon = Daemon::new(director, taken, signals, (checks, metrics), start);
+    let daemon = Daemon::new((director, state), taken, signals, (checks, metrics), start);
     let daemon = daemon.map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
 }
@@ -54,6 +66,8 @@ pub(super) struct Taken {
     /// Without one nobody can change anything.
     pub listener: Option<Listener>,
     pub keeper: Keeper,
+    /// The file of the state.
+    pub state: Option<File>,
 }
 
 fn take(given: &Given) -> Result<Taken, Error> {
@@ -64,6 +78,7 @@ fn take(given: &Given) -> Result<Taken, Error> {
     Ok(Taken {
         links: links.collect::<Result<Vec<_>, Error>>()?,
         listener: listener.transpose()?,
+        state: given.state.map(|fd| io::inherited(fd).map(File::from)).transpose()?,
         keeper: Keeper::new(Channel::inherited(io::inherited(given.channel)?)),
     })
 }

@@ -5,9 +5,11 @@
 use super::checks::Checks;
 use super::reload::{Reload, Stage};
 use crate::base::Instant;
+use crate::config::rules_of;
 use crate::control::protocol::{Reply, Request};
 use crate::director::Director;
 use crate::service::command::{Command, Refused, ServiceKey};
+use crate::state::State;
 
 /// Commands carried out between two packets; each may fill a table of its scheduler anew.
 pub(super) const COMMANDS_A_TURN: usize = 64;
@@ -18,6 +20,24 @@ pub(super) const LOOKED_AT_A_TURN: usize = 512;
 pub(super) struct Changed<'a> {
     pub(super) director: &'a mut Director,
     pub(super) checks: &'a mut Checks,
+    /// Where each change is written down.
+    pub(super) state: Option<&'a mut State>,
+}
+
+impl Changed<'_> {
+    /// Carries out a command; it is written down before anyone is told that it was.
+    pub(super) fn apply(&mut self, command: &Command, now: Instant) -> Result<(), Refused> {
+        self.director.apply(command, now)?;
+        self.note(command);
+        Ok(())
+    }
+
+    /// Writes down a command that was carried out.
+    pub(super) fn note(&mut self, command: &Command) {
+        if let Some(state) = &mut self.state {
+            state.note(command, self.director, || rules_of(self.director));
+        }
+    }
 }
 
 /// A change that takes more than one turn.
@@ -107,17 +127,16 @@ impl Work {
 
     /// Does a part of it.
     pub(super) fn turn(&mut self, reload: &mut Reload, changed: &mut Changed, now: Instant) -> Progress {
-        let director = &mut *changed.director;
         match self {
-            Work::Clear => clear(director, now),
-            Work::Zero(slot) => zero(director, slot, now),
+            Work::Clear => clear(changed, now),
+            Work::Zero(slot) => zero(changed.director, slot, now),
             Work::Commands(left, outcome) => match outcome.long.as_mut().map(|long| long.turn(reload, changed, now)) {
                 Some(Progress::Done(_)) => {
                     (outcome.long, outcome.done) = (None, outcome.done + 1);
                     Progress::More
                 }
                 Some(other) => other,
-                None => commands(changed.director, left, outcome, now),
+                None => commands(changed, left, outcome, now),
             },
             Work::Reload(stage) => reload.turn(stage, changed, now),
         }
@@ -138,13 +157,17 @@ fn some_services(director: &Director, slot: u32) -> (Vec<ServiceKey>, Option<u32
     (keys, None)
 }
 
-fn clear(director: &mut Director, now: Instant) -> Progress {
-    let (keys, next) = some_services(director, 0);
+fn clear(changed: &mut Changed, now: Instant) -> Progress {
+    let (keys, next) = some_services(changed.director, 0);
     for key in keys {
         // It was there a moment ago.
-        let _ = director.apply(&Command::DeleteService(key), now);
+        let _ = changed.director.apply(&Command::DeleteService(key), now);
     }
-    if next.is_some() { Progress::More } else { Progress::Done(Reply::Done) }
+    if next.is_some() {
+        return Progress::More;
+    }
+    changed.note(&Command::Clear);
+    Progress::Done(Reply::Done)
 }
 
 fn zero(director: &mut Director, slot: &mut u32, now: Instant) -> Progress {
@@ -165,7 +188,7 @@ fn zero(director: &mut Director, slot: &mut u32, now: Instant) -> Progress {
 }
 
 fn commands(
-    director: &mut Director,
+    changed: &mut Changed,
     left: &mut std::vec::IntoIter<Command>,
     outcome: &mut Outcome,
     now: Instant,
@@ -179,7 +202,7 @@ fn commands(
         if outcome.long.is_some() {
             return Progress::More;
         }
-        if let Err(refused) = director.apply(&command, now) {
+        if let Err(refused) = changed.apply(&command, now) {
             outcome.refused.push((outcome.done, refused));
         }
         outcome.done += 1;
@@ -236,7 +259,11 @@ mod tests {
         let (mut changed, mut checks) = (Vec::new(), Checks::new(Vec::new(), 1, NOW));
         loop {
             let before = size(director);
-            let progress = work.turn(&mut reload, &mut Changed { director: &mut *director, checks: &mut checks }, NOW);
+            let progress = work.turn(
+                &mut reload,
+                &mut Changed { director: &mut *director, checks: &mut checks, state: None },
+                NOW,
+            );
             changed.push(size(director).abs_diff(before));
             if let Progress::Done(reply) = progress {
                 return (changed, reply);

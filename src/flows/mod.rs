@@ -4,6 +4,7 @@
 //! Never sends a packet.
 
 mod admission;
+mod adopt;
 mod bypass;
 mod calls;
 mod defence;

@@ -4,7 +4,7 @@
 //! The port freed last is reused last, and the first one differs from run to run: the server may still hold ports in
 //! TIME_WAIT that conns had before a restart. Never hands out a port twice.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
 use crate::base::{Endpoint, Proto};
@@ -20,6 +20,8 @@ struct Pool {
     fresh: u32,
     /// Freed ports, the one freed first in front.
     freed: VecDeque<u16>,
+    /// Ports that conns of an earlier process took, and that are not fresh when their turn comes.
+    held: HashSet<u16>,
 }
 
 /// All pools.
@@ -41,12 +43,21 @@ impl LocalPorts {
     /// A free port of `local` towards a real server; `None` if all are in use.
     pub fn take(&mut self, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u16> {
         let pool = self.pools.entry((local, proto, real)).or_default();
-        if (pool.fresh as usize) < LocalPorts::PER_POOL {
+        while (pool.fresh as usize) < LocalPorts::PER_POOL {
             let port = FIRST + ((self.start + pool.fresh) % LocalPorts::PER_POOL as u32) as u16;
             pool.fresh += 1;
-            return Some(port);
+            if !pool.held.remove(&port) {
+                return Some(port);
+            }
         }
         pool.freed.pop_front()
+    }
+
+    /// A port that a conn of an earlier process holds; before any port of its pool is taken.
+    pub fn hold(&mut self, local: IpAddr, proto: Proto, real: Endpoint, port: u16) {
+        let pool = self.pools.entry((local, proto, real)).or_default();
+        debug_assert_eq!(pool.fresh, 0, "a port held after others of its pool were taken");
+        pool.held.insert(port);
     }
 
     /// Gives a port back.
@@ -63,7 +74,6 @@ impl LocalPorts {
 mod tests {
     use super::*;
     use crate::base::Rng;
-    use std::collections::HashSet;
 
     const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1));
 
@@ -97,6 +107,21 @@ mod tests {
         let again: Vec<_> = (0..4).map(|_| ports.take(LOCAL, Proto::TCP, real(1))).collect();
         assert_eq!(again, [Some(7000), Some(6000), Some(8000), None]);
         assert_eq!(ports.take(LOCAL, Proto::TCP, real(2)), Some(FIRST), "another server has its own pool");
+    }
+
+    #[test]
+    fn ports_that_are_held_already_are_not_handed_out_before_they_are_given_back() {
+        for random in [0, 3, 995, 60_535] {
+            let mut ports = LocalPorts::new(random);
+            let held = [5003, 5000, 6000, 5999, 65535];
+            held.iter().for_each(|port| ports.hold(LOCAL, Proto::TCP, real(1), *port));
+            ports.give_back(LOCAL, Proto::TCP, real(1), 6000);
+            let all: Vec<u16> = std::iter::from_fn(|| ports.take(LOCAL, Proto::TCP, real(1))).collect();
+            assert_eq!(all.len(), LocalPorts::PER_POOL - held.len() + 1);
+            assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+            assert_eq!(all.last(), Some(&6000), "the one given back is reused last");
+            assert!(held.iter().all(|port| *port == 6000 || !all.contains(port)));
+        }
     }
 
     #[test]

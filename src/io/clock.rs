@@ -20,10 +20,31 @@ impl Clock {
         Clock { started: time::Instant::now() }
     }
 
+    /// As if it had been started at that moment of the kernel's monotonic clock.
+    pub fn started_at(epoch: u64) -> Clock {
+        let since = time::Duration::from_millis(monotonic_millis().saturating_sub(epoch));
+        let now = time::Instant::now();
+        Clock { started: now.checked_sub(since).unwrap_or(now) }
+    }
+
     /// The time since the start.
     pub fn now(&self) -> Instant {
         Instant::START + self.started.elapsed()
     }
+}
+
+/// Milliseconds of the kernel's monotonic clock, which all processes of one boot share.
+pub fn monotonic_millis() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(time::Duration::from);
+    now.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// What tells one boot of the host from another.
+pub fn boot_id() -> io::Result<[u64; 2]> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits = text.trim().replace('-', "");
+    let number = u128::from_str_radix(&digits, 16).map_err(io::Error::other)?;
+    Ok([(number >> 64) as u64, number as u64])
 }
 
 /// Bytes nobody can predict, for hash keys.

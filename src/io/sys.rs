@@ -5,9 +5,13 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
 
-use crate::base::{Family, Proto};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::base::{Array, Backing, Family, Plain, Proto};
 
 /// What a device may hand over unfinished or uncut, as the bits of `TUNSETOFFLOAD`.
 pub mod offload {
@@ -117,6 +121,54 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     checked(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     // SAFETY: it is open, and the parent named it for this process alone, which takes each once.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A shared mapping of a file.
+pub struct Map {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: it owns the mapping; what is read and written there is read and written by arrays.
+unsafe impl Send for Map {}
+// SAFETY: nothing of it changes.
+unsafe impl Sync for Map {}
+
+impl Map {
+    /// Maps the first `len` bytes.
+    pub fn shared(fd: BorrowedFd, len: usize) -> io::Result<Map> {
+        let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: no address is asked for, so nothing that is mapped already is replaced.
+        let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, fd, 0)? };
+        Ok(Map { start: start.cast(), len })
+    }
+
+    /// Its first address.
+    pub fn start(&self) -> usize {
+        self.start.as_ptr() as usize
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `shared`, and no array is left: each holds what holds this.
+        let _ = unsafe { munmap(self.start.cast(), self.len) };
+    }
+}
+
+/// `len` elements from `offset` on; `None` if they are not all in the mapping. `backing` holds the mapping, and the caller
+/// gives each part away once.
+pub fn array_over<T: Plain>(map: &Map, offset: usize, len: usize, backing: Box<dyn Backing>) -> Option<Array<T>> {
+    let fits =
+        len.checked_mul(size_of::<T>())?.checked_add(offset)? <= map.len && offset.is_multiple_of(align_of::<T>());
+    // SAFETY: within the mapping, which begins with a page, and aligned.
+    fits.then(|| unsafe { Array::over(map.start.add(offset).cast(), len, backing) })
 }
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {

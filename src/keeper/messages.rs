@@ -20,6 +20,8 @@ pub struct Given {
     pub links: Vec<(RawFd, LinkFacts)>,
     /// The control socket with its path, if there is one.
     pub listener: Option<(RawFd, PathBuf)>,
+    /// The file of the state, if there is one.
+    pub state: Option<RawFd>,
     /// The user besides root who may ask at the control socket.
     pub owner: u32,
     /// For the messages below.
@@ -37,6 +39,8 @@ pub struct Given {
 pub enum ToKeeper {
     /// It handles frames from now on.
     Ready,
+    /// The state cannot be used, and why: it is to be set aside, and the answer is `ToWorker::State`.
+    SetAside(String),
     /// Addresses that are the director's from now on (true), or no more: hosts of TUNs route them there.
     Addresses(Vec<(IpAddr, bool)>),
 }
@@ -48,6 +52,8 @@ pub enum ToWorker {
     Mtu(u8, u16),
     /// Frames pass the link of that place again.
     Back(u8),
+    /// Another file for the state, which comes with it; there is none if it does not.
+    State,
 }
 
 /// A message as bytes; empty, which no receiver understands, if it cannot be said.

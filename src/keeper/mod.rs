@@ -6,6 +6,7 @@
 mod backoff;
 mod host;
 pub mod messages;
+mod state_file;
 mod worker;
 
 use std::io;
@@ -24,12 +25,17 @@ use crate::io::{
 };
 use backoff::Backoff;
 use host::Host;
-use messages::{Given, ToKeeper, ToWorker};
+use messages::{Given, ToKeeper, ToWorker, encode};
+use state_file::StateFile;
 use worker::{End, Worker};
 
 /// How long something that another process holds is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(10);
+
+/// So many workers that die before they are ready, within so long, make the state suspect.
+const UNREADY: usize = 3;
+const UNREADY_WITHIN: Duration = Duration::from_secs(10);
 
 /// True in a process that a keeper has started as its worker.
 pub fn is_worker() -> bool {
@@ -43,6 +49,9 @@ struct Keeper {
     /// The file goes when this does.
     _listener: Option<Listener>,
     given: Given,
+    state: Option<StateFile>,
+    /// Workers in a row that died before they were ready.
+    unready: Vec<Instant>,
     /// Files that a worker may have opened.
     readable: Vec<PathBuf>,
     signals: Signals,
@@ -66,19 +75,27 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     let first = devices.first().map_or_else(|| "tapvs".to_owned(), |device| device.facts().name);
     let open = || control::open(args.name.as_deref(), args.socket.as_deref(), &first);
     let listener = once_free(open, SocketError::is_taken).map_err(|error| error.to_string())?;
-    let given = give(&devices, listener.as_ref()).map_err(|error| format!("cannot hand descriptors on: {error}"))?;
+    let state = listener.as_ref().and_then(|listener| StateFile::open(listener.path(), args.fresh));
+    let given = give(&devices, listener.as_ref(), state.as_ref())
+        .map_err(|error| format!("cannot hand descriptors on: {error}"))?;
     let mut keeper = Keeper {
         devices,
         host,
         _listener: listener,
         given,
+        state,
+        unready: Vec::new(),
         readable: args.files(),
         signals,
         backoff: Backoff::default(),
         stopping: false,
         waiting: Vec::new(),
     };
-    keeper.keep().map_err(|error| format!("cannot keep a worker: {error}"))
+    let done = keeper.keep().map_err(|error| format!("cannot keep a worker: {error}"));
+    if let Some(state) = keeper.state.take().filter(|_| args.forget) {
+        state.remove();
+    }
+    done
 }
 
 /// The worker of a keeper that was killed ends a moment after it, and holds device and socket until then.
@@ -117,16 +134,20 @@ fn check_memory(max_flows: usize) -> Result<(), String> {
 }
 
 /// Descriptors that every worker inherits.
-fn give(devices: &[Device], listener: Option<&Listener>) -> io::Result<Given> {
+fn give(devices: &[Device], listener: Option<&Listener>, state: Option<&StateFile>) -> io::Result<Given> {
     for device in devices {
         let_inherit(device.as_fd())?;
     }
     if let Some(listener) = listener {
         let_inherit(listener.as_fd())?;
     }
+    if let Some(state) = state {
+        let_inherit(state.as_fd())?;
+    }
     Ok(Given {
         links: devices.iter().map(|device| (device.as_raw_fd(), device.facts())).collect(),
         listener: listener.map(|listener| (listener.as_fd().as_raw_fd(), listener.path().to_owned())),
+        state: state.map(|state| state.as_fd().as_raw_fd()),
         owner: own_uid(),
         channel: -1,
         files: -1,
@@ -146,6 +167,7 @@ impl Keeper {
             };
             let wait = self.backoff.after(Instant::now(), died.1);
             log::error!("worker {}; another is started in {} ms", died.0, wait.as_millis());
+            self.count_unready(died.1);
             self.given.restarts += 1;
             self.given.reason = Some(died.0);
             self.pause_until(Instant::now() + wait)?;
@@ -153,6 +175,25 @@ impl Keeper {
                 return Ok(0);
             }
         }
+    }
+
+    /// Workers that die again and again before they are ready may do so because of the state.
+    fn count_unready(&mut self, was_ready: bool) {
+        let now = Instant::now();
+        self.unready.retain(|death| !was_ready && now.duration_since(*death) < UNREADY_WITHIN);
+        if !was_ready {
+            self.unready.push(now);
+        }
+        if self.unready.len() >= UNREADY && self.state.is_some() {
+            self.unready.clear();
+            self.set_aside("workers died again and again while they read it");
+        }
+    }
+
+    fn set_aside(&mut self, why: &str) {
+        self.state = self.state.take().and_then(|state| state.replaced(why));
+        let inherits = |state: &StateFile| let_inherit(state.as_fd()).is_ok();
+        self.given.state = self.state.as_ref().filter(|state| inherits(state)).map(|state| state.as_fd().as_raw_fd());
     }
 
     /// Serves a worker until it has ended; how, and whether it had become ready.
@@ -205,6 +246,13 @@ impl Keeper {
                     worker.ready = Some(Instant::now());
                     log::debug!("worker ready after {} ms", worker.started.elapsed().as_millis());
                     self.waiting.drain(..).for_each(|signal| worker.signal(signal));
+                }
+                ToKeeper::SetAside(why) => {
+                    self.set_aside(&why);
+                    let file = self.state.as_ref().map(StateFile::as_fd);
+                    if let Err(error) = worker.channel.send(&encode(&ToWorker::State), file) {
+                        log::warn!("the worker has no state file: {error}");
+                    }
                 }
                 ToKeeper::Addresses(moved) => {
                     for (addr, here) in moved {

@@ -3,6 +3,7 @@
 //! A reading of many meters is done in parts, as the kernel's estimator does it (`ip_vs_est.c`), so that no packet waits
 //! for it. Never counts anything.
 
+use super::command::ServiceKey;
 use super::stats::{Meter, PERIOD, Rates, Stats};
 use super::{Dest, Service, Services};
 use crate::base::{DestId, Instant, ServiceId};
@@ -98,6 +99,26 @@ impl Services {
                     }
                 }
             }
+        }
+    }
+
+    /// Counters of an earlier process: of services and dests, and of all together. Nothing has moved yet.
+    pub fn restore_counters(
+        &mut self,
+        services: impl IntoIterator<Item = (ServiceKey, Stats)>,
+        dests: impl IntoIterator<Item = (DestId, Stats)>,
+        total: Stats,
+    ) {
+        let readings = self.meters.readings;
+        (self.total, self.total_meter) = (total, Meter::starting_at(&total, readings));
+        for (key, stats) in services {
+            if let Some(service) = self.by_key.get(&key).and_then(|id| self.services[id.index()].as_mut()) {
+                (service.stats, service.meter) = (stats, Meter::starting_at(&stats, readings));
+            }
+        }
+        for (id, stats) in dests {
+            let dest = &mut self.dests[id.index()];
+            (dest.stats, dest.meter) = (stats, Meter::starting_at(&stats, readings));
         }
     }
 

@@ -273,6 +273,11 @@ impl Services {
         self.get(*self.by_key.get(key)?)
     }
 
+    /// The slot of a service.
+    pub fn slot_of(&self, key: &ServiceKey) -> Option<ServiceId> {
+        self.by_key.get(key).copied()
+    }
+
     /// How many services there are.
     pub fn len(&self) -> usize {
         self.by_key.len()

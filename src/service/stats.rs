@@ -67,6 +67,11 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Rates of counters that stand where they stand.
+    pub(super) fn starting_at(stats: &Stats, readings: u64) -> Meter {
+        Meter { last: *stats, readings, average: Rates::default() }
+    }
+
     /// Takes the reading of that number; those between it and the last one found nothing moved.
     pub(super) fn read(&mut self, now: &Stats, number: u64) {
         rest(&mut self.average, number.saturating_sub(self.readings + 1));

@@ -1,0 +1,313 @@
+//! A flow table over the memory that another process has left: what can be trusted is taken, the rest is vacated.
+//!
+//! Buckets, overflow index, timers and free slots are made anew. Never trusts a number that it has not checked.
+
+use std::time::Duration;
+
+use super::flags as flag;
+use super::memory::Memory;
+use super::record::{Conn, NIL};
+use super::table::ConnTable;
+use super::wheel::tick_at;
+use crate::base::{ConnId, DestId, Instant};
+
+/// No conn lives longer after its last packet (the longest persistence, 31 days).
+const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+/// What controls what: a data conn, its control conn, a template.
+const DEEPEST: usize = 4;
+
+/// How many records there were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Restored {
+    /// Taken over.
+    pub taken: usize,
+    /// Not taken: unfinished, damaged, or of a dest that is gone.
+    pub refused: usize,
+}
+
+impl ConnTable {
+    /// The conns in `memory` whose records are sound. Each of `earlier` is a generation that may have left some, with what
+    /// names the dests of today by those of then.
+    pub fn restore<F: Fn(DestId) -> Option<DestId>>(
+        memory: Memory,
+        now: Instant,
+        earlier: &[(u64, F)],
+    ) -> (ConnTable, Restored) {
+        let used = memory.used();
+        let mut table = ConnTable::over(memory, now);
+        let all = move || (0..used).map(|slot| ConnId(slot as u32));
+        let mut restored = Restored::default();
+        for id in all() {
+            let held = table.records[id].is_live();
+            let of = earlier.iter().find(|(generation, _)| table.records.is_of(id, *generation));
+            let dest = of.filter(|_| table.names_known(id)).and_then(|(_, dest_of)| dest_of(table.records[id].dest));
+            match dest {
+                Some(dest) => table.take_over(id, dest, now),
+                None => table.records[id] = Conn::vacant(NIL),
+            }
+            restored.taken += usize::from(dest.is_some());
+            restored.refused += usize::from(held && dest.is_none());
+        }
+        all().for_each(|id| table.check_control(id));
+        // From the end, so that the first free slot is the next to be used.
+        all().rev().filter(|id| !table.records[*id].is_live()).collect::<Vec<_>>().into_iter().for_each(|id| {
+            table.records.vacate(id);
+        });
+        table.link_all(used);
+        (table, restored)
+    }
+
+    /// True for a record that names no address that is not there.
+    fn names_known(&self, id: ConnId) -> bool {
+        let count = self.records.addresses.len();
+        self.records[id].named().all(|addr| usize::from(addr.0) < count)
+    }
+
+    fn take_over(&mut self, id: ConnId, dest: DestId, now: Instant) {
+        let conn = &mut self.records[id];
+        conn.dest = dest;
+        conn.set(flag::SHADOWED, false);
+        conn.set(flag::CONTROLS, false);
+        conn.deadline = conn.deadline.min(tick_at(now + LONGEST));
+        let conn = *conn;
+        conn.named().for_each(|addr| self.records.addresses.hold(addr));
+        self.records.seal(id);
+        self.count_in(&conn);
+    }
+
+    /// A conn whose control is gone stands alone; nothing controls itself, however long the way.
+    fn check_control(&mut self, id: ConnId) {
+        if !self.records[id].is_live() {
+            return;
+        }
+        let Some(control) = self.records[id].control() else { return };
+        let used = self.records.all().len();
+        let above = |id: ConnId| self.records.all()[id.index()].control().filter(|control| control.index() < used);
+        let is_there = control.index() < used && self.records[control].is_live();
+        let depth = if is_there {
+            std::iter::successors(Some(control), |id| above(*id)).take(DEEPEST).count()
+        } else {
+            DEEPEST
+        };
+        if depth == DEEPEST {
+            return self.records[id].set_control(None);
+        }
+        self.records.count_controlled(control, 1);
+    }
+
+    /// Makes all conns findable, each under its timer. Of two with the same reply key the one made last takes the replies;
+    /// which that was is not known any more, so it is the one in the later slot.
+    fn link_all(&mut self, used: usize) {
+        for id in (0..used).map(|slot| ConnId(slot as u32)) {
+            let conn = &self.records[id];
+            if !conn.is_live() {
+                continue;
+            }
+            let (deadline, is_hidden) = (conn.deadline, conn.is_hidden());
+            self.wheel.insert(id, deadline);
+            if !is_hidden {
+                self.link(id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::base::{Array, Endpoint, Packed, Plain, Proto, Rng, Tuple};
+    use crate::base::{Method, Tunnel};
+    use crate::conn::{AddrId, AddressLine, Kind, NewConn, Side};
+
+    const MAX: usize = 64;
+    const SECRET: [u64; 2] = [3, 4];
+
+    /// The contents of a table's memory.
+    #[derive(Clone)]
+    struct Image {
+        records: Vec<Conn>,
+        checks: Vec<u32>,
+        addresses: Vec<AddressLine>,
+        used: u32,
+    }
+
+    fn array<T: Plain>(values: &[T], len: usize) -> Array<T> {
+        let mut array = Array::zeroed(len);
+        array[..values.len()].copy_from_slice(values);
+        array
+    }
+
+    impl Image {
+        fn of(table: &ConnTable) -> Image {
+            let (records, checks, addresses) = table.records.parts();
+            Image {
+                records: records.to_vec(),
+                checks: checks.to_vec(),
+                addresses: addresses[..64].to_vec(),
+                used: records.len() as u32,
+            }
+        }
+
+        fn memory(&self) -> Memory {
+            Memory {
+                records: array(&self.records, MAX),
+                checks: array(&self.checks, MAX),
+                addresses: array(&self.addresses, Memory::ADDRESSES),
+                used: array(&[self.used], 1),
+                secret: SECRET,
+                generation: 1,
+            }
+        }
+    }
+
+    fn end(last: u8, port: u16) -> Endpoint {
+        Endpoint::new(IpAddr::from([10, 0, 0, last]), port)
+    }
+
+    /// A conn of each method, a template that controls one, and some slots given back.
+    fn filled() -> ConnTable {
+        let mut table = ConnTable::over(Memory::new(MAX, SECRET), Instant::START);
+        let (real, local) = (table.intern(end(21, 0).addr).unwrap(), table.intern(end(9, 0).addr).unwrap());
+        let mut ids = Vec::new();
+        for number in 0..40_u16 {
+            let method = [Method::Nat, Method::FullNat, Method::Direct, Method::Tunnel(Tunnel::default())]
+                [usize::from(number % 4)];
+            let new = NewConn {
+                proto: Proto::TCP,
+                client: end(1, 1000 + number),
+                virt: end(100, 80),
+                real,
+                dport: 8080,
+                local: (method == Method::FullNat).then_some((local, 5000 + number)),
+                dest: DestId(u32::from(number % 3)),
+                method,
+                kind: if number == 0 { Kind::Template { timeout: 300 } } else { Kind::Flow },
+            };
+            ids.push(table.insert(&new, Instant(1000), Duration::from_secs(60 + u64::from(number))).unwrap());
+        }
+        table.set_control(ids[4], ids[0]);
+        for number in [7, 8, 30] {
+            table.remove(ids[number]);
+        }
+        table
+    }
+
+    fn key(conn: &Conn, table: &ConnTable) -> impl PartialEq + std::fmt::Debug + use<> {
+        (
+            conn.client(),
+            conn.virt(),
+            table.real(conn),
+            table.local(conn),
+            conn.method(Tunnel::default),
+            conn.is_template(),
+            table.deadline(conn),
+        )
+    }
+
+    #[test]
+    fn a_table_comes_back_as_it_was() {
+        let before = filled();
+        let (table, restored) = ConnTable::restore(Image::of(&before).memory(), Instant(5000), &[(0, Some)]);
+        assert_eq!(restored, Restored { taken: 37, refused: 0 });
+        for (id, conn) in before.iter() {
+            assert_eq!(key(table.get(id), &table), key(conn, &before));
+            assert_eq!((table.get(id).control(), table.get(id).controls()), (conn.control(), conn.controls()));
+            let request = Tuple { proto: conn.proto(), src: conn.client(), dst: conn.virt() };
+            if !conn.is_template() {
+                assert_eq!(table.lookup(&request), Some((id, Side::Request)));
+            }
+            if let Some(local) = table.local(conn) {
+                let reply = Tuple { proto: conn.proto(), src: table.real(conn), dst: local };
+                assert_eq!(table.lookup(&reply), Some((id, Side::Reply)));
+            }
+        }
+        assert!(table.next_deadline().is_some());
+    }
+
+    #[test]
+    fn conns_end_when_they_would_have_ended_and_slots_are_used_again() {
+        let (mut table, _) = ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[(0, Some)]);
+        let mut ended = 0;
+        while let Some(due) = table.expire_one(Instant(1_000_000)) {
+            ended += usize::from(matches!(due, crate::conn::Due::Over(..)));
+        }
+        // The template controls a conn that may end after it.
+        assert!(ended >= 36, "{ended}");
+        let new = |port| NewConn {
+            proto: Proto::UDP,
+            client: end(2, port),
+            virt: end(100, 53),
+            real: AddrId(0),
+            dport: 53,
+            local: None,
+            dest: DestId(0),
+            method: Method::Nat,
+            kind: Kind::Flow,
+        };
+        let room = MAX - table.len();
+        let made =
+            (0..MAX as u16).filter(|port| table.insert(&new(*port), Instant(1_000_000), LONGEST).is_ok()).count();
+        assert_eq!(made, room);
+    }
+
+    #[test]
+    fn conns_of_dests_that_are_gone_are_not_taken() {
+        let only = |dest: DestId| (dest == DestId(1)).then_some(DestId(7));
+        let (table, restored) = ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[(0, only)]);
+        assert_eq!((restored.taken, restored.refused), (12, 25));
+        assert!(table.iter().all(|(_, conn)| conn.dest == DestId(7)));
+    }
+
+    /// Whatever is damaged: every conn that is taken goes where it went before.
+    #[test]
+    fn a_damaged_image_never_leads_a_packet_elsewhere() {
+        let before = filled();
+        let whole = Image::of(&before);
+        let known: Vec<_> = before
+            .iter()
+            .map(|(_, conn)| (conn.client(), conn.virt(), before.real(conn), conn.method(Tunnel::default)))
+            .collect();
+        let mut rng = Rng::seeded(16);
+        for _ in 0..2_000 {
+            let mut image = whole.clone();
+            for _ in 0..1 + rng.below(4) {
+                damage(&mut image, &mut rng);
+            }
+            let (mut table, restored) = ConnTable::restore(image.memory(), Instant(5000), &[(0, Some)]);
+            assert!(restored.taken <= 37);
+            for (_, conn) in table.iter() {
+                let found = (conn.client(), conn.virt(), table.real(conn), conn.method(Tunnel::default));
+                assert!(known.contains(&found), "{found:?}");
+            }
+            while table.expire_one(Instant(LONGEST.as_millis() as u64 * 2)).is_some() && table.len() > 2 {}
+        }
+    }
+
+    fn damage(image: &mut Image, rng: &mut Rng) {
+        let bit = 1 << rng.below(32);
+        let slot = rng.below(image.records.len() as u64) as usize;
+        match rng.below(8) {
+            0 => image.checks[slot] ^= bit,
+            1 => image.addresses[rng.below(3) as usize][rng.below(3) as usize] ^= u64::from(bit) << (rng.below(2) * 32),
+            2 => image.used = image.used.wrapping_add(bit),
+            3 => image.used = rng.below(64) as u32,
+            // Another slot's record, as if pages were exchanged.
+            4 => image.records[slot] = image.records[rng.below(40) as usize],
+            _ => image.records[slot].turn_bit(rng.below(512) as usize),
+        }
+    }
+
+    impl Conn {
+        /// As a fault of memory would.
+        fn turn_bit(&mut self, bit: usize) {
+            let ([a, b], [c, d]) = (self.packed_client().addr.halves(), self.packed_virt().addr.halves());
+            let (half, by) = (bit / 64, 1_u64 << (bit % 64));
+            let turned = |word: u64, place| if half == place { word ^ by } else { word };
+            let client = Packed::from_halves([turned(a, 0), turned(b, 1)]);
+            let virt = Packed::from_halves([turned(c, 2), turned(d, 3)]);
+            self.turn(client, virt, half, by);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The state of an instance in a file that outlives its processes: where everything lies in it, and what it says.
+//!
+//! ```text
+//! header     magic, layout, size of the flow table, key, the moment time began, the boot
+//! journal    two halves: links, rules, and the slots of dests (see `journal`)
+//! counters   of services and dests, by slot
+//! conns      addresses, checks, records (see `conn::Memory`)
+//! ```
+//! Never decides what becomes of rules that the configuration contradicts.
+
+pub mod journal;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Array, DestId, Endpoint, Instant, siphash13};
+use crate::conn::{AddressLine, Conn, Memory as ConnMemory};
+use crate::director::Director;
+use crate::io::{Memory, boot_id, monotonic_millis, random_u64};
+use crate::service::Stats;
+use crate::service::command::{Command, ServiceKey};
+use journal::Journal;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"tapvs st");
+/// Changes whenever what lies in the file does.
+const LAYOUT: u64 = 1;
+const HEADER: usize = 512;
+/// Bytes of half a journal: some 200,000 rules.
+const HALF: usize = 64 << 20;
+/// Slots of dests and services that have counters here.
+const COUNTED: usize = 1 << 17;
+
+/// One thing that the journal says.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Entry {
+    /// The links of the configuration, a line each.
+    Links(Vec<String>),
+    /// The rules that the configuration had.
+    Configured(Vec<Command>),
+    /// A reload has begun: the commands that follow are the configuration's.
+    Reloading,
+    /// It has ended: the rules up to here are those that the configuration had.
+    Reloaded,
+    /// A command that was carried out.
+    Command(Command),
+    /// The slots that follow are of this generation of processes.
+    Generation(u64),
+    /// A dest's slot.
+    Dest(u32, ServiceKey, Endpoint),
+    /// A service's slot.
+    Service(u32, ServiceKey),
+}
+
+/// The open state of this instance.
+pub struct State {
+    journal: Journal,
+    services: Array<[u64; 5]>,
+    dests: Array<[u64; 5]>,
+    total: Array<[u64; 5]>,
+    generation: u64,
+    configured: Vec<Command>,
+    links: Vec<String>,
+    /// The journal is full, or its memory is: said once.
+    lost: bool,
+}
+
+/// What was found in the file.
+pub struct Found {
+    /// The moment at which the time of its conns began, in milliseconds of the kernel's monotonic clock.
+    pub epoch: u64,
+    /// What the journal said.
+    pub entries: Vec<Entry>,
+    /// Memory for the flow table, or with one in it.
+    pub conns: ConnMemory,
+}
+
+/// Why a file cannot be used, to follow its name and a colon.
+pub type Unusable = String;
+
+fn size_of_all(max: usize) -> usize {
+    Memory::size_of::<u64>(HEADER)
+        + 2 * Memory::size_of::<u8>(HALF)
+        + 2 * Memory::size_of::<[u64; 5]>(COUNTED)
+        + Memory::size_of::<[u64; 5]>(1)
+        + Memory::size_of::<AddressLine>(ConnMemory::ADDRESSES)
+        + Memory::size_of::<u32>(1)
+        + Memory::size_of::<u32>(max)
+        + Memory::size_of::<Conn>(max)
+}
+
+/// The header's numbers, and the check over them.
+fn header_for(max: usize, secret: [u64; 2], epoch: u64, boot: [u64; 2]) -> [u64; 9] {
+    let said = [MAGIC, LAYOUT, max as u64, secret[0], secret[1], epoch, boot[0], boot[1]];
+    let [a, b, c, d, e, f, g, h] = said;
+    [a, b, c, d, e, f, g, h, siphash13([MAGIC, LAYOUT], said)]
+}
+
+impl State {
+    /// The size of the flow table that a file is for, if its header can be trusted.
+    pub fn max_of(file: &File) -> Option<usize> {
+        let mut bytes = [0; 9 * size_of::<u64>()];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        let (words, _) = bytes.as_chunks();
+        let header: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        let max = header[2] as usize;
+        check_header(&header, max, boot_id().ok()?).ok().map(|()| max)
+    }
+
+    /// Opens the file, or begins it if it is empty, for a flow table of `max` conns.
+    pub fn open(file: File, max: usize) -> Result<(State, Found), Unusable> {
+        let boot = boot_id().map_err(|error| format!("cannot tell the boot: {error}"))?;
+        let cannot = |error: io::Error| format!("cannot be used as memory: {error}");
+        let (len, size) = (file.metadata().map_err(cannot)?.len(), size_of_all(max));
+        if len != 0 && len != size as u64 {
+            return Err(format!("it has {len} bytes, not the {size} of a state with max_flows {max}"));
+        }
+        let mut memory = Memory::map(file, size).map_err(cannot)?;
+        let mut header: Array<u64> = memory.take(HEADER).map_err(cannot)?;
+        if !header.commit(HEADER) {
+            return Err("no room on its file system".into());
+        }
+        if len == 0 {
+            let random = || random_u64().map_err(cannot);
+            let begun = header_for(max, [random()?, random()?], monotonic_millis(), boot);
+            header[..begun.len()].copy_from_slice(&begun);
+        }
+        let secret = [header[3], header[4]];
+        let epoch = header[5];
+        check_header(&header[..9], max, boot)?;
+        let halves = [memory.take(HALF).map_err(cannot)?, memory.take(HALF).map_err(cannot)?];
+        let (services, dests) = (memory.take(COUNTED).map_err(cannot)?, memory.take(COUNTED).map_err(cannot)?);
+        let total = memory.take(1).map_err(cannot)?;
+        let [mut first, second] = halves;
+        if !first.commit(16) {
+            return Err("no room on its file system".into());
+        }
+        let (journal, entries) =
+            Journal::open::<Entry>([first, second]).map_err(|_| "its list of rules is damaged".to_owned())?;
+        let generations = entries.iter().filter_map(|entry| match entry {
+            Entry::Generation(number) => Some(*number),
+            _ => None,
+        });
+        let generation = generations.max().unwrap_or(0) + 1;
+        let addresses = memory.take(ConnMemory::ADDRESSES).map_err(cannot)?;
+        let used = memory.take(1).map_err(cannot)?;
+        let (checks, records) = (memory.take(max).map_err(cannot)?, memory.take(max).map_err(cannot)?);
+        let conns = ConnMemory { records, checks, addresses, used, secret, generation };
+        let (configured, links) = (Vec::new(), Vec::new());
+        let state = State { journal, services, dests, total, generation, configured, links, lost: false };
+        Ok((state, Found { epoch, entries, conns }))
+    }
+
+    /// The slots of the dests of today, before any conn names one: after a crash each is known by its generation.
+    pub fn begin(&mut self, director: &Director) {
+        let slots: Vec<Entry> =
+            std::iter::once(Entry::Generation(self.generation)).chain(dest_slots(director)).collect();
+        slots.iter().for_each(|entry| self.add(entry));
+    }
+
+    /// Writes everything anew: `configured` are the rules that the configuration has, `rules` all.
+    pub fn write(&mut self, director: &Director, links: Vec<String>, configured: Vec<Command>, rules: Vec<Command>) {
+        (self.links, self.configured) = (links, configured);
+        self.compact(director, rules);
+        self.save_counters(director);
+    }
+
+    /// A reload has begun.
+    pub fn reloading(&mut self) {
+        self.add(&Entry::Reloading);
+    }
+
+    /// A reload has ended: the director has these rules, and the configuration too.
+    pub fn reloaded(&mut self, configured: Vec<Command>) {
+        self.configured = configured;
+        self.add(&Entry::Reloaded);
+    }
+
+    fn compact(&mut self, director: &Director, rules: Vec<Command>) {
+        let entries = [Entry::Links(self.links.clone()), Entry::Configured(self.configured.clone())];
+        let entries = entries.into_iter().chain(rules.into_iter().map(Entry::Command));
+        let entries = entries.chain([Entry::Generation(self.generation)]);
+        let services = director.flows.services.slots_from(0).map(|(slot, service)| Entry::Service(slot, service.key));
+        if !self.journal.replace(entries.chain(services).chain(dest_slots(director))) {
+            self.complain();
+        }
+    }
+
+    /// A command was carried out; `rules` are what there is now, if it must be written anew.
+    pub fn note(&mut self, command: &Command, director: &Director, rules: impl FnOnce() -> Vec<Command>) {
+        let slot = match command {
+            // Counters are elsewhere.
+            Command::Zero(_) => return,
+            Command::AddDest(key, real, _) => dest_of(director, key, *real).map(|id| Entry::Dest(id.0, *key, *real)),
+            Command::AddService(key, _) => {
+                director.flows.services.slot_of(key).map(|id| Entry::Service(id.index() as u32, *key))
+            }
+            _ => None,
+        };
+        let added = self.journal.add(&Entry::Command(command.clone()));
+        if !added || !slot.is_none_or(|slot| self.journal.add(&slot)) {
+            self.compact(director, rules());
+        }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        if !self.journal.add(entry) {
+            self.complain();
+        }
+    }
+
+    fn complain(&mut self) {
+        if !std::mem::replace(&mut self.lost, true) {
+            log::error!("no room for the rules in the state file: a restart will not have them all");
+        }
+    }
+
+    /// Copies the counters, which move with every packet, to where a later process finds them.
+    pub fn save_counters(&mut self, director: &Director) {
+        let services = &director.flows.services;
+        if self.total.commit(1) {
+            self.total[0] = numbers(&services.total);
+        }
+        for (slot, service) in services.slots_from(0) {
+            put(&mut self.services, slot, &service.stats);
+            for dest in &service.dests {
+                put(&mut self.dests, dest.0, &services.dest(*dest).stats);
+            }
+        }
+    }
+
+    /// The counters of then: of a service's slot, of a dest's, of all together.
+    pub fn counters(&self) -> (impl Fn(u32) -> Stats, impl Fn(u32) -> Stats, Stats) {
+        let of = |array: &'_ Array<[u64; 5]>, slot: u32| stats(array.get(slot as usize).copied().unwrap_or_default());
+        (move |slot| of(&self.services, slot), move |slot| of(&self.dests, slot), stats(self.total[0]))
+    }
+}
+
+fn check_header(header: &[u64], max: usize, boot: [u64; 2]) -> Result<(), Unusable> {
+    let [magic, layout, conns, a, b, epoch, boot0, boot1, _] = *header else { return Err("no header".into()) };
+    if magic != MAGIC {
+        return Err("it is no state of tapvs".into());
+    }
+    if layout != LAYOUT {
+        return Err(format!("its layout is {layout}, this version knows {LAYOUT}"));
+    }
+    if header != header_for(conns as usize, [a, b], epoch, [boot0, boot1]) {
+        return Err("its header is damaged".into());
+    }
+    if conns != max as u64 {
+        return Err(format!("it is of a flow table of {conns} conns, not {max}"));
+    }
+    if [boot0, boot1] != boot || epoch > monotonic_millis() {
+        return Err("it is from before the last boot".into());
+    }
+    Ok(())
+}
+
+fn put(array: &mut Array<[u64; 5]>, slot: u32, stats: &Stats) {
+    let slot = slot as usize;
+    if slot < array.len() && array.commit(slot + 1) {
+        array[slot] = numbers(stats);
+    }
+}
+
+fn numbers(stats: &Stats) -> [u64; 5] {
+    let Stats { conns, in_pkts, out_pkts, in_bytes, out_bytes } = *stats;
+    [conns, in_pkts, out_pkts, in_bytes, out_bytes]
+}
+
+fn stats([conns, in_pkts, out_pkts, in_bytes, out_bytes]: [u64; 5]) -> Stats {
+    Stats { conns, in_pkts, out_pkts, in_bytes, out_bytes }
+}
+
+fn dest_slots(director: &Director) -> impl Iterator<Item = Entry> {
+    director.flows.services.iter().flat_map(|service| {
+        service.dests.iter().map(|id| Entry::Dest(id.0, service.key, director.flows.services.server(*id).endpoint))
+    })
+}
+
+/// A dest by its service and endpoint.
+pub fn dest_of(director: &Director, key: &ServiceKey, real: Endpoint) -> Option<DestId> {
+    director.flows.services.find_dest(director.flows.services.slot_of(key)?, real)
+}
+
+/// The time of conns, now.
+pub fn now_since(epoch: u64) -> Instant {
+    Instant(monotonic_millis().saturating_sub(epoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_says_how_many_conns_it_is_for_unless_it_is_damaged() {
+        let path = std::env::temp_dir().join(format!("tapvs-state-size-{}", std::process::id()));
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(State::max_of(&file), None, "an empty file");
+        let again = || file.try_clone().unwrap();
+        assert!(State::open(again(), 1000).is_ok());
+        assert_eq!(State::max_of(&file), Some(1000));
+        assert!(State::open(again(), 1001).is_err() && State::open(again(), 1000).is_ok());
+        file.write_all_at(&2000_u64.to_ne_bytes(), 16).unwrap();
+        assert_eq!(State::max_of(&file), None, "a header that was changed");
+    }
+}
