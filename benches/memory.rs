@@ -8,11 +8,11 @@ mod counting;
 
 use std::time::{Duration, Instant as Clock};
 
-use tapvs::base::{Family, Instant, Rng, Tuple};
-use tapvs::director::Director;
-use tapvs::service::command::Method;
-use tapvs::testing::load::{self, ACK, LINK, PLAIN, SYN};
-use tapvs::wire::PacketBuf;
+use tapvs::inside::base::{Family, Instant, Rng, Tuple};
+use tapvs::inside::director::Director;
+use tapvs::inside::service::command::Method;
+use tapvs::inside::testing::load::{self, ACK, LINK, PLAIN, SYN};
+use tapvs::inside::wire::PacketBuf;
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -78,7 +78,7 @@ fn lookups(director: &Director, flows: usize) -> f64 {
     let spent = timed(|| {
         for client in &clients {
             let tuple = Tuple {
-                proto: tapvs::base::Proto::TCP,
+                proto: tapvs::inside::base::Proto::TCP,
                 src: load::client(Family::V4, *client),
                 dst: load::vip(Family::V4),
             };

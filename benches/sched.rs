@@ -6,8 +6,8 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant as Clock};
 
-use tapvs::base::{DestId, Endpoint, Instant, Proto, Rng};
-use tapvs::sched::{ALL, Change, Context, Flags, Flow, MH_TABLE_SIZES, Server, Servers, Settings, create};
+use tapvs::inside::base::{DestId, Endpoint, Instant, Proto, Rng};
+use tapvs::inside::sched::{ALL, Change, Context, Flags, Flow, MH_TABLE_SIZES, Server, Servers, Settings, create};
 
 const PICKS: usize = 20_000;
 

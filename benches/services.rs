@@ -7,9 +7,9 @@ use std::hash::RandomState;
 use std::net::IpAddr;
 use std::time::{Duration, Instant as Clock};
 
-use tapvs::base::{Endpoint, Family, Instant, Proto};
-use tapvs::director::{Director, Settings};
-use tapvs::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
+use tapvs::inside::base::{Endpoint, Family, Instant, Proto};
+use tapvs::inside::director::{Director, Settings};
+use tapvs::inside::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
 
 const SERVERS: u8 = 5;
 /// As `daemon/work.rs` has it.

@@ -1,12 +1,12 @@
 //! Fuzzing on the command line: `scripts/fuzz TARGET SECONDS [SEED]`, `scripts/fuzz TARGET FILE`.
 //!
-//! Inputs are made from a seed, so that a run can be repeated; the targets are in `tapvs::testing::fuzz`.
+//! Inputs are made from a seed, so that a run can be repeated; the targets are in `tapvs::inside::testing::fuzz`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tapvs::testing::fuzz::{Fuzzer, TARGETS, Target};
+use tapvs::inside::testing::fuzz::{Fuzzer, TARGETS, Target};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -3,8 +3,8 @@
 //! Checksums are right; what a trace does not say (sequence numbers, window, TTL) does not matter to it.
 
 use serde_json::Value;
-use tapvs::base::{Mac, Proto};
-use tapvs::testing::{Kind, Packet, mac_of};
+use tapvs::inside::base::{Mac, Proto};
+use tapvs::inside::testing::{Kind, Packet, mac_of};
 
 use super::case::{text, texts};
 use super::lab::{endpoint, parse, proto};

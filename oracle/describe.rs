@@ -4,9 +4,9 @@
 
 use std::net::IpAddr;
 
-use tapvs::base::{Mac, Proto};
-use tapvs::testing::mac_of;
-use tapvs::wire::{ETH_LEN, Ip, L4, ip_packet};
+use tapvs::inside::base::{Mac, Proto};
+use tapvs::inside::testing::mac_of;
+use tapvs::inside::wire::{ETH_LEN, Ip, L4, ip_packet};
 
 /// The packet of a frame.
 pub fn frame(frame: &[u8]) -> String {

@@ -9,15 +9,15 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use serde_json::Value;
-use tapvs::base::{Endpoint, LinkId, Prefix, Proto, Tuple};
-use tapvs::conn::Conn;
-use tapvs::director::{Director, Settings};
-use tapvs::ipvsadm;
-use tapvs::router::Link;
-use tapvs::service::MarkRule;
-use tapvs::service::command::{Command, ServiceKey};
-use tapvs::testing::{self, Frame, mac_of};
-use tapvs::wire::Vnet;
+use tapvs::inside::base::{Endpoint, LinkId, Prefix, Proto, Tuple};
+use tapvs::inside::conn::Conn;
+use tapvs::inside::director::{Director, Settings};
+use tapvs::inside::ipvsadm;
+use tapvs::inside::router::Link;
+use tapvs::inside::service::MarkRule;
+use tapvs::inside::service::command::{Command, ServiceKey};
+use tapvs::inside::testing::{self, Frame, mac_of};
+use tapvs::inside::wire::Vnet;
 
 use super::case;
 

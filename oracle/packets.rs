@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tapvs::base::LinkId;
-use tapvs::testing::Frame;
+use tapvs::inside::base::LinkId;
+use tapvs::inside::testing::Frame;
 
 use super::case::{Outcome, same, text, texts};
 use super::lab::{Lab, link_name};

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tapvs::base::{LinkId, Tuple};
-use tapvs::conn::Conn;
-use tapvs::testing::Frame;
+use tapvs::inside::base::{LinkId, Tuple};
+use tapvs::inside::conn::Conn;
+use tapvs::inside::testing::Frame;
 
 use super::build;
 use super::case::{Outcome, same, text, texts};
@@ -101,7 +101,7 @@ fn packet(lab: &mut Lab, line: &Value, servers: &[IpAddr], outcome: &mut Outcome
 /// The server that a packet went to: with the port where the packet is addressed to it.
 fn taker(sent: &[Frame], servers: &[IpAddr]) -> Option<String> {
     let frame = &sent.iter().find(|frame| frame.link == LinkId(1))?.bytes;
-    let ip = tapvs::wire::ip_packet(frame).ok()?;
+    let ip = tapvs::inside::wire::ip_packet(frame).ok()?;
     if let Some(tuple) = ip.tuple().filter(|tuple| servers.contains(&tuple.dst.addr)) {
         return Some(tuple.dst.to_string());
     }
@@ -144,7 +144,7 @@ fn services(lab: &Lab) -> Value {
         let server = lab.director.flows.services.server(*id);
         json!([server.endpoint.to_string(), server.weight, server.active, server.inactive])
     };
-    let service = |service: &tapvs::service::Service| {
+    let service = |service: &tapvs::inside::service::Service| {
         (Lab::service_name(service.key), service.dests.iter().map(server).collect::<Value>())
     };
     Value::Object(lab.director.flows.services.iter().map(service).collect::<Map<_, _>>())

@@ -6,34 +6,83 @@
 
 // They panic where nobody reads: `io::print_out`, `io::print_error` and the log do not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+// No other crate measures these.
+#![allow(clippy::len_without_is_empty)]
 
-pub mod alg;
-pub mod base;
+mod alg;
+mod base;
 pub mod cli;
-pub mod config;
-pub mod conn;
-pub mod control;
-pub mod daemon;
-pub mod director;
-pub mod exec;
-pub mod flows;
-pub mod forward;
-pub mod genl;
-pub mod health;
-pub mod io;
-pub mod ipvsadm;
-pub mod keeper;
-pub mod realserver;
-pub mod router;
-pub mod sched;
-pub mod service;
-pub mod settings;
-pub mod stack;
-pub mod state;
-pub mod sync;
-#[doc(hidden)]
-pub mod testing;
-pub mod wire;
+mod config;
+mod conn;
+mod control;
+mod daemon;
+mod director;
+mod exec;
+mod flows;
+mod forward;
+mod genl;
+mod health;
+mod io;
+mod ipvsadm;
+mod keeper;
+mod realserver;
+mod router;
+mod sched;
+mod service;
+mod settings;
+mod stack;
+mod state;
+mod sync;
+#[cfg(any(test, feature = "testing"))]
+mod testing;
+mod wire;
 
 #[cfg(test)]
 mod scenarios;
+
+pub use config::RunArgs;
+pub use exec::ExecArgs;
+pub use io::{print_error, print_out, start_log};
+pub use ipvsadm::option_names;
+pub use realserver::RealserverArgs;
+
+/// Runs a director, under a keeper unless it is the keeper's; the exit status.
+pub fn run(args: RunArgs) -> Result<u8, String> {
+    if keeper::is_worker() { daemon::run(args).map(|()| 0) } else { keeper::run(&args) }
+}
+
+/// The rooms, for the tools, benches and tests that look inside.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod inside {
+    pub mod base {
+        pub use crate::base::*;
+    }
+    pub mod conn {
+        pub use crate::conn::*;
+    }
+    pub mod director {
+        pub use crate::director::*;
+    }
+    pub mod io {
+        pub use crate::io::*;
+    }
+    pub mod ipvsadm {
+        pub use crate::ipvsadm::*;
+    }
+    pub mod router {
+        pub use crate::router::*;
+    }
+    pub mod sched {
+        pub use crate::sched::*;
+    }
+    pub mod service {
+        pub use crate::service::*;
+    }
+    pub mod testing {
+        pub use crate::testing::*;
+    }
+    pub mod wire {
+        pub use crate::wire::*;
+    }
+}

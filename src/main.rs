@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use argh::{ArgsInfo, FromArgs};
+use tapvs::ExecArgs;
+use tapvs::RealserverArgs;
+use tapvs::RunArgs;
 use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{
     self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, GetArgs, HealthArgs, MarkArgs, ProcArgs, ReloadArgs, SetArgs,
     StandbyArgs, StatusArgs, Tool, UndrainArgs,
 };
-use tapvs::config::RunArgs;
-use tapvs::daemon;
-use tapvs::exec::ExecArgs;
-use tapvs::io::{print_error, print_out, start_log};
-use tapvs::keeper;
-use tapvs::realserver::RealserverArgs;
+use tapvs::print_error;
+use tapvs::print_out;
+use tapvs::start_log;
 
 /// A Linux Virtual Server director in user space, behind a TAP device
 #[derive(ArgsInfo, FromArgs)]
@@ -85,8 +85,7 @@ fn main() -> ExitCode {
     let done = match args.command {
         Some(Command::Run(args)) => match args.missing() {
             Some(what) => return usage(what),
-            None if keeper::is_worker() => daemon::run(args),
-            None => match keeper::run(&args) {
+            None => match tapvs::run(args) {
                 Ok(status) => return ExitCode::from(status),
                 Err(sentence) => Err(sentence),
             },
@@ -215,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_manual_explains_every_option_of_ipvsadm_and_no_other() {
-        let known = tapvs::ipvsadm::option_names().flat_map(|(long, short, _)| {
+        let known = tapvs::option_names().flat_map(|(long, short, _)| {
             let letter = short.map(|letter| format!("-{letter}"));
             [Some(format!("--{long}")), letter].into_iter().flatten()
         });

@@ -4,8 +4,6 @@
 //! sysctls (below net.ipv4.vs) where it has them, and it has no sysctl that is unknown here: one that would change nothing
 //! in this program is accepted, and its row says why. A value that does not fit is refused, never cut.
 
-use std::fmt::Write;
-
 use crate::sched::{self, Overhead};
 
 /// The values that a setting takes.
@@ -41,6 +39,8 @@ pub struct Row {
     /// Its values.
     pub values: Values,
     /// What its numbers count; empty for switches and modes.
+    // Only the manual page has it, which a test writes.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub unit: &'static str,
     /// What it does.
     pub effect: Effect,
@@ -297,8 +297,11 @@ fn is_processor_list(text: &str) -> bool {
 }
 
 /// The rows as the manual page has them (mdoc).
-pub fn manual() -> String {
+#[cfg(test)]
+fn manual() -> String {
     let usual = Settings::default();
+    use std::fmt::Write;
+
     let mut text = String::from(".Bl -tag -width indent\n");
     for row in ROWS {
         let default = match (row.get)(&usual) {

@@ -4,13 +4,13 @@
 #[allow(dead_code)]
 mod counting;
 
-use tapvs::base::{Endpoint, Family, Instant, Mac, Proto};
-use tapvs::director::Director;
-use tapvs::router::Turn;
-use tapvs::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, Tunnel};
-use tapvs::testing::load::{self, ACK, LINK, PLAIN, SUPER, SYN};
-use tapvs::testing::{Kind, Packet, Wire};
-use tapvs::wire::{Gso, PacketBuf, UdpTunnel, Vnet};
+use tapvs::inside::base::{Endpoint, Family, Instant, Mac, Proto};
+use tapvs::inside::director::Director;
+use tapvs::inside::router::Turn;
+use tapvs::inside::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, Tunnel};
+use tapvs::inside::testing::load::{self, ACK, LINK, PLAIN, SUPER, SYN};
+use tapvs::inside::testing::{Kind, Packet, Wire};
+use tapvs::inside::wire::{Gso, PacketBuf, UdpTunnel, Vnet};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;

@@ -11,14 +11,14 @@
 use std::hint::black_box;
 use std::time::Instant as Clock;
 
-use tapvs::base::{DropReason, Family, Instant, Rng};
-use tapvs::conn::Side;
-use tapvs::director::{Batch, Director};
-use tapvs::router::Turn;
-use tapvs::service::command::{Method, Tunnel};
-use tapvs::testing::Wire;
-use tapvs::testing::load::{self, ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN};
-use tapvs::wire::{self, PacketBuf, Parsed};
+use tapvs::inside::base::{DropReason, Family, Instant, Rng};
+use tapvs::inside::conn::Side;
+use tapvs::inside::director::{Batch, Director};
+use tapvs::inside::router::Turn;
+use tapvs::inside::service::command::{Method, Tunnel};
+use tapvs::inside::testing::Wire;
+use tapvs::inside::testing::load::{self, ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN};
+use tapvs::inside::wire::{self, PacketBuf, Parsed};
 
 const PACKETS: usize = 1 << 20;
 const RUNS: usize = 5;

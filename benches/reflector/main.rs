@@ -15,10 +15,10 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use mio::{Events, Interest, Poll, Token};
-use tapvs::base::{Mac, Medium};
-use tapvs::io::{Device, Link, LinkConfig, ReadOutcome};
-use tapvs::wire::arp::{self, Arp, ArpOp};
-use tapvs::wire::{ETH_LEN, Gso, PacketBuf, Vnet, checksum};
+use tapvs::inside::base::{Mac, Medium};
+use tapvs::inside::io::{Device, Link, LinkConfig, ReadOutcome};
+use tapvs::inside::wire::arp::{self, Arp, ArpOp};
+use tapvs::inside::wire::{ETH_LEN, Gso, PacketBuf, Vnet, checksum};
 
 const OWN_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const BUDGET: usize = 256;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use tapvs::base::Mac;
-use tapvs::wire::arp::{self, Arp, ArpOp};
-use tapvs::wire::ndp::{self, Ndp, Speaker};
-use tapvs::wire::{PacketBuf, Parsed, parse};
+use tapvs::inside::base::Mac;
+use tapvs::inside::wire::arp::{self, Arp, ArpOp};
+use tapvs::inside::wire::ndp::{self, Ndp, Speaker};
+use tapvs::inside::wire::{PacketBuf, Parsed, parse};
 use tun::Layer;
 
 const MAC: Mac = Mac([2, 0, 0, 0, 0x0c, 0xfe]);

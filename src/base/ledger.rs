@@ -125,16 +125,19 @@ impl Ledger {
     }
 
     /// Frames read.
+    #[cfg(any(test, feature = "testing"))]
     pub fn rx(&self) -> u64 {
         self.rx
     }
 
     /// Frames made here.
+    #[cfg(any(test, feature = "testing"))]
     pub fn generated(&self) -> u64 {
         self.generated
     }
 
     /// Frames written.
+    #[cfg(any(test, feature = "testing"))]
     pub fn tx(&self) -> u64 {
         self.tx
     }
@@ -180,6 +183,7 @@ impl Ledger {
     }
 
     /// True if every frame is accounted for.
+    #[cfg(any(test, feature = "testing"))]
     pub fn balances(&self) -> bool {
         let consumed: u64 = self.consumed.iter().sum();
         let dropped: u64 = self.dropped.iter().sum();

@@ -1,6 +1,6 @@
 //! The five values that name a flow on the wire, seen from one packet.
 
-use super::{Endpoint, Family, Proto};
+use super::{Endpoint, Proto};
 
 /// Protocol, source and destination of one packet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -17,10 +17,5 @@ impl Tuple {
     /// The tuple of an answer to this packet.
     pub fn reversed(self) -> Tuple {
         Tuple { proto: self.proto, src: self.dst, dst: self.src }
-    }
-
-    /// The family of both ends.
-    pub fn family(&self) -> Family {
-        Family::of(self.dst.addr)
     }
 }

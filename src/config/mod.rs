@@ -14,7 +14,9 @@ mod toml;
 mod validate;
 
 use self::toml::check_of_word;
-pub use self::toml::{read as read_text, read_file};
+#[cfg(any(test, feature = "testing"))]
+pub use self::toml::read as read_text;
+pub use self::toml::read_file;
 pub use diff::{Change, Wanted, add_daemons, add_rules, common_rules, diff, rules_of};
 pub use draft::{At, Problems};
 pub use flags::RunArgs;

@@ -119,7 +119,8 @@ mod tests {
     use super::*;
     use crate::base::{Array, Endpoint, Packed, Plain, Proto, Rng, Tuple};
     use crate::base::{Method, Tunnel};
-    use crate::conn::{AddrId, AddressLine, Kind, NewConn, Side};
+    use crate::conn::addresses::AddrId;
+    use crate::conn::{AddressLine, Kind, NewConn, Side};
 
     const MAX: usize = 64;
     const SECRET: [u64; 2] = [3, 4];

@@ -98,11 +98,6 @@ impl ConnTable {
         self.records.all().len()
     }
 
-    /// True without conns.
-    pub fn is_empty(&self) -> bool {
-        self.live == 0
-    }
-
     /// A live conn.
     #[inline]
     pub fn get(&self, id: ConnId) -> &Conn {

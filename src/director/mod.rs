@@ -73,6 +73,7 @@ impl Director {
     }
 
     /// Takes one frame from a link. What becomes of it is in the ledger.
+    #[cfg(any(test, feature = "testing"))]
     pub fn ingress(&mut self, link: LinkId, buf: &mut PacketBuf, turn: &mut Turn<impl Egress>) {
         let mut parsed = wire::parse(buf);
         self.frame(link, buf, &mut parsed, turn);
@@ -502,6 +503,7 @@ impl Director {
     }
 
     /// The conn that a packet of this flow belongs to now, for tests and explanations.
+    #[cfg(any(test, feature = "testing"))]
     pub fn conn_of(&self, tuple: &Tuple) -> Option<ConnId> {
         self.flows.conns.lookup(tuple).map(|(id, _)| id)
     }

@@ -9,13 +9,13 @@ use crate::conn::ConnTable;
 impl Flows {
     /// An empty table of the size that the settings say, in place of a smaller one.
     pub fn make_table(&mut self) {
-        debug_assert!(self.conns.is_empty());
+        debug_assert!(self.conns.len() == 0);
         self.conns = ConnTable::new(self.settings.max_flows, std::hash::RandomState::new());
     }
 
     /// Goes on with these conns, whose dests are there. There were none before.
     pub fn adopt(&mut self, conns: ConnTable) {
-        debug_assert!(self.conns.is_empty());
+        debug_assert!(self.conns.len() == 0);
         for (_, conn) in conns.iter() {
             if conn.is_template() {
                 self.services.bind_template(conn.dest);

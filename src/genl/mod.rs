@@ -10,5 +10,7 @@ mod question;
 mod server;
 
 pub use inbox::{Answer, Inbox};
-pub use message::{Address, Message, Writer};
+pub use message::Message;
+#[cfg(any(test, feature = "testing"))]
+pub use message::{Address, Writer};
 pub use server::{Absent, Director, Outcome, Sender, Server};

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::Proto;
-use crate::health::{Agent, AgentAdmin, AllDown, OnDown, Policy, Quorum, Stage};
+use crate::health::outcome::{Agent, AgentAdmin};
+use crate::health::{AllDown, OnDown, Policy, Quorum, Stage};
 use crate::sched::Mask;
 use crate::service::{Ending, Share};
 

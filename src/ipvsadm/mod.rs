@@ -18,8 +18,10 @@ pub use listing::{
     VERSION_LINE, conns_text, conns_titles, daemons_text, saved_text, services_text, sort, timeouts_text,
 };
 pub use names::Names;
-pub use options::{Opt, Verb, option_names};
-pub use save::{Extent, dest_line, local_line, netmask_text, service_line};
+pub use options::{Opt, option_names};
+pub use save::{Extent, netmask_text};
+#[cfg(test)]
+pub use save::{dest_line, local_line, service_line};
 
 use crate::service::command::Command;
 

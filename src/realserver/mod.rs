@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 use log::{info, warn};
 
-pub use args::{DownArgs, RealserverArgs, RealserverCommand, UpArgs};
+pub use args::RealserverArgs;
 pub use error::Error;
 
 use decap::Decapsulator;

@@ -15,7 +15,7 @@ mod unresolved;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use neighbours::{MAX_NEIGHBOURS, Neighbours};
+pub use neighbours::Neighbours;
 pub use path_mtu::PathMtus;
 pub use refusal::{Refusal, apply_verdict};
 pub use routes::{Need, Route, Routes};
@@ -136,6 +136,7 @@ impl Router {
     }
 
     /// Takes every address of a prefix for the director's own (a whole net of virtual addresses).
+    #[cfg(any(test, feature = "testing"))]
     pub fn add_local_prefix(&mut self, prefix: Prefix) {
         self.local.push(prefix);
     }

@@ -66,10 +66,21 @@ pub(super) enum Due {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Incomplete { left: u8, next: Instant },
-    Reachable { until: Instant },
-    Probe { left: u8, next: Instant },
-    Failed { until: Instant },
+    Incomplete {
+        left: u8,
+        next: Instant,
+    },
+    Reachable {
+        until: Instant,
+    },
+    Probe {
+        left: u8,
+        next: Instant,
+    },
+    Failed {
+        until: Instant,
+    },
+    #[cfg_attr(not(any(test, feature = "testing")), allow(dead_code))]
     Permanent,
 }
 
@@ -95,6 +106,7 @@ pub struct Neighbours {
 
 impl Neighbours {
     /// A neighbour that is never solicited.
+    #[cfg(any(test, feature = "testing"))]
     pub fn add_permanent(&mut self, link: LinkId, addr: IpAddr, mac: Mac) {
         let entry = Entry { mac, state: State::Permanent, used: Instant::START, need: Need::Configured };
         self.entries.insert((link, addr), entry);

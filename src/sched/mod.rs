@@ -27,7 +27,7 @@ mod wlc;
 mod wrr;
 
 pub use mh::TABLE_SIZES as MH_TABLE_SIZES;
-pub use registry::{ALL, Known, NAMES, create, flags_text, parse_flags};
+pub use registry::{ALL, NAMES, create, flags_text, parse_flags};
 pub use server::{Mask, Server, Servers};
 
 use crate::base::{DestId, Endpoint, Instant, Proto, Rng};

@@ -12,8 +12,11 @@ pub struct Known {
     /// The flags it understands, as in `ipvsadm -b`.
     pub flags: &'static [(&'static str, Flags)],
     /// How it chooses, in a line.
+    // The table in README.md, which a test compares.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub formula: &'static str,
     /// When to use it, in a line.
+    #[cfg_attr(not(test), allow(dead_code))]
     pub advice: &'static str,
     new: fn(Flags, &Servers) -> Box<dyn Scheduler>,
 }
@@ -271,6 +274,14 @@ mod tests {
                     assert_eq!(back, before, "{}: and come back to it", known.name);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_readme_has_every_scheduler() {
+        let readme = include_str!("../../README.md");
+        for Known { name, formula, advice, .. } in ALL {
+            assert!(readme.contains(&format!("| `{name}` | {advice} | {formula}")), "README.md: the row of {name}");
         }
     }
 

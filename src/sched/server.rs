@@ -198,11 +198,6 @@ impl<'a> Servers<'a> {
         self.order.len()
     }
 
-    /// True if the service has none.
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-
     /// The server at a position of the list.
     pub fn at(&self, position: usize) -> (DestId, &'a Server) {
         let id = self.order[position];

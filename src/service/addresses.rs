@@ -46,10 +46,6 @@ impl Addresses {
         }
     }
 
-    pub(super) fn is_virtual(&self, addr: IpAddr) -> bool {
-        self.0.get(&addr).is_some_and(|users| users.virtual_ones > 0)
-    }
-
     pub(super) fn is_own(&self, addr: IpAddr) -> bool {
         self.0.get(&addr).is_some_and(Users::are_own)
     }

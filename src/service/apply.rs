@@ -184,7 +184,6 @@ impl Services {
             stats: Stats::default(),
             meter: Meter::default(),
             moved: false,
-            tunnel_mtu: 0,
             place: Place::Serving,
             expected: false,
         };

@@ -82,8 +82,6 @@ pub struct Dest {
     pub meter: Meter,
     /// Whether the counters have moved since the last reading.
     moved: bool,
-    /// Largest packet the way to it took when a tunnel packet last went there; 0: none has.
-    pub tunnel_mtu: u16,
     place: trash::Place,
     /// Conns are bound to it that belong to no configured dest: another director's, and those that pass by.
     expected: bool,
@@ -189,11 +187,6 @@ impl Services {
         self.families[family as usize] > 0 || (self.crossed && self.families != [0; 2])
     }
 
-    /// True for the address of a service, or of a mark rule that names one address.
-    pub fn is_vip(&self, addr: IpAddr) -> bool {
-        self.addresses.is_virtual(addr)
-    }
-
     /// True for a virtual address and for a local one of FULL-NAT: the director answers for both.
     pub fn owns(&self, addr: IpAddr) -> bool {
         self.addresses.is_own(addr)
@@ -240,6 +233,7 @@ impl Services {
     }
 
     /// Adds a mark rule behind the others.
+    #[cfg(any(test, feature = "testing"))]
     pub fn add_mark(&mut self, rule: MarkRule) {
         rule.host().into_iter().for_each(|addr| self.addresses.add(addr, Use::Virtual));
         self.marks.add(rule);
@@ -283,11 +277,6 @@ impl Services {
         self.by_key.len()
     }
 
-    /// True without any service.
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
-
     /// All services, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = &Service> {
         self.services.iter().flatten()
@@ -302,11 +291,6 @@ impl Services {
     /// A dest by its slot.
     pub fn dest(&self, id: DestId) -> &Dest {
         &self.dests[id.index()]
-    }
-
-    /// A dest by its slot, to count.
-    pub fn dest_mut(&mut self, id: DestId) -> &mut Dest {
-        &mut self.dests[id.index()]
     }
 
     /// The load of a dest.

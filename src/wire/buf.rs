@@ -80,11 +80,6 @@ impl PacketBuf {
         self.end - self.start
     }
 
-    /// True if there is no frame.
-    pub fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
     /// Replaces the frame by a copy of `frame` with a plain virtio header. Cut at the largest size.
     pub fn set(&mut self, frame: &[u8]) {
         let len = frame.len().min(LARGEST);

@@ -27,7 +27,7 @@ pub mod translate;
 pub mod udp;
 mod vnet;
 
-pub use buf::{Framing, HEADROOM, PacketBuf};
+pub use buf::{Framing, PacketBuf};
 pub use carried::Packet;
 pub use edit::{End, decrement_ttl, finish_checksum, finish_inner_checksum, set_address, set_endpoint};
 pub use ethernet::{macs, set_macs};

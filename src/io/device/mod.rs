@@ -14,7 +14,6 @@ use log::{debug, warn};
 use follow::Followed;
 pub use follow::LinkChange;
 
-use super::link::Link;
 use super::link_config::{LinkConfig, LinkFacts, Offloads};
 use super::netlink::{LinkInfo, LinkKind, Netlink};
 use super::{LinkError, sys, sysctl, tun};
@@ -101,8 +100,9 @@ impl Device {
     }
 
     /// Its frames, read and written by this process.
-    pub fn link(&self) -> io::Result<Link> {
-        Ok(Link::new(self.as_fd().try_clone_to_owned()?, self.facts()))
+    #[cfg(any(test, feature = "testing"))]
+    pub fn link(&self) -> io::Result<super::Link> {
+        Ok(super::Link::new(self.as_fd().try_clone_to_owned()?, self.facts()))
     }
 
     /// Has the host route an address to a TUN (`here`), or no more; a TAP's neighbours ask. What the host routes elsewhere
