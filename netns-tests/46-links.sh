@@ -113,3 +113,76 @@ test_links_and_a_host_with_the_same_address_are_warned_of() {
     wait_for 5 "the cure, for a new service" said "ip address del $NOBODY/$HOST_BITS dev lo"
     in_host address del "$NOBODY/$HOST_BITS" dev lo
 }
+
+# two_armed_with SETTINGS: a director between clients and servers, with these keys on the clients' link.
+two_armed_with() {
+    cat >"$LAB_DIR/tapvs.toml" <<-TOML
+	[[link]]
+	bridge = "br0"
+	tap = "tap0"
+	address = "$DIP/$NET_BITS"
+	[[link]]
+	bridge = "br1"
+	tap = "tap1"
+	address = "$CLIENT_SIDE_DIP/$NET_BITS"
+	$1
+	[[service]]
+	tcp = "$AT_VIP:80"
+	scheduler = "rr"
+	[[service.server]]
+	address = "$AT_RS1:80"
+	method = "nat"
+	TOML
+    director_from_file
+}
+
+# at_client ROLE [WORDS...]: what a web server at the client says to ROLE.
+at_client() { in_ns "$1" curl --silent --max-time 5 "${@:2}" "http://$(bracketed "$CLIENT"):8080/"; }
+
+# families: 4 6
+test_links_of_clients_reach_services_and_no_other_port() {
+    topo_twoarm
+    serve client rs1
+    two_armed_with 'forward = "from-servers"'
+    answers >/dev/null || die "the service does not answer"
+    ! fetch --max-time 1 "http://$AT_RS1:8080/" >/dev/null 2>&1 || die "a client reaches a port of a server that is no service"
+    expect_eq "$(at_client rs1)" client "a server's own request"
+    expect_sources "$RS1" client
+    ! at_client rs2 >/dev/null || die "a host that is no server was answered"
+    in_ns rs1 ping -c 2 -i 0.2 -W 2 "$CLIENT" >/dev/null || die "a server's echo was not answered"
+    expect_match "$(in_ns director "$TAPVS" status)" 'dropped.not-forwarded +[1-9]' "status"
+}
+
+# families: 4 6
+test_links_masquerade_what_servers_open() {
+    topo_twoarm
+    serve client rs1
+    # The outside knows no way to the servers.
+    in_ns client ip route del "$(link_net)"
+    two_armed_with 'masquerade = true'
+    answers >/dev/null || die "the service does not answer"
+    local role
+    for role in rs1 rs2; do
+        expect_eq "$(at_client "$role")" client "a request of $role"
+        in_ns "$role" ping -c 3 -i 0.2 -W 2 "$CLIENT" >/dev/null || die "an echo of $role was not answered"
+    done
+    expect_sources "$CLIENT_SIDE_DIP" client
+    # A whole file, so that superframes come both ways.
+    local file
+    file=$(payload 16)
+    in_ns rs1 curl --silent --max-time 30 "http://$(bracketed "$CLIENT"):8080/files/${file##*/}" | cmp - "$file" ||
+        die "a download from outside differs"
+    # The outside says that nothing listens there: the server hears it at once.
+    in_ns rs1 python3 -c '
+import socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+udp = socket.socket(family, socket.SOCK_DGRAM)
+udp.settimeout(5)
+udp.connect((sys.argv[1], 9))
+udp.send(b"?")
+try:
+    udp.recv(1)
+except ConnectionRefusedError:
+    sys.exit(0)
+sys.exit("not told")' "$CLIENT" || die "an error about a masqueraded packet did not reach the server"
+}

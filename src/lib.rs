@@ -25,6 +25,7 @@ mod health;
 mod io;
 mod ipvsadm;
 mod keeper;
+mod outbound;
 mod realserver;
 mod router;
 mod sched;

@@ -54,6 +54,8 @@ reasons! {
     TtlExceeded => "ttl-exceeded",
     /// Larger than the next link takes and may not be cut; the sender was told.
     TooBig => "too-big",
+    /// Belongs to no service, and its link forwards nothing, or only what servers open (`forward`).
+    NotForwarded => "not-forwarded",
     /// No route to the destination; the sender was told.
     NoRoute => "no-route",
     /// A link-local source wants to leave its link; the sender was told.

@@ -3,7 +3,7 @@
 use super::{Endpoint, Proto};
 
 /// Protocol, source and destination of one packet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Tuple {
     /// Layer-4 protocol.
     pub proto: Proto,

@@ -9,6 +9,7 @@ use super::link::PlannedLink;
 use super::spec;
 use crate::base::Prefix;
 use crate::health;
+use crate::outbound::{FORWARDS, Forward, Masquerade, Policy};
 use crate::sched;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, TunnelChecksum};
@@ -154,13 +155,22 @@ pub fn link_text(link: &PlannedLink) -> String {
     let device = &link.device;
     let named = |word: &str, value: Option<String>| value.map_or(String::new(), |value| format!(" {word} {value}"));
     let addresses: Vec<String> = link.addresses.iter().map(ToString::to_string).collect();
+    let Policy { forward, masquerade } = &link.policy;
+    let forward = FORWARDS.iter().find(|(_, it)| it == forward && *it != Forward::default());
+    let masquerade = match masquerade {
+        Masquerade::Off => None,
+        Masquerade::On => Some("true".to_owned()),
+        Masquerade::Nets(nets) => Some(nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+    };
     format!(
-        "link{}{} address {} mac {}{} offload {}",
+        "link{}{} address {} mac {}{} offload {}{}{}",
         named("bridge", device.bridge.clone()),
         named(&device.medium.device().to_lowercase(), device.tap.clone()),
         addresses.join(","),
         device.mac,
         named("mtu", device.mtu.map(|mtu| mtu.to_string())),
         device.offload,
+        named("forward", forward.map(|(word, _)| (*word).to_owned())),
+        named("masquerade", masquerade),
     )
 }

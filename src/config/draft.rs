@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::base::{Endpoint, Mac, Prefix};
 use crate::health::{Check, Policy};
+use crate::outbound::{Forward, Masquerade};
 use crate::router::is_link_local;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, SyncOptions, SyncRole};
@@ -165,6 +166,10 @@ pub struct LinkDraft {
     pub mtu: Option<At<u16>>,
     /// Superframes and unfinished checksums.
     pub offload: bool,
+    /// Which packets of no service pass.
+    pub forward: Forward,
+    /// Whose packets of no service are masqueraded.
+    pub masquerade: Masquerade,
 }
 
 /// A static route.

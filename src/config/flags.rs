@@ -12,6 +12,7 @@ use super::draft::{At, Draft, Hop, LinkDraft, Place, Problems, ServerDraft, Serv
 use super::spec::{self, ServerSpec, ServiceSpec};
 use crate::base::{Endpoint, Mac, Prefix};
 use crate::health::Check;
+use crate::outbound::{Forward, Masquerade};
 use crate::service::MarkRule;
 use crate::service::command::ServiceKey;
 
@@ -73,6 +74,14 @@ pub struct RunArgs {
     /// do not take superframes and unfinished checksums from the kernel
     #[argh(switch)]
     pub no_offload: bool,
+
+    /// which packets of no service are forwarded: all, from-servers or none (default: all)
+    #[argh(option, from_str_fn(spec::forward))]
+    pub forward: Option<Forward>,
+
+    /// packets of flows that real servers open leave from the director's address
+    #[argh(switch)]
+    pub masquerade: bool,
 
     /// the virtual service, like tcp/10.0.0.100:80 or udp/[2001:db8::1]:53
     #[argh(option)]
@@ -216,6 +225,8 @@ impl RunArgs {
             mac: self.mac.map(|mac| said("--mac", mac)),
             mtu: self.mtu.map(|mtu| said("--mtu", mtu)),
             offload: !self.no_offload,
+            forward: self.forward.unwrap_or_default(),
+            masquerade: if self.masquerade { Masquerade::On } else { Masquerade::Off },
         }
     }
 
@@ -260,6 +271,8 @@ impl RunArgs {
             ("--mtu", self.mtu.is_some()),
             ("--max-flows", self.max_flows.is_some()),
             ("--no-offload", self.no_offload),
+            ("--forward", self.forward.is_some()),
+            ("--masquerade", self.masquerade),
             ("--service", self.service.is_some()),
             ("--scheduler", self.scheduler.is_some()),
             ("--sched-flags", self.sched_flags.is_some()),

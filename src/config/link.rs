@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::draft::{At, LinkDraft, Problems};
 use crate::base::{Mac, Medium, Prefix};
 use crate::io::{self, LinkConfig};
+use crate::outbound::Policy;
 
 /// One link of the plan.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +16,8 @@ pub struct PlannedLink {
     pub device: LinkConfig,
     /// Own addresses.
     pub addresses: Vec<Prefix>,
+    /// What holds for packets of no service.
+    pub policy: Policy,
 }
 
 /// What a link of the draft will be; `None` if something of it is wrong.
@@ -51,7 +54,8 @@ pub fn plan(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink> {
         medium,
     };
     let addresses = link.addresses.iter().map(|address| address.value).collect();
-    (problems.0.len() == before).then_some(PlannedLink { device, addresses })
+    let policy = Policy { forward: link.forward, masquerade: link.masquerade.clone() };
+    (problems.0.len() == before).then_some(PlannedLink { device, addresses, policy })
 }
 
 /// Links may share a bridge, but no TAP, no address, and no MAC on one bridge.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::base::{Endpoint, Family, Proto};
+use crate::outbound::{FORWARDS, Forward};
 use crate::service::command::{DestOptions, Method, ServiceKey, Tunnel, TunnelChecksum};
 use crate::service::limits::COUNT;
 use crate::service::words::{CHECKSUMS, method_names};
@@ -137,6 +138,12 @@ fn set_number(options: &mut DestOptions, name: &str, value: &str, text: &str) ->
     let (number, most) = (value.parse().ok().filter(|number| COUNT.contains(number)), COUNT.end());
     *field = number.ok_or_else(|| format!("'{text}': {name} '{value}' is not a number it can be (0 to {most})"))?;
     Ok(())
+}
+
+/// Which packets of no service a link lets pass.
+pub fn forward(word: &str) -> Result<Forward, String> {
+    let found = FORWARDS.iter().find(|(known, _)| *known == word).map(|(_, forward)| *forward);
+    found.ok_or_else(|| format!("'{word}' is not known; use all, from-servers or none"))
 }
 
 /// A number of seconds, or one with its unit.

@@ -12,6 +12,7 @@ mod martians;
 mod options;
 mod own_probes;
 mod standby;
+mod transit;
 mod tunnel_gso;
 
 use std::hash::RandomState;
@@ -26,7 +27,8 @@ use crate::base::{ConnId, DropReason, Family, Instant, LinkId, Method, Proto, Se
 use crate::conn::{Due, Event, Kind, Side};
 use crate::flows::{self, ConnFate, Flows, Opening};
 use crate::forward::{self, Ends, Fit};
-use crate::router::{Egress, Refusal, Router, Turn, is_link_local};
+use crate::outbound::Outbound;
+use crate::router::{Egress, Refusal, Router, Turn};
 use crate::stack::{self, Host, Stack};
 use crate::sync::Sync;
 use crate::wire::icmp::IcmpError;
@@ -46,6 +48,7 @@ pub struct Director {
     ftp: Ftp,
     sync: Sync,
     standby: Standby,
+    outbound: Outbound,
     /// Health probes by the director's own packets.
     pub own_probes: OwnProbes,
 }
@@ -69,7 +72,8 @@ impl Director {
         let stack = Stack::new(settings.icmp_rate, seed);
         let flows = Flows::new(settings, hasher, seed);
         let (ftp, sync, standby) = (Ftp::default(), Sync::default(), Standby::default());
-        Director { router, flows, stack, ftp, sync, standby, own_probes: OwnProbes::default() }
+        let (outbound, own_probes) = (Outbound::default(), OwnProbes::default());
+        Director { router, flows, stack, ftp, sync, standby, outbound, own_probes }
     }
 
     /// Takes one frame from a link. What becomes of it is in the ledger.
@@ -88,6 +92,7 @@ impl Director {
         turn: &mut Turn<impl Egress>,
     ) {
         turn.received();
+        turn.link = link;
         // Matched where it is: a packet as parsed is large, and copying it right after it was written stalls.
         let done = match (self.is_for_us(link, buf), parsed) {
             (Err(reason), _) => Err(reason),
@@ -161,6 +166,7 @@ impl Director {
         match owner {
             Owner::Conn(conn, Side::Reply) => self.reply(conn, packet, turn),
             Owner::Forward => self.forward(packet, turn),
+            Owner::Local if let Some(inside) = self.masqueraded(packet) => self.enter(packet, inside, turn),
             Owner::Conn(..) | Owner::Local if self.is_orphaned_reply(packet.ip) => Err(orphaned_reply()),
             Owner::Conn(..) | Owner::Local if self.only_stands_by() => self.pass_by(packet, turn),
             Owner::Conn(conn, Side::Request) => self.request(conn, packet, turn),
@@ -227,7 +233,7 @@ impl Director {
     /// Fragments to the director are put together, and those that pass while services may take them.
     fn reassembles(&self, ip: &Ip) -> bool {
         let watched = ip.proto.has_ports() || ip.proto == Proto::ICMP || ip.family() == Family::V6;
-        (self.flows.services.any(ip.family()) && watched) || self.owns(ip.dst)
+        ((self.flows.services.any(ip.family()) || self.outbound.is_used()) && watched) || self.owns(ip.dst)
     }
 
     /// True for a packet that comes from a server in NAT and belongs to no conn, if the server is to be told
@@ -437,19 +443,6 @@ impl Director {
         Ok(self.router.transmit(packet, &route, turn)?)
     }
 
-    /// A packet that belongs to no service: this is also a router.
-    fn forward(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
-        if is_link_local(packet.ip.src) {
-            return Err(Refusal::with(DropReason::BeyondScope, IcmpError::BeyondScope));
-        }
-        let route = self.router.route_onward(packet, packet.ip.dst)?.for_transit();
-        if self.is_orphaned_reply(packet.ip) {
-            return Err(orphaned_reply());
-        }
-        self.record_passage(packet, &route);
-        Ok(self.router.transmit(packet, &route, turn)?)
-    }
-
     /// What has happened to conns is told to those who keep something beside them, in one place.
     #[inline]
     fn tell_listeners(&mut self) {
@@ -475,6 +468,8 @@ impl Director {
         let Director { flows, router, .. } = self;
         flows.sweep(|flows, id, conn| expiry_resets::reset_both((id, conn), flows, router, turn));
         self.flows.defend(now);
+        self.outbound.expire(&mut self.flows.ports, now);
+        self.flows.ports.pass_time(now);
         self.tell_listeners();
         let mut host = Host { services: &self.flows.services, router: &mut self.router };
         self.stack.expire_fragments(&mut host, turn);
@@ -495,6 +490,7 @@ impl Director {
             self.stack.next_deadline(),
             flows.sweep_due(),
             flows.defence_due(),
+            self.outbound.next_due(),
             self.sync.due(),
             flows.services.meters_due(),
             flows.services.trash_due(),

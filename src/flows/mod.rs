@@ -38,7 +38,8 @@ pub struct Flows {
     pub timeouts: Timeouts,
     /// Templates that bind a call.
     pub calls: Calls,
-    ports: LocalPorts,
+    /// Local ports of FULL-NAT and of masqueraded flows.
+    pub ports: LocalPorts,
     rng: Rng,
     defence: defence::Defence,
     warnings: warnings::Warnings,

@@ -2,17 +2,23 @@
 //!
 //! The real server tells conns apart by local endpoint alone, so each server can have all ports of an address.
 //! The port freed last is reused last, and the first one differs from run to run: the server may still hold ports in
-//! TIME_WAIT that conns had before a restart. Never hands out a port twice.
+//! TIME_WAIT that conns had before a restart. A pool without a conn is freed once no server can hold its ports any more.
+//! Never hands out a port twice.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::base::{Endpoint, Proto};
+use crate::base::{Endpoint, Instant, Proto};
 
 /// First local port, as in LVS's FULL-NAT patch; below are the ports of services.
 const FIRST: u16 = 5000;
 /// Last local port.
 const LAST: u16 = 65535;
+
+/// How long a pool without a conn is kept: twice the lifetime of a segment (RFC 9293 section 3.4.2), as long as any host
+/// holds a port in TIME_WAIT.
+const KEPT: Duration = Duration::from_secs(240);
 
 #[derive(Default)]
 struct Pool {
@@ -22,13 +28,30 @@ struct Pool {
     freed: VecDeque<u16>,
     /// Ports that conns of an earlier process took, and that are not fresh when their turn comes.
     held: HashSet<u16>,
+    /// Ports in use.
+    used: u32,
+    /// When the last port in use was freed.
+    idle_from: Instant,
+    /// It stands among those that may be freed.
+    is_listed: bool,
 }
+
+impl Pool {
+    fn is_idle(&self) -> bool {
+        self.used == 0
+    }
+}
+
+type Key = (IpAddr, Proto, Endpoint);
 
 /// All pools.
 pub struct LocalPorts {
     /// Where each pool begins.
     start: u32,
-    pools: HashMap<(IpAddr, Proto, Endpoint), Pool>,
+    pools: HashMap<Key, Pool>,
+    /// Pools that were without a conn at that time, in its order.
+    idle: VecDeque<(Instant, Key)>,
+    now: Instant,
 }
 
 impl LocalPorts {
@@ -37,7 +60,28 @@ impl LocalPorts {
 
     /// No port is in use; pools begin at a port that this number chooses.
     pub fn new(random: u32) -> LocalPorts {
-        LocalPorts { start: random % LocalPorts::PER_POOL as u32, pools: HashMap::new() }
+        let start = random % LocalPorts::PER_POOL as u32;
+        LocalPorts { start, pools: HashMap::new(), idle: VecDeque::new(), now: Instant::START }
+    }
+
+    /// Frees the pools that have been without a conn for long.
+    pub fn pass_time(&mut self, now: Instant) {
+        self.now = now;
+        while let Some((_, key)) = self.idle.front().copied().filter(|(from, _)| *from + KEPT <= now) {
+            self.idle.pop_front();
+            let Some(pool) = self.pools.get_mut(&key) else { continue };
+            pool.is_listed = pool.is_idle() && pool.idle_from + KEPT > now;
+            if pool.is_listed {
+                self.idle.push_back((pool.idle_from, key));
+            } else if pool.is_idle() {
+                self.pools.remove(&key);
+            }
+        }
+    }
+
+    /// How many pools there are.
+    pub fn pools(&self) -> usize {
+        self.pools.len()
     }
 
     /// A free port of `local` towards a real server; `None` if all are in use.
@@ -47,25 +91,34 @@ impl LocalPorts {
             let port = FIRST + ((self.start + pool.fresh) % LocalPorts::PER_POOL as u32) as u16;
             pool.fresh += 1;
             if !pool.held.remove(&port) {
+                pool.used += 1;
                 return Some(port);
             }
         }
-        pool.freed.pop_front()
+        let port = pool.freed.pop_front();
+        pool.used += u32::from(port.is_some());
+        port
     }
 
     /// A port that a conn of an earlier process holds; before any port of its pool is taken.
     pub fn hold(&mut self, local: IpAddr, proto: Proto, real: Endpoint, port: u16) {
         let pool = self.pools.entry((local, proto, real)).or_default();
         debug_assert_eq!(pool.fresh, 0, "a port held after others of its pool were taken");
-        pool.held.insert(port);
+        pool.used += u32::from(pool.held.insert(port));
     }
 
     /// Gives a port back.
     pub fn give_back(&mut self, local: IpAddr, proto: Proto, real: Endpoint, port: u16) {
         let pool = self.pools.get_mut(&(local, proto, real));
         debug_assert!(pool.is_some(), "a port of a pool that was never used");
-        if let Some(pool) = pool {
-            pool.freed.push_back(port);
+        let Some(pool) = pool else { return };
+        pool.freed.push_back(port);
+        pool.used = pool.used.saturating_sub(1);
+        if pool.is_idle() {
+            pool.idle_from = self.now;
+            if !std::mem::replace(&mut pool.is_listed, true) {
+                self.idle.push_back((self.now, (local, proto, real)));
+            }
         }
     }
 }
@@ -122,6 +175,38 @@ mod tests {
             assert_eq!(all.last(), Some(&6000), "the one given back is reused last");
             assert!(held.iter().all(|port| *port == 6000 || !all.contains(port)));
         }
+    }
+
+    #[test]
+    fn pools_without_conns_are_freed_when_no_server_can_hold_their_ports() {
+        let mut ports = LocalPorts::new(3);
+        let servers = 100_u8;
+        let begin = Instant(1000);
+        ports.pass_time(begin);
+        for last in 0..servers {
+            let port = ports.take(LOCAL, Proto::TCP, real(last)).unwrap();
+            ports.give_back(LOCAL, Proto::TCP, real(last), port);
+        }
+        // One has a conn again later, another one still.
+        ports.pass_time(begin + KEPT / 2);
+        let again = ports.take(LOCAL, Proto::TCP, real(7)).unwrap();
+        ports.take(LOCAL, Proto::TCP, real(8)).unwrap();
+        ports.give_back(LOCAL, Proto::TCP, real(7), again);
+        ports.pass_time(begin + KEPT - Duration::from_millis(1));
+        assert_eq!(ports.pools(), usize::from(servers));
+        ports.pass_time(begin + KEPT);
+        assert_eq!(ports.pools(), 2);
+        ports.pass_time(begin + KEPT / 2 + KEPT);
+        assert_eq!((ports.pools(), ports.idle.len()), (1, 0));
+        // What is freed and used again is listed again.
+        ports.give_back(LOCAL, Proto::TCP, real(8), FIRST + 3);
+        for _ in 0..10 {
+            let port = ports.take(LOCAL, Proto::TCP, real(9)).unwrap();
+            ports.give_back(LOCAL, Proto::TCP, real(9), port);
+        }
+        assert_eq!(ports.idle.len(), 2);
+        ports.pass_time(begin + KEPT * 4);
+        assert_eq!((ports.pools(), ports.idle.len()), (0, 0));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub trait Egress {
 pub struct Turn<E> {
     /// The time of this turn.
     pub now: Instant,
+    /// The link that the frame at hand came by.
+    pub link: LinkId,
     /// Where frames leave.
     pub out: E,
     ledger: Ledger,
@@ -30,7 +32,7 @@ impl<E> Turn<E> {
     /// The first turn, with an empty ledger.
     pub fn new(out: E) -> Turn<E> {
         let spare = (0..SPARE).map(|_| PacketBuf::new()).collect();
-        Turn { now: Instant::START, out, ledger: Ledger::default(), spare }
+        Turn { now: Instant::START, link: LinkId(0), out, ledger: Ledger::default(), spare }
     }
 
     /// What became of every frame so far.

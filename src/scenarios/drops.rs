@@ -6,7 +6,8 @@ use super::extensions::{HOP_BY_HOP, behind};
 use super::{CLIENT, CLIENT6, RS1, VIP, VIP6};
 use crate::base::{DropReason, Mac};
 use crate::director::Settings;
-use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER};
+use crate::outbound::{Forward, Policy};
+use crate::testing::{DIRECTOR, Kind, LINK, Lab, Packet, ROUTER};
 use crate::wire::{Gso, PacketBuf, Vnet, ndp};
 
 const NAT: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -m\n";
@@ -90,6 +91,10 @@ fn send(reason: DropReason, lab: &mut Lab) {
         DropReason::BeyondScope => drop(lab.frame(&link_local_syn())),
         DropReason::TtlExceeded => drop(lab.client(&Packet { ttl: 1, ..syn() })),
         DropReason::TooBig => drop(lab.client(&syn().carrying(vec![0; 1500]))),
+        DropReason::NotForwarded => {
+            lab.director.set_policy(LINK, Policy { forward: Forward::None, ..Policy::default() });
+            lab.client(&syn().to("10.0.0.21:22"));
+        }
         DropReason::NoRoute => drop(lab.client(&syn())),
         DropReason::NeighbourUnreachable => {
             lab.client(&syn());

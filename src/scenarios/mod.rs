@@ -16,6 +16,7 @@ mod leaving_servers;
 mod limits;
 mod methods;
 mod neighbours;
+mod outbound;
 mod own_addresses;
 mod own_probes;
 mod persistence;

@@ -50,6 +50,13 @@ pub fn set_endpoint(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: Endpoint) {
     adjust_l4(buf, ip, address, port);
 }
 
+/// Gives an echo, request or reply, another identifier.
+pub fn set_echo_id(buf: &mut PacketBuf, ip: &Ip, id: u16) {
+    let frame = buf.frame_mut();
+    let change = replace(frame, ip.l4_at + icmp::SECOND_WORD, id.to_be_bytes());
+    update_field(frame, ip.l4_at + icmp::CHECKSUM, change);
+}
+
 /// Sets one address, the IPv4 header checksum and the L4 checksum that covers it.
 pub fn set_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) {
     let address = write_address(buf, ip, end, to);

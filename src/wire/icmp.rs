@@ -225,6 +225,22 @@ impl Quote {
     }
 }
 
+/// The identifier of a quoted echo of either direction, if the quote reaches that far; it ends with the frame at `end`.
+pub fn quoted_echo_id(frame: &[u8], quote: &Quote, end: usize) -> Option<u16> {
+    let head = frame.get(quote.l4_at..end)?.first_chunk::<{ icmp::LEN }>()?;
+    let is_echo = match quote.proto {
+        Proto::ICMP => matches!(head[icmp::TYPE], 0 | 8),
+        Proto::ICMP6 => matches!(head[icmp::TYPE], 128 | 129),
+        _ => false,
+    };
+    is_echo.then(|| be16(head, icmp::SECOND_WORD))
+}
+
+/// Gives a quoted echo another identifier; its checksum stays as it is, like that of any quoted packet.
+pub fn set_quoted_echo_id(buf: &mut PacketBuf, quote: &Quote, id: u16) {
+    put16(buf.frame_mut(), quote.l4_at + icmp::SECOND_WORD, id);
+}
+
 /// Reads the packet that an ICMP error quotes (its IP header stands 8 bytes into the message).
 pub fn quote(frame: &[u8], ip: &Ip) -> Option<Quote> {
     quote_at(frame, ip.l4_at + icmp::LEN, ip.end)

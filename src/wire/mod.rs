@@ -29,7 +29,7 @@ mod vnet;
 
 pub use buf::{Framing, PacketBuf};
 pub use carried::Packet;
-pub use edit::{End, decrement_ttl, finish_checksum, finish_inner_checksum, set_address, set_endpoint};
+pub use edit::{End, decrement_ttl, finish_checksum, finish_inner_checksum, set_address, set_echo_id, set_endpoint};
 pub use ethernet::{macs, set_macs};
 pub use field::ETH_LEN;
 pub use fragment::Fragments;

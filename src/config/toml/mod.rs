@@ -14,6 +14,7 @@ use super::draft::{At, Draft, Hop, LinkDraft, Problems, RouteDraft};
 use super::spec;
 use crate::base::{Prefix, Proto};
 use crate::io::{PROCESSORS, Said};
+use crate::outbound::Masquerade;
 use crate::service::MarkRule;
 use crate::service::command::{SyncOptions, SyncRole};
 use crate::service::limits;
@@ -36,7 +37,10 @@ const TOP: Kind = Kind {
         "settings",
     ],
 };
-const LINK: Kind = Kind { name: "[[link]]", keys: &["bridge", "tap", "tun", "address", "mac", "mtu", "offload"] };
+const LINK: Kind = Kind {
+    name: "[[link]]",
+    keys: &["bridge", "tap", "tun", "address", "mac", "mtu", "offload", "forward", "masquerade"],
+};
 const ROUTE: Kind = Kind { name: "[[route]]", keys: &["to", "via"] };
 const MARK: Kind = Kind { name: "[[mark]]", keys: &["mark", "protocol", "source", "destination", "ports"] };
 const SYNC: Kind =
@@ -102,7 +106,19 @@ fn link(mut link: Section) -> LinkDraft {
         mac: link.parsed("mac", str::parse),
         mtu: link.number("mtu", 68..=65_521),
         offload: link.truth("offload").is_none_or(|said| said.value),
+        forward: link.parsed("forward", spec::forward).map(|said| said.value).unwrap_or_default(),
+        masquerade: masquerade(&mut link),
     }
+}
+
+/// `true`, or the nets whose packets are masqueraded.
+fn masquerade(link: &mut Section) -> Masquerade {
+    if link.is_truth("masquerade") {
+        let on = link.truth("masquerade").is_some_and(|said| said.value);
+        return if on { Masquerade::On } else { Masquerade::Off };
+    }
+    let nets = link.list("masquerade", Prefix::from_str);
+    if nets.is_empty() { Masquerade::Off } else { Masquerade::Nets(nets.into_iter().map(|net| net.value).collect()) }
 }
 
 fn route(mut route: Section) -> Option<RouteDraft> {

@@ -202,6 +202,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// True if the key has `true` or `false`.
+    pub fn is_truth(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().as_bool().is_some())
+    }
+
     /// `true` or `false`.
     pub fn truth(&mut self, key: &str) -> Option<At<bool>> {
         self.take_as(key, "true or false", |value| value.as_bool())

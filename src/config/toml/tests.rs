@@ -49,11 +49,13 @@ fn what_cannot_be_read_is_named_where_it_stands() {
     ] {
         assert_eq!(said(text).lines().next().unwrap_or_default(), wanted, "{text}");
     }
-    let known = "known are bridge, tap, tun, address, mac, mtu, offload";
+    let known = "known are bridge, tap, tun, address, mac, mtu, offload, forward, masquerade";
     for (lines, wanted) in [
         ("adress = \"x\"", format!("/t.toml:4:1: 'adress' is not known in [[link]]; {known}")),
         ("mac = \"02\"", "/t.toml:4:7: mac \"02\": '02' is not a MAC address; write six hex bytes, like 02:00:00:00:00:01".into()),
         ("mac = \"03:00:00:00:00:01\"", "/t.toml:4:7: mac \"03:00:00:00:00:01\": not the address of one station; its first byte must be even, like 02".into()),
+        ("forward = \"some\"", "/t.toml:4:11: forward \"some\": 'some' is not known; use all, from-servers or none".into()),
+        ("masquerade = 7", "/t.toml:4:14: masquerade 7: must be a string in quotes, or a list of them in brackets".into()),
         ("mtu = 40", "/t.toml:4:7: mtu 40: must be a number from 68 to 65521".into()),
         ("tap = 5", "/t.toml:4:7: tap 5: must be a string in quotes".into()),
         ("tap = \"a/b\"", "/t.toml:4:7: tap \"a/b\": 'a/b' cannot name a network device; use 1 to 15 bytes without '/', ':' or blanks".into()),
