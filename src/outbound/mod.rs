@@ -196,16 +196,6 @@ impl Outbound {
             }
         }
     }
-
-    /// Flows that are known.
-    pub fn len(&self) -> usize {
-        self.flows.len()
-    }
-
-    /// True if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.flows.is_empty()
-    }
 }
 
 impl Flow {
