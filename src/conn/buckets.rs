@@ -6,6 +6,9 @@
 //! There are as many buckets as the conns need: one more is split in two as their number grows (linear hashing, Litwin
 //! 1980), so that no packet waits for all to be moved. Never reads a record.
 
+use std::ops::Range;
+
+use super::memory::addresses;
 use crate::base::{ConnId, prefetch};
 
 /// Words of a bucket: a cache line of 64 bytes.
@@ -55,6 +58,10 @@ const OVERFLOWED: usize = WORDS - 1;
 const INHERITED: u32 = 1 << 31;
 
 impl Buckets {
+    pub(super) fn memory(&self) -> Range<usize> {
+        addresses(&self.words)
+    }
+
     /// For up to `max` conns of up to two entries, because FULL-NAT conns are entered twice. At `max` conns hardly any
     /// overflows; with FULL-NAT alone, one entry in nine at the most.
     pub(super) fn new(max: usize) -> Buckets {

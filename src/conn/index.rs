@@ -7,6 +7,8 @@
 //! ```
 //! Room is reserved at the start and touched as it is used. Of a record it changes only SHADOWED: a newer conn takes the replies.
 
+use std::ops::Range;
+
 use hashbrown::HashTable;
 
 use super::buckets::{Buckets, Placement};
@@ -92,6 +94,10 @@ impl FlowIndex {
             shadowed: 0,
             secret,
         }
+    }
+
+    pub(super) fn memory(&self) -> Range<usize> {
+        self.buckets.memory()
     }
 
     /// The conn that a packet or a template's key belongs to.

@@ -3,6 +3,8 @@
 //! A record counts only with the check beside it, a keyed hash of all that decides where its packets go: it is written after
 //! the record and cleared before it, so a process that dies in between leaves nothing half-made. Never finds a conn.
 
+use std::ops::Range;
+
 use super::addresses::{ADDRESSES, AddressLine};
 use super::key::Secret;
 use super::record::Conn;
@@ -47,6 +49,12 @@ impl Memory {
     pub(super) fn used(&self) -> usize {
         (self.used[0] as usize).min(self.records.len())
     }
+}
+
+/// The addresses of an array.
+pub(super) fn addresses<T>(array: &[T]) -> Range<usize> {
+    let bounds = array.as_ptr_range();
+    bounds.start as usize..bounds.end as usize
 }
 
 /// A record's check; never 0. `generation` is the one whose dests it names.

@@ -3,13 +3,13 @@
 //! Slots are reserved at the start, and used one beside the other, so that conns that are made together lie together.
 //! Never knows how a slot is found.
 
-use std::ops::{Index, IndexMut};
+use std::ops::{Index, IndexMut, Range};
 
 use super::addresses::Addresses;
 use super::flags as flag;
 use super::key::Key;
 use super::key::Secret;
-use super::memory::{Memory, check_of};
+use super::memory::{Memory, addresses, check_of};
 use super::record::{Conn, NIL};
 use crate::base::{Array, ConnId};
 
@@ -64,6 +64,10 @@ impl Records {
     /// The identity of a record has changed, or is new: a later process may trust it.
     pub(super) fn seal(&mut self, id: ConnId) {
         self.checks[id.index()] = check_of(&self[id], self.secret, self.generation);
+    }
+
+    pub(super) fn memory(&self) -> Range<usize> {
+        addresses(&self.conns)
     }
 
     /// The slots that were ever used, for lists that run through them.

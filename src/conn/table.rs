@@ -4,6 +4,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::addresses::AddrId;
@@ -96,6 +97,11 @@ impl ConnTable {
     /// Slots that were ever used; `scan` looks at so many.
     pub fn slots(&self) -> usize {
         self.records.all().len()
+    }
+
+    /// Where its large arrays lie: every packet of a flow that was not seen lately touches them at random.
+    pub fn memory(&self) -> [Range<usize>; 3] {
+        [self.records.memory(), self.index.memory(), self.wheel.memory()]
     }
 
     /// A live conn.

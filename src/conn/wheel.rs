@@ -3,6 +3,9 @@
 //! A packet only moves a record's deadline; the wheel looks again when the old one comes (lazy re-arm), so
 //! an established flow costs no list work. Only a deadline that comes earlier moves the record. Never scans.
 
+use std::ops::Range;
+
+use super::memory::addresses;
 use super::record::NIL;
 use super::records::Records;
 use crate::base::{ConnId, Instant};
@@ -40,6 +43,10 @@ pub(super) fn moment_of(tick: u32) -> Instant {
 }
 
 impl Wheel {
+    pub(super) fn memory(&self) -> Range<usize> {
+        addresses(&self.links)
+    }
+
     pub(super) fn new(max: usize) -> Wheel {
         let heads = vec![NIL; SLOTS as usize].into_boxed_slice();
         Wheel { links: vec![[0; 2]; max], heads, filled: [0; WORDS], done: 0, count: 0 }

@@ -47,7 +47,7 @@ pub fn run(args: RunArgs) -> Result<(), String> {
         director.flows.make_table();
     }
     // Without them it is only slower.
-    match io::use_large_pages() {
+    match io::use_large_pages(director.flows.conns.memory()) {
         Ok(bytes) => log::debug!("large pages asked for in {} MiB", bytes >> 20),
         Err(error) => log::debug!("no large pages: {error}"),
     }

@@ -3,13 +3,16 @@
 //! Never changes anything for another process.
 
 use std::io;
+use std::ops::Range;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 use super::sys;
 
-/// Mappings of at least this many bytes get large pages: a table of a million conns does, the usual one stays small.
+/// Advice is for whole pages.
+const PAGE: usize = 4096;
+/// Arrays of at least this many bytes get large pages: a table of a million conns does, the usual one stays small.
 const LARGE: usize = 32 << 20;
 
 /// As many processors as the kernel's interface can name.
@@ -64,21 +67,15 @@ fn list(set: &CpuSet) -> String {
 }
 
 /// Asks for large pages where memory is large: a flow that was not seen lately then costs fewer page walks. Bytes asked for.
-pub fn use_large_pages() -> io::Result<usize> {
-    let maps = std::fs::read_to_string("/proc/self/maps")?;
-    let large: Vec<_> = maps.lines().filter_map(anonymous).filter(|(from, to)| to - from >= LARGE).collect();
-    large.iter().try_for_each(|(from, to)| sys::advise_large_pages(*from, to - from))?;
-    Ok(large.iter().map(|(from, to)| to - from).sum())
-}
-
-/// The bounds of a private mapping without a file (proc_pid_maps(5)).
-fn anonymous(line: &str) -> Option<(usize, usize)> {
-    let mut words = line.split_whitespace();
-    let (from, to) = words.next()?.split_once('-')?;
-    if words.next() != Some("rw-p") || words.nth(2) != Some("0") || words.next().is_some() {
-        return None;
+pub fn use_large_pages(arrays: impl IntoIterator<Item = Range<usize>>) -> io::Result<usize> {
+    let whole_pages = |array: Range<usize>| array.start.next_multiple_of(PAGE)..array.end / PAGE * PAGE;
+    let large = arrays.into_iter().map(whole_pages).filter(|array| array.len() >= LARGE);
+    let mut bytes = 0;
+    for array in large {
+        sys::advise_large_pages(array.start, array.len())?;
+        bytes += array.len();
     }
-    Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?))
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -112,15 +109,15 @@ mod tests {
     }
 
     #[test]
-    fn a_large_table_is_found_among_the_mappings() {
-        let asked = use_large_pages().unwrap();
-        let table: Vec<u64> = Vec::with_capacity(16 << 20);
-        assert!(use_large_pages().unwrap() >= asked + 8 * table.capacity());
-        assert_eq!(anonymous("7f00-7f10 rw-p 00000000 00:00 0 "), Some((0x7f00, 0x7f10)));
-        for other in
-            ["7f00-7f10 rw-p 00000000 00:00 0 [heap]", "7f00-7f10 r--p 00000000 00:00 0", "7f00-7f10 rw-p 0 08:01 7 /x"]
-        {
-            assert_eq!(anonymous(other), None, "{other}");
-        }
+    fn the_whole_pages_of_large_arrays_are_asked_for() {
+        let (large, small): (Vec<u64>, Vec<u64>) = (Vec::with_capacity(16 << 20), Vec::with_capacity(1 << 10));
+        let range = |array: &Vec<u64>| {
+            let start = array.as_ptr() as usize;
+            start..start + 8 * array.capacity()
+        };
+        let asked = use_large_pages([range(&large), range(&small)]).unwrap();
+        assert!((8 * large.capacity() - 2 * PAGE..=8 * large.capacity()).contains(&asked), "{asked}");
+        assert_eq!(asked % PAGE, 0);
+        assert_eq!(use_large_pages(std::iter::once(0..0)).unwrap(), 0);
     }
 }

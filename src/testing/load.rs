@@ -148,7 +148,7 @@ pub fn director(family: Family, method: Method, max_flows: usize) -> Director {
         director.router.neighbours.add_permanent(LINK, near(21 + number), NEIGHBOUR_MAC);
     }
     // As the daemon does.
-    let _ = crate::io::use_large_pages();
+    let _ = crate::io::use_large_pages(director.flows.conns.memory());
     director
 }
 
