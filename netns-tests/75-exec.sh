@@ -289,4 +289,71 @@ test_a_restarted_director_is_given_what_the_program_had_configured() {
     expect_eq "$(cat "$LAB_DIR/listed")" "$(lb -Ln)" "what was asked while there was none"
 }
 
+# A director that stays away does not stop the program: what it changes is kept for the one that comes.
+test_what_is_changed_while_there_is_no_director_is_not_lost() {
+    scripts/need ipvsadm
+    a_director
+    cat >"$LAB_DIR/steps" <<-STEPS
+	ipvsadm -A -t $VIP:80 -s rr
+	ipvsadm -a -t $VIP:80 -r $RS1 -m
+	ipvsadm -A -t $VIP:81 -s rr
+	touch $LAB_DIR/configured
+	until test -e $LAB_DIR/down; do sleep 0.05; done
+	ipvsadm -a -t $VIP:80 -r $RS2 -m
+	ipvsadm -d -t $VIP:80 -r $RS1
+	ipvsadm -D -t $VIP:81
+	touch $LAB_DIR/changed
+	sleep 100
+	STEPS
+    spawn steps director "$TAPVS" exec --wait 1 -- bash -e "$LAB_DIR/steps"
+    wait_for 10 "the program to configure" test -e "$LAB_DIR/configured"
+    local started once
+    started=$(start_time "$DIRECTOR")
+    spawn once director "$TAPVS" exec --wait 1 -- bash -c "until test -e $LAB_DIR/down; do sleep 0.05; done; exec ipvsadm -A -t $VIP:82"
+    once=$SPAWNED
+    kill -KILL "$DIRECTOR"
+    wait_for 5 "the director's end" process_is_not "$DIRECTOR" "$started"
+    wait_for 5 "its TAP to go" lacks_tap
+    touch "$LAB_DIR/down"
+    wait_for 10 "the program to go on" test -e "$LAB_DIR/changed"
+    expect grep -q "is kept until the director is back" "$LAB_DIR/steps.log"
+    # A program that ends before has not done what it says.
+    local code=0
+    wait "$once" || code=$?
+    expect_eq "$code" 125 "exit code of the wrapper of a program that ends before the director is back"
+    expect_match "$(tail -n 1 "$LAB_DIR/once.log")" "the director did not come back: 1 changes of the program were not made" "what it says"
+
+    director_start
+    wait_for 5 "the changes" lists "$RS2:80 "
+    expect_eq "$(lb -Sn)" "-A -t $VIP:80 -s rr
+-a -t $VIP:80 -r $RS2:80 -m -w 1" "what the new director has"
+}
+
+lacks_tap() { ! in_ns director ip link show tap0 >/dev/null 2>&1; }
+
+# A director that is there and does not answer: signals and everything that is not netlink go on.
+test_a_director_that_hangs_does_not_hang_the_program() {
+    scripts/need ipvsadm
+    a_director
+    spawn steps director "$TAPVS" exec -- bash -c "ipvsadm -A -t $VIP:80; touch $LAB_DIR/configured
+        trap 'echo reload' HUP; trap 'exit 3' TERM
+        until test -e $LAB_DIR/frozen; do sleep 0.05; done
+        ipvsadm -A -t $VIP:81 & while :; do echo goes on; sleep 0.05; done"
+    local wrapper=$SPAWNED code=0 began worker
+    wait_for 10 "the program to configure" test -e "$LAB_DIR/configured"
+    worker=$(worker)
+    defer quietly kill -CONT "$worker"
+    kill -STOP "$worker"
+    touch "$LAB_DIR/frozen"
+    wait_for 5 "the program to go on" grep -q "goes on" "$LAB_DIR/steps.log"
+    kill -HUP "$wrapper"
+    began=$SECONDS
+    wait_for 5 "a signal to arrive" grep -q reload "$LAB_DIR/steps.log"
+    kill -TERM "$wrapper"
+    wait "$wrapper" || code=$?
+    expect_eq "$code" 3 "exit code of the program that was told to end"
+    ((SECONDS - began < 20)) || die "it took $((SECONDS - began)) s: as long as the director was waited for"
+    kill -CONT "$worker"
+}
+
 process_is_not() { ! process_is "$@"; }

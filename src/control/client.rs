@@ -2,7 +2,7 @@
 //!
 //! Never touches a packet or a device.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -78,10 +78,19 @@ impl Client {
 
     /// Asks one thing; an error is a sentence, and means that this connection is of no use any more.
     pub fn exchange(&mut self, request: &Request) -> Result<Reply, String> {
+        self.exchange_waiting(request, |_| Ok(()))
+    }
+
+    /// The same, for who has other things to do until the answer comes: `wait` is given the socket to wait on.
+    pub fn exchange_waiting(
+        &mut self,
+        request: &Request,
+        wait: impl FnOnce(BorrowedFd) -> io::Result<()>,
+    ) -> Result<Reply, String> {
         let path = self.path.display();
         let line = serde_json::to_string(request).map_err(|error| format!("cannot write the request: {error}"))?;
-        let answer = self.connection.ask(&line).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock => format!("{path}: the director does not answer"),
+        let answer = self.connection.ask_waiting(&line, wait).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("{path}: the director does not answer"),
             ErrorKind::UnexpectedEof => format!("{path}: the director has closed the connection"),
             _ => format!("{path}: {error}"),
         })?;

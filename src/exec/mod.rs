@@ -10,6 +10,7 @@ mod journal;
 mod kernel;
 mod memory;
 mod processes;
+mod program;
 mod receive;
 mod socket;
 mod supervisor;
@@ -20,6 +21,7 @@ use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 use nix::errno::Errno;
@@ -28,7 +30,8 @@ use nix::sys::signal::{SigSet, Signal, raise};
 
 use crate::io::seccomp::{self, StartError};
 use director::Director;
-use supervisor::{End, Supervisor, hold_signals};
+use program::{Program, hold_signals};
+use supervisor::{End, Supervisor};
 
 /// This program's own failures, as `env` and `timeout` have them.
 const FAILED: u8 = 125;
@@ -47,6 +50,9 @@ pub struct ExecArgs {
     /// control socket of the director (default: $TAPVS_SOCKET, else the one that runs here)
     #[argh(option)]
     socket: Option<PathBuf>,
+    /// seconds that the program waits for a director that has gone (default 30)
+    #[argh(option, default = "30")]
+    wait: u64,
     /// the program and its arguments, behind --
     #[argh(positional, greedy)]
     program: Vec<String>,
@@ -63,15 +69,19 @@ impl ExecArgs {
             Ok(done) => done.map_err(|(call, errno)| failed(forbids(call, errno)))?,
             Err(error) => return Err(failed(format!("cannot start a process: {error}"))),
         }
-        let director = Director::find(self.socket.as_deref()).map_err(failed)?;
+        let director = Director::find(self.socket.as_deref(), Duration::from_secs(self.wait)).map_err(failed)?;
         let (signals, mask) = hold_signals().map_err(|error| failed(format!("signals: {error}")))?;
         let mut command = Command::new(&program);
         command.args(words);
-        let started = seccomp::start(command, filter::filter(&numbers), mask)
+        let (child, listener) = seccomp::start(command, filter::filter(&numbers), mask)
             .map_err(|error| explain(&error, &program.to_string_lossy()))?;
-        let mut supervisor = Supervisor::new(started, numbers, signals, director)
+        let mut supervisor = Supervisor::new(Program::new(child, signals), listener, numbers, director)
             .map_err(|error| failed(format!("cannot watch the program: {error}")))?;
         match supervisor.run() {
+            Ok(End::Program(status)) if status.success() && supervisor.owed() > 0 => Err(failed(format!(
+                "the director did not come back: {} changes of the program were not made",
+                supervisor.owed()
+            ))),
             Ok(End::Program(status)) => Ok(end_like(status)),
             Ok(End::Rest) => Ok(ExitCode::SUCCESS),
             Err(error) => Err(failed(format!("cannot watch the program any more: {error}"))),

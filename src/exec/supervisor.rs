@@ -6,17 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
 
-use super::director::Director;
+use super::director::{Asked, Director};
 use super::processes::{Processes, never_waits};
+use super::program::Program;
 use super::receive::Receive;
 use super::socket::{LARGEST_DATAGRAM, Socket};
 use crate::genl::Server;
@@ -25,16 +23,6 @@ use crate::io::seccomp::{Call, Forked, Listener, Returns, fork};
 
 /// Between two looks for a director that has gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Signals that are passed on.
-const PASSED_ON: [Signal; 7] = [
-    Signal::SIGTERM,
-    Signal::SIGINT,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGWINCH,
-];
 const EVENTS: usize = 32;
 
 /// What an event is about, in the upper half of its data; a socket's number is in the lower one.
@@ -49,9 +37,7 @@ pub struct Supervisor {
     pub(super) listener: Listener,
     pub(super) sockets: BTreeMap<u32, Socket>,
     epoll: Epoll,
-    signals: SignalFd,
-    /// The program; none once this process serves only what it has left running.
-    child: Option<Child>,
+    program: Program,
     /// Numbers for sockets, and the one that is given next.
     numbers: Range<u32>,
     next: u32,
@@ -72,19 +58,12 @@ pub enum End {
     Rest,
 }
 
-/// The signals as a file, and the mask as it was before, which is the program's.
-pub fn hold_signals() -> io::Result<(SignalFd, SigSet)> {
-    let mask = SigSet::from_iter(PASSED_ON.into_iter().chain([Signal::SIGCHLD]));
-    let before = mask.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    Ok((SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?, before))
-}
-
 impl Supervisor {
     /// Of a program that was started.
     pub fn new(
-        (child, listener): (Child, Listener),
+        program: Program,
+        listener: Listener,
         numbers: Range<u32>,
-        signals: SignalFd,
         director: Director,
     ) -> io::Result<Supervisor> {
         listener.wake_here();
@@ -92,8 +71,7 @@ impl Supervisor {
             listener,
             sockets: BTreeMap::new(),
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            signals,
-            child: Some(child),
+            program,
             next: numbers.start,
             numbers,
             processes: Processes::default(),
@@ -104,7 +82,7 @@ impl Supervisor {
             named: BTreeSet::new(),
         };
         supervisor.watch_file(supervisor.listener.as_fd(), CALLS, 0)?;
-        supervisor.watch_file(supervisor.signals.as_fd(), SIGNALS, 0)?;
+        supervisor.watch_file(supervisor.program.signals(), SIGNALS, 0)?;
         supervisor.watch_director()?;
         Ok(supervisor)
     }
@@ -119,16 +97,9 @@ impl Supervisor {
                 match what {
                     CALLS if event.events().contains(EpollFlags::EPOLLIN) => self.take_call()?,
                     // The last process under the filter has ended.
-                    CALLS => {
-                        if let Some(end) = self.wait_for_program()? {
-                            return Ok(end);
-                        }
-                    }
-                    SIGNALS => {
-                        if let Some(end) = self.take_signals()? {
-                            return Ok(end);
-                        }
-                    }
+                    CALLS if self.program.is_gone() => return Ok(End::Rest),
+                    CALLS => self.program.look()?,
+                    SIGNALS => self.program.take_signals()?,
                     DIRECTOR => self.director.leave(),
                     SOCKET => self.take_questions(number, event.events().contains(EpollFlags::EPOLLHUP)),
                     _ => self.take_from_kernel(number),
@@ -136,6 +107,9 @@ impl Supervisor {
             }
             self.look_for_director()?;
             self.expire();
+            if let Some(end) = self.end_of_program()? {
+                return Ok(end);
+            }
         }
     }
 
@@ -187,6 +161,11 @@ impl Supervisor {
         let returns = socket.receive(call, receive, Instant::now(), || never_waits(call.thread, number));
         socket.deliver(&self.listener, &mut self.processes);
         returns
+    }
+
+    /// Commands of the program that no director has carried out.
+    pub fn owed(&self) -> usize {
+        self.director.owed()
     }
 
     /// Says once what a program needs and does not get.
@@ -251,7 +230,8 @@ impl Supervisor {
             log::warn!("a netlink socket of the program has no port id: {errno}");
         }
         if let Some(socket) = self.sockets.get_mut(&number) {
-            socket.answer_questions(&mut self.server, &mut self.director, self.clock.now());
+            let mut asked = Asked { director: &mut self.director, program: &mut self.program };
+            socket.answer_questions(&mut self.server, &mut asked, self.clock.now());
         }
         if let Err(errno) = self.watch_kernel(number) {
             log::warn!("generic netlink of the kernel: {errno}");
@@ -302,7 +282,7 @@ impl Supervisor {
         if !self.director.is_away() {
             return Ok(());
         }
-        if self.director.return_to() {
+        if self.director.return_to(&mut self.program) {
             self.watch_director()?;
         }
         // What waited for it, or has waited too long, is answered.
@@ -316,30 +296,9 @@ impl Supervisor {
 
     // ---- the program -----------------------------------------------------------------------------------------------
 
-    fn take_signals(&mut self) -> io::Result<Option<End>> {
-        while let Some(info) = self.signals.read_signal()? {
-            let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
-            match (signal, &self.child) {
-                (Some(Signal::SIGCHLD), _) => {
-                    if let Some(end) = self.wait_for_program()? {
-                        return Ok(Some(end));
-                    }
-                }
-                // A terminal sends its signals to the program as well.
-                (Some(signal), Some(child)) if info.ssi_code <= 0 => {
-                    _ = kill(Pid::from_raw(child.id() as i32), signal);
-                }
-                _ => {}
-            }
-        }
-        Ok(None)
-    }
-
     /// The program's end, if it has ended. Where it has left processes, a second process stays for them.
-    fn wait_for_program(&mut self) -> io::Result<Option<End>> {
-        let Some(child) = &mut self.child else { return Ok(Some(End::Rest)) };
-        let Some(status) = child.try_wait()? else { return Ok(None) };
-        self.child = None;
+    fn end_of_program(&mut self) -> io::Result<Option<End>> {
+        let Some(status) = self.program.take_end() else { return Ok(None) };
         if !self.leaves_processes() {
             return Ok(Some(End::Program(status)));
         }

@@ -169,8 +169,12 @@ impl Server {
                 Ok(one(to, cmd::SET_CONFIG, |writer| answer::timeouts(writer, &timeouts)))
             }
             Question::Info => {
-                // Nothing of it is the director's; but a program that may not ask is told so.
-                director.ask(&Request::Timeouts)?;
+                // Nothing of it is the director's; but a program that may not ask is told so, and one that begins while there
+                // has been none for long can still configure.
+                match director.ask(&Request::Timeouts) {
+                    Ok(_) | Err(Absent::Gone) => {}
+                    Err(absent) => return Err(absent.into()),
+                }
                 Ok(one(to, cmd::SET_INFO, answer::information))
             }
         }
@@ -545,7 +549,11 @@ mod tests {
             let mut forbidden = Program::of(Nobody(Absent::Forbidden));
             assert_eq!(forbidden.say(0, command, |w| named(w, 80)), error(Errno::EPERM), "command {command}");
             let mut gone = Program::of(Nobody(Absent::Gone));
-            assert_eq!(gone.say(0, command, |w| named(w, 80)), error(Errno::ECONNREFUSED), "command {command}");
+            let wanted = match command {
+                cmd::GET_INFO => Heard { commands: vec![cmd::SET_INFO], ..Heard::default() },
+                _ => error(Errno::ECONNREFUSED),
+            };
+            assert_eq!(gone.say(0, command, |w| named(w, 80)), wanted, "command {command}");
             let mut away = Program::of(Nobody(Absent::Away));
             assert_eq!(away.say(0, command, |w| named(w, 80)), Heard::default(), "command {command}");
         }
