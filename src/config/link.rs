@@ -58,8 +58,14 @@ pub fn plan(link: &LinkDraft, problems: &mut Problems) -> Option<PlannedLink> {
     (problems.0.len() == before).then_some(PlannedLink { device, addresses, policy })
 }
 
-/// Links may share a bridge, but no TAP, no address, and no MAC on one bridge.
+/// Links that a director can have: a `LinkId` has eight bits.
+const MOST: usize = 256;
+
+/// There are not too many links. They may share a bridge, but no TAP, no address, and no MAC on one bridge.
 pub fn differ(said: &[LinkDraft], links: &[PlannedLink], problems: &mut Problems) {
+    for link in said.iter().skip(MOST) {
+        problems.add(&link.place, format!("the director has {MOST} links at most; leave this one out"));
+    }
     if said.len() != links.len() {
         return;
     }

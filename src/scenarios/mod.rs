@@ -7,6 +7,7 @@ mod batches;
 mod bypass;
 mod checks;
 mod discovery;
+mod doors;
 mod drops;
 mod extensions;
 mod families;

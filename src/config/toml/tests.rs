@@ -115,6 +115,13 @@ fn what_does_not_fit_the_network_is_named_where_it_stands() {
     ] {
         assert_eq!(link(lines), wanted);
     }
+    let links = |count: usize| {
+        let one = |n: usize| format!("[[link]]\nbridge = \"br0\"\naddress = \"10.{n}.0.2/16\"\n");
+        let more = |n: usize| format!("[[link]]\nbridge = \"br{n}\"\naddress = \"172.16.{n}.2/24\"\n");
+        said(&(0..count).map(|n| if n < 256 { one(n) } else { more(n - 256) }).collect::<String>())
+    };
+    assert_eq!(links(256), "");
+    assert_eq!(links(257), "/t.toml:769:1: [[link]]: the director has 256 links at most; leave this one out");
     let top = |lines: &str| said(&format!("{lines}\n{LINK}"));
     assert_eq!(top("max_flows = 0"), "/t.toml:1:13: max_flows 0: max_flows: 0 does not fit; it takes 1 to 1073741824");
     assert_eq!(top("cpu = 1023"), "");
