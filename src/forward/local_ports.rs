@@ -80,6 +80,7 @@ impl LocalPorts {
     }
 
     /// How many pools there are.
+    #[cfg(test)]
     pub fn pools(&self) -> usize {
         self.pools.len()
     }

@@ -227,17 +227,13 @@ impl Connection {
         self.stream.get_ref().as_fd()
     }
 
-    /// Sends a line and waits for the line that answers it; both without their ends.
-    pub fn ask(&mut self, line: &str) -> io::Result<String> {
-        self.ask_waiting(line, |_| Ok(()))
-    }
-
-    /// The same, for who has other things to do until the answer comes: `wait` is given the socket to wait on.
+    /// Sends a line and waits for the line that answers it; both without their ends. `wait` is given the socket to wait on,
+    /// for a caller that has other things to do until the answer comes.
     pub fn ask_waiting(&mut self, line: &str, wait: impl FnOnce(BorrowedFd) -> io::Result<()>) -> io::Result<String> {
         let sent = self.stream.get_mut().write_all(format!("{line}\n").as_bytes());
         wait(self.as_fd())?;
         let mut answer = String::new();
-        // Who is refused is told so and cut off, perhaps before all was sent.
+        // A refused client may get the refusal before its write completes.
         match self.stream.read_line(&mut answer) {
             Ok(0) => sent.and(Err(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => Ok(answer.trim_end().to_owned()),
