@@ -8,8 +8,9 @@ use tapvs::inside::base::{Endpoint, Family, Instant, Mac, Proto};
 use tapvs::inside::director::Director;
 use tapvs::inside::router::Turn;
 use tapvs::inside::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, Tunnel};
+use tapvs::inside::testing::load::Sink;
 use tapvs::inside::testing::load::{self, ACK, LINK, PLAIN, SUPER, SYN};
-use tapvs::inside::testing::{Kind, Packet, Wire};
+use tapvs::inside::testing::{Kind, Packet};
 use tapvs::inside::wire::{Gso, PacketBuf, UdpTunnel, Vnet};
 
 #[global_allocator]
@@ -22,7 +23,7 @@ const NOW: Instant = Instant(100_000);
 const WARM: u32 = 3_000;
 const METHODS: [Method; 4] = [Method::Nat, Method::Direct, Method::Tunnel(Tunnel::Ipip), Method::FullNat];
 
-fn send(director: &mut Director, buf: &mut PacketBuf, head: &load::Head, turn: &mut Turn<Wire>) {
+fn send(director: &mut Director, buf: &mut PacketBuf, head: &load::Head, turn: &mut Turn<Sink>) {
     load::load(buf, head);
     director.ingress(LINK, buf, turn);
 }
@@ -89,7 +90,7 @@ fn no_memory_for_superframes_inside_tunnels() {
     director.tick(&mut turn);
     turn.now = NOW;
     (0..4).for_each(|_| director.tick(&mut turn));
-    let mut send = |turn: &mut Turn<Wire>| {
+    let mut send = |turn: &mut Turn<Sink>| {
         buf.set(&frame);
         buf.vnet = vnet;
         director.ingress(LINK, &mut buf, turn);

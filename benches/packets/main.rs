@@ -16,8 +16,7 @@ use tapvs::inside::conn::Side;
 use tapvs::inside::director::{Batch, Director};
 use tapvs::inside::router::Turn;
 use tapvs::inside::service::command::{Method, Tunnel};
-use tapvs::inside::testing::Wire;
-use tapvs::inside::testing::load::{self, ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN};
+use tapvs::inside::testing::load::{self, ACK, Head, LINK, PLAIN, SEGMENTS, SUPER, SYN, Sink};
 use tapvs::inside::wire::{self, PacketBuf, Parsed};
 
 const PACKETS: usize = 1 << 20;
@@ -158,7 +157,7 @@ fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
 
 /// One more frame, as if it had been read; a full batch is handled first.
 #[inline]
-fn feed(batch: &mut Batch, head: &Head, director: &mut Director, turn: &mut Turn<Wire>) {
+fn feed(batch: &mut Batch, head: &Head, director: &mut Director, turn: &mut Turn<Sink>) {
     if batch.room().is_none() {
         batch.handle(director, LINK, turn);
     }
@@ -182,7 +181,7 @@ struct Bench {
     /// Two by turns: what was written is read a packet later, as it is after a system call, not from the store buffer.
     bufs: [PacketBuf; 2],
     batch: Batch,
-    turn: Turn<Wire>,
+    turn: Turn<Sink>,
 }
 
 impl Bench {

@@ -144,7 +144,7 @@ impl Director {
         let (socket, log) = (room.join("socket"), room.join("log"));
         let log = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let mut command = Command::new(program(room));
-        command.arg("run").arg("--config").arg(room.join("config.toml")).env("TAPVS_SOCKET", &socket);
+        command.args(["run", "--fresh", "--config"]).arg(room.join("config.toml")).env("TAPVS_SOCKET", &socket);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let mut director = Director(child.map_err(|error| format!("tapvs: {error}"))?);
         let deadline = Instant::now() + PATIENCE;

@@ -75,23 +75,27 @@ impl Addresses {
 
     /// The index of `addr`, new or known; `None` while records hold 65,536 different ones.
     pub(super) fn intern(&mut self, addr: IpAddr) -> Option<AddrId> {
-        let id = match self.known.get(&addr) {
-            Some(id) => *id,
-            None if self.list.len() < self.lines.len() && self.lines.commit(self.list.len() + 1) => {
-                self.list.push(addr.into());
-                self.holders.push(0);
-                AddrId((self.list.len() - 1) as u16)
-            }
-            None => {
-                let id = self.reuse()?;
-                self.known.remove(&self.packed(id).into());
-                self.list[usize::from(id.0)] = addr.into();
-                id
-            }
+        self.last = match self.known.get(&addr) {
+            Some(id) => Some(*id),
+            None => self.add(addr),
+        };
+        self.last
+    }
+
+    #[cold]
+    fn add(&mut self, addr: IpAddr) -> Option<AddrId> {
+        let id = if self.list.len() < self.lines.len() && self.lines.commit(self.list.len() + 1) {
+            self.list.push(addr.into());
+            self.holders.push(0);
+            AddrId((self.list.len() - 1) as u16)
+        } else {
+            let id = self.reuse()?;
+            self.known.remove(&self.packed(id).into());
+            self.list[usize::from(id.0)] = addr.into();
+            id
         };
         self.lines[usize::from(id.0)] = line_of(id, addr.into(), self.secret);
         self.known.insert(addr, id);
-        self.last = Some(id);
         Some(id)
     }
 

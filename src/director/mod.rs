@@ -84,6 +84,7 @@ impl Director {
     }
 
     /// The same of a frame that was parsed already.
+    #[inline(always)]
     fn frame(
         &mut self,
         link: LinkId,
@@ -94,38 +95,57 @@ impl Director {
         turn.received();
         turn.link = link;
         // Matched where it is: a packet as parsed is large, and copying it right after it was written stalls.
-        let done = match (self.is_for_us(link, buf), parsed) {
-            (Err(reason), _) => Err(reason),
-            (Ok(_), Ok(parsed)) if self.standby.silences(parsed, &self.flows.services) => Err(DropReason::Standby),
-            (Ok(true), Ok(Parsed::Ip(ip))) => return self.counted(&mut Packet::new(buf, ip), turn),
-            (Ok(false), Ok(Parsed::Ip(ip))) => self.group_packet(link, &mut Packet::new(buf, ip), turn),
-            (Ok(_), Ok(said)) => {
-                self.heed_claim(link, said, turn);
-                self.own_probes.hear_neighbour(link, said);
-                match said {
-                    Parsed::Arp(arp) => self.host().arp(link, arp, turn),
-                    Parsed::Ndp(Ndp::Query(query)) => {
-                        let host = Host { services: &self.flows.services, router: &mut self.router };
-                        self.stack.listeners.queried(link, query, &host, turn)
-                    }
-                    Parsed::Ndp(ndp) => self.host().ndp(link, ndp, turn),
-                    Parsed::Ip(_) => Err(DropReason::NotForUs),
+        match parsed {
+            Ok(Parsed::Ip(ip)) if self.standby.is_active() && self.is_for_us(link, buf) == Ok(true) => {
+                self.counted(&mut Packet::new(buf, ip), turn);
+            }
+            parsed => {
+                if let Err(reason) = self.other_frame(link, buf, parsed, turn) {
+                    turn.drop(reason);
                 }
             }
-            (Ok(to_us), Err(DropReason::Offload)) if wire::finish_inner_checksum(buf) => match wire::parse(buf) {
-                Ok(Parsed::Ip(mut ip)) if to_us => return self.counted(&mut Packet::new(buf, &mut ip), turn),
-                Ok(_) => Err(DropReason::NotForUs),
-                Err(reason) => Err(reason),
-            },
-            (Ok(_), Err(reason)) => Err(*reason),
+        }
+    }
+
+    /// What is no IP packet, not for this station alone, or comes while another director works.
+    fn other_frame(
+        &mut self,
+        link: LinkId,
+        buf: &mut PacketBuf,
+        parsed: &mut Result<Parsed, DropReason>,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), DropReason> {
+        let to_us = self.is_for_us(link, buf)?;
+        let mut finished;
+        let parsed = match parsed {
+            Ok(parsed) => parsed,
+            Err(DropReason::Offload) if wire::finish_inner_checksum(buf) => {
+                finished = wire::parse(buf)?;
+                &mut finished
+            }
+            Err(reason) => return Err(*reason),
         };
-        if let Err(reason) = done {
-            turn.drop(reason);
+        if self.standby.silences(parsed, &self.flows.services) {
+            return Err(DropReason::Standby);
+        }
+        self.heed_claim(link, parsed, turn);
+        self.own_probes.hear_neighbour(link, parsed);
+        match parsed {
+            Parsed::Ip(ip) if to_us => {
+                self.counted(&mut Packet::new(buf, ip), turn);
+                Ok(())
+            }
+            Parsed::Ip(ip) => self.group_packet(link, &mut Packet::new(buf, ip), turn),
+            Parsed::Arp(arp) => self.host().arp(link, arp, turn),
+            Parsed::Ndp(Ndp::Query(query)) => {
+                let host = Host { services: &self.flows.services, router: &mut self.router };
+                self.stack.listeners.queried(link, query, &host, turn)
+            }
+            Parsed::Ndp(ndp) => self.host().ndp(link, ndp, turn),
         }
     }
 
     /// An IP packet, which is refused in one place if it goes no further; then all listeners hear of its conns.
-    #[inline]
     fn counted(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) {
         if let Err(refusal) = self.packet(packet, turn) {
             let host = Host { services: &self.flows.services, router: &mut self.router };
@@ -238,16 +258,20 @@ impl Director {
 
     /// True for a packet that comes from a server in NAT and belongs to no conn, if the server is to be told
     /// (`nat_icmp_send`).
+    #[inline]
     fn is_orphaned_reply(&self, ip: &Ip) -> bool {
-        let flows = &self.flows;
+        self.flows.settings.nat_icmp_send && self.is_from_nat_server(ip)
+    }
+
+    /// True for a packet of a server in NAT that does not end its conn.
+    #[cold]
+    fn is_from_nat_server(&self, ip: &Ip) -> bool {
         let ends_it = match ip.l4 {
             L4::Tcp { flags, .. } => flags.rst(),
             L4::Sctp { chunk, .. } => chunk == flows::SCTP_ABORT,
             L4::Udp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => false,
         };
-        flows.settings.nat_icmp_send
-            && !ends_it
-            && ip.tuple().is_some_and(|tuple| flows.services.is_nat_server(tuple.proto, tuple.src))
+        !ends_it && ip.tuple().is_some_and(|tuple| self.flows.services.is_nat_server(tuple.proto, tuple.src))
     }
 
     /// True while another director has the conns (`backup_only`).

@@ -38,6 +38,12 @@ pub(super) struct Standby {
 }
 
 impl Standby {
+    /// True if no other director works.
+    #[inline]
+    pub(super) fn is_active(&self) -> bool {
+        self.part == Part::Active
+    }
+
     /// True if nothing may be sent.
     pub(super) fn is_mute(&self) -> bool {
         self.part == Part::Mute
@@ -49,9 +55,8 @@ impl Standby {
     }
 
     /// True for what another director is to deal with.
-    #[inline]
     pub(super) fn silences(&self, parsed: &Parsed, services: &Services) -> bool {
-        self.part != Part::Active && self.is_for_other(parsed, services)
+        !self.is_active() && self.is_for_other(parsed, services)
     }
 
     fn is_for_other(&self, parsed: &Parsed, services: &Services) -> bool {
@@ -113,7 +118,7 @@ impl Director {
 
     /// Has addresses of services announced, unless another director has them.
     pub(super) fn announce(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Instant) {
-        if self.standby.part == Part::Active {
+        if self.standby.is_active() {
             addresses.into_iter().for_each(|addr| self.stack.announcements.add(addr, now));
         }
     }
@@ -127,7 +132,7 @@ impl Director {
 
     /// Defends the director's addresses; not those that another director has while this one stands by.
     pub(super) fn heed_claim(&mut self, link: LinkId, said: &Parsed, turn: &mut Turn<impl Egress>) {
-        if self.standby.part == Part::Active {
+        if self.standby.is_active() {
             let mut host = Host { services: &self.flows.services, router: &mut self.router };
             self.stack.claims.heed(link, said, &mut host, turn);
         }

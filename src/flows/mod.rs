@@ -84,7 +84,7 @@ impl Flows {
         let conn = self.conns.get(id);
         let method = conn.method(|| self.tunnel_of(conn.dest));
         let (client, virt) = (conn.packed_client(), conn.packed_virt());
-        let real = if method == Method::Bypass { virt.into() } else { self.conns.real(conn) };
+        let real = if matches!(method, Method::Bypass) { virt.into() } else { self.conns.real(conn) };
         Ends::new(method, client, virt, real, self.conns.local(conn))
     }
 
@@ -150,12 +150,12 @@ impl Flows {
         (nat && conn.is_nat()) || (full_nat && conn.is_full_nat())
     }
 
-    /// Remembers the sequence number that the sender of a segment expects next.
-    #[inline]
+    /// Remembers the sequence number that the sender of a segment expects next, if somebody may want it.
+    #[inline(always)]
     pub fn note_expected(&mut self, id: ConnId, sender: Side, packet: &Packet) {
-        if let L4::Tcp { flags, .. } = packet.ip.l4
+        if (self.resets_wanted || self.resets_at_expiry(self.conns.get(id)))
+            && let L4::Tcp { flags, .. } = packet.ip.l4
             && flags.ack()
-            && (self.resets_wanted || self.resets_at_expiry(self.conns.get(id)))
         {
             self.conns.note_expected(id, sender, tcp::acknowledged(packet.frame(), packet.ip));
         }

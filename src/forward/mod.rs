@@ -77,7 +77,7 @@ impl Ends {
     /// True if client and real server are of different families, so that packets are translated between them.
     #[inline]
     pub fn translates(&self) -> bool {
-        self.method == Method::FullNat && self.real.addr.is_ipv4() != self.client.addr.is_ipv4()
+        matches!(self.method, Method::FullNat) && self.real.addr.is_ipv4() != self.client.addr.is_ipv4()
     }
 }
 

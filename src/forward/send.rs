@@ -12,8 +12,8 @@ use crate::router::{
 use crate::wire::icmp::IcmpError;
 use crate::wire::{Gso, Ip, L4, Packet, PacketBuf, Segments, encap, extension, ip_packet};
 
-/// Sends a request to the real server.
-#[inline]
+/// Sends a request to the real server. Inlined, so that the ends of a conn need not be put into memory for each packet.
+#[inline(always)]
 pub fn send_to_server(
     packet: &mut Packet,
     ends: &Ends,

@@ -225,6 +225,20 @@ impl Router {
         if self.medium(route.link) == Medium::Ip {
             return self.write(buf, route.link, Mac::ZERO, turn);
         }
+        match self.neighbours.reachable(route, turn.now) {
+            Some(mac) => self.write(buf, route.link, mac, turn),
+            None => self.send_in_doubt(buf, route, turn),
+        }
+    }
+
+    /// The same by a next hop whose MAC is not known, or may be another one by now.
+    #[cold]
+    fn send_in_doubt(
+        &mut self,
+        buf: &mut PacketBuf,
+        route: &Route,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), DropReason> {
         let source = || wire::ip_packet(buf.frame()).map_or(route.next_hop, |ip| ip.src);
         match self.neighbours.resolve(route, turn.now, source) {
             Resolved::At(mac) => self.write(buf, route.link, mac, turn),

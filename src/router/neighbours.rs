@@ -8,7 +8,7 @@
 //! ```
 //! Pure: says what to solicit, sends nothing. Bounded; an entry that conns use is never evicted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -131,25 +131,37 @@ impl Neighbours {
         Some(entry.mac).filter(|mac| *mac != Mac::ZERO)
     }
 
-    /// What is known of a next hop. `source` tells from whom the packet is, if the neighbour must be solicited for it.
+    /// The MAC of a next hop that is not in doubt, as almost every packet finds it.
     #[inline]
+    pub(super) fn reachable(&mut self, route: &Route, now: Instant) -> Option<Mac> {
+        let entry = self.entries.get_mut(&(route.link, route.next_hop))?;
+        entry.used = now;
+        entry.need = entry.need.max(route.need);
+        match entry.state {
+            State::Permanent | State::Probe { .. } => Some(entry.mac),
+            State::Reachable { until } => (now < until).then_some(entry.mac),
+            State::Incomplete { .. } | State::Failed { .. } => None,
+        }
+    }
+
+    /// What is known of a next hop. `source` tells from whom the packet is, if the neighbour must be solicited for it.
     pub(super) fn resolve(&mut self, route: &Route, now: Instant, source: impl FnOnce() -> IpAddr) -> Resolved {
-        let Route { link, next_hop: addr, need, .. } = *route;
-        let Some(entry) = self.entries.get_mut(&(link, addr)) else {
+        let Route { link, next_hop: addr, .. } = *route;
+        if let Some(mac) = self.reachable(route, now) {
+            return Resolved::At(mac);
+        }
+        let hash_map::Entry::Occupied(mut entry) = self.entries.entry((link, addr)) else {
             return self.first_solicitation(route, now, source());
         };
-        entry.used = now;
-        entry.need = entry.need.max(need);
+        let entry = entry.get_mut();
         match entry.state {
-            State::Permanent => Resolved::At(entry.mac),
-            State::Reachable { until } if now < until => Resolved::At(entry.mac),
+            State::Permanent | State::Probe { .. } => Resolved::At(entry.mac),
             State::Reachable { .. } => {
                 let (mac, next) = (entry.mac, now + RETRANSMIT);
                 entry.state = State::Probe { left: SOLICITATIONS - 1, next };
                 self.timers.push_back((next, link, addr));
                 Resolved::AtPerhaps(mac, Ask { link, addr, to: mac })
             }
-            State::Probe { .. } => Resolved::At(entry.mac),
             State::Incomplete { .. } => Resolved::Unknown(None),
             State::Failed { until } if now < until => Resolved::Failed,
             State::Failed { .. } => {

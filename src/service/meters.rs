@@ -42,15 +42,20 @@ impl Meters {
     }
 
     #[inline]
-    pub(super) fn note(&mut self, dest: (&mut Dest, DestId), service: Option<(&mut Service, ServiceId)>) {
+    pub(super) fn note(&mut self, dest: (&mut Dest, DestId), service: (&mut Service, ServiceId)) {
         self.total_moved = true;
-        if !std::mem::replace(&mut dest.0.moved, true) {
-            self.moved.push(Metered::Dest(dest.1));
+        if !(dest.0.moved && service.0.moved) {
+            self.note_first(dest, service);
         }
-        if let Some((service, id)) = service
-            && !std::mem::replace(&mut service.moved, true)
-        {
-            self.moved.push(Metered::Service(id));
+    }
+
+    #[cold]
+    fn note_first(&mut self, (dest, dest_id): (&mut Dest, DestId), (service, service_id): (&mut Service, ServiceId)) {
+        if !std::mem::replace(&mut dest.moved, true) {
+            self.moved.push(Metered::Dest(dest_id));
+        }
+        if !std::mem::replace(&mut service.moved, true) {
+            self.moved.push(Metered::Service(service_id));
         }
     }
 }

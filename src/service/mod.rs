@@ -359,11 +359,10 @@ impl Services {
         let dest = &mut self.dests[id.index()];
         dest.stats.conns += 1;
         self.total.conns += 1;
-        let mut service = self.services.get_mut(service_id.index()).and_then(Option::as_mut);
-        if let Some(service) = &mut service {
+        if let Some(Some(service)) = self.services.get_mut(service_id.index()) {
             service.stats.conns += 1;
+            self.meters.note((dest, id), (service, service_id));
         }
-        self.meters.note((dest, id), service.map(|service| (service, service_id)));
     }
 
     /// A conn has ended.
@@ -404,21 +403,17 @@ impl Services {
     }
 
     #[inline]
-    fn count(&mut self, dest: DestId, add: impl Fn(&mut Stats)) {
-        if !self.servers[dest.index()].available {
-            return;
-        }
-        let (id, dest) = (dest, &mut self.dests[dest.index()]);
-        if dest.expected {
+    fn count(&mut self, id: DestId, add: impl Fn(&mut Stats)) {
+        let dest = &mut self.dests[id.index()];
+        if !self.servers[id.index()].available || dest.expected {
             return;
         }
         add(&mut dest.stats);
         add(&mut self.total);
         let slot = dest.slot;
-        let mut service = self.services[slot.index()].as_mut();
-        if let Some(service) = &mut service {
+        if let Some(service) = &mut self.services[slot.index()] {
             add(&mut service.stats);
+            self.meters.note((dest, id), (service, slot));
         }
-        self.meters.note((dest, id), service.map(|service| (service, slot)));
     }
 }

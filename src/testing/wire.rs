@@ -1,11 +1,9 @@
-//! Where the frames of a lab's director leave: kept for a look at them, or encoded as for a TAP and counted.
-
-use std::hint::black_box;
+//! Where the frames of a lab's director leave, kept for a look at them.
 
 use super::packet::Packet;
 use crate::base::{DropReason, LinkId, Mac};
 use crate::router::Egress;
-use crate::wire::{self, Framing, PacketBuf, Vnet};
+use crate::wire::{PacketBuf, Vnet};
 
 /// A frame that left, with its virtio header.
 #[derive(Clone, PartialEq, Debug)]
@@ -45,20 +43,10 @@ impl Frame {
     }
 }
 
-/// What becomes of the frames.
-#[derive(Default)]
-enum Keep {
-    #[default]
-    All,
-    /// Encoded as the TAP would have them with this framing, then forgotten.
-    Count(Framing),
-}
-
 /// The other end of every link of a director.
 #[derive(Default)]
 pub struct Wire {
     sent: Vec<Frame>,
-    keep: Keep,
     /// How many frames left so far.
     pub frames: u64,
     /// Refuses all frames for this reason.
@@ -66,11 +54,6 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A wire that keeps no frame and asks for no memory: for benches.
-    pub fn counting(framing: Framing) -> Wire {
-        Wire { keep: Keep::Count(framing), ..Wire::default() }
-    }
-
     /// The frames that left since the last call.
     pub fn take(&mut self) -> Vec<Frame> {
         std::mem::take(&mut self.sent)
@@ -83,14 +66,7 @@ impl Egress for Wire {
             return Err(reason);
         }
         self.frames += 1;
-        match self.keep {
-            Keep::All => self.sent.push(Frame { link, bytes: frame.frame().to_vec(), vnet: frame.vnet }),
-            Keep::Count(framing) => {
-                let header_end = wire::header_end(frame);
-                frame.enclose(framing, header_end);
-                black_box(frame.frame());
-            }
-        }
+        self.sent.push(Frame { link, bytes: frame.frame().to_vec(), vnet: frame.vnet });
         Ok(())
     }
 }

@@ -5,11 +5,15 @@
 use super::field::{ETH_LEN, tcp, udp};
 use super::ip::ip_packet;
 use super::packet::{Fragment, Ip, L4};
-use super::{Gso, PacketBuf, UdpTunnel};
+use super::{Gso, PacketBuf, UdpTunnel, Vnet};
 use crate::base::{DropReason, Family};
 
 const TCP: u16 = tcp::CHECKSUM as u16;
 const UDP: u16 = udp::CHECKSUM as u16;
+/// Segments of a superframe: as many of TCP would have 64 bytes each in the largest one.
+const MOST_TCP: usize = 1024;
+/// UDP sockets make no more at once (the kernel's `UDP_MAX_SEGMENTS`).
+const MOST_UDP: usize = 128;
 
 /// Where the L4 header of a frame ends, as its virtio header wants to know; 0 for a plain frame.
 #[inline]
@@ -28,6 +32,7 @@ pub fn header_end(buf: &PacketBuf) -> usize {
 
 impl Ip {
     /// Length of the largest packet this frame becomes on the wire: one segment of a superframe.
+    #[inline]
     pub fn wire_len(&self, buf: &PacketBuf) -> usize {
         // What came in fragments goes on in fragments; IPv4 is asked about the whole all the same, as in the kernel.
         if let (Some(cut), Family::V6) = (buf.cut, self.family()) {
@@ -46,6 +51,23 @@ impl Ip {
 /// A virtio header may promise only what the frame holds; the rewriter relies on it.
 #[inline]
 pub(super) fn check_offload(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> {
+    if buf.vnet.is_plain() || is_usual(&buf.vnet, ip) { Ok(()) } else { check_promises(buf, ip) }
+}
+
+/// The superframe that almost all are: of TCP, and with few segments even if it had no headers.
+#[inline(always)]
+fn is_usual(vnet: &Vnet, ip: &Ip) -> bool {
+    matches!(vnet.gso, Gso::Tcp4 | Gso::Tcp6)
+        && vnet.needs_csum
+        && matches!(ip.l4, L4::Tcp { .. })
+        && usize::from(vnet.csum_start) == ip.l4_at
+        && vnet.csum_offset == TCP
+        && ip.fragment == Fragment::Whole
+        && ip.end <= MOST_TCP * usize::from(vnet.gso_size)
+        && vnet.tunnel.is_none()
+}
+
+fn check_promises(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> {
     let vnet = &buf.vnet;
     if let Some(tunnel) = &vnet.tunnel {
         return check_tunnel(buf, ip, tunnel);
@@ -71,17 +93,21 @@ pub(super) fn check_offload(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> 
     check_segments(buf, ip)
 }
 
-/// Each segment costs a frame where a superframe is cut, so that their number is bounded. UDP sockets make no more than
-/// 128 at once (the kernel's `UDP_MAX_SEGMENTS`), and 1,024 of TCP would have 64 bytes each in the largest superframe.
+/// Each segment costs a frame where a superframe is cut, so that their number is bounded.
 #[inline]
 fn check_segments(buf: &PacketBuf, ip: &Ip) -> Result<(), DropReason> {
     let most = match buf.vnet.gso {
         Gso::None | Gso::Unknown => return Ok(()),
-        Gso::Tcp4 | Gso::Tcp6 => 1024,
-        Gso::Udp => 128,
+        Gso::Tcp4 | Gso::Tcp6 => MOST_TCP,
+        Gso::Udp => MOST_UDP,
     };
-    let payload = ip.end.saturating_sub(header_end(buf));
-    if payload > most * usize::from(buf.vnet.gso_size) { Err(DropReason::TinySegments) } else { Ok(()) }
+    let largest = most * usize::from(buf.vnet.gso_size);
+    // Headers are looked at only where they decide.
+    if ip.end > largest && ip.end.saturating_sub(header_end(buf)) > largest {
+        Err(DropReason::TinySegments)
+    } else {
+        Ok(())
+    }
 }
 
 /// The same of a superframe inside a UDP tunnel: there are such headers at these places, one inside the other.

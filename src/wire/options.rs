@@ -31,11 +31,14 @@ pub enum OptionAction {
     Bad(u8),
 }
 
-/// Reads the options of an IPv4 packet.
+/// Reads the options of an IPv4 packet; hardly any has one.
+#[inline]
 pub fn parse(frame: &[u8], ip: &Ip) -> OptionAction {
-    if !ip.dst.is_ipv4() || frame[ETH_LEN] & 0xf == 5 {
-        return OptionAction::Nothing;
-    }
+    if !ip.dst.is_ipv4() || frame[ETH_LEN] & 0xf == 5 { OptionAction::Nothing } else { read(frame) }
+}
+
+#[cold]
+fn read(frame: &[u8]) -> OptionAction {
     let header = &frame[ETH_LEN..ETH_LEN + usize::from(frame[ETH_LEN] & 0xf) * 4];
     let (mut at, mut action) = (FIXED, OptionAction::Nothing);
     while let Some(option_type) = header.get(at).copied().filter(|option_type| *option_type != END) {

@@ -126,6 +126,14 @@ pub struct Vnet {
     pub tunnel: Option<UdpTunnel>,
 }
 
+impl Vnet {
+    /// True if nothing about the frame is left to be done.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        !self.needs_csum && self.gso == Gso::None && self.tunnel.is_none()
+    }
+}
+
 impl Default for Vnet {
     fn default() -> Vnet {
         let (gso, tunnel) = (Gso::None, None);
