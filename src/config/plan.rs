@@ -207,19 +207,19 @@ fn routes(draft: &Draft, links: &[PlannedLink], problems: &mut Problems) -> Vec<
     let routes = draft.routes.iter().map(|route| (route.to.value, &route.via)).chain(gateways);
     let mut known: Vec<PlannedRoute> = Vec::new();
     for (to, At { value: hop, place }) in routes {
-        let homes = homes_of(hop, links);
+        let near = egress_links(hop, links);
         if Family::of(to.addr) != Family::of(hop.addr) {
             problems.add(place, format!("not of the family of {to}; name a neighbour of the same"));
-        } else if homes.is_empty() {
+        } else if near.is_empty() {
             problems.add(place, not_a_neighbour(hop));
-        } else if homes.len() > 1 && router::is_link_local(hop.addr) {
+        } else if near.len() > 1 && router::is_link_local(hop.addr) {
             problems.add(place, format!("a neighbour on any link; name the TAP too, like {}%tap0", hop.addr));
         } else if links.iter().flat_map(|link| &link.addresses).any(|prefix| prefix.addr == hop.addr) {
             problems.add(place, "the director itself; name another neighbour");
         } else if known.iter().any(|other| other.to.len == to.len && other.to.contains(to.addr)) {
             problems.add(place, format!("a second way to {to}; name one"));
         }
-        let link = homes.first().copied().filter(|_| router::is_link_local(hop.addr));
+        let link = near.first().copied().filter(|_| router::is_link_local(hop.addr));
         known.push(PlannedRoute { to, via: hop.addr, link });
     }
     known
@@ -233,7 +233,7 @@ fn not_a_neighbour(hop: &Hop) -> String {
 }
 
 /// The links that a neighbour may be on; a link-local one may be on every link that speaks IPv6.
-fn homes_of(hop: &Hop, links: &[PlannedLink]) -> Vec<LinkId> {
+fn egress_links(hop: &Hop, links: &[PlannedLink]) -> Vec<LinkId> {
     let is_near = |link: &PlannedLink| {
         let near =
             |prefix: &Prefix| prefix.contains(hop.addr) || (router::is_link_local(hop.addr) && prefix.addr.is_ipv6());

@@ -40,7 +40,7 @@ pub(super) struct Control {
     listener: Option<Listener>,
     clients: Vec<Option<Client>>,
     /// There may be a client to accept.
-    knocking: bool,
+    accept_ready: bool,
     /// Accept has failed: when it is tried again.
     retry: Option<Instant>,
     turns: u64,
@@ -55,7 +55,7 @@ struct Client {
     /// Bytes of `output` that are written.
     written: usize,
     /// May have something to read or room to write: no event will tell again.
-    hot: bool,
+    ready: bool,
     /// Its request takes several turns; it is not read until that is answered.
     waits: bool,
     /// A request that has to wait for another one's end.
@@ -72,11 +72,11 @@ impl Control {
         if let Some(listener) = &mut listener {
             registry.register(listener, LISTENER, Interest::READABLE)?;
         }
-        let knocking = listener.is_some();
+        let accept_ready = listener.is_some();
         Ok(Control {
             listener,
             clients: (0..CLIENTS).map(|_| None).collect(),
-            knocking,
+            accept_ready,
             retry: None,
             turns: 0,
             next: 0,
@@ -87,10 +87,10 @@ impl Control {
     pub(super) fn notes(&mut self, token: Token) -> bool {
         let Some(place) = token.0.checked_sub(FIRST_TOKEN) else { return false };
         match place.checked_sub(1) {
-            None => self.knocking = true,
+            None => self.accept_ready = true,
             Some(client) if client < CLIENTS => {
                 if let Some(client) = &mut self.clients[client] {
-                    client.hot = true;
+                    client.ready = true;
                 }
             }
             Some(_) => return false,
@@ -100,24 +100,24 @@ impl Control {
 
     /// True if there may be something to do that no event will tell.
     pub(super) fn is_hot(&self) -> bool {
-        self.knocking || self.clients.iter().flatten().any(|client| client.hot)
+        self.accept_ready || self.clients.iter().flatten().any(|client| client.ready)
     }
 
     /// Accepts who waits and serves a few clients, those who have waited for the longest, at most one request each.
     pub(super) fn turn(&mut self, registry: &Registry, now: Instant, mut answer: impl FnMut(Request) -> Answer) {
         self.turns += 1;
-        if self.knocking {
+        if self.accept_ready {
             self.accept(registry, now);
         }
         let mut left = SERVED_A_TURN;
         for _ in 0..CLIENTS {
             let slot = &mut self.clients[self.next];
             self.next = (self.next + 1) % CLIENTS;
-            let Some(client) = slot.as_mut().filter(|client| client.hot) else { continue };
+            let Some(client) = slot.as_mut().filter(|client| client.ready) else { continue };
             if client.serve(self.turns, &mut answer).is_err() {
                 *slot = None;
                 // Its descriptor is free for one who waits.
-                self.knocking |= self.retry.take().is_some();
+                self.accept_ready |= self.retry.take().is_some();
             }
             left -= 1;
             if left == 0 {
@@ -131,9 +131,9 @@ impl Control {
         for client in self.clients.iter_mut().flatten() {
             if std::mem::take(&mut client.waits) {
                 client.say(reply);
-                client.hot = true;
+                client.ready = true;
             }
-            client.hot |= client.held.is_some();
+            client.ready |= client.held.is_some();
         }
     }
 
@@ -145,25 +145,25 @@ impl Control {
     /// Tries accept again, if that is due.
     pub(super) fn pass_time(&mut self, now: Instant) {
         if self.retry.is_some_and(|due| due <= now) {
-            self.knocking = true;
+            self.accept_ready = true;
         }
     }
 
-    /// Lets in a few of those who wait. No event tells again of the others: `knocking` stays until none is left.
+    /// Lets in a few of those who wait. No event tells again of the others: `accept_ready` stays until none is left.
     fn accept(&mut self, registry: &Registry, now: Instant) {
         for _ in 0..ACCEPTED_A_TURN {
             let Some(listener) = &mut self.listener else { return };
             match listener.accept() {
                 Ok(Some((stream, uid))) => self.admit(stream, uid, registry),
                 Ok(None) => {
-                    (self.knocking, self.retry) = (false, None);
+                    (self.accept_ready, self.retry) = (false, None);
                     return;
                 }
                 Err(error) => {
                     if self.retry.is_none() {
                         log::warn!("control socket: cannot accept a client: {error}; tried again every second");
                     }
-                    (self.knocking, self.retry) = (false, Some(now + RETRY_AFTER));
+                    (self.accept_ready, self.retry) = (false, Some(now + RETRY_AFTER));
                     return;
                 }
             }
@@ -187,9 +187,9 @@ impl Control {
             return;
         }
         let (input, output) = (Vec::new(), Vec::new());
-        let (hot, heard) = (true, self.turns);
+        let (ready, heard) = (true, self.turns);
         let mut client =
-            Client { stream, input, output, written: 0, hot, waits: false, held: None, leaving: false, heard };
+            Client { stream, input, output, written: 0, ready, waits: false, held: None, leaving: false, heard };
         if uid != 0 && uid != own {
             let who = if own == 0 { "only root may".to_owned() } else { format!("only root and uid {own} may") };
             client.dismiss(format!("uid {uid} may not control this director; {who}"));
@@ -205,7 +205,7 @@ impl Client {
             return Ok(());
         }
         if self.waits {
-            self.hot = false;
+            self.ready = false;
             return Ok(());
         }
         if let Some(request) = self.held.take() {
@@ -238,13 +238,13 @@ impl Client {
                 self.say(&reply);
                 return self.flush().map(drop);
             }
-            Answer::Later => (self.waits, self.hot) = (true, false),
-            Answer::NotYet(request) => (self.held, self.hot) = (Some(request), false),
+            Answer::Later => (self.waits, self.ready) = (true, false),
+            Answer::NotYet(request) => (self.held, self.ready) = (Some(request), false),
         }
         Ok(())
     }
 
-    /// Fills `input` by a part; not hot any more if there was nothing.
+    /// Fills `input` by a part; not ready any more if there was nothing.
     fn read(&mut self) -> io::Result<()> {
         let mut part = [0; 4096];
         match self.stream.read(&mut part) {
@@ -254,7 +254,7 @@ impl Client {
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.hot = false;
+                self.ready = false;
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -262,13 +262,13 @@ impl Client {
         }
     }
 
-    /// True if all output is written; else not hot any more.
+    /// True if all output is written; else not ready any more.
     fn flush(&mut self) -> io::Result<bool> {
         while self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.hot = false;
+                    self.ready = false;
                     return Ok(false);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -291,6 +291,6 @@ impl Client {
 
     fn dismiss(&mut self, why: String) {
         self.say(&Reply::Error(why));
-        (self.leaving, self.hot) = (true, true);
+        (self.leaving, self.ready) = (true, true);
     }
 }

@@ -42,7 +42,7 @@ use work::{Asked, Changed, Progress, Work};
 /// Frames read from one link before the others have their turn.
 const BUDGET: usize = 256;
 /// Addresses that the keeper is told of before packets have their turn again.
-const ATTRACTED_A_TURN: usize = 64;
+const MOVED_A_TURN: usize = 64;
 /// How long a count may be missing after a crash.
 const SAVED_EVERY: Duration = Duration::from_millis(100);
 /// So few services have their counters copied in every turn, so that none is missing.
@@ -56,7 +56,7 @@ pub struct Daemon {
     director: Director,
     turn: Turn<Wires>,
     /// Links that may hold more frames than were read: no event will tell.
-    hot: Vec<bool>,
+    ready: Vec<bool>,
     clock: Clock,
     poll: Poll,
     signals: Signals,
@@ -100,7 +100,7 @@ impl Daemon {
         let scrapes = Scrapes::new(metrics, poll.registry())?;
         Ok(Daemon {
             director,
-            hot: vec![true; links.len()],
+            ready: vec![true; links.len()],
             turn: Turn::new(Wires::new(links)),
             clock: state.as_ref().map_or_else(Clock::start, |(_, epoch)| Clock::started_at(*epoch)),
             poll,
@@ -126,7 +126,7 @@ impl Daemon {
         self.listen(now);
         self.director.announce_links(now);
         self.pass_time(now);
-        self.attract();
+        self.route_addresses_here();
         self.keeper.tell(&ToKeeper::Ready);
         log::info!("ready");
         let ended = self.turn_until_stopped();
@@ -155,16 +155,16 @@ impl Daemon {
                         self.checks.note_programs();
                     }
                     token if self.control.notes(token) || self.checks.notes(token) || self.scrapes.notes(token) => {}
-                    Token(link) => self.hot[link] = true,
+                    Token(link) => self.ready[link] = true,
                 }
             }
             let now = self.clock.now();
             if heard {
                 kept = self.listen(now);
             }
-            for link in 0..self.hot.len() {
-                if self.hot[link] {
-                    self.hot[link] = self.drain(LinkId(link as u8), now)?;
+            for link in 0..self.ready.len() {
+                if self.ready[link] {
+                    self.ready[link] = self.drain(LinkId(link as u8), now)?;
                 }
             }
             self.pass_time(now);
@@ -186,7 +186,7 @@ impl Daemon {
                 self.saving = now + SAVED_EVERY;
                 self.save_counters();
             }
-            self.attract();
+            self.route_addresses_here();
         }
     }
 
@@ -205,9 +205,9 @@ impl Daemon {
     }
 
     /// The keeper learns which addresses are here now, and the hosts of TUNs from it.
-    fn attract(&mut self) {
+    fn route_addresses_here(&mut self) {
         let mut moved = Vec::new();
-        for _ in 0..ATTRACTED_A_TURN {
+        for _ in 0..MOVED_A_TURN {
             let Some((addr, here)) = self.director.take_moved_address() else { break };
             moved.push((addr, here));
         }
@@ -230,7 +230,7 @@ impl Daemon {
     /// How long nothing is due; a link that was not drained is due now.
     fn timeout(&self) -> Option<Duration> {
         let is_asked = self.control.is_hot() || self.scrapes.is_ready();
-        let is_busy = self.hot.contains(&true) || is_asked || self.keeper.has_unsent();
+        let is_busy = self.ready.contains(&true) || is_asked || self.keeper.has_unsent();
         if is_busy || self.works || self.director.has_moved_addresses() {
             return Some(Duration::ZERO);
         }

@@ -94,7 +94,7 @@ impl fmt::Display for LinkError {
                 write!(f, "'{name}' cannot name a network device; use 1 to 15 bytes without '/', ':' or blanks")
             }
             LinkError::NotPermitted { tap, source } => {
-                write!(f, "cannot open {tap}: {}; needs CAP_NET_ADMIN (run as root)", Said(source))
+                write!(f, "cannot open {tap}: {}; needs CAP_NET_ADMIN (run as root)", WithErrno(source))
             }
             LinkError::NoTunDriver { tap } => write!(
                 f,
@@ -129,10 +129,10 @@ impl fmt::Display for LinkError {
                  director another MAC"
             ),
             LinkError::Mtu { tap, mtu, source } => {
-                write!(f, "{tap} does not take MTU {mtu}: {}; use 68 to 65521", Said(source))
+                write!(f, "{tap} does not take MTU {mtu}: {}; use 68 to 65521", WithErrno(source))
             }
             LinkError::Setup { tap, what, source } => {
-                write!(f, "cannot {what} {tap}: {}; nothing was changed", Said(source))
+                write!(f, "cannot {what} {tap}: {}; nothing was changed", WithErrno(source))
             }
         }
     }
@@ -141,9 +141,9 @@ impl fmt::Display for LinkError {
 impl std::error::Error for LinkError {}
 
 /// An error as the kernel's words alone, without std's "(os error 1)".
-pub struct Said<'a>(pub &'a io::Error);
+pub struct WithErrno<'a>(pub &'a io::Error);
 
-impl fmt::Display for Said<'_> {
+impl fmt::Display for WithErrno<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.raw_os_error() {
             Some(code) => f.write_str(nix::errno::Errno::from_raw(code).desc()),

@@ -42,7 +42,7 @@ pub use host_watch::{HostChange, HostWatch};
 pub use link::{Link, ReadOutcome};
 pub use link_config::{LinkConfig, LinkFacts};
 pub use link_error::LinkError;
-pub(crate) use link_error::Said;
+pub(crate) use link_error::WithErrno;
 pub use log_sink::{lost_lines, start_log, write_lines};
 pub use mapped::Memory;
 pub use memory::{BYTES_A_CONN, room_for_conns};

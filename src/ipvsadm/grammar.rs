@@ -46,7 +46,7 @@ const DEFAULT_PERSISTENCE: u32 = 360;
 
 /// What was said so far.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct ParsedArgs {
     pub(super) seen: Vec<Opt>,
     pub(super) family: Option<Family>,
     pub(super) proto: Option<Proto>,
@@ -79,7 +79,7 @@ pub fn parse(args: &[String]) -> Result<Invocation, CliError> {
         Some(Given { word: Word::Verb(verb), value, .. }) => (verb, value.unwrap_or_default()),
         Some(_) | None => return Err(CliError::hint()),
     };
-    let mut said = Said::default();
+    let mut said = ParsedArgs::default();
     match verb {
         Verb::Help => return Ok(Invocation::Help),
         Verb::Version => return Ok(Invocation::Version),
@@ -130,7 +130,7 @@ fn leading_number(text: &str) -> u32 {
     digits[..end].parse().unwrap_or(0)
 }
 
-impl Said {
+impl ParsedArgs {
     fn note(&mut self, opt: Opt) -> Result<(), CliError> {
         if self.seen.contains(&opt) {
             return Err(CliError::usage(format!("multiple '{}' options specified", opt.name())));

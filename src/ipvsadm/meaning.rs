@@ -3,7 +3,7 @@
 //! In ipvsadm's order of checks, with its messages. Never asks the director anything.
 
 use super::CliError;
-use super::grammar::{Invocation, Listing, Said};
+use super::grammar::{Invocation, Listing, ParsedArgs};
 use super::options::{Opt, Verb, Word};
 use crate::base::{Endpoint, Family};
 use crate::sched::{self, Flags};
@@ -12,7 +12,7 @@ use crate::service::command::{
 };
 use crate::service::limits;
 
-impl Said {
+impl ParsedArgs {
     pub(super) fn key(&self) -> Option<ServiceKey> {
         match (self.mark, self.proto, self.vip) {
             (Some(mark), _, _) => Some(ServiceKey::Mark(self.family.unwrap_or(Family::V4), mark)),

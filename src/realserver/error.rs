@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use crate::io::Said;
+use crate::io::WithErrno;
 
 /// Why `up` or `down` did not do it. A failed `up` has put back what it had changed.
 #[derive(Debug)]
@@ -73,9 +73,9 @@ impl fmt::Display for Error {
                 write!(f, "--interface {name} does not exist; `ip link` lists those that do")
             }
             Error::NotPermitted { what, source } => {
-                write!(f, "cannot {what}: {}; needs CAP_NET_ADMIN and CAP_NET_RAW (run as root)", Said(source))
+                write!(f, "cannot {what}: {}; needs CAP_NET_ADMIN and CAP_NET_RAW (run as root)", WithErrno(source))
             }
-            Error::Refused { what, source } => write!(f, "cannot {what}: {}; nothing was changed", Said(source)),
+            Error::Refused { what, source } => write!(f, "cannot {what}: {}; nothing was changed", WithErrno(source)),
             Error::BadState(path) => write!(
                 f,
                 "{} is not a record that this version of tapvs wrote; put the settings in it back by hand and delete it",
@@ -88,7 +88,7 @@ impl fmt::Display for Error {
                 write!(f, "process {pid}, which decapsulates, does not end; kill it and run `down` again")
             }
             Error::NotRestored { what, source } => {
-                write!(f, "cannot {what}: {}; what is left is still on record, so run `down` again", Said(source))
+                write!(f, "cannot {what}: {}; what is left is still on record, so run `down` again", WithErrno(source))
             }
             Error::DeviceGone => f.write_str("the decapsulator's device was deleted; run `up` again"),
         }

@@ -19,7 +19,8 @@ impl Router {
         say(link, turn, |frame| arp::build(frame, request.sender.0, &reply));
     }
 
-    /// Answers a solicitation for an own address; who wants to have it himself is answered before all.
+    /// Answers a solicitation for an own address; one of a host that probes for duplicates (its source is unspecified) is
+    /// answered to all nodes (RFC 4861 section 7.2.4).
     pub fn ndp_reply(&mut self, link: LinkId, addr: Ipv6Addr, asked_by: (Mac, Ipv6Addr), turn: &mut Turn<impl Egress>) {
         let speaker = Speaker { mac: self.link(link).mac, addr };
         let one = Some(asked_by).filter(|(_, sender)| !sender.is_unspecified());

@@ -163,8 +163,8 @@ impl Router {
             true => link.addresses.iter().any(|prefix| prefix.addr == addr),
             false => link.addresses.iter().any(|prefix| prefix.contains(addr)),
         };
-        let homes: Vec<LinkId> = self.links().filter(|(_, link)| near(link)).map(|(id, _)| id).collect();
-        if homes.is_empty() { self.links().map(|(id, _)| id).collect() } else { homes }
+        let nearest: Vec<LinkId> = self.links().filter(|(_, link)| near(link)).map(|(id, _)| id).collect();
+        if nearest.is_empty() { self.links().map(|(id, _)| id).collect() } else { nearest }
     }
 
     /// Says that two links are ports of one bridge: each hears what is broadcast on the other.
@@ -405,9 +405,9 @@ mod tests {
     #[test]
     fn an_address_is_at_home_where_its_net_is() {
         let router = router(&["10.0.0.2/24", "192.0.2.2/24"]);
-        let homes = |addr: &str| router.links_toward(addr.parse().unwrap());
-        assert_eq!(homes("192.0.2.100"), [LinkId(1)]);
-        assert_eq!(homes("198.51.100.1"), [LinkId(0), LinkId(1)]);
+        let links = |addr: &str| router.links_toward(addr.parse().unwrap());
+        assert_eq!(links("192.0.2.100"), [LinkId(1)]);
+        assert_eq!(links("198.51.100.1"), [LinkId(0), LinkId(1)]);
     }
 
     #[test]

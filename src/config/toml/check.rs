@@ -159,12 +159,11 @@ fn check(mut section: Section) -> Option<Check> {
     let (name, own) = kind.value;
     for key in CHECK.keys.iter().filter(|key| section.has(key) && !COMMON.contains(key) && !own.contains(key)) {
         let keys = if own.is_empty() { "no keys of its own".into() } else { own.join(", ") };
-        section.complain(&kind.place, format!("'{key}' is not for this kind, which has {keys}"));
+        section.report(&kind.place, format!("'{key}' is not for this kind, which has {keys}"));
     }
     for key in MEANINGLESS.iter().filter(|(of, _)| *of == name).flat_map(|(_, keys)| *keys) {
         if section.has(key) {
-            section
-                .complain(&kind.place, format!("'{key}' is not for this kind, whose packets are the director's own"));
+            section.report(&kind.place, format!("'{key}' is not for this kind, whose packets are the director's own"));
         }
     }
     let timing = timing(&mut section);
@@ -222,15 +221,15 @@ fn http(section: &mut Section, tls: Option<Tls>) -> Option<Http> {
     let status = section.text_or_number("status");
     let read = status.as_ref().map(|text| statuses(&text.value));
     if let (Some(text), Some(None)) = (&status, &read) {
-        section.complain(&text.place, "not codes of HTTP, like \"200-299\" or \"200,301-308\"");
+        section.report(&text.place, "not codes of HTTP, like \"200-299\" or \"200,301-308\"");
     }
     let method = method.map_or(usual.method, |method| method.value);
     let contains = section.text("contains").filter(|text| !text.value.is_empty());
     if let Some(text) = contains.as_ref().filter(|_| method == HttpMethod::Head) {
-        section.complain(&text.place, "the answer to HEAD has no body; use GET");
+        section.report(&text.place, "the answer to HEAD has no body; use GET");
     }
     if let Some(text) = contains.as_ref().filter(|text| text.value.len() > 4096) {
-        section.complain(&text.place, "longer than 4096 bytes");
+        section.report(&text.place, "longer than 4096 bytes");
     }
     Some(Http {
         tls,
@@ -290,11 +289,11 @@ fn udp(section: &mut Section) -> Udp {
     });
     let text = section.text("payload");
     if let (Some(hex), Some(_)) = (&hex, &text) {
-        section.complain(&hex.place, "a second payload; name one");
+        section.report(&hex.place, "a second payload; name one");
     }
     let payload = hex.or_else(|| text.map(|text| text.map(String::into_bytes)));
     if let Some(payload) = payload.as_ref().filter(|payload| payload.value.len() > 1400) {
-        section.complain(&payload.place, "more than 1400 bytes, which one datagram may not carry");
+        section.report(&payload.place, "more than 1400 bytes, which one datagram may not carry");
     }
     Udp {
         payload: payload.map_or(Vec::new(), |payload| payload.value),
@@ -306,7 +305,7 @@ fn udp(section: &mut Section) -> Udp {
 fn exec(section: &mut Section) -> Option<Exec> {
     let command = command(section, "command");
     if command.is_empty() {
-        section.complain(
+        section.report(
             &section.place.clone(),
             "no command; give a program's path and arguments, like [\"/usr/local/bin/check\", \"-q\"]",
         );
@@ -319,7 +318,7 @@ fn exec(section: &mut Section) -> Option<Exec> {
 fn command(section: &mut Section, key: &str) -> Vec<String> {
     let words = section.list(key, |word| Ok(word.to_owned()));
     if let Some(first) = words.first().filter(|first| !first.value.starts_with('/')) {
-        section.complain(&first.place, "not a full path; no shell looks for it");
+        section.report(&first.place, "not a full path; no shell looks for it");
     }
     words.into_iter().map(|word| word.value).collect()
 }
@@ -361,7 +360,7 @@ pub(super) fn policy(section: &mut Section) -> (Option<Policy>, Option<SorryDraf
     let least = section.number("quorum", 1..=u64::from(u32::MAX)).map_or(usual.quorum.least, |weight| weight.value);
     let hysteresis = section.number::<u32>("hysteresis", 0..=u64::from(u32::MAX));
     if let Some(hysteresis) = hysteresis.as_ref().filter(|hysteresis| hysteresis.value >= least) {
-        section.complain(&hysteresis.place, format!("must be less than the quorum, which is {least}"));
+        section.report(&hysteresis.place, format!("must be less than the quorum, which is {least}"));
     }
     let policy = Policy {
         quorum: Quorum { least, hysteresis: hysteresis.map_or(0, |weight| weight.value) },

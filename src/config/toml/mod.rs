@@ -13,7 +13,7 @@ use std::str::FromStr;
 use super::draft::{At, Draft, Hop, LinkDraft, Problems, RouteDraft};
 use super::spec;
 use crate::base::{Prefix, Proto};
-use crate::io::{PROCESSORS, Said};
+use crate::io::{PROCESSORS, WithErrno};
 use crate::outbound::Masquerade;
 use crate::service::MarkRule;
 use crate::service::command::{SyncOptions, SyncRole};
@@ -53,7 +53,7 @@ pub fn read_file(path: &Path) -> Result<Draft, Problems> {
     let name = path.display().to_string();
     match crate::io::read_to_string(path) {
         Ok(text) => read(&name, &text),
-        Err(error) => Err(Problems(vec![format!("{name}: cannot be read: {}", Said(&error))])),
+        Err(error) => Err(Problems(vec![format!("{name}: cannot be read: {}", WithErrno(&error))])),
     }
 }
 
@@ -66,7 +66,7 @@ pub fn read(name: &str, text: &str) -> Result<Draft, Problems> {
 
 fn draft(mut top: Section) -> Draft {
     if !top.has("link") {
-        top.complain(&top.place, "no [[link]]; the director needs one, with bridge and address");
+        top.report(&top.place, "no [[link]]; the director needs one, with bridge and address");
     }
     let mut draft = Draft {
         gateways: top.list("gateway", Hop::from_str),
@@ -138,7 +138,7 @@ fn mark(mut rule: Section) -> Option<MarkRule> {
     let ports = rule.text_or_number("ports").and_then(|text| {
         let ports = crate::service::ports(&text.value);
         if ports.is_none() {
-            rule.complain(&text.place, "not a port or a range of ports, like \"80-443\"");
+            rule.report(&text.place, "not a port or a range of ports, like \"80-443\"");
         }
         ports
     });

@@ -109,15 +109,15 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
-    /// Complains if a key is not there.
+    /// Reports if a key is not there.
     pub fn require(&self, key: &str, what: &str) {
         if !self.has(key) {
-            self.complain(&self.place, format!("no {key}; {what}"));
+            self.report(&self.place, format!("no {key}; {what}"));
         }
     }
 
     /// Something is wrong there.
-    pub fn complain(&self, place: &Place, what: impl std::fmt::Display) {
+    pub fn report(&self, place: &Place, what: impl std::fmt::Display) {
         self.source.note(place, what);
     }
 
@@ -131,7 +131,7 @@ impl<'a> Section<'a> {
     fn take_as<T>(&mut self, key: &str, must: &str, read: impl Fn(&DeValue) -> Option<T>) -> Option<At<T>> {
         let (place, value) = self.take(key)?;
         let Some(value) = read(&value) else {
-            self.complain(&place, format!("must be {must}"));
+            self.report(&place, format!("must be {must}"));
             return None;
         };
         Some(At { value, place })
@@ -152,7 +152,7 @@ impl<'a> Section<'a> {
         match read(&text.value) {
             Ok(value) => Some(At { value, place: text.place }),
             Err(what) => {
-                self.complain(&text.place, what);
+                self.report(&text.place, what);
                 None
             }
         }
@@ -170,7 +170,7 @@ impl<'a> Section<'a> {
             let place = self.source.place(key, &item.span());
             match item.get_ref().as_str() {
                 Some(text) => read_items.extend(self.understood(At { value: text.to_owned(), place }, &read)),
-                None => self.complain(&place, "must be a string in quotes, or a list of them in brackets"),
+                None => self.report(&place, "must be a string in quotes, or a list of them in brackets"),
             }
         }
         read_items
@@ -196,7 +196,7 @@ impl<'a> Section<'a> {
                     Some(_) => format!("must be from {least:?} to {most:?}"),
                     None => "not a time, like \"500ms\", \"2s\" or \"10m\"".into(),
                 };
-                self.complain(&text.place, what);
+                self.report(&text.place, what);
                 None
             }
         }
@@ -243,7 +243,7 @@ impl<'a> Section<'a> {
         match value.into_inner() {
             DeValue::Table(table) => Some(Section::new(self.source, kind, Spanned::new(span, table))),
             _ => {
-                self.complain(
+                self.report(
                     &self.source.position(span.start).into(),
                     format!("'{key}' is a section; write {}", kind.name),
                 );
@@ -266,7 +266,7 @@ impl<'a> Section<'a> {
         let Some(value) = self.table.remove(key) else { return Vec::new() };
         let at = Place::from(self.source.position(value.span().start));
         let DeValue::Array(items) = value.into_inner() else {
-            self.complain(&at, format!("'{key}' may stand several times; write {}", kind.name));
+            self.report(&at, format!("'{key}' may stand several times; write {}", kind.name));
             return Vec::new();
         };
         let mut sections = Vec::new();
@@ -274,7 +274,7 @@ impl<'a> Section<'a> {
             let span = item.span();
             match item.into_inner() {
                 DeValue::Table(table) => sections.push(Section::new(self.source, kind, Spanned::new(span, table))),
-                _ => self.complain(&at, format!("'{key}' is a section; write {}", kind.name)),
+                _ => self.report(&at, format!("'{key}' is a section; write {}", kind.name)),
             }
         }
         sections

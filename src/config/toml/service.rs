@@ -97,15 +97,14 @@ fn key(section: &mut Section) -> Option<At<ServiceKey>> {
         _ => Err("use ipv4 or ipv6".into()),
     });
     if let Some(family) = family.as_ref().filter(|_| !section.has("mark")) {
-        section.complain(&family.place, "only a service by mark has a family; other services have their address's");
+        section.report(&family.place, "only a service by mark has a family; other services have their address's");
     }
     said |= section.has("mark");
     let family = family.map_or(Family::V4, |family| family.value);
     let mark = section.number("mark", 1..=u64::from(u32::MAX));
     keys.extend(mark.map(|mark| service_place(mark.map(|mark| ServiceKey::Mark(family, mark)))));
     if keys.len() > 1 || !said {
-        section
-            .complain(&section.place, "needs exactly one of tcp, udp, sctp (= \"ADDRESS:PORT\") and mark (= NUMBER)");
+        section.report(&section.place, "needs exactly one of tcp, udp, sctp (= \"ADDRESS:PORT\") and mark (= NUMBER)");
         return None;
     }
     keys.pop()
@@ -172,7 +171,7 @@ fn method(section: &mut Section) -> Option<At<Method>> {
     match tunnel.complete(method.value) {
         Ok(value) => Some(At { value, ..method }),
         Err(what) => {
-            section.complain(&place.unwrap_or(method.place), what);
+            section.report(&place.unwrap_or(method.place), what);
             None
         }
     }
