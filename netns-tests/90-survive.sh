@@ -1,46 +1,140 @@
 # shellcheck shell=bash
 # Crashes, kills and new starts: what a client, a conn and an operator notice of them.
 
+tv() { in_ns director "$TAPVS" "$@"; }
+
+# is_judged SERVER STATE: as tapvs health says.
+is_judged() { tv health | grep -qE "$1 .*, $2"; }
+
 another_worker_than() { local now && now=$(worker) && [[ $now != "$1" ]]; }
 
 # long_download FILE: a slow one of 16 MiB in the background; its checksum is in FILE when it ends, or what went wrong.
 long_download() {
     local url=http://$AT_VIP/files/payload-16
-    spawn "$1.log" client bash -c "set -o pipefail; sum=\$(curl --silent --max-time 90 --limit-rate 2M '$url' | md5sum) || sum=failed; echo \"\$sum\" >'$LAB_DIR/$1'"
+    spawn "$1" client bash -c "set -o pipefail; sum=\$(curl --silent --max-time 90 --limit-rate 2M '$url' | md5sum) || sum=failed; echo \"\$sum\" >'$LAB_DIR/$1'"
 }
 
 has_ended() { [[ -s $LAB_DIR/$1 ]]; }
 
-# survives_kills METHOD: a download and new requests while the worker is killed again and again.
+# idle_conn: a conn that says nothing until `idle_conn_answers`.
+idle_conn() {
+    spawn idle client bash -c "exec 3<>/dev/tcp/$VIP/80 && touch '$LAB_DIR/idle.open'
+        until [[ -e '$LAB_DIR/idle.go' ]]; do sleep 0.05; done
+        printf 'GET / HTTP/1.0\r\n\r\n' >&3 && timeout 10 cat <&3 >'$LAB_DIR/idle.answer'; echo end >'$LAB_DIR/idle.end'"
+    wait_for 5 "the idle conn" test -e "$LAB_DIR/idle.open"
+}
+
+idle_conn_answers() {
+    touch "$LAB_DIR/idle.go"
+    wait_for 15 "an end of the idle conn" test -e "$LAB_DIR/idle.end"
+    expect_match "$(tail -n 1 "$LAB_DIR/idle.answer")" "^rs[12]" "the answer on the idle conn"
+}
+
+# longest_silence FILE: milliseconds between two answers to a ping.
+longest_silence() {
+    sed -nE 's/^\[([0-9.]+)\].*time=.*/\1/p' "$LAB_DIR/$1" | awk 'NR > 1 && $1 - last > most { most = $1 - last } { last = $1 } END { printf "%d", most * 1000 }'
+}
+
+# survives_kills SERVER...: a download, new requests and an idle conn while the worker is killed again and again.
 survives_kills() {
     serve rs1 rs2
-    local sum
+    local sum round before failed=0
     sum=$(md5sum <"$(payload 16)")
-    serving "$RS1:$2,$1" "$RS2:$2,$1"
+    serving "$@"
     long_download one
+    idle_conn
+    spawn ping client ping -D -n -i 0.02 -c 3000 "$VIP"
     sleep 0.5 # time itself: some of the download is through
-    local round before failed=0
-    for round in {1..20}; do
+    for round in {1..10}; do
         before=$(worker)
         kill -KILL "$before"
         [[ -n $(fetch "http://$AT_VIP/") ]] || failed=$((failed + 1))
         wait_for 5 "another worker" another_worker_than "$before"
     done
     expect_eq "$failed" 0 "requests that failed in $round kills"
-    wait_for 30 "the end of the download" has_ended one
+    idle_conn_answers
+    wait_for 60 "the end of the download" has_ended one
     expect_eq "$(cat "$LAB_DIR/one")" "$sum" "the checksum of the download"
+    echo "longest silence: $(longest_silence ping.log) ms"
 }
 
+# families: 4 6
 # A new request right after the kill waits in the TAP's queue.
 test_killed_workers_are_not_noticed_nat() {
     topo_onearm
     replies_through_director rs1 rs2
-    survives_kills nat 8080
+    survives_kills "$AT_RS1:8080,nat" "$AT_RS2:8080,nat"
 }
 
+# families: 4 6
 test_killed_workers_are_not_noticed_fullnat() {
     topo_onearm
-    survives_kills fullnat 8080
+    survives_kills "$AT_RS1:8080,fullnat" "$AT_RS2:8080,fullnat"
+}
+
+# families: 4 6
+test_killed_workers_are_not_noticed_direct() {
+    topo_onearm
+    realserver rs1
+    realserver rs2
+    survives_kills "$AT_RS1,direct" "$AT_RS2,direct"
+}
+
+# families: 4 6
+test_killed_workers_are_not_noticed_tunnel() {
+    topo_onearm
+    realserver rs1 --tunnel
+    realserver rs2 --tunnel
+    survives_kills "$AT_RS1,tunnel" "$AT_RS2,tunnel"
+}
+
+test_a_stopped_worker_goes_on_when_it_may() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    local sum worker
+    sum=$(md5sum <"$(payload 16)")
+    serving "$RS1:8080,nat" "$RS2:8080,nat"
+    long_download one
+    idle_conn
+    worker=$(worker)
+    kill -STOP "$worker"
+    defer quietly kill -CONT "$worker"
+    sleep 5 # time itself: that is how long it stands still
+    kill -CONT "$worker"
+    expect_match "$(fetch "http://$AT_VIP/")" "rs[12]" "an answer afterwards"
+    expect_eq "$(worker)" "$worker" "the worker"
+    idle_conn_answers
+    wait_for 60 "the end of the download" has_ended one
+    expect_eq "$(cat "$LAB_DIR/one")" "$sum" "the checksum of the download"
+}
+
+# A crash must change nothing, also where the file was edited, or broken, and not read again.
+test_a_replaced_worker_goes_on_with_what_was_read_and_said() {
+    topo_onearm
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2
+    printf '%s\n' "[[link]]" "bridge = \"br0\"" "tap = \"tap0\"" "address = \"$DIP/$NET_BITS\"" "[[service]]" \
+        "tcp = \"$AT_VIP:80\"" "scheduler = \"rr\"" "check = { kind = \"tcp\", interval = \"300ms\", fast_interval = \"100ms\" }" \
+        >"$LAB_DIR/tapvs.toml"
+    printf '[[service.server]]\naddress = "%s"\nmethod = "nat"\n' "$RS1:8080" "$RS2:8080" "$RS3:8080" >>"$LAB_DIR/tapvs.toml"
+    director_from_file
+    wait_for 10 "the verdict on rs3" is_judged "$RS3:8080" failed
+    tv drain "tcp/$VIP:80" "$RS2:8080" >/dev/null
+    tv set sloppy_tcp 1 >/dev/null
+    tv mark add "7=tcp/$VIP:81" >/dev/null
+    echo "this is no configuration" >"$LAB_DIR/tapvs.toml"
+    local before marks
+    marks=$(tv mark list)
+    before=$(worker)
+    kill -KILL "$before"
+    wait_for 5 "another worker" another_worker_than "$before"
+
+    requests 30 "http://$AT_VIP/"
+    expect_shares rs1=30
+    expect_match "$(tv get sloppy_tcp)" "^1$" "the setting"
+    expect_eq "$(tv mark list)" "$marks" "the mark rules"
+    expect_match "$(tv reload 2>&1 || true)" "tapvs.toml:1" "what a reload says of the broken file"
 }
 
 test_conns_rules_and_counters_outlive_keeper_and_worker() {
@@ -103,6 +197,10 @@ damage() {
         noise) head -c 1000000 /dev/urandom >"$1" ;;
         link) rm "$1" && ln -s /etc/hostname "$1" ;;
         others) chmod 666 "$1" ;;
+        version) printf '\x09' | dd of="$1" bs=1 seek=8 conv=notrunc status=none ;;
+        journal) printf '\xff' | dd of="$1" bs=1 seek=$((4096 + (64 << 20) + 40)) conv=notrunc status=none ;;
+        directory) rm "$1" && mkdir "$1" ;;
+        fifo) rm "$1" && mkfifo "$1" ;;
     esac
 }
 
@@ -113,7 +211,7 @@ test_a_damaged_state_is_set_aside_with_one_line() {
     serving "$RS1:8080,nat"
     local how state
     state=$(echo /run/tapvs/*"@$LAB_NAME-director.state")
-    for how in cut header noise link others; do
+    for how in cut header noise link others version journal directory fifo; do
         director_stop
         damage "$state" "$how"
         director_start
@@ -121,4 +219,26 @@ test_a_damaged_state_is_set_aside_with_one_line() {
         expect_eq "$(grep -c 'set aside' "$LAB_DIR/tapvs.log")" 1 "lines about damage '$how'"
     done
     expect_eq "$(cat /etc/hostname)" "$(hostname)" "the file that the link led to"
+}
+
+# Conns are then in the process alone, as before there was a file.
+test_without_room_for_the_state_it_serves_all_the_same() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    mkdir "$LAB_DIR/small"
+    mount -t tmpfs -o size=64k none "$LAB_DIR/small"
+    defer umount -l "$LAB_DIR/small"
+    export TAPVS_SOCKET=$LAB_DIR/small/lb.sock
+    serving "$RS1:8080,nat"
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "the answer with a full file system"
+    expect_match "$(cat "$LAB_DIR/tapvs.log")" "no state is kept: no room" "the line about it"
+    director_stop
+    # None of the names is free.
+    rm -f "$LAB_DIR/small/lb.state"*
+    mkdir "$LAB_DIR/small/lb.state" "$LAB_DIR/small/lb.state.bad-"{1..10}
+    touch "$LAB_DIR/small/lb.state.bad-10/file"
+    director_start
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "the answer without a place for the file"
+    expect_match "$(cat "$LAB_DIR/tapvs.log")" "conns and rules will not outlive this run" "the line about that"
 }

@@ -40,7 +40,7 @@ quietly() { "$@" >/dev/null 2>&1 || true; }
 # lab_end: undoes everything that was created, backwards. What fails to go is said, and does not stop the rest.
 lab_end() {
     # What its directors have left for a next start.
-    rm -f /run/tapvs/*"@$LAB_NAME-"*.state*
+    rm -rf /run/tapvs/*"@$LAB_NAME-"*.state*
     local line
     while IFS= read -r line; do
         eval "$line" || echo "cleanup failed: $line" >&2

@@ -10,7 +10,7 @@ use crate::control::protocol::{Reply, Request};
 use crate::control::{Client, strange};
 use crate::io::{print_error, print_out};
 
-/// change a setting of a running director, until it is started again or reloaded
+/// change a setting of a running director, until a reload or another file says otherwise
 #[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "set")]
 pub struct SetArgs {

@@ -278,6 +278,16 @@ impl fmt::Display for Hop {
     }
 }
 
+/// What becomes, at a start, of rules that were made by hand in the run before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ByHand {
+    /// They are kept.
+    #[default]
+    Kept,
+    /// The configuration has all rules (`rules = "file-only"`).
+    Dropped,
+}
+
 /// Everything that was said.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
@@ -305,4 +315,6 @@ pub struct Draft {
     pub cpu: Option<At<usize>>,
     /// Where the metrics are served.
     pub metrics: Option<At<Endpoint>>,
+    /// What becomes of rules that were made by hand.
+    pub by_hand: ByHand,
 }

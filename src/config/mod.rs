@@ -18,7 +18,7 @@ use self::toml::check_of_word;
 pub use self::toml::read as read_text;
 pub use self::toml::read_file;
 pub use diff::{Change, Wanted, add_daemons, add_rules, common_rules, diff, rules_of};
-pub use draft::{At, Problems};
+pub use draft::{At, ByHand, Problems};
 pub use flags::RunArgs;
 pub use link::PlannedLink;
 pub use plan::{Plan, run_on_processor};

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use super::draft::{At, Draft, Hop, Place, Planned, Problems, ServiceDraft};
+use super::draft::{At, ByHand, Draft, Hop, Place, Planned, Problems, ServiceDraft};
 use super::flags::RunArgs;
 use super::link::{self, PlannedLink};
 use super::{BEFORE, commands, read_file, validate};
@@ -51,6 +51,8 @@ pub struct Plan {
     pub cpu: Option<At<usize>>,
     /// Where the metrics are served.
     pub metrics: Option<At<Endpoint>>,
+    /// What becomes of rules that were made by hand.
+    pub by_hand: ByHand,
 }
 
 impl Plan {
@@ -81,6 +83,7 @@ impl Plan {
             settings: settings(&draft.settings, draft.max_flows, &mut problems),
             cpu: draft.cpu,
             metrics: draft.metrics,
+            by_hand: draft.by_hand,
         };
         // What services lack because of a link would be said about each of them.
         problems.none_or(())?;

@@ -12,7 +12,8 @@ use mio::{Interest, Registry, Token, Waker};
 
 use super::own_probes::Running;
 use super::talk::Talk;
-use crate::base::{Endpoint, Instant};
+use crate::base::{DestId, Endpoint, Instant};
+use crate::config::rules_of;
 use crate::control;
 use crate::control::protocol::{Reply, Steering};
 use crate::director::Director;
@@ -21,6 +22,8 @@ use crate::io::{Ended, Program, Programs, TlsConfig, random_u64};
 use crate::router::{Egress, Turn};
 use crate::service::command::ServiceKey;
 use crate::service::{Quorum, Share};
+use crate::state::State;
+use crate::state::facts::Fact;
 
 /// Tokens of sockets begin here.
 const FIRST_TOKEN: usize = 1 << 20;
@@ -103,6 +106,21 @@ impl Checks {
         control::steer(&mut self.monitor, director, steered, how, now)
     }
 
+    /// Goes on with what an earlier process held of servers: the first packet must not reach one that had failed.
+    pub(super) fn recall(&mut self, director: &mut Director, state: &State, now: Instant) {
+        self.observe(director, now);
+        for fact in state.facts() {
+            let Fact::Server(key, real, standing) = fact else { continue };
+            if standing.is_steered() {
+                self.monitor.know(*key, &targets(director, key), now);
+            }
+            self.monitor.recall(*key, *real, *standing, now);
+        }
+        while let Some(place) = self.monitor.changed() {
+            self.apply(place, director, now);
+        }
+    }
+
     /// The monitor has been told something: it is asked in this turn.
     fn wake(&mut self) {
         self.due = Some(Instant::START);
@@ -131,7 +149,13 @@ impl Checks {
     }
 
     /// Does a part of what is due.
-    pub(super) fn turn(&mut self, registry: &Registry, director: &mut Director, turn: &mut Turn<impl Egress>) {
+    pub(super) fn turn(
+        &mut self,
+        registry: &Registry,
+        director: &mut Director,
+        turn: &mut Turn<impl Egress>,
+        mut state: Option<&mut State>,
+    ) {
         let now = turn.now;
         let changed = self.seen != Some(director.flows.services.changes());
         let due = self.due.is_some_and(|due| due <= now) || director.own_probes.has_answers();
@@ -163,6 +187,9 @@ impl Checks {
         for _ in 0..APPLIED_A_TURN {
             let Some(place) = self.monitor.changed() else { break };
             self.apply(place, director, now);
+            if let Some(state) = &mut state {
+                self.note(place, director, state);
+            }
         }
         self.plan_next(now);
     }
@@ -183,17 +210,19 @@ impl Checks {
         let keys: Vec<ServiceKey> = self.monitor.keys().collect();
         for key in keys {
             let service = director.flows.services.by_key(&key);
-            let dests = service.map_or(&[][..], |service| &service.dests);
-            let targets = dests.iter().map(|dest| Target {
-                endpoint: director.flows.services.server(*dest).endpoint,
-                weight: director.flows.services.dest(*dest).weight,
-            });
             let ramps = service.is_none_or(|service| !HASHES.contains(&service.options.scheduler.as_str()));
-            self.monitor.observe(key, &targets.collect::<Vec<_>>(), ramps, now);
+            self.monitor.observe(key, &targets(director, &key), ramps, now);
         }
         self.monitor.settle(now);
         for talk in &mut self.talks {
             talk.take_if(|talk| !self.monitor.awaits(talk.id));
+        }
+    }
+
+    /// Writes down what is held of the servers of one service.
+    fn note(&self, place: usize, director: &Director, state: &mut State) {
+        for (key, real, standing) in self.monitor.standings(place) {
+            state.note_fact(Fact::Server(key, real, standing), director, || rules_of(director));
         }
     }
 
@@ -353,6 +382,16 @@ fn environment(start: &Start) -> Vec<(&'static str, String)> {
     }
     told.push(("STATE", start.verdict.name().into()));
     told
+}
+
+/// The servers that a service has now.
+fn targets(director: &Director, key: &ServiceKey) -> Vec<Target> {
+    let dests = director.flows.services.by_key(key).map_or(&[][..], |service| &service.dests);
+    let target = |dest: &DestId| Target {
+        endpoint: director.flows.services.server(*dest).endpoint,
+        weight: director.flows.services.dest(*dest).weight,
+    };
+    dests.iter().map(target).collect()
 }
 
 #[cfg(test)]

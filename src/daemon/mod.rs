@@ -5,6 +5,7 @@
 mod checks;
 mod connections;
 mod keeper;
+mod note;
 mod own_probes;
 mod reload;
 mod restore;
@@ -21,7 +22,6 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Endpoint, Instant, LinkId};
-use crate::config::rules_of;
 use crate::control::protocol::{Reply, Request};
 use crate::control::{self, Shown};
 use crate::director::{Batch, Director};
@@ -122,6 +122,9 @@ impl Daemon {
     /// Runs until a signal ends it or a device is taken away. The ledger is printed in any case.
     pub fn run(mut self) -> io::Result<()> {
         let now = self.clock.now();
+        if let Some(state) = &self.state {
+            self.checks.recall(&mut self.director, state, now);
+        }
         // What came while the state was read. If the keeper has ended, the loop sees it too.
         self.listen(now);
         self.director.announce_links(now);
@@ -173,7 +176,7 @@ impl Daemon {
             }
             self.work(now);
             self.turn.now = now;
-            self.checks.turn(self.poll.registry(), &mut self.director, &mut self.turn);
+            self.checks.turn(self.poll.registry(), &mut self.director, &mut self.turn, self.state.as_mut());
             Wires::flush(&mut self.turn);
             if self.scrapes.is_ready() {
                 self.serve_metrics(now);
@@ -306,13 +309,7 @@ impl Daemon {
                 Request::Health(from) => control::health(&checks.monitor, director, from, now),
                 Request::CheckNow => Reply::Due(checks.check_now(now)),
                 Request::Steer(key, server, how) => checks.steer(director, (key, server), how, now),
-                request => {
-                    let reply = control::answer(director, turn.ledger(), &request, now);
-                    if let (Some(state), Request::Apply(command), Reply::Done) = (state.as_mut(), &request, &reply) {
-                        state.note(command, director, || rules_of(director));
-                    }
-                    reply
-                }
+                request => note::answer(director, turn.ledger(), state.as_mut(), &request, now),
             }),
             (Some(_), Asked::Work(request)) => Answer::NotYet(request),
             (None, Asked::Work(request)) => match Work::of(request, reload, director) {
@@ -342,6 +339,9 @@ impl Daemon {
             Progress::Waits => self.works = false,
             Progress::Done(reply) => {
                 (self.work, self.works) = (None, self.reload_asked);
+                if matches!(reply, Reply::Reloaded { .. }) {
+                    self.keeper.tell(&ToKeeper::Reloaded);
+                }
                 self.control.finish(&reply);
             }
         }

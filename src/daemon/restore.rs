@@ -5,11 +5,13 @@
 use std::collections::HashMap;
 
 use super::keeper::Keeper;
+use super::note::heed;
 use crate::base::{DestId, Endpoint, Instant};
-use crate::config::{Plan, describe, diff, rules_of};
+use crate::config::{ByHand, Plan, describe, diff, rules_of};
 use crate::conn::ConnTable;
 use crate::director::Director;
 use crate::service::command::{Command, ServiceKey, SyncRole};
+use crate::state::facts::Facts;
 use crate::state::{Entry, Found, State, Unusable, dest_of, now_since};
 
 /// Configuration happens before time goes on.
@@ -32,6 +34,7 @@ struct Left {
     reloaded: Option<usize>,
     /// A reload had begun and not ended.
     reloading: bool,
+    facts: Facts,
     /// By generation; those before the first are of no conn.
     slots: Vec<(u64, Slots)>,
 }
@@ -45,7 +48,11 @@ impl Left {
                 Entry::Configured(rules) => left.configured = rules,
                 Entry::Command(command) => left.commands.push(command),
                 Entry::Reloading => left.reloading = true,
-                Entry::Reloaded => (left.reloading, left.reloaded) = (false, Some(left.commands.len())),
+                Entry::Reloaded => {
+                    (left.reloading, left.reloaded) = (false, Some(left.commands.len()));
+                    left.facts.forget_configurable();
+                }
+                Entry::Fact(fact) => _ = left.facts.note(fact),
                 Entry::Generation(number) => left.slots.push((number, Slots::default())),
                 Entry::Dest(slot, key, real) => {
                     left.slots.last_mut().map(|(_, slots)| slots.dests.insert(slot, (key, real)));
@@ -110,6 +117,12 @@ fn go_on(
     if !left.slots.is_empty() {
         configured = merge_rules(director, plan, &left, configured, is_replacement);
     }
+    let facts = left
+        .facts
+        .iter()
+        .filter(|fact| is_replacement || plan.by_hand == ByHand::Kept || !fact.is_configurable())
+        .cloned();
+    state.keep(heed(director, facts.collect(), is_replacement, BEFORE));
     restore_counters(director, &state, &left);
     state.begin(director);
     let now = now_since(found.epoch);
@@ -154,7 +167,11 @@ fn merge_rules(
     carry_out(&mut then, changed.iter().map(|change| &change.command));
     for change in diff(&configured, &rules_of(&then)) {
         if !is_replacement {
-            log::info!("kept from the last run: {}", describe::describe(&change));
+            let kept = if plan.by_hand == ByHand::Dropped { "not kept" } else { "kept" };
+            log::info!("{kept} from the last run: {}", describe::describe(&change));
+            if plan.by_hand == ByHand::Dropped {
+                continue;
+            }
         }
         if let Err(refused) = director.apply(&change.command, BEFORE) {
             log::warn!("not kept: {}: {refused}", describe::describe(&change));
@@ -185,6 +202,7 @@ mod tests {
     use super::*;
     use crate::config::RunArgs;
     use crate::ipvsadm::{Names, dest_line, service_line};
+    use crate::state::facts::Fact;
 
     fn plan(weights: &[u32]) -> Plan {
         let mut args: Vec<String> =
@@ -236,6 +254,40 @@ mod tests {
         assert_eq!((rules, configured), (lines(&rules_with(&[1, 5])), lines(&rules_with(&[1]))));
         let [rules, configured] = merged(by_hand(), &[3], false);
         assert_eq!((rules, configured), (lines(&rules_with(&[3, 5])), lines(&rules_with(&[3]))));
+    }
+
+    #[test]
+    fn a_file_may_be_all_that_there_is() {
+        let mut plan = plan(&[1]);
+        plan.by_hand = ByHand::Dropped;
+        for (is_replacement, wanted) in [(false, rules_with(&[1])), (true, rules_with(&[1, 5]))] {
+            let mut director = plan.rehearse().unwrap();
+            let configured = rules_of(&director);
+            merge_rules(&mut director, &plan, &Left::of(by_hand()), configured, is_replacement);
+            assert_eq!(lines(&rules_of(&director)), lines(&wanted), "{is_replacement}");
+        }
+    }
+
+    #[test]
+    fn settings_and_marks_by_hand_are_heeded_unless_the_file_has_changed_them() {
+        let plan = plan(&[1]);
+        let mark = "7=tcp/10.0.0.100/32:81-81";
+        let facts = |configured: &str| {
+            let setting = |value: &str| Fact::Setting {
+                name: "sloppy_tcp".into(),
+                value: value.into(),
+                configured: configured.into(),
+            };
+            vec![setting("1"), Fact::Marks { rules: vec![mark.into()], configured: vec![] }, Fact::Standby(true)]
+        };
+        for (configured, is_replacement, value) in [("0", false, "1"), ("1", false, "0"), ("1", true, "1")] {
+            let mut director = plan.rehearse().unwrap();
+            let heeded = heed(&mut director, facts(configured), is_replacement, BEFORE);
+            assert_eq!(director.flows.settings.get("sloppy_tcp").unwrap(), value);
+            assert_eq!(heeded.len(), if value == "1" { 3 } else { 2 });
+            assert_eq!(super::super::note::texts(director.flows.services.marks()), [mark]);
+            assert!(director.standby().is_some());
+        }
     }
 
     #[test]

@@ -18,6 +18,6 @@ pub use check::{Check, Dns, Exec, Http, HttpMethod, Kind, Timing, Tls, Udp};
 pub use kind::{Dialogue, Step};
 pub use monitor::{Monitor, ProbeReport, ServerReport, ServiceReport, Start};
 pub use outcome::{Outcome, Reason, Stage};
-pub use policy::{AllDown, Drain, Forced, OnDown, Plan, Policy, Quorum, Target};
+pub use policy::{AllDown, Drain, Forced, OnDown, Plan, Policy, Quorum, Standing, Target};
 pub use probe::ProbeId;
 pub use verdict::{Change, Verdict};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::check::{Check, Kind, Timing};
 use super::outcome::{Outcome, Reason};
-use super::policy::{Drain, Forced, Plan, Target};
+use super::policy::{Drain, Forced, Plan, Standing, Target};
 use super::probe::{self, Probe, ProbeId};
 use super::server::Server;
 use super::service::{Service, Vote};
@@ -358,6 +358,20 @@ impl Monitor {
         let place = place.ok_or("this service is not known; 'tapvs health' lists those that are")?;
         let found = self.services[place].servers.iter_mut().find(|known| known.endpoint == server);
         Ok((place, found.ok_or_else(|| format!("{server} is no server of this service"))?))
+    }
+
+    /// What is held of the servers of the service at that place, for a later process.
+    pub fn standings(&self, place: usize) -> impl Iterator<Item = (ServiceKey, Endpoint, Standing)> {
+        let Service { plan, servers, .. } = &self.services[place];
+        servers.iter().map(|server| (plan.key, server.endpoint, server.standing()))
+    }
+
+    /// Begins with what an earlier process held of a server.
+    pub fn recall(&mut self, key: ServiceKey, server: Endpoint, standing: Standing, now: Instant) {
+        if let Ok((place, server)) = self.server_mut(key, server) {
+            server.recall(standing);
+            self.judge(place, now);
+        }
     }
 
     /// Sets the administrator's word on a server.

@@ -156,6 +156,21 @@ fn unchecked_servers_serve_until_one_is_known_to_be_up() {
 }
 
 #[test]
+fn what_an_earlier_process_held_counts_until_the_probes_have_spoken() {
+    let mut world = World::new(vec![plan(1)], &[1, 2, 3]);
+    let drain = Drain { until: None, then: OnDown::Keep };
+    let down = Standing { verdict: Verdict::Down, ..Standing::default() };
+    let drained = Standing { verdict: Verdict::Up, drain: Some(drain), ..Standing::default() };
+    world.monitor.recall(key(1), server(1), down, world.now);
+    world.monitor.recall(key(1), server(2), drained, world.now);
+    assert_eq!(world.masks(0), [Mask::Failed, Mask::Drained, Mask::None]);
+    let held: Vec<Standing> = world.monitor.standings(0).map(|(_, _, standing)| standing).collect();
+    assert_eq!(held, [down, drained, Standing::default()]);
+    world.run(5_000);
+    assert_eq!(world.masks(0), [Mask::None, Mask::Drained, Mask::None], "all answer");
+}
+
+#[test]
 fn the_quorum_counts_weight_that_is_up() {
     let quorum = Quorum { least: 2, hysteresis: 0 };
     let policy = Policy { quorum, ..Policy::default() };

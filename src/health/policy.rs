@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 pub use super::quorum::Quorum;
+use super::verdict::Verdict;
 use crate::base::{Endpoint, Instant};
 use crate::service::command::{Method, ServiceKey};
 
@@ -47,8 +48,26 @@ pub enum Forced {
     Down,
 }
 
+/// What is held of a server, for a later process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Standing {
+    /// What its probes have said.
+    pub verdict: Verdict,
+    /// What the administrator has said of that.
+    pub forced: Forced,
+    /// That it is to take no new conns.
+    pub drain: Option<Drain>,
+}
+
+impl Standing {
+    /// True if the administrator has said something.
+    pub fn is_steered(&self) -> bool {
+        self.forced != Forced::Auto || self.drain.is_some()
+    }
+}
+
 /// A server that is to take no new conns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Drain {
     /// When the conns that are left end.
     pub until: Option<Instant>,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::outcome::{Agent, AgentAdmin, Reason};
-use super::policy::{Drain, Forced, OnDown, Policy};
+use super::policy::{Drain, Forced, OnDown, Policy, Standing};
 use super::probe::ProbeId;
 use super::verdict::{Change, History, Verdict};
 use crate::base::{Endpoint, Instant};
@@ -103,6 +103,16 @@ impl Server {
             Forced::Up => Verdict::Up,
             Forced::Down => Verdict::Down,
         }
+    }
+
+    /// What outlives the process that checks it.
+    pub fn standing(&self) -> Standing {
+        Standing { verdict: self.verdict, forced: self.forced, drain: self.drain }
+    }
+
+    /// Begins with what an earlier process held of it, until its probes have spoken.
+    pub fn recall(&mut self, standing: Standing) {
+        (self.verdict, self.forced, self.drain) = (standing.verdict, standing.forced, standing.drain);
     }
 
     /// No new conns by somebody's will.

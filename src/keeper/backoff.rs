@@ -36,9 +36,47 @@ impl Backoff {
     }
 }
 
+/// So many workers that die before they are ready, within so long, make the state suspect.
+const SUSPECT: usize = 3;
+
+/// Workers in a row that died before they were ready.
+#[derive(Default)]
+pub struct Unready {
+    deaths: Vec<Instant>,
+}
+
+impl Unready {
+    /// A worker has died, and whether it had become ready; true if the next one should do without the state.
+    pub fn add(&mut self, now: Instant, was_ready: bool) -> bool {
+        self.deaths.retain(|death| !was_ready && now.duration_since(*death) < WINDOW);
+        if was_ready {
+            return false;
+        }
+        self.deaths.push(now);
+        let suspect = self.deaths.len() >= SUSPECT;
+        if suspect {
+            self.deaths.clear();
+        }
+        suspect
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn three_that_die_unready_within_ten_seconds_make_the_state_suspect() {
+        let second = Duration::from_secs(1);
+        let begin = Instant::now();
+        let told = |deaths: &[(u32, bool)]| {
+            let mut unready = Unready::default();
+            deaths.iter().map(|(at, was_ready)| unready.add(begin + second * *at, *was_ready)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[(0, false), (1, false), (2, false), (3, false)]), [false, false, true, false]);
+        assert_eq!(told(&[(0, false), (5, false), (11, false)]), [false; 3], "too far apart");
+        assert_eq!(told(&[(0, false), (1, false), (2, true), (3, false)]), [false; 4], "one was ready between them");
+    }
 
     #[test]
     fn a_worker_that_was_ready_is_replaced_at_once_and_one_that_never_was_ever_later() {

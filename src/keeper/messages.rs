@@ -39,6 +39,8 @@ pub struct Given {
 pub enum ToKeeper {
     /// It handles frames from now on.
     Ready,
+    /// What it has read of the configuration since is in force.
+    Reloaded,
     /// The state cannot be used, and why: it is to be set aside, and the answer is `ToWorker::State`.
     SetAside(String),
     /// Addresses that are the director's from now on (true), or no more: hosts of TUNs route them there.

@@ -4,6 +4,7 @@
 //! Never reads a frame or a request. What a worker may ask of it is in `messages`.
 
 mod backoff;
+mod files;
 mod host;
 pub mod messages;
 mod state_file;
@@ -11,7 +12,6 @@ mod worker;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,9 +21,10 @@ use crate::config::{Plan, RunArgs};
 use crate::control;
 use crate::io::{
     BYTES_A_CONN, Device, LinkChange, LinkError, Listener, Processors, Signal, Signals, SocketError, let_inherit,
-    open_to_read, own_uid,
+    own_uid,
 };
-use backoff::Backoff;
+use backoff::{Backoff, Unready};
+use files::{Files, Which};
 use host::Host;
 use messages::{Given, ToKeeper, ToWorker, encode};
 use state_file::StateFile;
@@ -32,10 +33,6 @@ use worker::{End, Worker};
 /// How long something that another process holds is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(10);
-
-/// So many workers that die before they are ready, within so long, make the state suspect.
-const UNREADY: usize = 3;
-const UNREADY_WITHIN: Duration = Duration::from_secs(10);
 
 /// True in a process that a keeper has started as its worker.
 pub fn is_worker() -> bool {
@@ -50,10 +47,8 @@ struct Keeper {
     _listener: Option<Listener>,
     given: Given,
     state: Option<StateFile>,
-    /// Workers in a row that died before they were ready.
-    unready: Vec<Instant>,
-    /// Files that a worker may have opened.
-    readable: Vec<PathBuf>,
+    unready: Unready,
+    files: Files,
     signals: Signals,
     backoff: Backoff,
     /// A signal to end came.
@@ -84,8 +79,8 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
         _listener: listener,
         given,
         state,
-        unready: Vec::new(),
-        readable: args.files(),
+        unready: Unready::default(),
+        files: Files::new(args.files()),
         signals,
         backoff: Backoff::default(),
         stopping: false,
@@ -179,13 +174,7 @@ impl Keeper {
 
     /// Workers that die again and again before they are ready may do so because of the state.
     fn count_unready(&mut self, was_ready: bool) {
-        let now = Instant::now();
-        self.unready.retain(|death| !was_ready && now.duration_since(*death) < UNREADY_WITHIN);
-        if !was_ready {
-            self.unready.push(now);
-        }
-        if self.unready.len() >= UNREADY && self.state.is_some() {
-            self.unready.clear();
+        if self.unready.add(Instant::now(), was_ready) && self.state.is_some() {
             self.set_aside("workers died again and again while they read it");
         }
     }
@@ -208,7 +197,8 @@ impl Keeper {
                 self.listen(&mut worker);
             }
             if ready[2] {
-                self.open_file(&worker);
+                let which = if worker.ready.is_some() { Which::Present } else { Which::InForce };
+                self.files.serve(&worker.files, which);
             }
             if ready[3] {
                 let changed = self.host.heed(&mut self.devices);
@@ -246,7 +236,9 @@ impl Keeper {
                     worker.ready = Some(Instant::now());
                     log::debug!("worker ready after {} ms", worker.started.elapsed().as_millis());
                     self.waiting.drain(..).for_each(|signal| worker.signal(signal));
+                    self.files.settle();
                 }
+                ToKeeper::Reloaded => self.files.settle(),
                 ToKeeper::SetAside(why) => {
                     self.set_aside(&why);
                     let file = self.state.as_ref().map(StateFile::as_fd);
@@ -273,23 +265,6 @@ impl Keeper {
                 LinkChange::Back => ToWorker::Back(number as u8),
             };
             worker.tell(&message);
-        }
-    }
-
-    /// Opens one of the files of the configuration for the worker, which may not read it itself.
-    fn open_file(&self, worker: &Worker) {
-        let Ok(Some((bytes, _))) = worker.files.receive() else { return };
-        let path = PathBuf::from(String::from_utf8_lossy(&bytes).into_owned());
-        let opened = match self.readable.contains(&path) {
-            true => open_to_read(&path),
-            false => Err(io::Error::from_raw_os_error(libc::EACCES)),
-        };
-        let sent = match &opened {
-            Ok(file) => worker.files.send(b"0", Some(file.as_fd())),
-            Err(error) => worker.files.send(error.raw_os_error().unwrap_or(0).to_string().as_bytes(), None),
-        };
-        if let Err(error) = sent {
-            log::warn!("{}: not handed to the worker: {error}", path.display());
         }
     }
 

@@ -8,6 +8,7 @@
 //! ```
 //! Never decides what becomes of rules that the configuration contradicts.
 
+pub mod facts;
 pub mod journal;
 
 use std::fs::File;
@@ -22,6 +23,7 @@ use crate::director::Director;
 use crate::io::{Memory, boot_id, monotonic_millis, random_u64};
 use crate::service::Stats;
 use crate::service::command::{Command, ServiceKey};
+use facts::{Fact, Facts};
 use journal::Journal;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tapvs st");
@@ -52,6 +54,8 @@ pub enum Entry {
     Dest(u32, ServiceKey, Endpoint),
     /// A service's slot.
     Service(u32, ServiceKey),
+    /// Something besides rules.
+    Fact(Fact),
 }
 
 /// The open state of this instance.
@@ -63,6 +67,7 @@ pub struct State {
     generation: u64,
     configured: Vec<Command>,
     links: Vec<String>,
+    facts: Facts,
     /// The journal is full, or its memory is: said once.
     lost: bool,
 }
@@ -149,7 +154,17 @@ impl State {
         let (checks, records) = (memory.take(max).map_err(cannot)?, memory.take(max).map_err(cannot)?);
         let conns = ConnMemory { records, checks, addresses, used, secret, generation };
         let (configured, links) = (Vec::new(), Vec::new());
-        let state = State { journal, services, dests, total, generation, configured, links, lost: false };
+        let state = State {
+            journal,
+            services,
+            dests,
+            total,
+            generation,
+            configured,
+            links,
+            facts: Facts::default(),
+            lost: false,
+        };
         Ok((state, Found { epoch, entries, conns }))
     }
 
@@ -175,7 +190,27 @@ impl State {
     /// A reload has ended: the director has these rules, and the configuration too.
     pub fn reloaded(&mut self, configured: Vec<Command>) {
         self.configured = configured;
+        self.facts.forget_configurable();
         self.add(&Entry::Reloaded);
+    }
+
+    /// Facts of an earlier process that hold.
+    pub fn keep(&mut self, facts: impl IntoIterator<Item = Fact>) {
+        facts.into_iter().for_each(|fact| _ = self.facts.note(fact));
+    }
+
+    /// What is known besides rules.
+    pub fn facts(&self) -> impl Iterator<Item = &Fact> {
+        self.facts.iter()
+    }
+
+    /// Something besides rules is so now.
+    pub fn note_fact(&mut self, fact: Fact, director: &Director, rules: impl FnOnce() -> Vec<Command>) {
+        if let Some(news) = self.facts.note(fact)
+            && !self.journal.add(&Entry::Fact(news))
+        {
+            self.compact(director, rules());
+        }
     }
 
     fn compact(&mut self, director: &Director, rules: Vec<Command>) {
@@ -183,7 +218,9 @@ impl State {
         let entries = entries.into_iter().chain(rules.into_iter().map(Entry::Command));
         let entries = entries.chain([Entry::Generation(self.generation)]);
         let services = director.flows.services.slots_from(0).map(|(slot, service)| Entry::Service(slot, service.key));
-        if !self.journal.replace(entries.chain(services).chain(dest_slots(director))) {
+        self.facts.keep_servers(|key, real| dest_of(director, key, real).is_some());
+        let facts = self.facts.iter().cloned().map(Entry::Fact);
+        if !self.journal.replace(entries.chain(services).chain(dest_slots(director)).chain(facts)) {
             self.complain();
         }
     }

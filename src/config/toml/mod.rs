@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::draft::{At, Draft, Hop, LinkDraft, Problems, RouteDraft};
+use super::draft::{At, ByHand, Draft, Hop, LinkDraft, Problems, RouteDraft};
 use super::spec;
 use crate::base::{Prefix, Proto};
 use crate::io::{PROCESSORS, WithErrno};
@@ -27,6 +27,7 @@ const TOP: Kind = Kind {
         "max_flows",
         "cpu",
         "metrics",
+        "rules",
         "gateway",
         "link",
         "route",
@@ -75,6 +76,7 @@ fn draft(mut top: Section) -> Draft {
             spec::endpoint(text).ok_or_else(|| "write ADDRESS:PORT, like 127.0.0.1:9464".to_owned())
         }),
         cpu: top.number("cpu", 0..=PROCESSORS as u64 - 1),
+        by_hand: by_hand(&mut top),
         ..Draft::default()
     };
     draft.links = top.sections("link", &LINK).into_iter().map(link).collect();
@@ -89,6 +91,15 @@ fn draft(mut top: Section) -> Draft {
         draft.settings = settings.switches();
     }
     draft
+}
+
+fn by_hand(top: &mut Section) -> ByHand {
+    let said = top.parsed("rules", |word| match word {
+        "keep" => Ok(ByHand::Kept),
+        "file-only" => Ok(ByHand::Dropped),
+        _ => Err("use keep or file-only".to_owned()),
+    });
+    said.map_or(ByHand::Kept, |said| said.value)
 }
 
 fn link(mut link: Section) -> LinkDraft {

@@ -1,0 +1,99 @@
+//! What was asked of the director and is to outlive this process: written down as it is answered.
+//!
+//! Never answers by itself.
+
+use crate::base::{Instant, Ledger};
+use crate::config::rules_of;
+use crate::control;
+use crate::control::protocol::{Reply, Request};
+use crate::director::Director;
+use crate::service::Marks;
+use crate::state::State;
+use crate::state::facts::Fact;
+
+/// Answers a request; what it changed is written down before anyone is told.
+pub(super) fn answer(
+    director: &mut Director,
+    ledger: &Ledger,
+    state: Option<&mut State>,
+    request: &Request,
+    now: Instant,
+) -> Reply {
+    let Some(state) = state else { return control::answer(director, ledger, request, now) };
+    let before = fact_of(request, director, None);
+    let reply = control::answer(director, ledger, request, now);
+    match (request, &reply) {
+        (Request::Apply(command), Reply::Done) => state.note(command, director, || rules_of(director)),
+        (_, Reply::Done | Reply::Set(_)) => {
+            if let Some(fact) = fact_of(request, director, before) {
+                state.note_fact(fact, director, || rules_of(director));
+            }
+        }
+        _ => {}
+    }
+    reply
+}
+
+/// What a request is about, as it is now; `before` is the same, before it was carried out.
+fn fact_of(request: &Request, director: &Director, before: Option<Fact>) -> Option<Fact> {
+    match (request, before) {
+        (Request::Set(name, _), before) => {
+            let value = director.flows.settings.get(name)?;
+            let configured = match before {
+                Some(Fact::Setting { value, .. }) => value,
+                _ => value.clone(),
+            };
+            Some(Fact::Setting { name: name.clone(), value, configured })
+        }
+        (Request::AddMark(_) | Request::DeleteMark(_), before) => {
+            let rules = texts(director.flows.services.marks());
+            let configured = match before {
+                Some(Fact::Marks { rules, .. }) => rules,
+                _ => rules.clone(),
+            };
+            Some(Fact::Marks { rules, configured })
+        }
+        (Request::Standby(on), _) => Some(Fact::Standby(*on)),
+        _ => None,
+    }
+}
+
+/// Mark rules as they are written.
+pub(super) fn texts(marks: &Marks) -> Vec<String> {
+    marks.rules().iter().map(ToString::to_string).collect()
+}
+
+/// Has the director heed what an earlier process was told, where the configuration has not changed since or is not
+/// looked at; the facts that hold.
+pub(super) fn heed(director: &mut Director, facts: Vec<Fact>, is_replacement: bool, now: Instant) -> Vec<Fact> {
+    let mut heeded = Vec::new();
+    for fact in facts {
+        let holds = match &fact {
+            Fact::Setting { name, value, configured } => {
+                let is_same = is_replacement || director.flows.settings.get(name).as_ref() == Some(configured);
+                is_same && director.set(name, value).is_ok()
+            }
+            Fact::Marks { rules, configured } => {
+                let is_same = is_replacement || texts(director.flows.services.marks()) == *configured;
+                is_same && set_marks(director, rules, now)
+            }
+            Fact::Standby(on) => {
+                director.stand_by(*on, now);
+                true
+            }
+            Fact::Server(..) => true,
+        };
+        if holds {
+            heeded.push(fact);
+        }
+    }
+    heeded
+}
+
+fn set_marks(director: &mut Director, rules: &[String], now: Instant) -> bool {
+    let Ok(rules) = rules.iter().map(|rule| rule.parse()).collect::<Result<Vec<_>, _>>() else { return false };
+    let mut marks = Marks::default();
+    rules.into_iter().for_each(|rule| marks.add(rule));
+    director.set_marks(marks, now);
+    true
+}
