@@ -36,6 +36,7 @@ mod state;
 mod sync;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
+mod vrrp;
 mod wire;
 
 #[cfg(test)]

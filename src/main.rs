@@ -14,7 +14,7 @@ use tapvs::RunArgs;
 use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{
     self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, GetArgs, HealthArgs, MarkArgs, ProcArgs, ReloadArgs, SetArgs,
-    StandbyArgs, StatusArgs, Tool, UndrainArgs,
+    StandbyArgs, StatusArgs, Tool, UndrainArgs, VrrpArgs,
 };
 use tapvs::print_error;
 use tapvs::print_out;
@@ -44,6 +44,7 @@ enum Command {
     Mark(MarkArgs),
     Reload(ReloadArgs),
     Standby(StandbyArgs),
+    Vrrp(VrrpArgs),
     Health(HealthArgs),
     CheckNow(CheckNowArgs),
     Drain(DrainArgs),
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         Some(Command::Mark(args)) => args.run(),
         Some(Command::Reload(args)) => args.run(),
         Some(Command::Standby(args)) => args.run(),
+        Some(Command::Vrrp(args)) => args.run(),
         Some(Command::Health(args)) => args.run(),
         Some(Command::CheckNow(args)) => args.run(),
         Some(Command::Drain(args)) => args.run(),

@@ -80,6 +80,8 @@ reasons! {
     Defence => "defence",
     /// A message about another director's conns that cannot be read.
     BadSync => "bad-sync",
+    /// An advertisement of VRRP that is for no virtual router here, or cannot be believed.
+    Vrrp => "vrrp",
     /// The flow table is full.
     FlowTableFull => "flow-table-full",
     /// No free local address and port for FULL-NAT.

@@ -33,11 +33,13 @@ pub enum Consumed {
     Sync,
     /// An answer to a health probe of ours.
     Probe,
+    /// An advertisement of another VRRP router; heeded.
+    Vrrp,
 }
 
 impl Consumed {
     /// Every kind, in the order of the ledger.
-    pub const ALL: [Consumed; 12] = [
+    pub const ALL: [Consumed; 13] = [
         Consumed::ArpRequest,
         Consumed::ArpReply,
         Consumed::NdpSolicitation,
@@ -50,6 +52,7 @@ impl Consumed {
         Consumed::TunnelError,
         Consumed::Sync,
         Consumed::Probe,
+        Consumed::Vrrp,
     ];
 
     /// Name in the ledger.
@@ -67,6 +70,7 @@ impl Consumed {
             Consumed::TunnelError => "tunnel-error",
             Consumed::Sync => "sync-message",
             Consumed::Probe => "probe-answer",
+            Consumed::Vrrp => "vrrp-advertisement",
         }
     }
 }

@@ -11,6 +11,7 @@ mod locals;
 mod proc;
 mod settings;
 mod status;
+mod vrrp;
 
 pub use check::{CheckArgs, check};
 pub use health::{CheckNowArgs, DrainArgs, ForceArgs, HealthArgs, UndrainArgs};
@@ -18,3 +19,4 @@ pub use ipvsadm::{Tool, ipvsadm};
 pub use proc::ProcArgs;
 pub use settings::{GetArgs, MarkArgs, SetArgs};
 pub use status::{ReloadArgs, StandbyArgs, StatusArgs};
+pub use vrrp::VrrpArgs;

@@ -13,6 +13,7 @@ use crate::outbound::{FORWARDS, Forward, Masquerade, Policy};
 use crate::sched;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, TunnelChecksum};
+use crate::vrrp;
 
 /// Named values, in the order in which they are told.
 type Words = Vec<(&'static str, String)>;
@@ -148,6 +149,21 @@ pub fn route_text((to, via): (Prefix, IpAddr)) -> String {
 /// A mark rule.
 pub fn mark_text(rule: &MarkRule) -> String {
     format!("mark {rule}")
+}
+
+/// A virtual router as it was configured; its password stays with those who have the file.
+pub fn vrrp_text(options: &vrrp::Options) -> String {
+    let vrrp::Options { id, rank, addresses, peers, virtual_mac, .. } = options;
+    let list = |all: &[IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let peers = if peers.is_empty() { "multicast".into() } else { format!("peers {}", list(peers)) };
+    format!(
+        "vrrp {id} priority {} interval {:?} version {} preempt {} virtual_mac {virtual_mac} {peers} address {}",
+        rank.priority,
+        rank.interval,
+        if rank.is_v2 { 2 } else { 3 },
+        rank.preempt,
+        list(addresses),
+    )
 }
 
 /// A link as it was configured.

@@ -134,6 +134,8 @@ pub struct Wanted {
     pub routes: Routes,
     /// Mark rules.
     pub marks: Marks,
+    /// Virtual routers.
+    pub vrrp: Vec<crate::vrrp::Options>,
     /// Timeouts, services, servers, synchronisation daemons.
     pub rules: Vec<Command>,
 }
@@ -145,6 +147,7 @@ impl Wanted {
             settings: director.flows.settings.clone(),
             routes: director.router.routes.clone(),
             marks: director.flows.services.marks().clone(),
+            vrrp: director.vrrp.wanted().to_vec(),
             rules: rules_of(director),
         }
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::{Endpoint, Mac, Prefix};
 use crate::health::{Check, Policy};
@@ -14,6 +15,7 @@ use crate::outbound::{Forward, Masquerade};
 use crate::router::is_link_local;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, SyncOptions, SyncRole};
+use crate::wire::vrrp::{Covers, Version};
 
 /// Where something was said, and what: `--server 10.0.0.21:8080`, `/etc/tapvs.toml:14:11: server "10.0.0.21:8080"`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -288,6 +290,33 @@ pub enum ByHand {
     Dropped,
 }
 
+/// What was said of a virtual router, of one family or both.
+#[derive(Clone, Debug)]
+pub struct VrrpDraft {
+    /// Where it stands.
+    pub place: Place,
+    /// The TAP that it is on; the first one.
+    pub link: Option<At<String>>,
+    /// Its number.
+    pub id: u8,
+    /// 1 to 255.
+    pub priority: u8,
+    /// Its addresses; those of all services without any.
+    pub addresses: Vec<At<IpAddr>>,
+    /// The message's version, and its password.
+    pub version: Version,
+    /// Between two advertisements.
+    pub interval: Duration,
+    /// Takes over from a lower priority.
+    pub preempt: bool,
+    /// Other routers, told one by one.
+    pub peers: Vec<At<IpAddr>>,
+    /// The addresses have the MAC of RFC 9568.
+    pub virtual_mac: bool,
+    /// What the checksum covers.
+    pub covers: Covers,
+}
+
 /// Everything that was said.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
@@ -303,6 +332,8 @@ pub struct Draft {
     pub services: Vec<ServiceDraft>,
     /// Synchronisation daemons.
     pub syncs: Vec<At<(SyncRole, SyncOptions)>>,
+    /// Virtual routers.
+    pub vrrps: Vec<VrrpDraft>,
     /// A file of rules, with the local addresses that its services get.
     pub rules: Option<(PathBuf, Vec<IpAddr>)>,
     /// Settings by name.

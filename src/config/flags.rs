@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::check_of_word;
 use super::draft::{At, Draft, Hop, LinkDraft, Place, Problems, ServerDraft, ServiceDraft};
 use super::spec::{self, ServerSpec, ServiceSpec};
+use super::{check_of_word, vrrp_of_word};
 use crate::base::{Endpoint, Mac, Prefix};
 use crate::health::Check;
 use crate::outbound::{Forward, Masquerade};
@@ -114,6 +114,11 @@ pub struct RunArgs {
     #[argh(option)]
     pub check: Vec<String>,
 
+    /// a virtual router that shares the addresses of all services with other directors: id=N[,priority=N][,KEY=VALUE...],
+    /// like id=51,priority=150; tapvs.toml(5) has the keys; repeated
+    #[argh(option)]
+    pub vrrp: Vec<String>,
+
     /// a local address for FULL-NAT (default: the director's own); repeated
     #[argh(option)]
     pub local_address: Vec<IpAddr>,
@@ -187,6 +192,13 @@ impl RunArgs {
                 Err(others) => problems.0.extend(others.0),
             }
         }
+        let mut vrrps = Vec::new();
+        for word in &self.vrrp {
+            match vrrp_of_word(word) {
+                Ok(vrrp) => vrrps.push(vrrp),
+                Err(others) => problems.0.extend(others.0),
+            }
+        }
         let mut settings = Vec::new();
         for setting in &self.sysctl {
             let place = Place::flag("--sysctl", setting);
@@ -202,6 +214,7 @@ impl RunArgs {
             services: self.service.iter().map(|service| self.service(*service, &checks)).collect(),
             rules: self.rules.clone().map(|path| (path, self.local_address.clone())),
             settings,
+            vrrps,
             max_flows: self.max_flows.map(|size| said("--max-flows", size)),
             cpu: self.cpu_said(),
             metrics: self.metrics.map(|at| said("--metrics", Endpoint::new(at.ip(), at.port()))),
@@ -280,6 +293,7 @@ impl RunArgs {
             ("--ops", self.ops),
             ("--server", !self.server.is_empty()),
             ("--check", !self.check.is_empty()),
+            ("--vrrp", !self.vrrp.is_empty()),
             ("--metrics", self.metrics.is_some()),
             ("--local-address", !self.local_address.is_empty()),
             ("--mark", !self.mark.is_empty()),

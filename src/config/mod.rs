@@ -12,11 +12,12 @@ mod plan;
 pub mod spec;
 mod toml;
 mod validate;
+mod vrrp;
 
-use self::toml::check_of_word;
 #[cfg(any(test, feature = "testing"))]
 pub use self::toml::read as read_text;
 pub use self::toml::read_file;
+use self::toml::{check_of_word, vrrp_of_word};
 pub use diff::{Change, Wanted, add_daemons, add_rules, common_rules, diff, rules_of};
 pub use draft::{At, ByHand, Problems};
 pub use flags::RunArgs;

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::draft::{At, ByHand, Draft, Hop, Place, Planned, Problems, ServiceDraft};
 use super::flags::RunArgs;
 use super::link::{self, PlannedLink};
-use super::{BEFORE, commands, read_file, validate};
+use super::{BEFORE, commands, read_file, validate, vrrp};
 use crate::base::{Endpoint, Family, LinkId, Medium, Prefix};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
@@ -49,6 +49,8 @@ pub struct Plan {
     pub any_max_flows: bool,
     /// The processor to run on; where the scheduler puts it without one.
     pub cpu: Option<At<usize>>,
+    /// Virtual routers.
+    pub vrrp: Vec<crate::vrrp::Options>,
     /// Where the metrics are served.
     pub metrics: Option<At<Endpoint>>,
     /// What becomes of rules that were made by hand.
@@ -82,6 +84,7 @@ impl Plan {
             any_max_flows: !says_max_flows(&draft.settings, draft.max_flows.as_ref()),
             settings: settings(&draft.settings, draft.max_flows, &mut problems),
             cpu: draft.cpu,
+            vrrp: Vec::new(),
             metrics: draft.metrics,
             by_hand: draft.by_hand,
         };
@@ -101,6 +104,11 @@ impl Plan {
         for At { value: (role, options), place } in draft.syncs {
             plan.commands.push(Planned { command: Command::StartDaemon(role, options), place, fields: Vec::new() });
         }
+        let virtuals = plan.commands.iter().filter_map(|planned| match &planned.command {
+            Command::AddService(ServiceKey::Address(_, vip), _) => Some(vip.addr),
+            _ => None,
+        });
+        plan.vrrp = vrrp::options(&draft.vrrps, &plan.links, &virtuals.collect::<Vec<_>>(), &mut problems);
         match plan.rehearse() {
             Ok(mut director) => try_sorry_servers(&mut director, &draft.services, &plan.health, &mut problems),
             Err(others) => problems.0.extend(others.0),
@@ -147,6 +155,8 @@ impl Plan {
         let mut marks = Marks::default();
         self.marks.iter().for_each(|rule| marks.add(rule.clone()));
         director.set_marks(marks, BEFORE);
+        // Before services come, whose addresses would be announced.
+        director.set_vrrp(self.vrrp.clone());
         self.apply(&mut director)?;
         Ok(director)
     }

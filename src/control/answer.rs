@@ -2,13 +2,16 @@
 //!
 //! Bounded work a request, whatever its size: long lists come in pages.
 
-use super::protocol::{ConnEntry, DestEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status};
-use crate::base::{ConnId, DestId, Instant, Ledger};
+use super::protocol::{
+    ConnEntry, DestEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status, VirtualRouterEntry,
+};
+use crate::base::{ConnId, DestId, Instant, Ledger, LinkId};
 use crate::conn::Conn;
 use crate::director::Director;
 use crate::service::command::Refused;
 use crate::service::{MarkRule, Marks, Service};
 use crate::settings::{self, Effect};
+use crate::vrrp::Report;
 
 /// A page ends with the service that brings it to so many dests and services.
 const SERVICES_A_PAGE: usize = 256;
@@ -59,11 +62,23 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             director.stand_by(*on, now);
             Reply::Done
         }
+        Request::Vrrp => {
+            Reply::Vrrp(director.vrrp.reports().map(|report| virtual_router(director, report, now)).collect())
+        }
+        Request::FailOver => match director.vrrp.give_up() {
+            0 => Reply::Error("no virtual router is active here; there is nothing to give up".into()),
+            _ => Reply::Done,
+        },
         Request::Health(_) | Request::CheckNow | Request::Steer(..) => {
             Reply::Error("nobody here checks servers".into())
         }
         Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
     }
+}
+
+fn virtual_router(director: &Director, report: Report, now: Instant) -> VirtualRouterEntry {
+    let link = director.router.link(LinkId(report.link)).name.clone();
+    VirtualRouterEntry { link, for_s: now.since(Instant(report.since_ms)).as_secs(), report }
 }
 
 fn value(director: &Director, name: &str) -> Option<(String, String)> {

@@ -9,6 +9,7 @@ use crate::conn::Timeouts;
 use crate::health::{Forced, OnDown, Reason, Verdict};
 use crate::service::command::{Command, DestOptions, Refused, ServiceKey, ServiceOptions, SyncOptions, SyncRole};
 use crate::service::{Rates, Stats};
+use crate::vrrp::Report;
 
 /// The longest line of a request, in bytes.
 pub const LONGEST_REQUEST: usize = 64 * 1024;
@@ -53,6 +54,10 @@ pub enum Request {
     DeleteMark(String),
     /// To stand by (true), or to work.
     Standby(bool),
+    /// The virtual routers.
+    Vrrp,
+    /// To give up the addresses of all virtual routers.
+    FailOver,
 }
 
 /// What an administrator says of a server beside its weight.
@@ -117,6 +122,8 @@ pub enum Reply {
         /// Where the next page begins.
         next: Option<u32>,
     },
+    /// Virtual routers.
+    Vrrp(Vec<VirtualRouterEntry>),
     /// So many probes are due now.
     Due(usize),
     /// What a reload has changed.
@@ -128,6 +135,18 @@ pub enum Reply {
     },
     /// What is wrong with the configuration, a line each; nothing was changed.
     NotReloaded(Vec<String>),
+}
+
+/// A virtual router as it stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VirtualRouterEntry {
+    /// The link's name.
+    pub link: String,
+    /// For how many seconds it has been in its state.
+    pub for_s: u64,
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub report: Report,
 }
 
 /// A service with its dests, the one added last first.

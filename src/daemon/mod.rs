@@ -21,12 +21,12 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::base::{Endpoint, Instant, LinkId};
+use crate::base::{Endpoint, Family, Instant, LinkId};
 use crate::control::protocol::{Reply, Request};
 use crate::control::{self, Shown};
 use crate::director::{Batch, Director};
 use crate::io::{Clock, ReadOutcome, Signal, Signals, lost_lines, write_lines};
-use crate::keeper::messages::{ToKeeper, ToWorker};
+use crate::keeper::messages::{ToKeeper, ToWorker, VirtualRouter};
 use crate::router::Turn;
 use crate::state::State;
 use checks::Checks;
@@ -133,7 +133,7 @@ impl Daemon {
         self.keeper.tell(&ToKeeper::Ready);
         log::info!("ready");
         let ended = self.turn_until_stopped();
-        self.director.router.shut_down(&mut self.turn);
+        self.director.shut_down(&mut self.turn);
         self.save_counters();
         self.report();
         ended
@@ -216,6 +216,14 @@ impl Daemon {
         }
         if !moved.is_empty() {
             self.keeper.tell(&ToKeeper::Addresses(moved));
+        }
+        if let Some(active) = self.director.vrrp.take_news() {
+            let name = |(link, id, family): (LinkId, u8, Family)| VirtualRouter {
+                link: link.0,
+                id,
+                six: family == Family::V6,
+            };
+            self.keeper.tell(&ToKeeper::Active(active.into_iter().map(name).collect()));
         }
     }
 

@@ -19,6 +19,7 @@ use crate::router::Routes;
 use crate::service::Marks;
 use crate::service::command::Command;
 use crate::settings::{self, Effect, Settings};
+use crate::vrrp;
 
 /// Changes that are told one by one; the others are counted.
 const TOLD: usize = 200;
@@ -304,6 +305,11 @@ fn change_the_rest(director: &mut Director, wanted: &Wanted, now: Instant) -> Re
         let texts = |marks: &Marks| marks.rules().iter().map(describe::mark_text).collect::<Vec<_>>();
         describe::note_moves(&texts(director.flows.services.marks()), &texts(&wanted.marks), &mut lines);
         director.set_marks(wanted.marks.clone(), now);
+    }
+    if director.vrrp.wanted() != wanted.vrrp {
+        let texts = |all: &[vrrp::Options]| all.iter().map(describe::vrrp_text).collect::<Vec<_>>();
+        describe::note_moves(&texts(director.vrrp.wanted()), &texts(&wanted.vrrp), &mut lines);
+        director.set_vrrp(wanted.vrrp.clone());
     }
     Ok(lines)
 }

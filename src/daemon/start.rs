@@ -9,7 +9,7 @@ use super::checks::Checks;
 use super::reload::Started;
 use super::restore::restore;
 use super::{Daemon, Keeper};
-use crate::base::{Instant, LinkId, Mac};
+use crate::base::{Family, Instant, LinkId, Mac};
 use crate::config::{self, Plan, RunArgs, spec};
 use crate::director::Director;
 use crate::io::{self, Channel, Link, Listener, Processors, Signals};
@@ -37,6 +37,7 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let mut director = plan.director(settings, &opened, seed).map_err(|problems| problems.to_string())?;
     director.flows.settings.max_flows = plan.settings.max_flows;
     allow_tunnels(&mut director, &taken.links);
+    director.vrrp.resume(given.active.iter().map(|router| (LinkId(router.link), router.id, family(router.six))));
     if given.restarts == 0 {
         introduce(&director, &taken.links);
     }
@@ -57,6 +58,10 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let daemon = Daemon::new((director, state), taken, signals, (checks, metrics), start);
     let daemon = daemon.map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
+}
+
+fn family(six: bool) -> Family {
+    if six { Family::V6 } else { Family::V4 }
 }
 
 /// What a keeper gave, taken over.

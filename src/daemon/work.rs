@@ -70,6 +70,8 @@ pub(super) fn of(request: Request) -> Asked {
         }
         Request::Apply(_)
         | Request::Standby(_)
+        | Request::Vrrp
+        | Request::FailOver
         | Request::Steer(..)
         | Request::Set(..)
         | Request::AddMark(_)

@@ -14,6 +14,7 @@ mod own_probes;
 mod standby;
 mod transit;
 mod tunnel_gso;
+mod virtual_routers;
 
 use std::hash::RandomState;
 use std::net::IpAddr;
@@ -31,6 +32,7 @@ use crate::outbound::Outbound;
 use crate::router::{Egress, Refusal, Router, Turn};
 use crate::stack::{self, Host, Stack};
 use crate::sync::Sync;
+use crate::vrrp::Vrrp;
 use crate::wire::icmp::IcmpError;
 use crate::wire::ndp::Ndp;
 use crate::wire::{self, Ip, L4, Packet, PacketBuf, Parsed, Reassembly};
@@ -51,6 +53,8 @@ pub struct Director {
     outbound: Outbound,
     /// Health probes by the director's own packets.
     pub own_probes: OwnProbes,
+    /// Virtual routers: which addresses this director has now.
+    pub vrrp: Vrrp,
 }
 
 /// Where a packet belongs.
@@ -72,8 +76,8 @@ impl Director {
         let stack = Stack::new(settings.icmp_rate, seed);
         let flows = Flows::new(settings, hasher, seed);
         let (ftp, sync, standby) = (Ftp::default(), Sync::default(), Standby::default());
-        let (outbound, own_probes) = (Outbound::default(), OwnProbes::default());
-        Director { router, flows, stack, ftp, sync, standby, outbound, own_probes }
+        let (outbound, own_probes, vrrp) = (Outbound::default(), OwnProbes::default(), Vrrp::default());
+        Director { router, flows, stack, ftp, sync, standby, outbound, own_probes, vrrp }
     }
 
     /// Takes one frame from a link. What becomes of it is in the ledger.
@@ -96,7 +100,7 @@ impl Director {
         turn.link = link;
         // Matched where it is: a packet as parsed is large, and copying it right after it was written stalls.
         match parsed {
-            Ok(Parsed::Ip(ip)) if self.standby.is_active() && self.is_for_us(link, buf) == Ok(true) => {
+            Ok(Parsed::Ip(ip)) if self.has_all_addresses() && self.is_for_us(link, buf) == Ok(true) => {
                 self.counted(&mut Packet::new(buf, ip), turn);
             }
             parsed => {
@@ -105,6 +109,12 @@ impl Director {
                 }
             }
         }
+    }
+
+    /// True unless another director works, or has some of the addresses.
+    #[inline]
+    fn has_all_addresses(&self) -> bool {
+        self.standby.is_active() && !self.router.virtuals.any_away()
     }
 
     /// What is no IP packet, not for this station alone, or comes while another director works.
@@ -125,7 +135,7 @@ impl Director {
             }
             Err(reason) => return Err(*reason),
         };
-        if self.standby.silences(parsed, &self.flows.services) {
+        if self.standby.silences(parsed, &self.flows.services, &self.router.virtuals) {
             return Err(DropReason::Standby);
         }
         self.heed_claim(link, parsed, turn);
@@ -181,6 +191,9 @@ impl Director {
             if self.own_probes.hear(packet, &mut self.router, turn) {
                 return Ok(());
             }
+            if packet.ip.proto == Proto::VRRP && self.owns(packet.ip.dst) {
+                return Ok(self.hear_vrrp(None, packet, turn)?);
+            }
             self.check_source(packet.ip)?;
         }
         match owner {
@@ -201,12 +214,21 @@ impl Director {
         match dst == self.router.link(link).mac {
             true => Ok(true),
             false if dst.is_multicast() => Ok(false),
+            false if self.router.virtuals.is_mac(link, dst) => Ok(true),
             false => Err(DropReason::NotForUs),
         }
     }
 
     /// A packet to a group: only what another director tells of its conns is for us.
-    fn group_packet<E>(&mut self, link: LinkId, packet: &mut Packet, turn: &mut Turn<E>) -> Result<(), DropReason> {
+    fn group_packet(
+        &mut self,
+        link: LinkId,
+        packet: &mut Packet,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), DropReason> {
+        if packet.ip.proto == Proto::VRRP && Vrrp::is_group(packet.ip.dst) {
+            return self.hear_vrrp(Some(link), packet, turn);
+        }
         if !self.sync.is_sync_group(link, packet.ip) {
             return Err(DropReason::NotForUs);
         }
@@ -482,7 +504,7 @@ impl Director {
         self.judge_standby(now);
         while let Some(due) = self.flows.expire_one(now) {
             match due {
-                Due::Over(..) if self.standby.is_mute() => {}
+                Due::Over(_, conn) if self.standby.is_mute() || self.router.virtuals.is_away(conn.virt().addr) => {}
                 Due::Over(id, conn) => expiry_resets::reset_ends((id, &conn), &self.flows, &mut self.router, turn),
                 Due::Prolonged(id) => self.sync.master.prolonged(id, &mut self.flows, &mut self.router, turn),
             }
@@ -498,6 +520,7 @@ impl Director {
         let mut host = Host { services: &self.flows.services, router: &mut self.router };
         self.stack.expire_fragments(&mut host, turn);
         self.router.tick(turn);
+        self.tick_vrrp(turn);
         self.tell_of_undelivered(turn);
         self.flows.services.read_meters(now);
         self.flows.services.empty_trash(now);
@@ -516,6 +539,7 @@ impl Director {
             flows.defence_due(),
             self.outbound.next_due(),
             self.sync.due(),
+            self.vrrp.due(),
             flows.services.meters_due(),
             flows.services.trash_due(),
         ];

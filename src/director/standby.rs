@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use super::Director;
 use crate::base::{Instant, LinkId};
-use crate::router::{Egress, Turn};
+use crate::router::{Egress, Turn, Virtuals};
 use crate::service::Services;
 use crate::stack::Host;
 use crate::wire::Parsed;
@@ -55,8 +55,9 @@ impl Standby {
     }
 
     /// True for what another director is to deal with.
-    pub(super) fn silences(&self, parsed: &Parsed, services: &Services) -> bool {
-        !self.is_active() && self.is_for_other(parsed, services)
+    pub(super) fn silences(&self, parsed: &Parsed, services: &Services, virtuals: &Virtuals) -> bool {
+        (!self.is_active() && self.is_for_other(parsed, services))
+            || (virtuals.any_away() && is_to_away(parsed, virtuals))
     }
 
     fn is_for_other(&self, parsed: &Parsed, services: &Services) -> bool {
@@ -69,6 +70,16 @@ impl Standby {
             Parsed::Ndp(Ndp::Solicitation { target, .. }) => services.owns(IpAddr::V6(*target)),
             Parsed::Ndp(_) => false,
         }
+    }
+}
+
+/// True for what is sent to an address that another director has now, or asks for it.
+fn is_to_away(parsed: &Parsed, virtuals: &Virtuals) -> bool {
+    match parsed {
+        Parsed::Ip(ip) => virtuals.is_away(ip.dst),
+        Parsed::Arp(arp) => arp.op == ArpOp::Request && virtuals.is_away(IpAddr::V4(arp.target.1)),
+        Parsed::Ndp(Ndp::Solicitation { target, .. }) => virtuals.is_away(IpAddr::V6(*target)),
+        Parsed::Ndp(_) => false,
     }
 }
 
@@ -119,14 +130,16 @@ impl Director {
     /// Has addresses of services announced, unless another director has them.
     pub(super) fn announce(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Instant) {
         if self.standby.is_active() {
-            addresses.into_iter().for_each(|addr| self.stack.announcements.add(addr, now));
+            let here = addresses.into_iter().filter(|addr| !self.router.virtuals.is_away(*addr));
+            here.for_each(|addr| self.stack.announcements.add(addr, now));
         }
     }
 
     /// Has new addresses of services probed and announced, unless another director has them.
     pub(super) fn announce_new(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Instant) {
         if self.standby.part == Part::Active {
-            addresses.into_iter().for_each(|addr| self.stack.announcements.probe(addr, now));
+            let here = addresses.into_iter().filter(|addr| !self.router.virtuals.is_away(*addr));
+            here.for_each(|addr| self.stack.announcements.probe(addr, now));
         }
     }
 

@@ -32,6 +32,19 @@ pub struct Given {
     pub restarts: u32,
     /// Why the last one ended.
     pub reason: Option<String>,
+    /// Virtual routers that were active when the last one ended, a moment ago.
+    pub active: Vec<VirtualRouter>,
+}
+
+/// Names a virtual router.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VirtualRouter {
+    /// The place of its link.
+    pub link: u8,
+    /// Its number.
+    pub id: u8,
+    /// Its family is IPv6.
+    pub six: bool,
 }
 
 /// From a worker.
@@ -45,6 +58,8 @@ pub enum ToKeeper {
     SetAside(String),
     /// Addresses that are the director's from now on (true), or no more: hosts of TUNs route them there.
     Addresses(Vec<(IpAddr, bool)>),
+    /// The virtual routers that are active.
+    Active(Vec<VirtualRouter>),
 }
 
 /// To a worker.

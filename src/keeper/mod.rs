@@ -148,6 +148,7 @@ fn give(devices: &[Device], listener: Option<&Listener>, state: Option<&StateFil
         files: -1,
         restarts: 0,
         reason: None,
+        active: Vec::new(),
     })
 }
 
@@ -165,6 +166,10 @@ impl Keeper {
             self.count_unready(died.1);
             self.given.restarts += 1;
             self.given.reason = Some(died.0);
+            if !wait.is_zero() {
+                // By then another director has the addresses.
+                self.given.active.clear();
+            }
             self.pause_until(Instant::now() + wait)?;
             if self.stopping {
                 return Ok(0);
@@ -246,6 +251,7 @@ impl Keeper {
                         log::warn!("the worker has no state file: {error}");
                     }
                 }
+                ToKeeper::Active(routers) => self.given.active = routers,
                 ToKeeper::Addresses(moved) => {
                     for (addr, here) in moved {
                         self.host.own(addr, here);

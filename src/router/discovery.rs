@@ -14,7 +14,7 @@ use crate::wire::ndp::{self, Report, Speaker};
 impl Router {
     /// Answers an ARP request for an own address.
     pub fn arp_reply(&mut self, link: LinkId, request: &Arp, turn: &mut Turn<impl Egress>) {
-        let mac = self.link(link).mac;
+        let mac = self.mac_of_own(link, IpAddr::V4(request.target.1));
         let reply = Arp { op: ArpOp::Reply, sender: (mac, request.target.1), target: request.sender };
         say(link, turn, |frame| arp::build(frame, request.sender.0, &reply));
     }
@@ -22,7 +22,7 @@ impl Router {
     /// Answers a solicitation for an own address; one of a host that probes for duplicates (its source is unspecified) is
     /// answered to all nodes (RFC 4861 section 7.2.4).
     pub fn ndp_reply(&mut self, link: LinkId, addr: Ipv6Addr, asked_by: (Mac, Ipv6Addr), turn: &mut Turn<impl Egress>) {
-        let speaker = Speaker { mac: self.link(link).mac, addr };
+        let speaker = Speaker { mac: self.mac_of_own(link, IpAddr::V6(addr)), addr };
         let one = Some(asked_by).filter(|(_, sender)| !sender.is_unspecified());
         say(link, turn, |frame| ndp::advertisement(frame, speaker, one));
     }
@@ -57,18 +57,38 @@ impl Router {
             IpAddr::V4(addr) => self.announce4(link, addr, turn),
             IpAddr::V6(addr) => {
                 self.report(link, Report::Joined, &[addr], turn);
-                let speaker = Speaker { mac: self.link(link).mac, addr };
+                let speaker = Speaker { mac: self.mac_of_own(link, IpAddr::V6(addr)), addr };
                 say(link, turn, |frame| ndp::advertisement(frame, speaker, None));
             }
         }
     }
 
     fn announce4(&mut self, link: LinkId, addr: Ipv4Addr, turn: &mut Turn<impl Egress>) {
-        let arp = Arp { op: ArpOp::Request, sender: (self.link(link).mac, addr), target: (Mac::ZERO, addr) };
+        let mac = self.mac_of_own(link, IpAddr::V4(addr));
+        let arp = Arp { op: ArpOp::Request, sender: (mac, addr), target: (Mac::ZERO, addr) };
         say(link, turn, |frame| arp::build(frame, Mac::BROADCAST, &arp));
     }
 
-    /// Says which groups are listened to, those of the given addresses.
+    /// The MAC by which a neighbour reaches an own address.
+    fn mac_of_own(&self, link: LinkId, addr: IpAddr) -> Mac {
+        self.virtuals.mac_of(link, addr).unwrap_or(self.link(link).mac)
+    }
+
+    /// Listens to a group on a link from now on.
+    pub fn join(&mut self, link: LinkId, group: IpAddr, turn: &mut Turn<impl Egress>) {
+        let IpAddr::V6(group) = group else { return };
+        if !self.groups.contains(&(link, group)) && self.medium(link) != Medium::Ip {
+            self.groups.push((link, group));
+            self.report(link, Report::Joined, &[group], turn);
+        }
+    }
+
+    /// The groups that `join` was told of.
+    pub fn groups(&self, link: LinkId) -> impl Iterator<Item = Ipv6Addr> {
+        self.groups.iter().filter(move |(on, _)| *on == link).map(|(_, group)| *group)
+    }
+
+    /// Says which groups are listened to, those of the given addresses; an address that is a group is one of them.
     pub fn report(&mut self, link: LinkId, why: Report, addresses: &[Ipv6Addr], turn: &mut Turn<impl Egress>) {
         let mac = self.link(link).mac;
         for some in addresses.chunks(ndp::GROUPS_PER_REPORT) {

@@ -11,8 +11,9 @@ mod routes;
 mod transmit;
 mod turn;
 mod unresolved;
+mod virtuals;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 pub use neighbours::Neighbours;
@@ -21,6 +22,7 @@ pub use refusal::{Refusal, apply_verdict};
 pub use routes::{Need, Route, Routes};
 pub use transmit::{each_segment, least_mtu, room_for, spend_ttl};
 pub use turn::{Egress, Turn};
+pub use virtuals::Virtuals;
 
 use crate::base::{DropReason, Family, Instant, LinkId, Mac, Medium, Prefix};
 use crate::wire::{self, PacketBuf, ndp, set_macs};
@@ -65,6 +67,10 @@ pub struct Router {
     pub path_mtus: PathMtus,
     /// Prefixes all of whose addresses are the director's own, as by a route of type `local`.
     local: Vec<Prefix>,
+    /// Addresses that move between directors.
+    pub virtuals: Virtuals,
+    /// Groups that the director listens to besides those of its addresses.
+    groups: Vec<(LinkId, Ipv6Addr)>,
     next_id: u16,
     /// When a neighbour that is at another MAC is said again.
     moves_told: Instant,
@@ -154,7 +160,7 @@ impl Router {
     /// True for an address of a link or of a local prefix.
     pub fn owns(&self, addr: IpAddr) -> bool {
         let of_link = |port: &Port| port.link.addresses.iter().any(|prefix| prefix.addr == addr);
-        self.ports.iter().any(of_link) || self.is_in_local_prefix(addr)
+        self.ports.iter().any(of_link) || self.is_in_local_prefix(addr) || self.virtuals.is_here(addr)
     }
 
     /// The links in whose nets an address is; all of them for an address that is in none.

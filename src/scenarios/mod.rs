@@ -31,6 +31,7 @@ mod sync;
 mod tcp_lifecycle;
 mod time;
 mod tunnels;
+mod vrrp;
 
 /// A client, behind the router.
 const CLIENT: &str = "192.0.2.7:4000";

@@ -42,8 +42,15 @@ impl Announcements {
 
     /// Has an address announced, now and once more.
     pub fn add(&mut self, addr: IpAddr, now: Instant) {
-        self.first.push_back((now, addr));
-        self.again.push_back((now + REPEAT_AFTER, addr));
+        insert(&mut self.first, now, addr);
+        insert(&mut self.again, now + REPEAT_AFTER, addr);
+    }
+
+    /// An address is not announced any more.
+    pub fn remove(&mut self, addr: IpAddr) {
+        self.probes.retain(|(_, other)| *other != addr);
+        self.first.retain(|(_, other)| *other != addr);
+        self.again.retain(|(_, other)| *other != addr);
     }
 
     /// Nothing is announced any more.
@@ -87,4 +94,9 @@ impl Announcements {
             }
         }
     }
+}
+/// Puts an address in its place in the order of time: most are due after all that wait.
+fn insert(queue: &mut VecDeque<(Instant, IpAddr)>, due: Instant, addr: IpAddr) {
+    let place = queue.partition_point(|(other, _)| *other <= due);
+    queue.insert(place, (due, addr));
 }

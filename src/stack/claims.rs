@@ -29,7 +29,8 @@ impl Claims {
     pub fn heed(&mut self, link: LinkId, parsed: &Parsed, host: &mut Host<'_>, turn: &mut Turn<impl Egress>) {
         let Some((mac, addr, how)) = claim(parsed) else { return };
         let own = |mac: Mac| host.router.links().any(|(_, link)| link.mac == mac);
-        if !host.owns(addr) || mac.is_multicast() || mac == Mac::ZERO || own(mac) {
+        if !host.owns(addr) || host.router.virtuals.is_away(addr) || mac.is_multicast() || mac == Mac::ZERO || own(mac)
+        {
             return;
         }
         self.defended.retain(|(_, at)| turn.now.since(*at) < DEFEND_INTERVAL);

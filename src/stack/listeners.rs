@@ -49,7 +49,7 @@ impl Listeners {
         host: &Host<'_>,
         turn: &mut Turn<E>,
     ) -> Result<(), DropReason> {
-        let left = groups(host, query.group);
+        let left = groups(link, host, query.group);
         if left.is_empty() {
             return Err(DropReason::Ndp);
         }
@@ -84,12 +84,15 @@ impl Listeners {
     }
 }
 
-/// An address of each of the director's groups, or of the one that is asked for.
-fn groups(host: &Host<'_>, asked: Option<Ipv6Addr>) -> Vec<Ipv6Addr> {
-    let own = host.announced().into_iter().filter_map(|addr| match addr {
+/// An address of each of the director's groups, or of the one that is asked for; a group without an address stands for
+/// itself.
+fn groups(link: LinkId, host: &Host<'_>, asked: Option<Ipv6Addr>) -> Vec<Ipv6Addr> {
+    let here = host.announced().into_iter().filter(|addr| !host.router.virtuals.is_away(*addr));
+    let own = here.filter_map(|addr| match addr {
         IpAddr::V4(_) => None,
         IpAddr::V6(addr) => Some((solicited_node(addr), addr)),
     });
-    let wanted = own.filter(|(group, _)| asked.is_none_or(|asked| asked == *group));
+    let joined = host.router.groups(link).map(|group| (group, group));
+    let wanted = own.chain(joined).filter(|(group, _)| asked.is_none_or(|asked| asked == *group));
     wanted.collect::<BTreeMap<_, _>>().into_values().collect()
 }

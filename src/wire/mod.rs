@@ -26,6 +26,7 @@ pub mod tcp;
 pub mod translate;
 pub mod udp;
 mod vnet;
+pub mod vrrp;
 
 pub use buf::{Framing, PacketBuf};
 pub use carried::Packet;

@@ -215,7 +215,8 @@ pub fn advertisement(buf: &mut PacketBuf, from: Speaker, asker: Option<(Mac, Ipv
     finish(buf, ETH_LEN + ipv6::LEN, from.addr, to.1);
 }
 
-/// Writes a report that the speaker listens to the solicited-node groups of these addresses, at most `GROUPS_PER_REPORT`.
+/// Writes a report that the speaker listens to the solicited-node groups of these addresses, at most `GROUPS_PER_REPORT`;
+/// an address that is a group stands for itself.
 pub fn report(buf: &mut PacketBuf, from: Speaker, why: Report, addresses: &[Ipv6Addr]) {
     let count = addresses.len().min(GROUPS_PER_REPORT);
     let len = ROUTER_ALERT.len() + 8 + count * RECORD_LEN;
@@ -226,7 +227,8 @@ pub fn report(buf: &mut PacketBuf, from: Speaker, why: Report, addresses: &[Ipv6
     body[7] = count as u8;
     for (record, addr) in body[8..].chunks_exact_mut(RECORD_LEN).zip(addresses) {
         record[0] = why as u8;
-        record[4..].copy_from_slice(&solicited_node(*addr).octets());
+        let group = if addr.is_multicast() { *addr } else { solicited_node(*addr) };
+        record[4..].copy_from_slice(&group.octets());
     }
     let at = ETH_LEN + ipv6::LEN + ROUTER_ALERT.len();
     finish(buf, at, from.addr, ALL_REPORTS);

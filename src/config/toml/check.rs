@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::super::draft::{Problems, SorryDraft};
 use super::super::spec;
-use super::ip_address;
-use super::reader::{Kind, Section, Source};
+use super::reader::{Kind, Section};
+use super::{ip_address, word};
 use crate::health::{self, AllDown, Check, Dns, Exec, Http, HttpMethod, OnDown, Policy, Quorum, Timing, Tls, Udp};
 use crate::service::command::Method;
 use crate::service::words::method_names;
@@ -86,70 +86,27 @@ const TYPES: [(&str, u16); 9] = [
 
 /// The checks of a service or a server: one, or a list of them.
 pub(super) fn checks(section: &mut Section) -> Vec<Check> {
-    section.one_or_more("check", &CHECK).into_iter().filter_map(check).collect()
+    section.one_or_more("check", &CHECK).iter_mut().filter_map(check).collect()
 }
 
 /// A check in one word, as a flag gives it: `http:/healthz,status=200-299,interval=5s`.
-pub fn check_of_word(word: &str) -> Result<Check, Problems> {
-    let name = format!("--check {word}");
-    let mut words = word.split(',');
+pub fn check_of_word(text: &str) -> Result<Check, Problems> {
+    let mut words = text.split(',');
     let first = words.next().unwrap_or_default();
     let (kind, argument) = first.split_once(':').map_or((first, None), |(kind, rest)| (kind, Some(rest)));
-    let mut text = format!("check = {{ kind = {}", quoted(kind));
-    if let Some(argument) = argument {
-        let key = match kind {
-            "http" | "https" => "path",
-            "dns" => "name",
-            "udp" => "payload",
-            "smtp" => "helo",
-            "exec" => "command",
-            _ => "port",
-        };
-        text += &format!(", {key} = {}", quoted(argument));
-    }
-    for word in words {
-        let Some((key, value)) = word.split_once('=').filter(|(key, _)| CHECK.keys.contains(key)) else {
-            return Err(Problems(vec![format!(
-                "{name}: '{word}' is not KEY=VALUE of a check; tapvs.toml(5) has the keys"
-            )]));
-        };
-        text += &format!(", {key} = {}", quoted(value));
-    }
-    text += " }";
-    const TOP: Kind = Kind { name: "", keys: &["check"] };
-    let source = Source::new(&name, &text);
-    let found = source.section(&TOP).map(|mut top| checks(&mut top)).unwrap_or_default();
-    // Where in the word something is wrong is seen by itself.
-    let problems: Vec<String> = source.problems().0.iter().map(|problem| without_position(problem, &name)).collect();
-    match (problems.is_empty(), found.into_iter().next()) {
-        (true, Some(check)) => Ok(check),
-        _ => Err(Problems(problems)),
-    }
+    let key = match kind {
+        "http" | "https" => "path",
+        "dns" => "name",
+        "udp" => "payload",
+        "smtp" => "helo",
+        "exec" => "command",
+        _ => "port",
+    };
+    let named = [("kind", kind)].into_iter().chain(argument.map(|argument| (key, argument))).collect();
+    word::read(&format!("--check {text}"), (&CHECK, named), &words.collect::<Vec<_>>(), check)
 }
 
-fn without_position(problem: &str, name: &str) -> String {
-    let rest = problem.strip_prefix(name).unwrap_or(problem);
-    let what = rest.splitn(4, ':').nth(3).unwrap_or(rest);
-    format!("{name}:{what}")
-}
-
-/// A value of TOML: numbers and truths as they are, all else in quotes.
-fn quoted(value: &str) -> String {
-    if value.parse::<u32>().is_ok() || value == "true" || value == "false" {
-        return value.to_owned();
-    }
-    let escaped: String = value
-        .chars()
-        .map(|letter| match letter {
-            '"' | '\\' => format!("\\{letter}"),
-            letter if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
-            letter => letter.to_string(),
-        })
-        .collect();
-    format!("\"{escaped}\"")
-}
-
-fn check(mut section: Section) -> Option<Check> {
+fn check(section: &mut Section) -> Option<Check> {
     let kinds = KINDS.map(|(name, _)| name).join(", ");
     section.require("kind", &format!("use one of {kinds}"));
     let kind = section.parsed("kind", |word| {
@@ -166,26 +123,26 @@ fn check(mut section: Section) -> Option<Check> {
             section.report(&kind.place, format!("'{key}' is not for this kind, whose packets are the director's own"));
         }
     }
-    let timing = timing(&mut section);
+    let timing = timing(section);
     let address = section.parsed("address", ip_address).map(|addr| addr.value);
     let bind = section.parsed("bind", ip_address).map(|addr| addr.value);
     let port = section.number("port", 1..=65_535).map(|port| port.value);
     let kind = match name {
         "tcp" => health::Kind::Tcp,
         "agent" => health::Kind::Agent,
-        "http" => health::Kind::Http(http(&mut section, None)?),
+        "http" => health::Kind::Http(http(section, None)?),
         "https" => {
             let verify = section.text("verify").map(|path| PathBuf::from(path.value));
             let sni = section.text("sni").map(|name| name.value);
-            health::Kind::Http(http(&mut section, Some(Tls { verify, sni }))?)
+            health::Kind::Http(http(section, Some(Tls { verify, sni }))?)
         }
-        "dns" => health::Kind::Dns(dns(&mut section)?),
-        "udp" => health::Kind::Udp(udp(&mut section)),
+        "dns" => health::Kind::Dns(dns(section)?),
+        "udp" => health::Kind::Udp(udp(section)),
         "smtp" => health::Kind::Smtp(section.parsed("helo", one_line).map_or("localhost".into(), |name| name.value)),
         "icmp" => health::Kind::Icmp,
         "neigh" => health::Kind::Neigh,
         "path" => health::Kind::Path,
-        _ => health::Kind::Exec(exec(&mut section)?),
+        _ => health::Kind::Exec(exec(section)?),
     };
     Some(Check { kind, timing, address, port, bind })
 }

@@ -5,6 +5,8 @@
 mod check;
 mod reader;
 mod service;
+mod vrrp;
+mod word;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -20,6 +22,7 @@ use crate::service::command::{SyncOptions, SyncRole};
 use crate::service::limits;
 pub use check::check_of_word;
 use reader::{Kind, Section, Source};
+pub use vrrp::vrrp_of_word;
 
 const TOP: Kind = Kind {
     name: "",
@@ -34,6 +37,7 @@ const TOP: Kind = Kind {
         "mark",
         "service",
         "sync",
+        "vrrp",
         "timeouts",
         "settings",
     ],
@@ -84,6 +88,7 @@ fn draft(mut top: Section) -> Draft {
     draft.marks = top.sections("mark", &MARK).into_iter().filter_map(mark).collect();
     draft.services = top.sections("service", &service::SERVICE).into_iter().filter_map(service::service).collect();
     draft.syncs = top.sections("sync", &SYNC).into_iter().filter_map(sync).collect();
+    draft.vrrps = top.sections("vrrp", &vrrp::VRRP).iter_mut().filter_map(vrrp::vrrp).collect();
     if let Some(timeouts) = top.section("timeouts", &TIMEOUTS) {
         draft.timeouts = seconds(timeouts);
     }

@@ -3,7 +3,9 @@
 use super::super::plan::Plan;
 use super::{
     LINK as LINK_KEYS, MARK, ROUTE, SETTINGS, SYNC, TIMEOUTS, TOP, check, check_of_word, read, service as sections,
+    vrrp,
 };
+use crate::base::{Family, LinkId};
 use crate::service::command::Command;
 
 /// What `tapvs check /t.toml` says about a file of this text.
@@ -311,13 +313,14 @@ fn the_manual_explains_every_key_and_no_other() {
         &ROUTE,
         &MARK,
         &SYNC,
+        &vrrp::VRRP,
         &TIMEOUTS,
         &SETTINGS,
         &sections::SERVICE,
         &sections::SERVER,
         &check::CHECK,
     ];
-    let headings = ["link", "route", "mark", "service", "sync", "timeouts", "settings"];
+    let headings = ["link", "route", "mark", "service", "sync", "vrrp", "timeouts", "settings"];
     for kind in kinds {
         let heading = if kind.name.is_empty() { "top" } else { kind.name };
         let section = manual.split("\n.S").find(|section| section.starts_with(&format!("s {heading}\n")));
@@ -330,6 +333,59 @@ fn the_manual_explains_every_key_and_no_other() {
         known.sort();
         assert_eq!(explained, known, "{heading}: the manual against the keys");
     }
+}
+
+#[test]
+fn virtual_routers_are_refused_where_they_stand() {
+    let said = |lines: &str| {
+        let service = "[[service]]\ntcp = \"10.0.0.100:80\"\n";
+        let text =
+            format!("[[link]]\nbridge = \"b\"\ntap = \"t\"\naddress = \"10.0.0.2/24\"\n{service}[[vrrp]]\n{lines}\n");
+        read("/t.toml", &text).and_then(Plan::from_draft)
+    };
+    for (lines, wanted) in [
+        (
+            "priority = 5",
+            "/t.toml:7:1: [[vrrp]]: no id; give the virtual router's number, 1 to 255; its peers have the same",
+        ),
+        ("id = 256", "/t.toml:8:6: id 256: must be a number from 1 to 255"),
+        (
+            "id = 1\nauth = \"x\"",
+            "/t.toml:9:8: auth \"x\": only version 2 has a password; say version = 2, or leave it out",
+        ),
+        ("id = 1\nversion = 2\nauth = \"123456789\"", "/t.toml:10:8: auth \"123456789\": a password has 1 to 8 bytes"),
+        (
+            "id = 1\nversion = 2\ninterval = \"1500ms\"",
+            "/t.toml:10:12: interval \"1500ms\": version 2 counts in whole seconds",
+        ),
+        ("id = 1\nlink = \"u\"", "/t.toml:9:8: link \"u\": no link on a bridge has this name; name the TAP of one"),
+        (
+            "id = 1\naddress = \"10.0.0.2\"",
+            "/t.toml:7:1: [[vrrp]]: 10.0.0.2 is a link's own address and does not move; name another",
+        ),
+        (
+            "id = 1\nversion = 2\naddress = \"2001:db8::1\"",
+            "/t.toml:7:1: [[vrrp]]: version 2 has no IPv6 (2001:db8::1); use version 3",
+        ),
+        (
+            "id = 1\npeers = \"2001:db8::9\"",
+            "/t.toml:7:1: [[vrrp]]: no peer of the family of 10.0.0.100; name one, or leave peers out",
+        ),
+        (
+            "id = 1\n[[vrrp]]\nid = 1\naddress = \"10.0.0.9\"",
+            "/t.toml:9:1: [[vrrp]]: a second virtual router 1 on this link; give it another id",
+        ),
+        (
+            "id = 1\n[[vrrp]]\nid = 2",
+            "/t.toml:9:1: [[vrrp]]: 10.0.0.100 belongs to another virtual router already; name it once",
+        ),
+    ] {
+        assert_eq!(said(lines).err().map(|problems| problems.to_string()).as_deref(), Some(wanted), "{lines}");
+    }
+    let plan = said("id = 9\npriority = 150\naddress = [\"10.0.0.100\", \"2001:db8::100\"]").unwrap();
+    let told: Vec<_> = plan.vrrp.iter().map(|options| (options.name(), options.rank.priority)).collect();
+    assert_eq!(told, [((LinkId(0), 9, Family::V4), 150), ((LinkId(0), 9, Family::V6), 150)]);
+    assert_eq!(said("id = 9").unwrap().vrrp[0].addresses, ["10.0.0.100".parse::<std::net::IpAddr>().unwrap()]);
 }
 
 #[test]

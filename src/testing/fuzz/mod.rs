@@ -8,6 +8,7 @@ mod director;
 mod mutate;
 mod netlink;
 mod text;
+mod vrrp;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "dns", run: answers::dns, seeds: answers::dns_seeds },
     Target { name: "smtp", run: answers::smtp, seeds: answers::smtp_seeds },
     Target { name: "agent", run: answers::agent, seeds: answers::agent_seeds },
+    Target { name: "vrrp", run: vrrp::vrrp, seeds: vrrp::vrrp_seeds },
 ];
 
 impl Target {

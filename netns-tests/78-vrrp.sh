@@ -1,0 +1,191 @@
+# shellcheck shell=bash
+# VRRP in the director: who has the virtual addresses, and how soon another one has them.
+#
+#      client   rs1 rs2     director: br0, tapvs 10.0.0.4     other: br0, tapvs 10.0.0.5 or keepalived on br0 10.0.0.6
+#        |         |              |                              |
+#        +---------+------------ br0 ----------------------------+        the VIP, and in NAT 10.0.0.2 for the servers
+
+# pair: the second host; servers whose gateway is $DIP, which moves too.
+pair() {
+    topo_onearm
+    on_the_bridge other "${LINK}6"
+    in_ns other ip link add br0 type bridge forward_delay 0 stp_state 0
+    in_ns other ip address flush dev eth0
+    in_ns other ip address add "${LINK}6/$NET_BITS" dev br0
+    in_ns other ip link set eth0 master br0
+    in_ns other ip link set br0 up
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+}
+
+# vrrp_director ROLE LAST PRIORITY [LINE...]: a director there with that address, the pair's services, and more lines of
+# its virtual router.
+vrrp_director() {
+    local role=$1 last=$2 priority=$3
+    {
+        printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "$LINK$last" "$NET_BITS"
+        printf '[[sync]]\nrole = "%s"\nlink = "tap0"\n' master backup | if [[ $FAMILY == 4 ]]; then cat; else sed 's/^role/group = "ff02::51"\n&/'; fi
+        printf '[settings]\nsync_threshold = "0 1"\n'
+        printf '[[service]]\ntcp = "%s:80"\nscheduler = "rr"\n' "$AT_VIP"
+        printf '[[service.server]]\naddress = "%s:8080"\nmethod = "nat"\n' "$AT_RS1" "$AT_RS2"
+        printf '[[vrrp]]\nid = 51\npriority = %s\naddress = [%s]\n' "$priority" "${VIRTUALS:-"\"$VIP\", \"$DIP\""}"
+        printf '%s\n' "${@:4}"
+    } >"$LAB_DIR/$role.toml"
+    start_director "$role"
+}
+
+# start_director ROLE: by the file that is there.
+start_director() {
+    : >"$LAB_DIR/tapvs-$1.log"
+    spawn "tapvs-$1" "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" RUST_LOG=info "$TAPVS" run --config "$LAB_DIR/$1.toml"
+    echo "$SPAWNED" >"$LAB_DIR/tapvs-$1.pid"
+    wait_for 10 "tapvs in $1" grep -qw ready "$LAB_DIR/tapvs-$1.log"
+}
+
+of_host() { in_ns "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" "$TAPVS" "${@:2}"; }
+
+# state_is ROLE STATE: of its virtual router.
+state_is() { of_host "$1" vrrp | grep -q " $2 for "; }
+
+becomes_state() { wait_for 15 "$1 to be $2" state_is "$1" "$2"; }
+
+# kill_host ROLE: keeper and worker end at once.
+kill_host() {
+    local keeper
+    keeper=$(<"$LAB_DIR/tapvs-$1.pid")
+    # shellcheck disable=SC2046
+    kill -KILL "$keeper" $(pgrep -P "$keeper") 2>/dev/null || true
+}
+
+# answered_within SECONDS: a new conn is served by then.
+answered_within() { wait_for "$1" "an answer" fetch --fail --max-time 1 "http://$AT_VIP/"; }
+
+# frames_from CAPTURE FILTER: how many it has.
+frames_from() { tcpdump -n -r "$LAB_DIR/$1.pcap" "$2" 2>/dev/null | wc -l; }
+
+# families: 4 6
+# limit: 90
+# alone
+test_a_pair_of_directors_takes_over_and_keeps_conns() {
+    pair
+    vrrp_director director 4 150
+    vrrp_director other 5 100
+    becomes_state director active
+    becomes_state other backup
+    answered_within 5
+    requests 50 "http://$AT_VIP/"
+
+    # The first one ends as an operator ends it: the other one has the addresses at once, and a download goes on.
+    local file curl
+    file=$(payload 32)
+    in_ns client curl --silent --show-error --max-time 60 --limit-rate 4M --output "$SCRATCH/got" "http://$AT_VIP/files/${file##*/}" \
+        2>"$LAB_DIR/curl.errors" &
+    curl=$!
+    wait_for 10 "the download at the other one too" knows_a_conn other
+    of_host director vrrp failover
+    becomes_state other active
+    becomes_state director backup
+    answered_within 5
+    wait "$curl" || die "the download broke: $(cat "$LAB_DIR/curl.errors")"
+    cmp "$file" "$SCRATCH/got" || die "the download differs"
+    requests 50 "http://$AT_VIP/"
+
+    # A worker that dies is replaced before the other one misses an advertisement.
+    kill -KILL "$(pgrep -P "$(<"$LAB_DIR/tapvs-other.pid")")"
+    wait_for 5 "the next worker to be active" grep -q "it was active in the process before" "$LAB_DIR/tapvs-other.log"
+    answered_within 5
+    state_is director backup || die "the other one took the addresses of a director that goes on"
+
+    # The one that works dies without a word; it returns, and does not take the addresses back.
+    kill_host other
+    becomes_state director active
+    answered_within 5
+    requests 50 "http://$AT_VIP/"
+    start_director other
+    becomes_state other backup
+    state_is director active || die "the one that returned took the addresses"
+    requests 50 "http://$AT_VIP/"
+
+    # And with preemption.
+    sed -i 's/^priority = .*/&\npreempt = true/; s/^priority = 100/priority = 200/' "$LAB_DIR/other.toml"
+    of_host other reload >/dev/null
+    becomes_state other active
+    becomes_state director backup
+    answered_within 5
+    kill -TERM "$(<"$LAB_DIR/tapvs-other.pid")"
+    becomes_state director active
+    answered_within 5
+}
+
+knows_a_conn() { of_host "$1" ipvsadm -Lcn | grep -q ESTABLISHED; }
+
+# keepalived_peer VERSION PRIORITY [LINE...]: keepalived on the other host, which has the VIP on its bridge when it is
+# master.
+keepalived_peer() {
+    {
+        printf 'vrrp_instance pair {\n    state BACKUP\n    nopreempt\n    interface br0\n    virtual_router_id 51\n    version %s\n' "$1"
+        printf '    priority %s\n    advert_int 1\n' "$2"
+        printf '    %s\n' "${@:3}"
+        printf '    virtual_ipaddress {\n        %s/%s\n' "$FIRST_ADDRESS" "$HOST_BITS"
+        [[ $FAMILY == 4 ]] || printf '        %s/%s\n' "$VIP" "$HOST_BITS"
+        printf '    }\n}\n'
+    } >"$LAB_DIR/keepalived.conf"
+    : >"$LAB_DIR/keepalived.log"
+    spawn keepalived other keepalived --dont-fork --log-console --log-detail --vrrp --use-file "$LAB_DIR/keepalived.conf" \
+        --pid "$LAB_DIR/keepalived.pid" --vrrp_pid "$LAB_DIR/keepalived-vrrp.pid"
+    PEER=$SPAWNED
+    wait_for 10 "keepalived" grep -q "Entering BACKUP STATE" "$LAB_DIR/keepalived.log"
+}
+
+peer_is() { [[ $(grep -oE "Entering (MASTER|BACKUP) STATE" "$LAB_DIR/keepalived.log" | tail -n 1) == "Entering $1 STATE" ]]; }
+
+# with_keepalived VERSION LINES-OF-TAPVS LINES-OF-KEEPALIVED: both see each other, either way. Only the VIP moves, and the
+# servers' gateway is the director's own address.
+with_keepalived() {
+    local started
+    keepalived_peer "$1" 90 "$3"
+    VIRTUALS="\"$VIP\"$([[ $FAMILY == 4 ]] || echo ", \"$FIRST_ADDRESS\"")" vrrp_director director 2 150 "$2"
+    wait_for 15 "one of them to be active" one_of_them
+    # Whoever is backup hears the other one, and takes over when it leaves.
+    if ! state_is director active; then
+        started=$(start_time "$PEER")
+        end_process "$PEER" "$started"
+        becomes_state director active
+        keepalived_peer "$1" 90 "$3"
+    fi
+    wait_for 10 "keepalived to be heard or hear" peer_is BACKUP
+    of_host director vrrp failover
+    wait_for 10 "keepalived to take over" peer_is MASTER
+    becomes_state director backup
+    expect_match "$(of_host director vrrp)" "the last of .* with priority 90" "what it has heard"
+    started=$(start_time "$PEER")
+    end_process "$PEER" "$started"
+    becomes_state director active
+    ! of_host director vrrp | grep -q "not heeded" || die "advertisements of keepalived were not heeded: $(of_host director vrrp)"
+    answered_within 5
+    kill -TERM "$(<"$LAB_DIR/tapvs-director.pid")"
+    wait "$(<"$LAB_DIR/tapvs-director.pid")" || true
+}
+
+one_of_them() { state_is director active || peer_is MASTER; }
+
+# limit: 120
+# alone
+test_keepalived_is_a_peer_by_both_versions() {
+    scripts/need keepalived
+    FIRST_ADDRESS=$VIP
+    pair
+    with_keepalived 2 $'version = 2\nauth = "secret"' $'authentication {\n auth_type PASS\n auth_pass secret\n }'
+    with_keepalived 3 'version = 3' ''
+    with_keepalived 3 $'version = 3\nvirtual_mac = false\npeers = "10.0.0.6"' $'unicast_peer {\n 10.0.0.2\n }'
+}
+
+# families: 6
+# limit: 60
+# alone
+test_keepalived_is_a_peer_by_version_three_of_ipv6() {
+    scripts/need keepalived
+    FIRST_ADDRESS=fe80::100
+    pair
+    with_keepalived 3 'version = 3' ''
+}

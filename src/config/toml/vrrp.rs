@@ -1,0 +1,79 @@
+//! `[[vrrp]]` and `--vrrp`: a virtual router.
+
+use std::time::Duration;
+
+use super::super::draft::{At, Problems, VrrpDraft};
+use super::reader::{Kind, Section};
+use super::{ip_address, word};
+use crate::wire::vrrp::{Covers, Version};
+
+pub(super) const VRRP: Kind = Kind {
+    name: "[[vrrp]]",
+    keys: &[
+        "link",
+        "id",
+        "priority",
+        "address",
+        "version",
+        "interval",
+        "preempt",
+        "auth",
+        "peers",
+        "virtual_mac",
+        "checksum",
+    ],
+};
+const PASSWORD_LEN: usize = 8;
+
+/// A virtual router in one word, as a flag gives it: `id=51,priority=150`.
+pub fn vrrp_of_word(text: &str) -> Result<VrrpDraft, Problems> {
+    let words: Vec<&str> = text.split(',').collect();
+    word::read(&format!("--vrrp {text}"), (&VRRP, Vec::new()), &words, vrrp)
+}
+
+pub(super) fn vrrp(section: &mut Section) -> Option<VrrpDraft> {
+    let place = section.place.clone();
+    section.require("id", "give the virtual router's number, 1 to 255; its peers have the same");
+    let id = section.number("id", 1..=255);
+    let auth = section.parsed("auth", password);
+    let number = section.number("version", 2..=3);
+    let is_v2 = number.as_ref().is_some_and(|version: &At<u8>| version.value == 2);
+    if let Some(At { place, .. }) = auth.as_ref().filter(|_| !is_v2) {
+        section.report(place, "only version 2 has a password; say version = 2, or leave it out");
+    }
+    let range = match is_v2 {
+        true => Duration::from_secs(1)..=Duration::from_secs(255),
+        false => Duration::from_millis(10)..=Duration::from_millis(40_950),
+    };
+    let interval = section.duration("interval", range);
+    if let Some(At { place, .. }) = interval.as_ref().filter(|interval| is_v2 && interval.value.subsec_millis() > 0) {
+        section.report(place, "version 2 counts in whole seconds");
+    }
+    let covers = section.parsed("checksum", |word| match word {
+        "pseudo" => Ok(Covers::PseudoHeader),
+        "rfc9568" => Ok(Covers::Message),
+        _ => Err("use pseudo (as keepalived) or rfc9568".into()),
+    });
+    Some(VrrpDraft {
+        place,
+        link: section.text("link"),
+        priority: section.number("priority", 1..=255).map_or(100, |priority| priority.value),
+        addresses: section.list("address", ip_address),
+        version: if is_v2 { Version::V2(auth.map(|auth| auth.value)) } else { Version::V3 },
+        interval: interval.map_or(Duration::from_secs(1), |interval| interval.value),
+        preempt: section.truth("preempt").is_some_and(|said| said.value),
+        peers: section.list("peers", ip_address),
+        virtual_mac: section.truth("virtual_mac").is_none_or(|said| said.value),
+        covers: covers.map_or(Covers::default(), |covers| covers.value),
+        id: id?.value,
+    })
+}
+
+fn password(text: &str) -> Result<[u8; PASSWORD_LEN], String> {
+    if text.is_empty() || text.len() > PASSWORD_LEN {
+        return Err("a password has 1 to 8 bytes".into());
+    }
+    let mut bytes = [0; PASSWORD_LEN];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    Ok(bytes)
+}

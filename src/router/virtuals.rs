@@ -1,0 +1,69 @@
+//! Addresses that move between directors (VRRP): which are here now, and at which MAC.
+//!
+//! Never decides where one belongs.
+
+use std::net::IpAddr;
+
+use crate::base::{LinkId, Mac};
+
+struct Virtual {
+    addr: IpAddr,
+    link: LinkId,
+    /// Its own MAC; the link's without one.
+    mac: Option<Mac>,
+    here: bool,
+}
+
+/// All of them. There are few: a list is searched.
+#[derive(Default)]
+pub struct Virtuals {
+    list: Vec<Virtual>,
+    has_away: bool,
+}
+
+impl Virtuals {
+    /// Says where an address is.
+    pub fn put(&mut self, addr: IpAddr, link: LinkId, mac: Option<Mac>, here: bool) {
+        self.list.retain(|known| known.addr != addr);
+        self.list.push(Virtual { addr, link, mac, here });
+        self.recount();
+    }
+
+    /// An address that does not move any more.
+    pub fn forget(&mut self, addr: IpAddr) {
+        self.list.retain(|known| known.addr != addr);
+        self.recount();
+    }
+
+    fn recount(&mut self) {
+        self.has_away = self.list.iter().any(|known| !known.here);
+    }
+
+    /// True while any address is at another director.
+    #[inline]
+    pub fn any_away(&self) -> bool {
+        self.has_away
+    }
+
+    /// True for an address that another director has now.
+    #[inline]
+    pub fn is_away(&self, addr: IpAddr) -> bool {
+        self.has_away && self.list.iter().any(|known| !known.here && known.addr == addr)
+    }
+
+    /// True for an address that is here now.
+    pub fn is_here(&self, addr: IpAddr) -> bool {
+        self.list.iter().any(|known| known.here && known.addr == addr)
+    }
+
+    /// True for the MAC of an address that is here now.
+    pub fn is_mac(&self, link: LinkId, mac: Mac) -> bool {
+        self.list.iter().any(|known| known.here && known.link == link && known.mac == Some(mac))
+    }
+
+    /// The MAC of an address that is here and has one of its own.
+    pub fn mac_of(&self, link: LinkId, addr: IpAddr) -> Option<Mac> {
+        let of = |known: &&Virtual| known.here && known.link == link && known.addr == addr;
+        self.list.iter().find(of)?.mac
+    }
+}

@@ -1,0 +1,193 @@
+//! Virtual addresses that move between directors: who answers for them, and what a change looks like on the link.
+
+use std::time::Duration;
+
+use super::{CLIENT, VIP};
+use crate::base::{LinkId, Mac};
+use crate::testing::{DIRECTOR, Frame, Kind, LINK, Lab, Packet, ROUTER};
+use crate::vrrp::{Options, Rank};
+use crate::wire::Vnet;
+use crate::wire::vrrp::{Covers, Version};
+
+/// What keepalived 2.2.7 sends for virtual router 51 at priority 150 and 100, and when it leaves.
+const BETTER: &str = "21339601010101110a0900647365637265740000";
+const EQUAL: &str = "21336401010133110a0900647365637265740000";
+const LEAVES: &str = "21330001010197110a0900647365637265740000";
+const VIRTUAL: Mac = Mac([0, 0, 0x5e, 0, 1, 51]);
+const GROUP: Mac = Mac([1, 0, 0x5e, 0, 0, 18]);
+
+fn options() -> Options {
+    let rank = Rank { priority: 100, interval: Duration::from_secs(1), preempt: false, is_v2: true };
+    Options {
+        link: LINK,
+        id: 51,
+        version: Version::V2(Some(*b"secret\0\0")),
+        rank,
+        addresses: vec!["198.51.100.1".parse().unwrap()],
+        peers: Vec::new(),
+        virtual_mac: true,
+        covers: Covers::default(),
+    }
+}
+
+fn lab(options: &Options) -> Lab {
+    let mut lab = Lab::new(&format!("-A -t {VIP} -s rr\n-a -t {VIP} -r 10.0.0.21:80 -m"));
+    lab.director.set_vrrp(vec![options.clone()]);
+    assert!(asks(&mut lab).is_empty(), "mute before the first tick");
+    lab.advance(Duration::ZERO);
+    lab.take_moved();
+    lab
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+/// An advertisement from 10.0.0.3.
+fn advert(payload: &str) -> Packet {
+    let packet = Packet::new("10.0.0.3:0", "224.0.0.18:0", Kind::Other(112)).carrying(hex(payload));
+    Packet { ttl: 255, ..packet }
+}
+
+fn hears(lab: &mut Lab, packet: &Packet) -> Vec<Frame> {
+    lab.frame(&packet.frame(Mac([0, 0, 0x5e, 0, 1, 51]), GROUP))
+}
+
+fn state(lab: &Lab) -> String {
+    lab.director.vrrp.reports().next().unwrap().state
+}
+
+/// An ARP request for the virtual address.
+fn asks(lab: &mut Lab) -> Vec<Frame> {
+    let parts: [&[u8]; 8] = [
+        &[0xff; 6],
+        &ROUTER.0,
+        &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1],
+        &ROUTER.0,
+        &[10, 0, 0, 1],
+        &[0; 6],
+        &[198, 51, 100, 1],
+        &[0; 18],
+    ];
+    lab.arrive(LinkId(0), &parts.concat(), Vnet::default())
+}
+
+#[test]
+fn a_backup_is_mute_and_takes_over_at_the_virtual_mac() {
+    let mut lab = lab(&options());
+    assert!(asks(&mut lab).is_empty());
+    let syn = Packet::tcp(CLIENT, VIP, "S");
+    assert!(lab.client(&syn).is_empty(), "frames that bridges flood");
+    assert_eq!(lab.take_moved(), "dropped.standby=2");
+    assert!(lab.frame(&syn.frame(ROUTER, VIRTUAL)).is_empty());
+    assert_eq!(lab.take_moved(), "dropped.not-for-us=1", "the MAC is another director's now");
+
+    let sent = lab.advance(Duration::from_millis(3610));
+    assert_eq!(state(&lab), "active");
+    let advert = sent[0].packet();
+    assert_eq!(sent[0].bytes[..12], [GROUP.0, VIRTUAL.0].concat());
+    assert_eq!((advert.src.addr.to_string(), advert.ttl, advert.kind), ("10.0.0.2".into(), 255, Kind::Other(112)));
+    assert_eq!(
+        advert.payload[..8],
+        hex("2133640101013311")[..4].iter().chain(&advert.payload[4..8]).copied().collect::<Vec<_>>()[..]
+    );
+    let announced = &sent[1].bytes;
+    assert_eq!(
+        (&announced[..14], &announced[22..28]),
+        (&[&[0xff; 6], &VIRTUAL.0[..], &[8, 6]].concat()[..], &VIRTUAL.0[..])
+    );
+
+    let answer = asks(&mut lab);
+    assert_eq!(answer[0].bytes[22..28], VIRTUAL.0, "the answer shows the virtual MAC");
+    let served = lab.frame(&syn.frame(ROUTER, VIRTUAL));
+    assert_eq!(served[0].packet().dst.addr.to_string(), "10.0.0.21");
+    assert_eq!(served[0].bytes[6..12], DIRECTOR.0, "what is forwarded has the link's own MAC");
+}
+
+#[test]
+fn an_active_one_yields_to_a_better_one_and_insists_against_a_worse() {
+    let mut lab = lab(&options());
+    lab.advance(Duration::from_secs(4));
+    lab.take_moved();
+    let worse = Packet { src: crate::testing::endpoint("10.0.0.1:0"), ..advert(EQUAL) };
+    let sent = hears(&mut lab, &worse);
+    assert_eq!((sent.len(), state(&lab).as_str()), (2, "active"), "an advertisement and an announcement");
+    assert_eq!(hears(&mut lab, &worse).len(), 1, "announced once an interval");
+    assert!(hears(&mut lab, &advert(EQUAL)).is_empty(), "10.0.0.3 is more than 10.0.0.2");
+    assert_eq!((state(&lab).as_str(), lab.take_moved().as_str()), ("backup", "consumed.vrrp-advertisement=3"));
+    assert!(asks(&mut lab).is_empty());
+    assert!(lab.advance(Duration::from_millis(3600)).is_empty(), "nothing is announced any more");
+    hears(&mut lab, &advert(BETTER));
+    lab.advance(Duration::from_millis(3500));
+    hears(&mut lab, &advert(LEAVES));
+    assert_eq!(state(&lab), "backup");
+    lab.advance(Duration::from_millis(610));
+    assert_eq!(state(&lab), "active", "it left: the skew is enough");
+}
+
+#[test]
+fn false_advertisements_change_nothing_and_are_counted() {
+    let mut lab = lab(&options());
+    lab.advance(Duration::from_secs(4));
+    lab.take_moved();
+    let good = advert(BETTER);
+    let payload = |at: usize, byte: u8| {
+        let mut bytes = hex(BETTER);
+        bytes[at] = byte;
+        good.clone().carrying(bytes)
+    };
+    for (packet, reason) in [
+        (Packet { ttl: 254, ..good.clone() }, "ttl"),
+        (payload(7, 0), "checksum"),
+        (payload(0, 0x31), "length"),
+        (payload(0, 0x41), "version"),
+        (payload(3, 9), "length"),
+        (advert("2133960101016d770a090064736563726574ffff"), "checksum"),
+        (advert("2133960100013e5d0a0900640000000000000000"), "password"),
+        (Packet { src: crate::testing::endpoint("10.0.0.2:0"), ..good.clone() }, "own-address"),
+    ] {
+        let count = |lab: &Lab| lab.director.vrrp.reports().next().unwrap().refused.get(reason).copied().unwrap_or(0);
+        let before = count(&lab);
+        assert!(hears(&mut lab, &packet).is_empty(), "{reason}");
+        assert_eq!((count(&lab), state(&lab).as_str()), (before + 1, "active"), "{reason}");
+        assert_eq!(lab.take_moved(), "dropped.vrrp=1", "{reason}");
+    }
+    hears(&mut lab, &payload(1, 52));
+    assert_eq!(
+        (state(&lab).as_str(), lab.take_moved().as_str()),
+        ("active", "dropped.vrrp=1"),
+        "another virtual router"
+    );
+    hears(&mut lab, &good);
+    assert_eq!(state(&lab), "backup");
+}
+
+#[test]
+fn whoever_leaves_tells_the_others_and_a_conn_of_theirs_is_not_reset() {
+    let mut lab = lab(&options());
+    lab.advance(Duration::from_secs(4));
+    assert_eq!(lab.director.vrrp.give_up(), 1);
+    let sent = lab.advance(Duration::ZERO);
+    assert_eq!((sent.len(), sent[0].packet().payload[2], state(&lab).as_str()), (1, 0, "backup"));
+    assert_eq!(lab.director.vrrp.give_up(), 0);
+    lab.advance(Duration::from_secs(4));
+    assert_eq!(state(&lab), "active", "nobody else is there");
+    lab.director.shut_down(&mut lab.turn);
+    assert_eq!(lab.turn.out.take().pop().unwrap().packet().payload[2], 0);
+}
+
+#[test]
+fn routers_that_stay_keep_their_state_over_other_options() {
+    let mut lab = lab(&options());
+    lab.advance(Duration::from_secs(4));
+    let more = Options { addresses: vec!["198.51.100.9".parse().unwrap()], virtual_mac: false, ..options() };
+    lab.director.set_vrrp(vec![more.clone()]);
+    let sent = lab.advance(Duration::ZERO);
+    assert_eq!(state(&lab), "active");
+    assert!(lab.director.owns(more.addresses[0]) && sent.len() >= 2, "old and new are announced");
+    assert_eq!(asks(&mut lab)[0].bytes[22..28], DIRECTOR.0, "the old one is the service's own again");
+    lab.director.set_vrrp(Vec::new());
+    let sent = lab.advance(Duration::ZERO);
+    assert!(!lab.director.owns(more.addresses[0]) && lab.director.vrrp.is_empty());
+    assert_eq!(sent[0].packet().payload[2], 0, "the others are told");
+}

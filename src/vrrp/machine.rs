@@ -1,0 +1,332 @@
+//! The state machine of a virtual router (RFC 9568 6.4; RFC 3768 6.4 for version 2).
+//!
+//! ```text
+//! Initialize --start--> Backup --no advertisement in time--> Active
+//!                         ^                                    |
+//!                         +---- a better advertisement --------+
+//! ```
+//! Pure: time and what was heard come in, what is to be done goes out.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::base::Instant;
+
+/// The priority of the address owner, which never is a backup.
+pub const OWNER: u8 = 255;
+
+/// What a virtual router is told by its configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rank {
+    /// 1 to 255.
+    pub priority: u8,
+    /// Between two own advertisements.
+    pub interval: Duration,
+    /// Takes over from a lower priority.
+    pub preempt: bool,
+    /// The skew of version 2 is a part of a second, whatever the interval (RFC 3768 6.1).
+    pub is_v2: bool,
+}
+
+/// The state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum State {
+    /// Not started, or stopped.
+    #[default]
+    Initialize,
+    /// Another one is active.
+    Backup,
+    /// Has the addresses.
+    Active,
+}
+
+impl State {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Initialize => "initialize",
+            State::Backup => "backup",
+            State::Active => "active",
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Nothing.
+    None,
+    /// Advertise with this priority.
+    Advertise(u8),
+    /// Advertise, and announce the addresses.
+    TakeOver,
+    /// Advertise, and announce the addresses again: another one has advertised and may have misled neighbours.
+    Insist,
+    /// Give the addresses up.
+    Yield,
+}
+
+/// An advertisement of another router.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// Its priority; 0: it leaves.
+    pub priority: u8,
+    /// Its interval.
+    pub interval: Duration,
+    /// Whom it is from.
+    pub from: IpAddr,
+}
+
+/// One virtual router.
+#[derive(Debug)]
+pub struct Machine {
+    rank: Rank,
+    state: State,
+    /// The interval of the one that is active.
+    active_interval: Duration,
+    /// It has given up for maintenance: it takes over when nobody else is there, and preempts nobody.
+    gave_up: bool,
+    /// When an advertisement is due (active) or is missed (backup).
+    due: Option<Instant>,
+}
+
+impl Machine {
+    /// Not started.
+    pub fn new(rank: Rank) -> Machine {
+        Machine { rank, state: State::Initialize, active_interval: rank.interval, gave_up: false, due: None }
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// When `tick` has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Another rank from now on; the state stays.
+    pub fn set_rank(&mut self, rank: Rank) {
+        self.rank = rank;
+    }
+
+    /// Begins.
+    pub fn start(&mut self, now: Instant) -> Action {
+        self.active_interval = self.rank.interval;
+        if self.rank.priority == OWNER {
+            return self.become_active(now);
+        }
+        self.become_backup(now);
+        Action::None
+    }
+
+    /// Begins where another process has just ended, as active.
+    pub fn resume(&mut self, now: Instant) -> Action {
+        self.become_active(now)
+    }
+
+    /// Ends; whoever stands by is told to take over.
+    pub fn stop(&mut self) -> Action {
+        self.due = None;
+        match std::mem::replace(&mut self.state, State::Initialize) {
+            State::Active => Action::Advertise(0),
+            State::Initialize | State::Backup => Action::None,
+        }
+    }
+
+    /// Gives the addresses up for as long as others have them; they take over at once.
+    pub fn give_up(&mut self, now: Instant) -> Action {
+        if self.state != State::Active {
+            return Action::None;
+        }
+        self.active_interval = self.rank.interval;
+        self.gave_up = true;
+        self.become_backup(now);
+        Action::Advertise(0)
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Instant) -> Action {
+        if self.due.is_none_or(|due| now < due) {
+            return Action::None;
+        }
+        match self.state {
+            State::Initialize => Action::None,
+            State::Backup => self.become_active(now),
+            State::Active => {
+                self.due = Some(now + self.rank.interval);
+                Action::Advertise(self.rank.priority)
+            }
+        }
+    }
+
+    /// Another router has advertised; `own` is the address that the own advertisements come from.
+    pub fn hear(&mut self, heard: Heard, own: IpAddr, now: Instant) -> Action {
+        match self.state {
+            State::Initialize => Action::None,
+            State::Backup => {
+                if heard.priority == 0 {
+                    self.due = Some(now + self.skew());
+                } else if !self.rank.preempt || self.gave_up || heard.priority >= self.rank.priority {
+                    self.heed(heard, now);
+                }
+                Action::None
+            }
+            State::Active if heard.priority == 0 => {
+                self.due = Some(now + self.rank.interval);
+                Action::Advertise(self.rank.priority)
+            }
+            State::Active if (heard.priority, heard.from) > (self.rank.priority, own) => {
+                self.state = State::Backup;
+                self.heed(heard, now);
+                Action::Yield
+            }
+            State::Active => {
+                self.due = Some(now + self.rank.interval);
+                Action::Insist
+            }
+        }
+    }
+
+    /// The active one is there.
+    fn heed(&mut self, heard: Heard, now: Instant) {
+        self.active_interval = heard.interval;
+        self.due = Some(now + self.active_down());
+    }
+
+    fn become_active(&mut self, now: Instant) -> Action {
+        self.gave_up = false;
+        (self.state, self.due) = (State::Active, Some(now + self.rank.interval));
+        Action::TakeOver
+    }
+
+    fn become_backup(&mut self, now: Instant) {
+        (self.state, self.due) = (State::Backup, Some(now + self.active_down()));
+    }
+
+    /// How long a backup waits for an advertisement.
+    fn active_down(&self) -> Duration {
+        self.active_interval * 3 + self.skew()
+    }
+
+    /// The higher the priority, the sooner it takes over.
+    fn skew(&self) -> Duration {
+        let whole = if self.rank.is_v2 { Duration::from_secs(1) } else { self.active_interval };
+        whole * (256 - u32::from(self.rank.priority)) / 256
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn rank(priority: u8) -> Rank {
+        Rank { priority, interval: SECOND, preempt: false, is_v2: false }
+    }
+
+    fn addr(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant(millis)
+    }
+
+    fn heard(priority: u8, last: u8) -> Heard {
+        Heard { priority, interval: SECOND, from: addr(last) }
+    }
+
+    fn active(rank: Rank) -> Machine {
+        let mut machine = Machine::new(rank);
+        machine.start(at(0));
+        while machine.state() != State::Active {
+            machine.tick(machine.due().unwrap());
+        }
+        machine
+    }
+
+    #[test]
+    fn a_backup_takes_over_after_three_intervals_and_its_skew() {
+        for (priority, interval, is_v2, down) in [
+            (254, 1000, false, 3007),
+            (200, 1000, false, 3218),
+            (100, 1000, false, 3609),
+            (1, 1000, false, 3996),
+            (200, 100, false, 321),
+            (100, 100, false, 360),
+            (100, 5000, true, 15_609),
+        ] {
+            let interval = Duration::from_millis(interval);
+            let mut machine = Machine::new(Rank { interval, is_v2, ..rank(priority) });
+            assert_eq!((machine.start(at(0)), machine.due()), (Action::None, Some(at(down))), "{priority}");
+            assert_eq!((machine.tick(at(down - 1)), machine.state()), (Action::None, State::Backup));
+            assert_eq!((machine.tick(at(down)), machine.state()), (Action::TakeOver, State::Active));
+            assert_eq!(machine.due(), Some(at(down) + interval));
+            assert_eq!(machine.tick(at(down) + interval), Action::Advertise(priority));
+        }
+        let mut owner = Machine::new(rank(OWNER));
+        assert_eq!((owner.start(at(0)), owner.state()), (Action::TakeOver, State::Active));
+    }
+
+    #[test]
+    fn a_backup_waits_while_it_hears_of_the_active_one() {
+        let mut machine = Machine::new(rank(100));
+        machine.start(at(0));
+        for (priority, due) in [(100, 4609), (200, 4609), (1, 4609)] {
+            assert_eq!(machine.hear(heard(priority, 9), addr(1), at(1000)), Action::None);
+            assert_eq!(machine.due(), Some(at(due)), "without preemption any priority is heeded: {priority}");
+        }
+        let slow = Heard { interval: SECOND * 4, ..heard(150, 9) };
+        machine.hear(slow, addr(1), at(2000));
+        assert_eq!(machine.due(), Some(at(2000 + 12_000 + 2437)), "its interval counts");
+        machine.hear(heard(150, 9), addr(1), at(3000));
+        machine.hear(heard(0, 9), addr(1), at(3000));
+        assert_eq!(machine.due(), Some(at(3609)), "it leaves: the skew alone");
+    }
+
+    #[test]
+    fn a_lower_priority_is_preempted_only_where_that_is_wanted() {
+        let mut machine = Machine::new(Rank { preempt: true, ..rank(100) });
+        machine.start(at(0));
+        machine.hear(heard(99, 9), addr(1), at(1000));
+        assert_eq!(machine.due(), Some(at(3609)), "not heeded");
+        machine.hear(heard(100, 9), addr(1), at(1000));
+        assert_eq!(machine.due(), Some(at(4609)), "an equal one is");
+    }
+
+    #[test]
+    fn the_better_one_of_two_active_ones_stays() {
+        for (priority, from, action, state) in [
+            (101, 0, Action::Yield, State::Backup),
+            (100, 9, Action::Yield, State::Backup),
+            (100, 5, Action::Insist, State::Active),
+            (100, 1, Action::Insist, State::Active),
+            (99, 9, Action::Insist, State::Active),
+            (0, 9, Action::Advertise(100), State::Active),
+        ] {
+            let mut machine = active(rank(100));
+            let now = at(10_000);
+            assert_eq!(machine.hear(heard(priority, from), addr(5), now), action, "{priority} {from}");
+            assert_eq!(machine.state(), state);
+            let due = if state == State::Active { 11_000 } else { 13_609 };
+            assert_eq!(machine.due(), Some(at(due)), "{priority} {from}");
+        }
+    }
+
+    #[test]
+    fn whoever_leaves_says_so() {
+        let mut machine = active(Rank { preempt: true, ..rank(100) });
+        assert_eq!((machine.give_up(at(5000)), machine.state()), (Action::Advertise(0), State::Backup));
+        assert_eq!(machine.due(), Some(at(8609)), "and comes back if nobody takes over");
+        assert_eq!(machine.give_up(at(5000)), Action::None);
+        machine.hear(heard(50, 9), addr(5), at(6000));
+        assert_eq!(machine.due(), Some(at(9609)), "nor preempts who has taken over");
+        assert_eq!((machine.stop(), machine.state(), machine.due()), (Action::None, State::Initialize, None));
+        assert_eq!(machine.hear(heard(1, 1), addr(5), at(5000)), Action::None);
+        let mut machine = active(rank(100));
+        assert_eq!((machine.stop(), machine.state()), (Action::Advertise(0), State::Initialize));
+    }
+}

@@ -1,0 +1,194 @@
+//! VRRP: which of several directors has the virtual addresses (RFC 9568; RFC 3768 with the password of RFC 2338).
+//!
+//! Speaks with other routers and says what changes; what an address that comes or goes means is the director's matter.
+
+mod machine;
+mod virtual_router;
+
+use std::net::IpAddr;
+
+pub use machine::Rank;
+use machine::State;
+pub use virtual_router::{Options, Report};
+
+use crate::base::{Consumed, DropReason, Family, Instant, LinkId, Mac};
+use crate::router::{Egress, Router, Turn};
+use crate::wire::Packet;
+use crate::wire::vrrp::{GROUP4, GROUP6};
+use virtual_router::VirtualRouter;
+
+/// Addresses that have come or gone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Their link.
+    pub link: LinkId,
+    /// Which ones.
+    pub addresses: Vec<IpAddr>,
+    /// The MAC that they have; the link's without one.
+    pub mac: Option<Mac>,
+    /// What has become of them.
+    pub now: Place,
+}
+
+/// Where addresses are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Here; neighbours are to be told.
+    Here,
+    /// At another director.
+    Away,
+    /// They do not move any more.
+    Fixed,
+}
+
+/// The virtual routers of a director.
+#[derive(Default)]
+pub struct Vrrp {
+    routers: Vec<VirtualRouter>,
+    changes: Vec<Change>,
+    wanted: Vec<Options>,
+    /// What is wanted is not what there is yet.
+    is_due: bool,
+    /// An operator wants others to have the addresses.
+    gives_up: bool,
+    /// Those that go on where an earlier process has ended.
+    resumed: Vec<Name>,
+    /// Which ones are active is not told yet.
+    has_news: bool,
+}
+
+/// Names a virtual router: its link, number and family.
+pub type Name = (LinkId, u8, Family);
+
+impl Vrrp {
+    /// True without any virtual router.
+    pub fn is_empty(&self) -> bool {
+        self.routers.is_empty() && self.wanted.is_empty()
+    }
+
+    /// Other virtual routers, from the next tick on. One that stays keeps its state; one that goes tells the others.
+    pub fn want(&mut self, wanted: Vec<Options>) {
+        (self.wanted, self.is_due) = (wanted, true);
+    }
+
+    /// These were active in a process that has just ended: they go on, before anybody misses an advertisement.
+    pub fn resume(&mut self, active: impl Iterator<Item = Name>) {
+        self.resumed = active.collect();
+    }
+
+    /// The virtual routers that are active, if others are than when it was asked for.
+    pub fn take_news(&mut self) -> Option<Vec<Name>> {
+        let active = || self.routers.iter().filter(|known| known.is_active()).map(|known| known.options().name());
+        std::mem::take(&mut self.has_news).then(|| active().collect())
+    }
+
+    /// The options of the virtual routers that are wanted.
+    pub fn wanted(&self) -> &[Options] {
+        &self.wanted
+    }
+
+    fn configure(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        let wanted = self.wanted.clone();
+        for mut old in std::mem::take(&mut self.routers) {
+            if wanted.iter().any(|options| options.is_of(old.options())) {
+                self.routers.push(old);
+            } else {
+                old.stop("it is not configured any more", router, turn);
+                self.changes.extend(old.change(Place::Fixed));
+            }
+        }
+        for options in &wanted {
+            match self.routers.iter_mut().find(|known| options.is_of(known.options())) {
+                Some(known) => self.changes.extend(known.set_options(options.clone())),
+                None => self.add(options.clone(), router, turn),
+            }
+        }
+    }
+
+    fn add(&mut self, options: Options, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if options.family() == Family::V6 && options.peers.is_empty() {
+            // Bridges that snoop deliver the group's frames to members only.
+            router.join(options.link, GROUP6, turn);
+        }
+        let mut new = VirtualRouter::new(options, turn.now);
+        self.changes.extend(new.change(Place::Away));
+        let resumes = self.resumed.contains(&new.options().name());
+        let change = if resumes { new.resume(router, turn) } else { new.start(router, turn) };
+        self.changes.extend(change);
+        self.routers.push(new);
+    }
+
+    /// True for a packet to the group of all VRRP routers.
+    pub fn is_group(addr: IpAddr) -> bool {
+        addr == GROUP4 || addr == GROUP6
+    }
+
+    /// An advertisement, from this link if it was sent to a group.
+    pub fn hear(
+        &mut self,
+        link: Option<LinkId>,
+        packet: &Packet,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), DropReason> {
+        let mut done = Err(DropReason::Vrrp);
+        for known in self.routers.iter_mut().filter(|known| known.listens(link, packet.ip)) {
+            if let Some(change) = known.hear(packet, router, turn) {
+                self.changes.extend(change);
+                done = Ok(());
+            }
+        }
+        if done.is_ok() {
+            turn.consume(Consumed::Vrrp);
+        }
+        done
+    }
+
+    /// Sends what is due, takes over what nobody has.
+    pub fn tick(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if std::mem::take(&mut self.is_due) {
+            self.configure(router, turn);
+        }
+        if std::mem::take(&mut self.gives_up) {
+            for known in &mut self.routers {
+                let change = known.give_up("an operator wants it", router, turn);
+                self.changes.extend(change);
+            }
+        }
+        for known in &mut self.routers {
+            let change = known.tick(router, turn);
+            self.changes.extend(change);
+        }
+    }
+
+    /// Gives up what is here at the next tick, for others to take over at once; how many virtual routers that are.
+    pub fn give_up(&mut self) -> usize {
+        self.gives_up = true;
+        self.reports().filter(|report| report.state == State::Active.name()).count()
+    }
+
+    /// The end of the run: others take over at once.
+    pub fn shut_down(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        self.routers.iter_mut().for_each(|known| known.stop("the director ends", router, turn));
+    }
+
+    /// What has changed since it was asked for.
+    pub fn take_change(&mut self) -> Option<Change> {
+        if self.changes.is_empty() {
+            return None;
+        }
+        self.has_news = true;
+        Some(self.changes.remove(0))
+    }
+
+    /// When `tick` has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        let at_once = (self.is_due || self.gives_up).then_some(Instant::START);
+        self.routers.iter().filter_map(VirtualRouter::due).chain(at_once).min()
+    }
+
+    /// All of them, for people.
+    pub fn reports(&self) -> impl Iterator<Item = Report> {
+        self.routers.iter().map(VirtualRouter::report)
+    }
+}
