@@ -57,6 +57,38 @@ test_a_server_that_ends_is_masked_and_comes_back() {
     expect_eq "$(answers_of 10)" "rs1=5 rs2=5" "answers when it is back"
 }
 
+# Its check comes once a minute: that it is down is known from what clients are answered.
+test_a_server_that_refuses_clients_is_masked_at_once() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    in_ns client ip address add 10.0.0.10/24 dev eth0
+    in_ns client ip address add 10.0.0.11/24 dev eth0
+    local address
+    for address in 10.0.0.10 10.0.0.11; do
+        in_ns rs1 ip route add "$address" via "$DIP"
+        in_ns rs2 ip route add "$address" via "$DIP"
+    done
+    serve rs1 rs2
+    local nginx=$SPAWNED
+    director_options --check "tcp,interval=60s"
+    serving "$RS1:8080,nat" "$RS2:8080,nat"
+    becomes "$RS1:8080" serving
+    becomes "$RS2:8080" serving
+    end_process "$nginx" "$(start_time "$nginx")"
+    wait_for 10 "the server that refuses to be masked" is_masked_under_requests "$RS2:8080"
+    expect_match "$(tv health)" "clients are refused|connection refused" "the reason"
+    expect_eq "$(answers_of 10)" "rs1=10" "answers while one is down"
+}
+
+# is_masked_under_requests SERVER: after some requests of three clients.
+is_masked_under_requests() {
+    local address
+    for address in "$CLIENT" 10.0.0.10 10.0.0.11 "$CLIENT" 10.0.0.10 10.0.0.11; do
+        in_ns client curl --silent --max-time 1 --interface "$address" -o /dev/null "http://$VIP/" || true
+    done
+    is_state "$1" failed
+}
+
 test_a_frozen_server_and_one_behind_a_firewall_are_masked() {
     topo_onearm
     replies_through_director rs1 rs2 rs3

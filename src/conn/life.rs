@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use super::event::Event;
 use crate::base::ConnId;
 
 /// Events that wait at most without asking for memory: those of one packet, many times over.
@@ -14,8 +15,8 @@ const RESERVED: usize = 64;
 pub enum LifeEvent {
     /// It was made.
     Opened(ConnId),
-    /// Its state is another one now; this was the one before.
-    Moved(ConnId, u8),
+    /// Its state is another one now; this was the one before, and a packet of this kind moved it, if any did.
+    Moved(ConnId, u8, Option<Event>),
     /// It is out of the table, and its slot may be used again.
     Ended(ConnId),
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::addresses::AddrId;
+use super::event::Event;
 use super::flags as flag;
 use super::index::FlowIndex;
 use super::key::Side;
@@ -179,10 +180,16 @@ impl ConnTable {
     /// Moves a conn's state; its timer and its dest's counters are the caller's.
     #[inline]
     pub fn set_state(&mut self, id: ConnId, state: u8) {
+        self.move_state(id, state, None);
+    }
+
+    /// The same, for what a packet does.
+    #[inline]
+    pub fn move_state(&mut self, id: ConnId, state: u8, by: Option<Event>) {
         let before = self.records[id].set_state(state);
         if before != state {
             self.count_state(id, before);
-            self.life.add(LifeEvent::Moved(id, before));
+            self.life.add(LifeEvent::Moved(id, before, by));
         }
     }
 

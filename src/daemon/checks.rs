@@ -157,6 +157,7 @@ impl Checks {
         mut state: Option<&mut State>,
     ) {
         let now = turn.now;
+        self.hear_clients(director, now);
         let changed = self.seen != Some(director.flows.services.changes());
         let due = self.due.is_some_and(|due| due <= now) || director.own_probes.has_answers();
         if !due && self.ready.is_empty() && !(changed && now >= self.looked + OBSERVED_EVERY) {
@@ -194,6 +195,18 @@ impl Checks {
         self.plan_next(now);
     }
 
+    /// Servers that refuse what clients open.
+    fn hear_clients(&mut self, director: &mut Director, now: Instant) {
+        if !director.flows.refusals.any() {
+            return;
+        }
+        for dest in director.flows.refusals.take(now) {
+            let (key, server) = (director.flows.services.dest(dest).service, director.flows.services.server(dest));
+            self.monitor.accuse(key, server.endpoint, now);
+            self.wake();
+        }
+    }
+
     fn plan_next(&mut self, now: Instant) {
         if self.monitor.has_changed() {
             return self.wake();
@@ -205,8 +218,9 @@ impl Checks {
     }
 
     /// Looks at the servers that the services have now.
-    fn observe(&mut self, director: &Director, now: Instant) {
+    fn observe(&mut self, director: &mut Director, now: Instant) {
         (self.seen, self.looked) = (Some(director.flows.services.changes()), now);
+        director.flows.refusals.watch(!self.monitor.is_empty());
         let keys: Vec<ServiceKey> = self.monitor.keys().collect();
         for key in keys {
             let service = director.flows.services.by_key(&key);

@@ -495,6 +495,7 @@ impl Director {
         while let Some(event) = self.flows.conns.next_event() {
             self.sync.on(event, &self.flows.conns);
             self.ftp.on(event);
+            self.flows.refusals.on(event, &self.flows.conns);
         }
     }
 

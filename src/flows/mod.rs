@@ -10,6 +10,7 @@ mod calls;
 mod defence;
 mod end;
 mod persistence;
+mod refusals;
 mod warnings;
 
 use std::hash::RandomState;
@@ -25,6 +26,7 @@ pub use admission::{ConnFate, Opening, SCTP_ABORT};
 pub use bypass::nobody;
 pub use calls::Calls;
 pub use persistence::{Choice, TemplateKey};
+pub use refusals::Refusals;
 
 /// Conns, services and what holds them together.
 pub struct Flows {
@@ -49,6 +51,8 @@ pub struct Flows {
     sweep: Option<usize>,
     /// Some service resets the conns of failed dests: what ends expect is remembered.
     resets_wanted: bool,
+    /// Servers that refuse conns.
+    pub refusals: Refusals,
 }
 
 impl Flows {
@@ -66,6 +70,7 @@ impl Flows {
             heard: 0,
             sweep: None,
             resets_wanted: false,
+            refusals: Refusals::default(),
             settings,
         };
         flows.heed_timeouts();
@@ -105,7 +110,7 @@ impl Flows {
         let number = next_state(conn.state(), event, l4, tables);
         let state = self.timeouts.state(conn.proto(), number);
         let (dest, before) = (conn.dest, conn.counted());
-        self.conns.set_state(id, number);
+        self.conns.move_state(id, number, Some(event));
         if before != state.counted {
             self.count_as(id, dest, state.counted);
         }

@@ -3,10 +3,12 @@
 //! Sans-I/O: the time, the seed and the bytes of an answer are arguments; probes to start and judgements come out.
 //! Never writes a verdict into a configured weight: the factors of a weight stay apart (`service::Judgement`).
 
+mod alarm;
 mod check;
 mod kind;
 mod monitor;
 mod outcome;
+mod passive;
 mod policy;
 mod probe;
 mod quorum;

@@ -23,17 +23,17 @@ const AT_A_TIME: usize = 256;
 
 /// What makes two probes the same. A program is told the service and a path leads to its address: one for each service.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct ProbeKey {
-    check: Arc<Check>,
+pub(super) struct ProbeKey {
+    pub(super) check: Arc<Check>,
     target: Endpoint,
     service: Option<ServiceKey>,
 }
 
-struct Entry {
-    key: ProbeKey,
-    probe: Probe,
+pub(super) struct Entry {
+    pub(super) key: ProbeKey,
+    pub(super) probe: Probe,
     /// Places of services with servers that it speaks for.
-    users: Vec<usize>,
+    pub(super) users: Vec<usize>,
 }
 
 /// A probe to start.
@@ -101,11 +101,13 @@ pub struct ServiceReport<'a> {
 
 /// All checks.
 pub struct Monitor {
-    services: Vec<Service>,
-    probes: HashMap<ProbeId, Entry>,
+    pub(super) services: Vec<Service>,
+    pub(super) probes: HashMap<ProbeId, Entry>,
     by_key: HashMap<ProbeKey, ProbeId>,
     /// When probes are due. An entry that is not as its probe says is stale and passed over.
-    due: BinaryHeap<Reverse<(Instant, ProbeId)>>,
+    pub(super) due: BinaryHeap<Reverse<(Instant, ProbeId)>>,
+    /// Services fail together, and that was said.
+    pub(super) alarmed: bool,
     running: usize,
     last_id: u64,
     rng: Rng,
@@ -119,6 +121,7 @@ impl Monitor {
             probes: HashMap::new(),
             by_key: HashMap::new(),
             due: BinaryHeap::new(),
+            alarmed: false,
             running: 0,
             last_id: 0,
             rng: Rng::seeded(seed),
@@ -309,6 +312,7 @@ impl Monitor {
             let service = &self.services[place];
             if service.stale || service.wake.is_some_and(|wake| wake <= now) {
                 self.judge(place, now);
+                self.watch_own_network(now);
             }
         }
     }

@@ -391,3 +391,68 @@ fn faults_of_this_host_mask_nobody() {
     assert!(!world.lost());
     assert_eq!(world.monitor.report(0, world.now).unwrap().servers[0].verdict, Verdict::Unknown, "and that is said");
 }
+
+/// Clients are refused by the first server all the time.
+fn under_traffic(world: &mut World, servers: &[u8], millis: u64) {
+    for _ in 0..millis / 50 {
+        servers.iter().for_each(|number| world.monitor.accuse(key(1), server(*number), world.now));
+        world.run(50);
+    }
+}
+
+#[test]
+fn under_traffic_a_refusal_is_noticed_within_a_second() {
+    for settled in (10..20).map(|tenths| tenths * 1000 + tenths * 37) {
+        let mut world = World::new(vec![plan(1)], &[1, 2]);
+        world.run(settled);
+        world.answers.insert(1, refused());
+        under_traffic(&mut world, &[1], 1000);
+        assert_eq!(world.masks(0), [Mask::Failed, Mask::None]);
+    }
+}
+
+#[test]
+fn a_probe_that_passes_acquits_and_is_not_made_too_often() {
+    let mut world = World::new(vec![plan(1)], &[1, 2, 3]);
+    world.run(10_000);
+    let before = world.probes;
+    under_traffic(&mut world, &[1], 60_000);
+    assert_eq!(world.masks(0), [Mask::None; 3]);
+    // Five a second for the one that is accused, beside the usual ones of the others.
+    assert!(world.probes - before < 60 * 5 + 80, "{}", world.probes - before);
+    world.monitor.accuse(key(9), server(1), world.now);
+    world.monitor.accuse(key(1), server(9), world.now);
+}
+
+#[test]
+fn where_most_servers_refuse_clients_probes_alone_decide() {
+    let mut world = World::new(vec![plan(1)], &[1, 2, 3]);
+    world.run(10_000);
+    world.answers.extend([(1, refused()), (2, refused()), (3, refused())]);
+    under_traffic(&mut world, &[1, 2, 3], 200);
+    assert_eq!(world.masks(0)[1..], [Mask::None; 2], "not yet");
+    let off = Plan { policy: Policy { passive: false, ..Policy::default() }, ..plan(1) };
+    let mut world = World::new(vec![off], &[1, 2, 3]);
+    world.run(10_000);
+    let before = world.probes;
+    under_traffic(&mut world, &[1], 1000);
+    assert!(world.probes - before < 6, "nobody listens to clients");
+}
+
+#[test]
+fn services_that_fail_together_point_at_this_host() {
+    let mut world = World::new(vec![plan(1), plan(2)], &[1, 2]);
+    world.run(10_000);
+    world.answers.insert(1, refused());
+    world.run(10_000);
+    assert_eq!(world.monitor.lost_together(world.now), None, "one server of each");
+    world.answers.insert(2, refused());
+    let mut most = None;
+    for _ in 0..100 {
+        world.run(100);
+        most = most.max(world.monitor.lost_together(world.now));
+    }
+    assert_eq!(most, Some(2));
+    world.run(60_000);
+    assert_eq!(world.monitor.lost_together(world.now), None, "they have been down for long");
+}

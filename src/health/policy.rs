@@ -90,6 +90,8 @@ pub struct Policy {
     pub grace: Duration,
     /// What if no server is up.
     pub if_all_down: AllDown,
+    /// What clients are refused counts as a failed probe, and has the server probed at once.
+    pub passive: bool,
     /// Program and arguments to run when the quorum is there again.
     pub quorum_up: Vec<String>,
     /// Program and arguments to run when it is lost.
@@ -105,6 +107,7 @@ impl Default for Policy {
             on_down: OnDown::Drop,
             grace: Duration::from_secs(10),
             if_all_down: AllDown::Sorry,
+            passive: true,
             quorum_up: Vec::new(),
             quorum_down: Vec::new(),
         }

@@ -11,6 +11,7 @@
 //! Down      passed, ok + 1 < rise      Down ("rising")    fast interval
 //! Down      passed, ok + 1 = rise      Up                 interval
 //! any       local error                unchanged; 3 * fall in a row: Unknown    fast interval
+//! Up        accused by clients         as failed, once between two probes        at once
 //! ```
 //! Times run from the start of a probe to the start of the next, with 10 % of jitter. A living probe always has a due
 //! time or is running.
@@ -53,6 +54,8 @@ pub(super) struct Probe {
     pub local: u32,
     good: u32,
     bad: u32,
+    /// Clients have said something since the last probe.
+    accused: bool,
     /// When it is started next; while it runs, when it was started.
     pub due: Instant,
     pub running: bool,
@@ -72,6 +75,7 @@ impl Probe {
             local: 0,
             good: 0,
             bad: 0,
+            accused: false,
             due: now + Duration::from_millis(rng.below(within.max(1))),
             running: false,
         }
@@ -89,6 +93,17 @@ impl Probe {
         }
     }
 
+    /// Clients are refused: one failure, and a probe at once, which has the last word. True if the verdict has changed.
+    pub fn accused(&mut self, reason: Reason, now: Instant) -> bool {
+        self.hurry(now);
+        if self.verdict != Verdict::Up || std::mem::replace(&mut self.accused, true) {
+            return false;
+        }
+        self.last_failure = Some((now, reason.clone()));
+        let reason = self.count(Vote::Bad(reason));
+        self.turned(Verdict::Up, reason, now)
+    }
+
     /// The outcome; true if the verdict has changed.
     pub fn ended(&mut self, vote: Vote, now: Instant, rng: &mut Rng) -> bool {
         let before = self.verdict;
@@ -101,8 +116,12 @@ impl Probe {
         }
         let reason = self.count(vote);
         let begun = self.due;
-        self.running = false;
+        (self.running, self.accused) = (false, false);
         self.due = (begun + jittered(self.pause(), rng)).max(now);
+        self.turned(before, reason, now)
+    }
+
+    fn turned(&mut self, before: Verdict, reason: Option<Reason>, now: Instant) -> bool {
         if self.verdict == before {
             return false;
         }

@@ -45,6 +45,8 @@ pub(super) struct Server {
     /// When it came back from Down; its slow start begins there.
     back: Option<Instant>,
     pub quiet: Quiet,
+    /// When it refused clients last.
+    pub accused: Option<Instant>,
 }
 
 /// Lets the first few messages through, then one in a while.
@@ -88,6 +90,7 @@ impl Server {
             share_due: Instant::START,
             back: None,
             quiet: Quiet::default(),
+            accused: None,
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Service {
     pub stale: bool,
     /// When time alone changes them.
     pub wake: Option<Instant>,
+    /// No server is up, and that was said.
+    pub dark: bool,
 }
 
 impl Service {
@@ -46,6 +48,7 @@ impl Service {
             dirty: true,
             stale: true,
             wake: None,
+            dark: false,
         }
     }
 
@@ -85,6 +88,7 @@ impl Service {
             server.pass_time(now);
         }
         self.count_quorum();
+        self.note_darkness();
         let policy = &self.plan.policy;
         self.wake = self.servers.iter().filter_map(|server| server.next_change(policy, self.ramps, now)).min();
         (self.dirty, self.stale) = (true, false);

@@ -21,6 +21,7 @@ mod outbound;
 mod own_addresses;
 mod own_probes;
 mod persistence;
+mod refusals;
 mod rewriting;
 mod room;
 mod scheduling;

@@ -285,7 +285,7 @@ fn one_line(text: &str) -> Result<String, String> {
     good.then(|| text.to_owned()).ok_or_else(|| "not a name, like lb.example".into())
 }
 
-const POLICY: [&str; 10] = [
+const POLICY: [&str; 11] = [
     "check",
     "quorum",
     "hysteresis",
@@ -294,6 +294,7 @@ const POLICY: [&str; 10] = [
     "on_down",
     "down_grace",
     "if_all_down",
+    "passive",
     "quorum_up",
     "quorum_down",
 ];
@@ -326,6 +327,7 @@ pub(super) fn policy(section: &mut Section) -> (Option<Policy>, Option<SorryDraf
         on_down: on_down.map_or(usual.on_down, |how| how.value),
         grace: section.duration("down_grace", ANY_TIME).map_or(usual.grace, |time| time.value),
         if_all_down: if_all_down.map_or(usual.if_all_down, |what| what.value),
+        passive: section.truth("passive").map_or(usual.passive, |on| on.value),
         quorum_up: command(section, "quorum_up"),
         quorum_down: command(section, "quorum_down"),
     };

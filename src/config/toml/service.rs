@@ -36,6 +36,7 @@ pub(super) const SERVICE: Kind = Kind {
         "on_down",
         "down_grace",
         "if_all_down",
+        "passive",
         "quorum_up",
         "quorum_down",
     ],

@@ -1,0 +1,85 @@
+//! Servers that refuse what clients open: what of the packets that pass counts against them.
+
+use super::{RS1, VIP};
+use crate::testing::{Lab, Packet, endpoint};
+
+const ONE: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080";
+
+fn watched(method: &str) -> Lab {
+    let mut lab = Lab::new(&format!("{ONE} {method}"));
+    lab.director.flows.refusals.watch(true);
+    lab
+}
+
+/// Client number so-and-so, each with a port of its own.
+fn client(number: u8, port: u16) -> String {
+    format!("192.0.2.{number}:{port}")
+}
+
+/// The client opens, and the server answers with these flags; then the client with those.
+fn open(lab: &mut Lab, from: &str, server: Option<&'static str>, then: Option<&'static str>) {
+    lab.client(&Packet::tcp(from, VIP, "S"));
+    if let Some(flags) = server {
+        lab.real(&Packet::tcp(RS1, from, flags));
+    }
+    if let Some(flags) = then {
+        lab.client(&Packet::tcp(from, VIP, flags));
+    }
+}
+
+fn accused(lab: &mut Lab) -> bool {
+    let found = lab.director.flows.refusals.take(lab.turn.now);
+    found.iter().any(|dest| lab.director.flows.services.server(*dest).endpoint == endpoint(RS1))
+}
+
+#[test]
+fn resets_that_answer_three_clients_five_times_count_and_are_counted_anew() {
+    let mut lab = watched("-m");
+    for round in 0..2_u16 {
+        for port in 0..5 {
+            assert!(!accused(&mut lab), "after {port}");
+            open(&mut lab, &client(port as u8 % 3, 4000 + 10 * round + port), Some("RA"), None);
+        }
+        assert!(accused(&mut lab), "round {round}");
+    }
+}
+
+#[test]
+fn nothing_counts_that_clients_can_bring_about() {
+    for (server, then) in
+        [(None, None), (None, Some("R")), (None, Some("")), (Some("SA"), Some("R")), (Some("SA"), Some("A"))]
+    {
+        let mut lab = watched("-m");
+        (0..40).for_each(|number| open(&mut lab, &client(number, 4000), server, then));
+        assert!(!accused(&mut lab), "{server:?}, then {then:?}");
+    }
+    // One client, or two, may be at fault themselves.
+    let mut lab = watched("-m");
+    (0..40).for_each(|port| open(&mut lab, &client(port as u8 % 2, 4000 + port), Some("RA"), None));
+    assert!(!accused(&mut lab), "two clients");
+}
+
+#[test]
+fn a_server_that_accepts_more_than_it_refuses_is_not_accused() {
+    let mut lab = watched("-m");
+    open(&mut lab, &client(1, 4000), Some("RA"), None);
+    for number in 0..20 {
+        open(&mut lab, &client(number, 5000), Some("SA"), Some("A"));
+        open(&mut lab, &client(number, 5001), Some("SA"), Some("A"));
+        open(&mut lab, &client(number, 5002), Some("RA"), None);
+    }
+    assert!(!accused(&mut lab));
+    lab.advance(std::time::Duration::from_secs(11));
+    lab.director.flows.refusals.take(lab.turn.now);
+    assert!(!lab.director.flows.refusals.any(), "what is old is forgotten");
+}
+
+#[test]
+fn established_conns_that_are_reset_do_not_count() {
+    let mut lab = watched("-m");
+    for number in 0..20 {
+        open(&mut lab, &client(number, 4000), Some("SA"), Some("A"));
+        lab.real(&Packet::tcp(RS1, &client(number, 4000), "R"));
+    }
+    assert!(!accused(&mut lab));
+}
