@@ -19,6 +19,8 @@ pub enum Values {
     OneOf(&'static [u32]),
     /// A list of processors, as in `0-3,8`.
     Processors,
+    /// Ports, as in `21,2121`; none if empty.
+    PortList,
 }
 
 /// What a setting does here.
@@ -102,6 +104,45 @@ impl Field for String {
     }
 }
 
+/// At most eight ports, as many as a helper of the kernel takes (`IP_VS_APP_MAX_PORTS`); the places that are left are 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ports([u16; 8]);
+
+impl Ports {
+    /// This one alone.
+    const fn one(port: u16) -> Ports {
+        Ports([port, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// True for one of them.
+    #[inline]
+    pub fn contains(&self, port: u16) -> bool {
+        port != 0 && self.0.contains(&port)
+    }
+
+    fn read(text: &str) -> Option<Ports> {
+        let mut ports = Ports([0; 8]);
+        let words: Vec<&str> = text.split(',').filter(|_| !text.is_empty()).collect();
+        for (number, word) in words.into_iter().enumerate() {
+            *ports.0.get_mut(number)? = word.trim().parse().ok().filter(|port| *port != 0)?;
+        }
+        Some(ports)
+    }
+}
+
+impl Field for Ports {
+    fn show(&self) -> String {
+        let ports: Vec<String> = self.0.iter().filter(|port| **port != 0).map(u16::to_string).collect();
+        ports.join(",")
+    }
+
+    fn put(&mut self, value: Value) {
+        if let Value::Text(text) = value {
+            *self = Ports::read(&text).unwrap_or(*self);
+        }
+    }
+}
+
 macro_rules! settings {
     ($($name:ident: $type:ty = $default:expr, $values:expr, $unit:literal, $effect:ident, $help:literal;)*) => {
         /// What can be set.
@@ -129,7 +170,7 @@ macro_rules! settings {
     };
 }
 
-use Values::{Between, Mode, OneOf, Processors, Switch};
+use Values::{Between, Mode, OneOf, PortList, Processors, Switch};
 
 /// The kernel keeps most of its numbers in an `int`.
 const INT: i64 = i32::MAX as i64;
@@ -152,6 +193,7 @@ settings! {
     expire_nodest_conn: bool = false, Switch, "", Works, "Conns of a removed server end at once.";
     expire_quiescent_template: bool = false, Switch, "", Works, "A persistent client of a server of weight 0 is scheduled anew.";
     expire_reset: u8 = 2, Between(0, 3), "", Works, "Both ends of an established conn that expires are sent a reset: 0 never, 1 in NAT, 2 in FULL-NAT, 3 in both.";
+    ftp_ports: Ports = Ports::one(21), PortList, "", Works, "TCP ports of services through NAT whose conns are read as FTP, like the parameter ports of the kernel's ip_vs_ftp. New conns heed a change.";
     icmp_rate: u32 = 1000, Between(0, INT), "a second", AtStart, "ICMP errors that the director sends at most; 0 is no limit.";
     ignore_tunneled: bool = false, Switch, "", Nothing, "Tunnel packets to the director are never unwrapped, so that none of their inner packets is balanced.";
     kernel_faults: bool = false, Switch, "", Works, "Faults of kernel 6.1 are reproduced, to compare with recordings of it. Leave it off.";
@@ -253,6 +295,10 @@ impl Values {
                 false => Err(format!("'{text}' is not a list of processors, as in 0-3,8")),
             };
         }
+        if let PortList = self {
+            let wrong = || format!("'{text}' is not a list of {}", self.text());
+            return Ports::read(text).map(|_| Value::Text(text.to_owned())).ok_or_else(wrong);
+        }
         // A number too large for any setting is refused by the row's range, like others.
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -271,7 +317,7 @@ impl Values {
             Mode => (0..=3).contains(&number),
             Between(least, most) => (least..=most).contains(&number),
             OneOf(numbers) => numbers.iter().any(|one| i64::from(*one) == number),
-            Processors => false,
+            Processors | PortList => false,
         }
     }
 
@@ -285,6 +331,7 @@ impl Values {
             Between(least, most) => format!("{least} to {most}"),
             OneOf(numbers) => numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
             Processors => "a list of processors, as in 0-3,8".into(),
+            PortList => "at most 8 ports, as in 21,2121".into(),
         }
     }
 }
@@ -334,6 +381,7 @@ mod tests {
             Between(least, most) => vec![least, least + 1, most],
             OneOf(numbers) => numbers.iter().map(|number| i64::from(*number)).collect(),
             Processors => return "0-3,8".into(),
+            PortList => return "21,2121".into(),
         };
         candidates.iter().map(i64::to_string).find(|value| *value != usual).unwrap()
     }
@@ -399,6 +447,12 @@ mod tests {
             ),
             ("conn_overhead", "255", "conn_overhead: 255 does not fit; it takes 256, 257"),
             ("pmtu_disc", "on", "pmtu_disc: 'on' is not a whole number; it takes 0 (off) or 1 (on)"),
+            ("ftp_ports", "21,0", "ftp_ports: '21,0' is not a list of at most 8 ports, as in 21,2121"),
+            (
+                "ftp_ports",
+                "1,2,3,4,5,6,7,8,9",
+                "ftp_ports: '1,2,3,4,5,6,7,8,9' is not a list of at most 8 ports, as in 21,2121",
+            ),
             ("est_cpulist", "0-x", "est_cpulist: '0-x' is not a list of processors, as in 0-3,8"),
         ] {
             assert_eq!(settings.set(name, value).unwrap_err(), wanted);

@@ -4,7 +4,7 @@
 //! PASV, EPSV   the server's "I wait at RIP:port" becomes "at VIP:port"; CIP:? -> VIP:port will go to RIP:port
 //! PORT, EPRT   "I wait at CIP:port" is left as it is; RIP:20 -> CIP:port will come from VIP:20
 //! ```
-//! A text of another length moves every later sequence number. Only for conns to port 21 in NAT.
+//! A text of another length moves every later sequence number. Only for conns in NAT to a port of `ftp_ports`.
 
 use std::collections::HashMap;
 

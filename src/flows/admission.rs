@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Choice, Flows};
 use crate::base::{ConnId, Counted, DropReason, Endpoint, Family, Instant, Method, Proto, ServiceId, Tuple};
-use crate::conn::{Conn, Full, Kind, NewConn, Room, SctpState, TcpState};
+use crate::conn::{Full, Kind, NewConn, Room, SctpState, TcpState};
 use crate::forward::Ends;
 use crate::router::Router;
 use crate::sched::Mask;
@@ -20,7 +20,6 @@ const SCTP_INIT: u8 = 1;
 pub const SCTP_ABORT: u8 = 6;
 /// Active FTP data conns come from here; they are never scheduled.
 const FTP_DATA_PORT: u16 = 20;
-const FTP_PORT: u16 = 21;
 
 /// What a packet of a known conn meets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,10 +157,19 @@ impl Flows {
             self.warnings.flow_table_full(now, self.settings.max_flows);
             DropReason::FlowTableFull
         })?;
-        if is_ftp_control(self.conns.get(id)) {
+        if self.is_ftp_control(id) {
             self.conns.get_mut(id).set_helped();
         }
         Ok(id)
+    }
+
+    /// True for a conn that will announce others.
+    fn is_ftp_control(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(id);
+        conn.proto() == Proto::TCP
+            && conn.is_nat()
+            && self.settings.ftp_ports.contains(conn.virt().port)
+            && !conn.is_template()
     }
 
     /// Ends the conn of least worth, so that a new one has its place.
@@ -253,11 +261,6 @@ impl Flows {
             | TcpState::SynAck => false,
         }
     }
-}
-
-/// True for a conn that will announce others.
-fn is_ftp_control(conn: &Conn) -> bool {
-    conn.proto() == Proto::TCP && conn.is_nat() && conn.virt().port == FTP_PORT && !conn.is_template()
 }
 
 fn own_address(router: &Router, towards: IpAddr) -> Option<IpAddr> {

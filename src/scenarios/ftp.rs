@@ -47,6 +47,22 @@ fn what_a_server_announces_gets_the_virtual_address_and_the_servers_port() {
 }
 
 #[test]
+fn ports_of_ftp_are_a_setting_and_active_data_comes_from_the_port_below() {
+    let rules = "-A -t 198.51.100.1:2121 -s rr\n-a -t 198.51.100.1:2121 -r 10.0.0.21:2100 -m\n";
+    for (ports, is_read) in [("21", false), ("2121,21", true), ("", false)] {
+        let mut lab = Lab::new(rules);
+        lab.director.set("ftp_ports", ports).unwrap();
+        let control = "198.51.100.1:2121";
+        lab.client(&Packet::tcp(CLIENT, control, "S"));
+        lab.real(&Packet::tcp("10.0.0.21:2100", CLIENT, "SA"));
+        lab.client(&Packet::tcp(CLIENT, control, "AP").carrying("PORT 192,0,2,7,10,1\r\n"));
+        let data = Packet::tcp("10.0.0.21:2099", "192.0.2.7:2561", "S");
+        let source = if is_read { "198.51.100.1:2120" } else { "10.0.0.21:2099" };
+        expect(&lab.real(&data), &[(ROUTER, data.clone().from(source).one_hop_on())]);
+    }
+}
+
+#[test]
 fn ftp_without_a_helper_is_kept_together_by_persistence_on_port_21() {
     let mut rules = "-A -t 198.51.100.1:21 -s rr -p 60\n".to_owned();
     for last in [21, 22] {
