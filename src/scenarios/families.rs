@@ -172,6 +172,36 @@ fn expect_error(sent: &[Frame], to: Mac, wanted: &Packet) {
     assert!(crate::wire::icmp::checksum_is_right(&sent[0].bytes, &parsed));
 }
 
+/// An error with a quote of so many bytes and an extension (RFC 4884), here an object of MPLS labels (RFC 4950).
+fn extended(error: &Packet, bytes: usize) -> (Packet, [u8; 12]) {
+    let extension = [0x20, 0, 0, 0, 0, 8, 1, 1, 1, 2, 3, 4];
+    let mut payload = error.payload.clone();
+    payload.resize(bytes, 0);
+    (error.clone().carrying([&payload[..], &extension].concat()), extension)
+}
+
+#[test]
+fn the_length_of_an_extended_error_is_counted_as_the_other_family_does() {
+    let mut lab = six_to_four();
+    let syn = Packet::tcp(CLIENT6, VIP6, "S");
+    let seen = lab.client(&syn)[0].packet();
+    let (error, extension) = extended(&Packet::icmp_about("10.0.0.21", "10.0.0.30", (11, 0, 32 << 16), &seen), 128);
+    let told = lab.real(&error)[0].packet();
+    assert_eq!(told.kind, Kind::Icmp(3, 0, [19, 0, 0, 0]), "19 times 8 bytes: 128, and 20 of the header");
+    assert_eq!((told.payload.len(), &told.payload[152..]), (164, &extension[..]));
+    assert!(told.payload[60..152].iter().all(|byte| *byte == 0), "padding between the quote and the extension");
+
+    // A quote that IPv4 has no room for makes room for what follows it.
+    let reply = lab.real(&Packet::tcp("10.0.0.21:8080", &seen.src.to_string(), "SA").carrying([7; 900]))[0].packet();
+    let mut quoted = Packet::icmp_about("2001:db8:f::1", "2001:db8:51::1", (3, 0, 120 << 24), &reply);
+    quoted.payload = reply.bytes();
+    let (error, extension) = extended(&quoted, 960);
+    let told = lab.client(&error)[0].packet();
+    let Kind::Icmp(11, 0, [0, words, 0, 0]) = told.kind else { panic!("{told:?}") };
+    assert_eq!(told.payload[usize::from(words) * 4..], extension);
+    assert!(told.bytes().len() <= 576 && told.bytes().len() > 560, "{}", told.bytes().len());
+}
+
 #[test]
 fn an_error_without_a_counterpart_ends_here() {
     let mut lab = six_to_four();

@@ -13,7 +13,7 @@ use super::{End, PacketBuf, checksum, extension};
 use crate::base::{Endpoint, Family, Proto, Tuple};
 
 /// An ICMP error is at most this long (RFC 1812 4.3.2.3); an ICMPv6 error fits the smallest MTU (RFC 4443 2.4).
-const ERROR_LIMIT: usize = 576;
+pub(super) const ERROR_LIMIT: usize = 576;
 
 /// What a router or host tells a sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,7 +11,7 @@
 
 use std::net::IpAddr;
 
-use super::field::{ETH_LEN, be16, ipv4, ipv6, ports, put16, tcp, udp};
+use super::field::{ETH_LEN, be16, icmp as icmp_field, ipv4, ipv6, ports, put16, tcp, udp};
 use super::icmp::{self, IcmpError, Quote};
 use super::ip::{Header, header_len, ip_header, ip_packet, l4_header_len, set_header_checksum};
 use super::packet::{Fragment, Ip, L4};
@@ -149,16 +149,68 @@ pub fn error(buf: &mut PacketBuf, ip: &mut Ip, quote: &Quote, ends: &ErrorEnds) 
         }
         (Family::V6, false) => to_icmp4(icmp_type, code, word),
     };
-    let (icmp_type, code, word) = said.ok_or(DropReason::Unsupported)?;
+    let (icmp_type, code, mut word) = said.ok_or(DropReason::Unsupported)?;
     let mut room = [0; ETH_LEN + ipv6::MIN_MTU];
-    let about = translate_quote(&mut room, buf.frame(), ip.end, quote, ends);
-    icmp::error(buf, IcmpError::Raw(icmp_type, code, word), about, ends.src, ends.dst, ends.id);
+    let extended = Extended::of(buf.frame(), ip, quote);
+    let end = extended.map_or(ip.end, |extended| extended.at);
+    let len = translate_quote(&mut room, buf.frame(), end, quote, ends);
+    let about = &mut room[ETH_LEN..];
+    let extension = extended.and_then(|extended| extended.append(about, len, buf.frame(), ip));
+    let (len, length) = extension.unwrap_or((len, 0));
+    word |= length;
+    icmp::error(buf, IcmpError::Raw(icmp_type, code, word), &about[..len], ends.src, ends.dst, ends.id);
     *ip = ip_packet(buf.frame())?;
     Ok(())
 }
 
-/// Writes the quoted packet with its new header into `room`; it stays as incomplete as it was.
-fn translate_quote<'a>(room: &'a mut [u8], frame: &[u8], end: usize, quote: &Quote, ends: &ErrorEnds) -> &'a [u8] {
+/// What follows the quoted packet of an error with a length (RFC 4884): for example the labels of MPLS.
+#[derive(Clone, Copy)]
+struct Extended {
+    /// Where the quoted packet, which may be padded, ends in the frame.
+    at: usize,
+}
+
+impl Extended {
+    /// The least that an error with an extension quotes (RFC 4884 section 4.1).
+    const LEAST: usize = 128;
+
+    fn of(frame: &[u8], ip: &Ip, quote: &Quote) -> Option<Extended> {
+        let L4::Icmp { icmp_type, .. } = ip.l4 else { return None };
+        let word = icmp::second_word(frame, ip);
+        let bytes = match (ip.family(), icmp_type) {
+            (Family::V4, 3 | 11 | 12) => (word >> 16 & 0xff) as usize * 4,
+            (Family::V6, 1 | 3) => (word >> 24) as usize * 8,
+            _ => 0,
+        };
+        let at = quote.at + bytes;
+        (bytes >= Extended::LEAST && at < ip.end && quote.l4_at <= at).then_some(Extended { at })
+    }
+
+    /// Appends the extension to a quoted packet of `len` bytes, padded as the other family counts them. The whole length and
+    /// the bits of the second word that say where the extension begins; `None` if there is no room for it.
+    fn append(self, about: &mut [u8], len: usize, frame: &[u8], ip: &Ip) -> Option<(usize, u32)> {
+        // The other family's: what an error may be long in all, how it counts, and where it says so.
+        let (limit, unit, shift) = match ip.family() {
+            Family::V4 => (ipv6::MIN_MTU - ipv6::LEN, 8, 24),
+            Family::V6 => (icmp::ERROR_LIMIT - ipv4::LEN, 4, 16),
+        };
+        let extension = frame.get(self.at..ip.end)?;
+        // The quoted packet makes room, as far as it may.
+        let room = limit.checked_sub(icmp_field::LEN + extension.len())?.min(0xff * unit) / unit * unit;
+        let padded = len.max(Extended::LEAST).next_multiple_of(unit).min(room);
+        if padded < Extended::LEAST {
+            return None;
+        }
+        let whole = padded + extension.len();
+        about.get_mut(len.min(padded)..padded)?.fill(0);
+        about.get_mut(padded..whole)?.copy_from_slice(extension);
+        Some((whole, ((padded / unit) as u32) << shift))
+    }
+}
+
+/// Writes the quoted packet with its new header into `room`, behind a place for MACs; it stays as incomplete as it was.
+/// The length.
+fn translate_quote(room: &mut [u8], frame: &[u8], end: usize, quote: &Quote, ends: &ErrorEnds) -> usize {
     let old = &frame[quote.at..];
     let (total, ttl, tos) = match old[0] >> 4 {
         4 => (usize::from(be16(old, ipv4::TOTAL_LEN)), old[ipv4::TTL], old[ipv4::TOS]),
@@ -189,7 +241,7 @@ fn translate_quote<'a>(room: &'a mut [u8], frame: &[u8], end: usize, quote: &Quo
         }
         Family::V6 => put16(packet, ipv6::PAYLOAD_LEN, full_l4 as u16),
     }
-    packet
+    packet.len()
 }
 
 /// The size that an IPv6 sender is told for one that was told in IPv4 about a packet of `total` bytes (RFC 7915 4.2).
