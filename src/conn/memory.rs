@@ -19,6 +19,8 @@ pub struct Memory {
     pub records: Array<Conn>,
     /// A check a slot; 0: vacant.
     pub checks: Array<u32>,
+    /// By how much the sequence numbers of a conn's client are moved, a slot.
+    pub shifts: Array<u32>,
     /// Interned addresses.
     pub addresses: Array<AddressLine>,
     /// Slots that were ever used.
@@ -38,6 +40,7 @@ impl Memory {
         Memory {
             records: Array::zeroed(max),
             checks: Array::zeroed(max),
+            shifts: Array::zeroed(max),
             addresses: Array::zeroed(ADDRESSES.min(max.saturating_mul(A_RECORD))),
             used: Array::zeroed(1),
             secret,

@@ -21,6 +21,7 @@ pub(super) struct Records {
     conns: Array<Conn>,
     /// A check a slot, and how many slots were used, for a later process.
     checks: Array<u32>,
+    shifts: Array<u32>,
     used: Array<u32>,
     secret: Secret,
     generation: u64,
@@ -40,6 +41,7 @@ impl Records {
         let mut records = Records {
             conns: memory.records,
             checks: memory.checks,
+            shifts: memory.shifts,
             used: memory.used,
             secret,
             generation: memory.generation,
@@ -88,6 +90,7 @@ impl Records {
         self.addresses.hold(conn.real());
         if let Some((local, _)) = conn.local() {
             self.addresses.hold(local);
+            self.set_shift(id, 0);
         }
         Some(id)
     }
@@ -112,11 +115,22 @@ impl Records {
     #[cold]
     fn commit_more(&mut self) -> bool {
         let until = (self.committed + COMMITTED_AT_A_TIME).min(self.max);
-        if !self.conns.commit(until) || !self.checks.commit(until) {
+        if !self.conns.commit(until) || !self.checks.commit(until) || !self.shifts.commit(until) {
             return false;
         }
         self.committed = until;
         true
+    }
+
+    /// By how much the sequence numbers of the client are moved.
+    #[inline]
+    pub(super) fn shift(&self, id: ConnId) -> u32 {
+        self.shifts[id.index()]
+    }
+
+    /// Sets that.
+    pub(super) fn set_shift(&mut self, id: ConnId, by: u32) {
+        self.shifts[id.index()] = by;
     }
 
     /// Gives a slot back.

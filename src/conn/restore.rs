@@ -155,6 +155,7 @@ mod tests {
             Memory {
                 records: array(&self.records, MAX),
                 checks: array(&self.checks, MAX),
+                shifts: Array::zeroed(MAX),
                 addresses: array(&self.addresses, Memory::ADDRESSES),
                 used: array(&[self.used], 1),
                 secret: SECRET,

@@ -33,6 +33,21 @@ pub enum Due {
     Prolonged(ConnId),
 }
 
+/// The clock of initial sequence numbers: a tick is 64 ns, so that one turn takes 275 s, more than a server keeps a port in
+/// TIME_WAIT twice over, and numbers outrun a conn of less than 125 Mbit/s.
+fn clock_of(now: Instant) -> u32 {
+    const TICKS_A_MILLISECOND: u64 = 15_625;
+    now.0.wrapping_mul(TICKS_A_MILLISECOND) as u32
+}
+
+fn halves(addr: IpAddr) -> [u64; 2] {
+    let bits = match addr {
+        IpAddr::V4(addr) => addr.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(addr) => addr.to_bits(),
+    };
+    [(bits >> 64) as u64, bits as u64]
+}
+
 /// The table is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
@@ -52,6 +67,8 @@ pub struct ConnTable {
     pub(super) without_client_port: usize,
     /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
     pub(super) expected: Vec<[u32; 2]>,
+    /// For the sequence numbers of FULL-NAT.
+    sequence_key: [u64; 2],
     life: Life,
 }
 
@@ -76,6 +93,7 @@ impl ConnTable {
             one_way: 0,
             without_client_port: 0,
             expected: Vec::new(),
+            sequence_key: [siphash13(secret, [4]), siphash13(secret, [5])],
             life: Life::new(),
         }
     }
@@ -175,6 +193,24 @@ impl ConnTable {
     /// The sequence number that an end of a conn expects next; 0 if it has not said, or nobody has asked.
     pub fn expected(&self, id: ConnId, end: Side) -> u32 {
         self.expected.get(id.index()).map_or(0, |numbers| numbers[end as usize])
+    }
+
+    /// By how much the sequence numbers of a client in FULL-NAT are moved on the way to its server; 0 of any other conn.
+    #[inline]
+    pub fn shift(&self, id: ConnId) -> u32 {
+        self.records.shift(id)
+    }
+
+    /// Has a client in FULL-NAT whose SYN says `said` begin with a sequence number of ours: towards a server the numbers of
+    /// one local endpoint rise from conn to conn, whoever the clients are (RFC 6528 section 3).
+    pub fn begin_sequence(&mut self, id: ConnId, said: u32, now: Instant) {
+        let conn = self.records[id];
+        let Some(local) = self.local(&conn) else { return };
+        let real = self.real(&conn);
+        let ports = u64::from(local.port) << 16 | u64::from(real.port);
+        let [[a, b], [c, d]] = [local.addr, real.addr].map(halves);
+        let hash = siphash13(self.sequence_key, [a, b, c, d, ports, 5 << 59]) as u32;
+        self.records.set_shift(id, hash.wrapping_add(clock_of(now)).wrapping_sub(said));
     }
 
     /// Moves a conn's state; its timer and its dest's counters are the caller's.

@@ -337,6 +337,7 @@ impl Director {
             return self.one_packet(&opening, packet, turn);
         }
         let id = self.open(opening, call, turn.now)?;
+        self.flows.begin_sequence(id, packet, turn.now);
         self.tell_listeners();
         self.forward_request(id, packet, turn)
     }

@@ -90,7 +90,22 @@ impl Flows {
         let method = conn.method(|| self.tunnel_of(conn.dest));
         let (client, virt) = (conn.packed_client(), conn.packed_virt());
         let real = if matches!(method, Method::Bypass) { virt.into() } else { self.conns.real(conn) };
-        Ends::new(method, client, virt, real, self.conns.local(conn))
+        let mut ends = Ends::new(method, client, virt, real, self.conns.local(conn));
+        if matches!(method, Method::FullNat) {
+            ends.shift = self.conns.shift(id);
+        }
+        ends
+    }
+
+    /// The first packet of a conn: a SYN through FULL-NAT gets a sequence number of ours.
+    pub fn begin_sequence(&mut self, id: ConnId, packet: &Packet, now: Instant) {
+        if let L4::Tcp { flags, .. } = packet.ip.l4
+            && flags.syn()
+            && !flags.ack()
+            && self.settings.fullnat_sequence
+        {
+            self.conns.begin_sequence(id, tcp::sequence(packet.frame(), packet.ip), now);
+        }
     }
 
     /// How a dest's tunnel is made now, whatever the method of the conn.

@@ -15,6 +15,7 @@ mod local_ports;
 mod related;
 mod send;
 mod seqadj;
+mod sequence;
 
 pub use local_ports::LocalPorts;
 pub use related::{about_reply, about_request};
@@ -41,6 +42,8 @@ pub struct Ends {
     virt: PackedEndpoint,
     /// What the real server sees as its client: the local endpoint in FULL-NAT, else the client.
     peer: PackedEndpoint,
+    /// By how much sequence numbers of the client are moved (FULL-NAT).
+    pub shift: u32,
 }
 
 impl Ends {
@@ -53,7 +56,7 @@ impl Ends {
         real: Endpoint,
         local: Option<Endpoint>,
     ) -> Ends {
-        Ends { method, real, client, virt, peer: local.map_or(client, PackedEndpoint::from) }
+        Ends { method, real, client, virt, peer: local.map_or(client, PackedEndpoint::from), shift: 0 }
     }
 
     /// Client.
@@ -109,6 +112,7 @@ pub fn request(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropRea
         Method::FullNat => {
             set_endpoint(packet.buf, packet.ip, End::Destination, ends.real);
             set_endpoint(packet.buf, packet.ip, End::Source, ends.peer());
+            sequence::request(packet, ends.shift);
         }
         Method::Direct | Method::Tunnel(_) | Method::Bypass => {}
     }
@@ -126,6 +130,7 @@ pub fn reply(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropReaso
         Method::FullNat => {
             set_endpoint(packet.buf, packet.ip, End::Source, ends.virt());
             set_endpoint(packet.buf, packet.ip, End::Destination, ends.client());
+            sequence::reply(packet, ends.shift);
         }
         Method::Direct | Method::Tunnel(_) | Method::Bypass => {}
     }

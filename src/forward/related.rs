@@ -2,7 +2,7 @@
 //!
 //! The quoted L4 checksum is left as it is, as in IPVS. Never answers an error with an error.
 
-use super::{Ends, Fit};
+use super::{Ends, Fit, sequence};
 use crate::base::{DropReason, Method};
 use crate::wire::icmp::{self, Quote};
 use crate::wire::translate::{self, ErrorEnds};
@@ -12,6 +12,7 @@ use crate::wire::{End, Packet, set_address};
 ///
 /// The source becomes the virtual address even if a router in between sent it. `fit` is for an error of the other family.
 pub fn about_request(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) -> Result<(), DropReason> {
+    sequence::quoted_request(packet, quote, ends.shift);
     if ends.translates() {
         let (src, dst, Fit { mtu, id }) = (ends.virt().addr, ends.client().addr, fit);
         let ends = ErrorEnds { src, dst, quoted_src: ends.client(), quoted_dst: ends.virt(), mtu, id };
@@ -34,6 +35,7 @@ pub fn about_request(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) 
 
 /// An error about a reply, on its way to the real server, which knows its own address only.
 pub fn about_reply(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) -> Result<(), DropReason> {
+    sequence::quoted_reply(packet, quote, ends.shift);
     if ends.translates() {
         let (src, dst, Fit { mtu, id }) = (ends.peer().addr, ends.real.addr, fit);
         let ends = ErrorEnds { src, dst, quoted_src: ends.real, quoted_dst: ends.peer(), mtu, id };

@@ -25,7 +25,9 @@ mod refusals;
 mod rewriting;
 mod room;
 mod scheduling;
+
 mod sctp;
+mod sequences;
 mod steps;
 mod superframes_in_tunnels;
 mod sync;

@@ -4,7 +4,7 @@
 //! header     magic, layout, size of the flow table, key, the moment time began, the boot
 //! journal    two halves: links, rules, and the slots of dests (see `journal`)
 //! counters   of services and dests, by slot
-//! conns      addresses, checks, records (see `conn::Memory`)
+//! conns      addresses, checks, shifts of sequence numbers, records (see `conn::Memory`)
 //! ```
 //! Never decides what becomes of rules that the configuration contradicts.
 
@@ -28,7 +28,7 @@ use journal::Journal;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tapvs st");
 /// Changes whenever what lies in the file does.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 const HEADER: usize = 512;
 /// Bytes of half a journal: some 200,000 rules.
 const HALF: usize = 64 << 20;
@@ -92,7 +92,7 @@ fn size_of_all(max: usize) -> usize {
         + Memory::size_of::<[u64; 5]>(1)
         + Memory::size_of::<AddressLine>(ConnMemory::ADDRESSES)
         + Memory::size_of::<u32>(1)
-        + Memory::size_of::<u32>(max)
+        + 2 * Memory::size_of::<u32>(max)
         + Memory::size_of::<Conn>(max)
 }
 
@@ -151,8 +151,9 @@ impl State {
         let generation = generations.max().unwrap_or(0) + 1;
         let addresses = memory.take(ConnMemory::ADDRESSES).map_err(cannot)?;
         let used = memory.take(1).map_err(cannot)?;
-        let (checks, records) = (memory.take(max).map_err(cannot)?, memory.take(max).map_err(cannot)?);
-        let conns = ConnMemory { records, checks, addresses, used, secret, generation };
+        let (checks, shifts) = (memory.take(max).map_err(cannot)?, memory.take(max).map_err(cannot)?);
+        let records = memory.take(max).map_err(cannot)?;
+        let conns = ConnMemory { records, checks, shifts, addresses, used, secret, generation };
         let (configured, links) = (Vec::new(), Vec::new());
         let state = State {
             journal,

@@ -37,9 +37,9 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A director with rules as `ipvsadm` takes them, one a line; the neighbours are known.
+    /// A director with rules as `ipvsadm` takes them, one a line; the neighbours are known. Sequence numbers stay as they are.
     pub fn new(rules: &str) -> Lab {
-        Lab::with(Settings { icmp_rate: 0, ..Settings::default() }, rules)
+        Lab::with(Settings { icmp_rate: 0, fullnat_sequence: false, ..Settings::default() }, rules)
     }
 
     /// The same with settings.

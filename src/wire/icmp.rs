@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
-use super::field::{ETH_LEN, be16, be32, icmp, ipv4, ipv6, ports, put, put16, put32};
+use super::field::{ETH_LEN, be16, be32, icmp, ipv4, ipv6, ports, put, put16, put32, tcp};
 use super::ip::{DEFAULT_TTL, Header, header_len, ip_header, set_header_checksum};
 use super::packet::{Fragment, Ip};
 use super::{End, PacketBuf, checksum, extension};
@@ -222,6 +222,24 @@ impl Quote {
     pub fn tuple(&self) -> Option<Tuple> {
         let (sport, dport) = self.ports.filter(|_| self.proto.has_ports())?;
         Some(Tuple { proto: self.proto, src: Endpoint::new(self.src, sport), dst: Endpoint::new(self.dst, dport) })
+    }
+}
+
+/// Moves the sequence number of a quoted segment, if the quote reaches that far; it ends with the frame at `end`.
+pub fn shift_quoted_sequence(buf: &mut PacketBuf, quote: &Quote, end: usize, by: u32) {
+    shift_quoted(buf, quote, (tcp::SEQUENCE, end), by);
+}
+
+/// Moves what a quoted segment acknowledges, if the quote reaches that far.
+pub fn shift_quoted_acknowledged(buf: &mut PacketBuf, quote: &Quote, end: usize, by: u32) {
+    shift_quoted(buf, quote, (tcp::ACKNOWLEDGMENT, end), by);
+}
+
+fn shift_quoted(buf: &mut PacketBuf, quote: &Quote, (field, end): (usize, usize), by: u32) {
+    let at = quote.l4_at + field;
+    if quote.proto == Proto::TCP && quote.ports.is_some() && at + 4 <= end {
+        let number = be32(buf.frame(), at).wrapping_add(by);
+        put32(buf.frame_mut(), at, number);
     }
 }
 
