@@ -147,3 +147,29 @@ test_iperf3_in_both_directions_at_once() {
     in_ns client iperf3 --client "$VIP" --port 5201 --time 2 --bidir --parallel 2 >"$LAB_DIR/iperf3-client.log" 2>&1 ||
         die "iperf3: $(tail -n 2 "$LAB_DIR/iperf3-client.log")"
 }
+
+# families: 4 6
+test_a_mark_service_without_servers_lets_clients_pass_by() {
+    topo_onearm
+    replies_through_director rs2
+    serve rs1 rs2
+    # The origin is rs1, behind an address that the client reaches through the director alone.
+    in_ns rs1 ip address add "$FAR_VIP/$HOST_BITS" dev lo
+    in_ns client ip route add "$FAR_VIP/$HOST_BITS" via "$DIP"
+    local six=() url
+    [[ $FAMILY == 4 ]] || six=(-6)
+    url=http://$AT_FAR_VIP/
+    director --gateway "$RS1" --mark "7=tcp/$FAR_NET:80"
+    with_ipvsadm
+    lb -A -f 7 "${six[@]}" -s rr
+
+    ! fetch "$url" >/dev/null 2>&1 || die "a service without a server answered"
+    in_ns director "$TAPVS" set cache_bypass 1
+    expect_eq "$(fetch "$url")" rs1 "the origin's answer"
+    # As the kernel lists it, and counted nowhere.
+    lb -Lcn | tr -s ' ' | grep -qF " $AT_FAR_VIP:80 $(bracketed "$ANYWHERE"):0" || die "no such conn: $(lb -Lcn)"
+    expect_match "$(lb -Ln --stats)" 'FWM +7 +(IPv6 +)?0 +0 +0 +0 +0' "what is counted"
+
+    lb -a -f 7 "${six[@]}" -r "$AT_RS2:80" -m
+    expect_eq "$(fetch "$url")" rs2 "the answer of the server that has come"
+}
