@@ -99,7 +99,7 @@ impl Addresses {
         Some(id)
     }
 
-    /// An index that nobody holds. All are looked at once for as many as are found.
+    /// An index that no record holds. All are looked at once for as many as are found.
     fn reuse(&mut self) -> Option<AddrId> {
         if self.unheld.is_empty() {
             let unheld = self.holders.iter().enumerate().filter(|(_, holders)| **holders == 0);

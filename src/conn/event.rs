@@ -1,8 +1,8 @@
-//! What moves a conn's state: a packet, by its sender and by what of the conn is seen here.
+//! The events that move a conn's state: a packet from the client or from the server, where replies are seen or not.
 //!
 //! Never knows a protocol.
 
-/// Who sent a packet, as the state machine sees it.
+/// The sender of a packet, as the state machine distinguishes them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// From the client, and replies are seen too.

@@ -1,4 +1,4 @@
-//! What packets and records are found by, and its hashes under a secret: clients choose keys.
+//! The key by which packets find their conn, and its hashes under a secret, because clients choose keys.
 //!
 //! Never looks at a record.
 

@@ -195,7 +195,7 @@ impl Conn {
         (self.local, self.lport) = (AddrId((seconds >> 16) as u16), seconds as u16);
     }
 
-    /// The ports of a template that binds nobody any more.
+    /// Gives a template ports that no client has: it binds none any more.
     pub(super) fn set_unusable(&mut self) {
         (self.vport, self.dport) = (u16::MAX, u16::MAX);
     }

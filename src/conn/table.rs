@@ -190,7 +190,7 @@ impl ConnTable {
         self.expected[id.index()][sender as usize] = number;
     }
 
-    /// The sequence number that an end of a conn expects next; 0 if it has not said, or nobody has asked.
+    /// The sequence number that an end of a conn expects next; 0 if no segment has told it, or it is not kept.
     pub fn expected(&self, id: ConnId, end: Side) -> u32 {
         self.expected.get(id.index()).map_or(0, |numbers| numbers[end as usize])
     }
@@ -265,7 +265,7 @@ impl ConnTable {
         }
     }
 
-    /// A template that binds nobody any more; its timer goes on.
+    /// A template that binds no client any more; its timer goes on.
     pub fn invalidate_template(&mut self, id: ConnId) {
         self.hide(id);
         self.records[id].set_unusable();

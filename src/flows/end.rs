@@ -39,7 +39,7 @@ impl Flows {
     /// Releases what a dead conn held besides its record: its local port, and its place in the dest's counters.
     fn release(&mut self, id: ConnId, conn: &Conn) {
         if conn.is_synced() {
-            self.heard = self.heard.saturating_sub(1);
+            self.synced = self.synced.saturating_sub(1);
         }
         if conn.is_template() {
             self.calls.forget(id);

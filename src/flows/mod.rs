@@ -45,8 +45,8 @@ pub struct Flows {
     rng: Rng,
     defence: defence::Defence,
     warnings: warnings::Warnings,
-    /// Conns and templates that are known by hearsay: another director told of them, and no packet has come.
-    pub heard: usize,
+    /// Conns and templates of which another director told, and no packet has come here since.
+    pub synced: usize,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
     /// Some service resets the conns of failed dests: what ends expect is remembered.
@@ -67,7 +67,7 @@ impl Flows {
             rng: Rng::seeded(seed),
             defence: defence::Defence::default(),
             warnings: warnings::Warnings::default(),
-            heard: 0,
+            synced: 0,
             sweep: None,
             resets_wanted: false,
             refusals: Refusals::default(),
@@ -134,18 +134,18 @@ impl Flows {
     }
 
     /// Another director told of this conn.
-    pub fn note_heard(&mut self, id: ConnId) {
+    pub fn note_synced(&mut self, id: ConnId) {
         if !self.conns.get(id).is_synced() {
             self.conns.get_mut(id).set_synced(true);
-            self.heard += 1;
+            self.synced += 1;
         }
     }
 
-    /// A packet of a conn that was known by hearsay has come.
+    /// The first packet of a conn of which another director told has come here.
     #[cold]
     pub fn confirm(&mut self, id: ConnId) {
         self.conns.get_mut(id).set_synced(false);
-        self.heard = self.heard.saturating_sub(1);
+        self.synced = self.synced.saturating_sub(1);
     }
 
     /// Counts a conn as active or inactive at its dest.

@@ -1,4 +1,4 @@
-//! Who takes a new conn: the scheduler, or, in persistent services, whoever took the client's first one.
+//! The server of a new conn: the scheduler's choice or, in persistent services, the server of the client's first conn.
 //!
 //! ```text
 //! service                     template (client masked, its port 0)   binds

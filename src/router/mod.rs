@@ -217,7 +217,7 @@ impl Router {
         if self.medium(route.link) == Medium::Ip {
             return None;
         }
-        // An answer of a neighbour that nobody knows would be no news.
+        // The answer of a neighbour that is not in the table changes nothing.
         self.neighbours.resolve(&Route { need: Need::Configured, ..route }, turn.now, || addr);
         self.ask(neighbours::Ask { link: route.link, addr, to: Mac::BROADCAST }, turn);
         Some(route.link)

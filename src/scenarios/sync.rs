@@ -291,7 +291,7 @@ fn forged_messages_neither_fill_the_table_nor_keep_it() {
     assert_eq!(backup.director.flows.conns.len(), 50, "half the table");
     backup.advance(Duration::from_secs(901));
     assert_eq!(
-        (backup.director.flows.conns.len(), backup.director.flows.heard),
+        (backup.director.flows.conns.len(), backup.director.flows.synced),
         (0, 0),
         "as long as a conn of its own"
     );
@@ -302,7 +302,7 @@ fn forged_messages_neither_fill_the_table_nor_keep_it() {
 }
 
 #[test]
-fn a_running_conn_is_not_moved_by_hearsay() {
+fn a_running_conn_is_not_moved_by_another_directors_word() {
     let mut backup = lab(&[SERVICE, BACKUP]);
     establish(&mut backup, CLIENT);
     let on = packet("A").carrying("more");

@@ -1,4 +1,4 @@
-//! The cache of lblc and lblcr: what was chosen for a virtual address, until nobody asked for long.
+//! The cache of lblc and lblcr: the server chosen for a virtual address, until no packet has asked for it for long.
 //!
 //! ```text
 //! every minute: at each 30th, entries idle for the expiration go;

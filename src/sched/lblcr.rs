@@ -43,7 +43,7 @@ impl Set {
 
     /// Drops the most loaded member of those with a weight; of equals, who joined last.
     ///
-    /// One that is away goes first. The kernel would weigh the conns it still has, but nobody misses it.
+    /// One that is away goes first. The kernel would weigh the conns that it still has.
     fn shrink(&mut self, servers: &Servers, overhead: Overhead, now: Instant) {
         let mut most: Option<(usize, (u64, u32))> = None;
         for (at, member) in self.members.iter().enumerate() {

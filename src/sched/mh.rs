@@ -31,7 +31,7 @@ pub(super) struct Maglev {
     stale: bool,
     /// What the table was built from: a health check that sets weight 0 and back changes none of it.
     seats: Vec<(DestId, Seat)>,
-    /// Owner of each slot; empty if nobody has a weight.
+    /// Owner of each slot; empty if no server has a weight.
     table: Vec<DestId>,
 }
 
@@ -78,7 +78,7 @@ impl Maglev {
 
     /// Other slots, hashed from the packet's own on.
     fn fall_back(&self, servers: &Servers, value: u32, slot: usize) -> Option<DestId> {
-        // With nobody left all slots would be tried for every packet.
+        // With no server left all slots would be tried for every packet.
         servers.iter().find(|(_, server)| server.eligible())?;
         let size = self.table.len();
         (0..size).find_map(|step| {
@@ -132,7 +132,7 @@ fn table_size(settings: &Settings) -> u32 {
     if known { settings.mh_table_size } else { 4093 }
 }
 
-/// Everyone's part, in list order; nobody's if nobody has ever had a weight.
+/// Everyone's part, in list order; none if no server has ever had a weight.
 fn seats(servers: &Servers, size: u32) -> Vec<(DestId, Seat)> {
     let weights = || servers.iter().map(|(_, server)| server.last_weight);
     let unit = weights().fold(0, gcd);
@@ -157,7 +157,7 @@ fn whereabouts(endpoint: Endpoint, size: u32) -> Seat {
 }
 
 /// Fills `size` slots with indices into `seats` (section 3.4 of the Maglev paper, Eisenbud et al. 2016,
-/// with turns for weights); empty if nobody has a turn.
+/// with turns for weights); empty if no server has a turn.
 fn populate(size: u32, seats: &[Seat]) -> Vec<u32> {
     if seats.iter().all(|seat| seat.turns == 0) {
         return vec![];

@@ -4,7 +4,7 @@
 //! max  weight  of those with active <= weight  ties: the first listed
 //! ```
 //!
-//! Never falls back: with all servers full nobody is picked. Weight 1 takes two conns, as in the kernel.
+//! Never falls back: with all servers full none is picked. Weight 1 takes two conns, as in the kernel.
 
 use std::cmp::Reverse;
 

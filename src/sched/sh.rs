@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Never moves a client because of load. A server of weight 0 keeps a bucket each round, and without
-//! `sh-fallback` the clients there get nobody.
+//! `sh-fallback` the clients there get no server.
 
 use super::hash::{Buckets, client_port, fold, hash_8};
 use super::{Change, Context, Flags, Flow, Scheduler, Servers, Settings};

@@ -46,7 +46,7 @@ impl WeightedRoundRobin {
     /// Lowers the threshold by as many steps as passes would be needed to find one of weight `heaviest`.
     ///
     /// One by one it would be 65,535 passes when the one heavy server is overloaded. The last pass, at
-    /// a threshold of at most one step, is never jumped over: it decides that nobody is there.
+    /// a threshold of at most one step, is never jumped over: it decides that no server is eligible.
     fn lower(&mut self, heaviest: i64) {
         let excess = self.threshold - heaviest.max(self.step);
         let steps = ((excess + self.step - 1) / self.step).max(1);

@@ -5,7 +5,7 @@
 //! can go on for the other at any time.
 //!
 //! Anybody on the link can send such messages. What they say is bounded, therefore: a conn lives as long as one of this
-//! director in that state, half of the table is for conns of this director, and what passes here is not moved by hearsay.
+//! director in that state, half of the table is for conns of this director, and a conn whose packets pass here is not changed.
 //! Never answers.
 
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl Sync {
         for record in read(payload, syncid).map_err(|_| DropReason::BadSync)? {
             let record = record.map_err(|_| DropReason::BadSync)?;
             if let Some(id) = take(&record, flows, router, turn.now) {
-                self.master.note_heard(id, flows.conns.get(id).state(), flows);
+                self.master.note_synced(id, flows.conns.get(id).state(), flows);
             }
         }
         turn.consume(Consumed::Sync);
@@ -84,7 +84,7 @@ fn take(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Op
     let id = match known {
         Some(id) if is_same(id, record, flows) => {
             take_activity(id, record, flows);
-            flows.note_heard(id);
+            flows.note_synced(id);
             id
         }
         // An older conn to another server is not worth an inactive one.
@@ -158,10 +158,10 @@ fn told_method(record: &Record) -> Option<Method> {
     Method::of_number((record.flags & METHOD) as u16, || Tunnel::Ipip)
 }
 
-/// Makes the conn; it counts at its dest as the master says, and as nobody's new conn.
+/// Makes the conn; it counts at its dest as the master says, and not among the conns that were scheduled.
 fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Option<ConnId> {
     let template = record.flags & TEMPLATE != 0;
-    if flows.heard >= flows.settings.max_flows / SHARE {
+    if flows.synced >= flows.settings.max_flows / SHARE {
         return None;
     }
     let dest = dest_of(record, flows).or_else(|| expected_dest(record, flows, now))?;
@@ -188,7 +188,7 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         kind,
     };
     let id = flows.insert(&new, now, Duration::from_secs(u64::from(lifetime(record, flows)))).ok()?;
-    flows.note_heard(id);
+    flows.note_synced(id);
     if template {
         flows.services.bind_template(dest);
         if let Some((_, call)) = record.engine {

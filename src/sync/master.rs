@@ -264,7 +264,7 @@ impl Master {
     }
 
     /// Another director has told of this conn: it is not told of again before it changes.
-    pub(super) fn note_heard(&mut self, id: ConnId, state: u8, flows: &Flows) {
+    pub(super) fn note_synced(&mut self, id: ConnId, state: u8, flows: &Flows) {
         if self.running.is_none() {
             return;
         }

@@ -109,7 +109,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// The persistence engine among the options of a record. Sequence numbers of helpers are not kept, optional options
-/// that nobody knows are passed over, others spoil the record.
+/// that are unknown here are skipped, other unknown ones make the record invalid.
 fn engine(mut options: &[u8]) -> Option<Option<(&str, &[u8])>> {
     const SEQUENCES: u8 = 1;
     const OPTIONAL: u8 = 0x40;
