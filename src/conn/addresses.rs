@@ -75,11 +75,12 @@ impl Addresses {
 
     /// The index of `addr`, new or known; `None` while records hold 65,536 different ones.
     pub(super) fn intern(&mut self, addr: IpAddr) -> Option<AddrId> {
-        self.last = match self.known.get(&addr) {
+        let id = match self.known.get(&addr) {
             Some(id) => Some(*id),
             None => self.add(addr),
         };
-        self.last
+        self.last = id.or(self.last);
+        id
     }
 
     #[cold]

@@ -26,7 +26,7 @@ mod tcp;
 mod wheel;
 mod worth;
 
-pub use addresses::AddressLine;
+pub use addresses::{AddrId, AddressLine};
 pub use event::Event;
 pub use key::Side;
 pub use life::LifeEvent;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Choice, Flows};
 use crate::base::{ConnId, Counted, DropReason, Endpoint, Family, Instant, Method, Proto, ServiceId, Tuple};
-use crate::conn::{Full, Kind, NewConn, Room, SctpState, TcpState};
+use crate::conn::{AddrId, Full, Kind, NewConn, Room, SctpState, TcpState};
 use crate::forward::Ends;
 use crate::router::Router;
 use crate::sched::Mask;
@@ -132,10 +132,10 @@ impl Flows {
             proto: tuple.proto,
             client: tuple.src,
             virt: tuple.dst,
-            real: self.conns.intern(real.addr).ok_or(DropReason::FlowTableFull)?,
+            real: self.intern(real.addr, now)?,
             dport: real.port,
             local: match local {
-                Some(local) => Some((self.conns.intern(local.addr).ok_or(DropReason::FlowTableFull)?, local.port)),
+                Some(local) => Some((self.intern(local.addr, now)?, local.port)),
                 None => None,
             },
             dest,
@@ -161,6 +161,23 @@ impl Flows {
             self.conns.get_mut(id).set_helped();
         }
         Ok(id)
+    }
+
+    /// The index of an address for a record; where conns hold as many different ones as a table can name, those of least
+    /// worth make room.
+    pub(super) fn intern(&mut self, addr: IpAddr, now: Instant) -> Result<AddrId, DropReason> {
+        /// Conns that end for it: each look for an address that nobody holds is a walk over all.
+        const TRIES: usize = 4;
+        for _ in 0..TRIES {
+            if let Some(id) = self.conns.intern(addr) {
+                return Ok(id);
+            }
+            self.warnings.addresses_used_up(now);
+            if !self.make_room(Room::Full, now) {
+                break;
+            }
+        }
+        self.conns.intern(addr).ok_or(DropReason::FlowTableFull)
     }
 
     /// True for a conn that will announce others.

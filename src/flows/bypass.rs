@@ -27,7 +27,7 @@ impl Flows {
             proto: tuple.proto,
             client: tuple.src,
             virt: tuple.dst,
-            real: self.conns.intern(nobody.addr).ok_or(DropReason::FlowTableFull)?,
+            real: self.intern(nobody.addr, now)?,
             dport: 0,
             local: None,
             dest,

@@ -137,7 +137,7 @@ impl Flows {
             proto: key.proto,
             client: key.client,
             virt: key.virt,
-            real: self.conns.intern(endpoint.addr).ok_or(DropReason::FlowTableFull)?,
+            real: self.intern(endpoint.addr, now)?,
             dport: if key.of_one_port { endpoint.port } else { 0 },
             local: None,
             dest,

@@ -14,6 +14,7 @@ const QUIET: Duration = Duration::from_secs(10);
 pub(super) struct Warnings {
     table_full: LogThrottle,
     no_port: LogThrottle,
+    addresses: LogThrottle,
 }
 
 #[derive(Default)]
@@ -39,6 +40,15 @@ impl Warnings {
         if let Some(before) = self.table_full.allows(now) {
             log::warn!(
                 "flow table full ({max} conns): new conns are refused ({before} more since the last warning); raise --max-flows"
+            );
+        }
+    }
+
+    pub(super) fn addresses_used_up(&mut self, now: Instant) {
+        if let Some(before) = self.addresses.allows(now) {
+            log::warn!(
+                "conns name 65536 different servers and local addresses, and no table names more: conns of least worth end \
+                 ({before} more since the last warning); serve some of them by another director"
             );
         }
     }

@@ -81,6 +81,7 @@ impl LocalPorts {
 
     /// How many pools there are.
     #[cfg(test)]
+    #[cfg(test)]
     pub fn pools(&self) -> usize {
         self.pools.len()
     }

@@ -84,3 +84,29 @@ fn conn_max_bounds_conns_below_the_size_of_the_table() {
     assert_eq!(lab.take_moved(), "dropped.flow-table-full=1");
     assert_eq!(lab.client(&Packet::tcp(super::CLIENT, super::VIP, "S")).len(), 1, "the conn that there is goes on");
 }
+
+#[test]
+fn servers_beyond_those_that_a_table_can_name_are_served_all_the_same() {
+    let settings = Settings { max_flows: 70_000, icmp_rate: 0, ..Settings::default() };
+    let mut lab = Lab::with(settings, "");
+    for service in 0..66 {
+        let mut rules = format!("-A -u 198.51.100.{service}:53 -s rr\n");
+        for server in 0..1000 {
+            rules += &format!(
+                "-a -u 198.51.100.{service}:53 -r 172.{}.{}.{}:53 -m\n",
+                16 + service,
+                server / 250,
+                server % 250 + 1
+            );
+        }
+        lab.rules(&rules);
+        lab.advance(secs(1));
+    }
+    for number in 0..66_000_u32 {
+        let client = format!("192.0.2.7:{}", 1000 + number % 50_000);
+        let sent = lab.client(&Packet::udp(&client, &format!("198.51.100.{}:53", number / 1000)));
+        assert_eq!(sent.len(), 1, "{number}: {}", lab.take_moved());
+    }
+    assert!((60_000..=65_536).contains(&lab.director.flows.conns.len()), "{}", lab.director.flows.conns.len());
+    assert_eq!(lab.recount(), Ok(()));
+}
