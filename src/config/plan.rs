@@ -139,7 +139,7 @@ impl Plan {
                 Medium::Ethernet => director.router.add_link(link),
                 Medium::Ip => director.router.add_ip_link(link),
             };
-            director.set_policy(id, planned.policy.clone());
+            director.outbound.set_policy(id, planned.policy.clone());
             let bridge = &planned.device.bridge;
             if let Some(first) = self.links.iter().position(|other| bridge.is_some() && other.device.bridge == *bridge)
             {

@@ -252,7 +252,7 @@ impl Checks {
         let commands = [plan.policy.quorum_down.clone(), plan.policy.quorum_up.clone()];
         let (key, judgements) = self.monitor.judgements(place, now);
         for (real, judgement) in judgements {
-            director.judge(key, real, judgement);
+            director.flows.judge(key, real, judgement);
         }
         if let Some(there) = self.monitor.take_quorum_change(place) {
             log::warn!("health: the quorum of {key} is {}", if there { "there again" } else { "lost" });

@@ -5,9 +5,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Director;
-use crate::base::{Endpoint, Family, Instant, Medium};
+use super::owner::Ownership;
+use crate::base::{Family, Instant, Medium};
 use crate::service::command::{Command, Method, Refused, ServiceKey, SyncOptions, SyncRole};
-use crate::service::{Judgement, Marks, limits};
+use crate::service::{Marks, limits};
 
 impl Director {
     /// Carries out an operator's command, as a whole or not at all; a new VIP is announced.
@@ -32,8 +33,8 @@ impl Director {
             Command::AddDest(_, real, _) if self.flows.services.is_local(real.addr) => return Err(Refused::Invalid),
             _ => {}
         }
-        self.check_medium(command)?;
-        self.check_local_address(command)?;
+        self.ownership().check_medium(command)?;
+        self.ownership().check_local_address(command)?;
         let news = new_address_of(command).filter(|addr| !self.flows.services.owns(*addr));
         let gone = self.flows.services.addresses_of(command);
         self.flows.services.apply(command, now)?;
@@ -63,23 +64,6 @@ impl Director {
         stack.announcements.note_moved(flows.services.marks().hosts().chain(news.iter().copied()));
         flows.services.set_marks(marks);
         self.announce_new(news, now);
-    }
-
-    /// Direct routing is told from any other by the MAC alone.
-    fn check_medium(&self, command: &Command) -> Result<(), Refused> {
-        let (Command::AddDest(_, real, options) | Command::EditDest(_, real, options)) = command else { return Ok(()) };
-        let by = self.router.route(real.addr).map(|route| self.router.medium(route.link));
-        let refused = options.method == Method::Direct && by == Ok(Medium::Ip);
-        if refused { Err(Refused::NoEthernet) } else { Ok(()) }
-    }
-
-    /// A local address is one that a host can have, and that no other host has: it is announced, and conns leave from it.
-    fn check_local_address(&self, command: &Command) -> Result<(), Refused> {
-        let Command::AddLocalAddress(_, local) = command else { return Ok(()) };
-        let of_group = local.is_multicast() || *local == IpAddr::V4(Ipv4Addr::BROADCAST);
-        let of_nobody = of_group || local.is_unspecified() || local.is_loopback() || self.router.is_broadcast(*local);
-        let of_server = self.flows.services.is_server(*local) && !self.owns(*local);
-        if of_nobody || of_server { Err(Refused::NotLocal) } else { Ok(()) }
     }
 
     /// An address that has come (true) or gone (false) since this was last asked: a TUN's host routes those that are here.
@@ -125,14 +109,28 @@ impl Director {
         self.announce(services, now);
     }
 
-    /// Applies what checks say of a dest.
-    pub fn judge(&mut self, key: ServiceKey, real: Endpoint, judgement: Judgement) {
-        self.flows.judge(key, real, judgement);
-    }
-
     /// The synchronisation daemons that run, with their options as they are used.
     pub fn sync_daemons(&self) -> impl Iterator<Item = (SyncRole, &SyncOptions)> {
         self.sync.daemons()
+    }
+}
+
+impl Ownership<'_> {
+    /// Direct routing is told from any other by the MAC alone.
+    fn check_medium(&self, command: &Command) -> Result<(), Refused> {
+        let (Command::AddDest(_, real, options) | Command::EditDest(_, real, options)) = command else { return Ok(()) };
+        let by = self.router.route(real.addr).map(|route| self.router.medium(route.link));
+        let refused = options.method == Method::Direct && by == Ok(Medium::Ip);
+        if refused { Err(Refused::NoEthernet) } else { Ok(()) }
+    }
+
+    /// A local address is one that a host can have, and that no other host has: it is announced, and conns leave from it.
+    fn check_local_address(&self, command: &Command) -> Result<(), Refused> {
+        let Command::AddLocalAddress(_, local) = command else { return Ok(()) };
+        let of_group = local.is_multicast() || *local == IpAddr::V4(Ipv4Addr::BROADCAST);
+        let of_nobody = of_group || local.is_unspecified() || local.is_loopback() || self.router.is_broadcast(*local);
+        let of_server = self.flows.services.is_server(*local) && !self.owns(*local);
+        if of_nobody || of_server { Err(Refused::NotLocal) } else { Ok(()) }
     }
 }
 

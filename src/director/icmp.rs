@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::Director;
 use super::kernel_quirks::trusts_error;
+use super::owner::Ownership;
 use crate::base::{ConnId, Consumed, DropReason, Endpoint, Family, Instant, Method, Proto, ServiceId, Tunnel, Tuple};
 use crate::conn::Side;
 use crate::flows::Opening;
@@ -37,7 +38,7 @@ impl Director {
                 None
             };
         };
-        if side == Side::Request && self.only_stands_by() {
+        if side == Side::Request && self.sync.only_backs_up(&self.flows.settings) {
             return None;
         }
         let ends = self.flows.ends(id);
@@ -78,7 +79,10 @@ impl Director {
         let ip = &packet.ip;
         let own = Tuple { proto: ip.proto, src: portless(ip.src), dst: portless(ip.dst) };
         let mark = self.flows.services.marks().of(&own);
-        let service = self.flows.opening_service_of_error(mark, &tuple).filter(|_| !self.only_stands_by())?;
+        let service = self
+            .flows
+            .opening_service_of_error(mark, &tuple)
+            .filter(|_| !self.sync.only_backs_up(&self.flows.settings))?;
         Some(self.send_opening_error((service, tuple), packet, quote, turn))
     }
 
@@ -124,7 +128,7 @@ impl Director {
         turn: &mut Turn<impl Egress>,
     ) -> Option<Result<(), Refusal>> {
         let ip = &packet.ip;
-        let (id, inner) = self.tunnelled_flow(packet, outer)?;
+        let (id, inner) = self.ownership().tunnelled_flow(packet, outer)?;
         if !icmp::checksum_is_right(packet.frame(), ip) {
             return Some(Err(DropReason::BadIcmp.into()));
         }
@@ -152,26 +156,6 @@ impl Director {
         Some(Ok(()))
     }
 
-    /// The conn whose packet, quoted inside `outer`, an error to the director is about.
-    fn tunnelled_flow(&self, packet: &Packet, outer: &Quote) -> Option<(ConnId, Quote)> {
-        let later_fragment = outer.ports.is_none() && !matches!(outer.proto, Proto::IPIP | Proto::IPV6);
-        if later_fragment || !self.owns(packet.ip.dst) {
-            return None;
-        }
-        let (at, port) = decap::inner_at(packet.frame(), outer.proto, outer.l4_at, packet.ip.end)?;
-        let inner = icmp::quote_at(packet.frame(), at, packet.ip.end)?;
-        let (id, side) = self.flows.conns.lookup(&inner.tuple()?)?;
-        let ends = self.flows.ends(id);
-        let Method::Tunnel(tunnel) = ends.method else { return None };
-        let kind_fits = match tunnel {
-            Tunnel::Ipip => matches!(outer.proto, Proto::IPIP | Proto::IPV6),
-            Tunnel::Gre { .. } => outer.proto == Proto::GRE,
-            Tunnel::Gue { port: to, .. } => outer.proto == Proto::UDP && port == Some(to),
-        };
-        let ours = side == Side::Request && ends.real.addr == outer.dst;
-        (ours && kind_fits).then_some((id, inner))
-    }
-
     /// Tells the senders of packets that were given up, because the next hop did not answer. The error quotes the packet
     /// as it was to leave; about a packet of a conn it is translated back like a received one.
     pub(super) fn tell_of_undelivered(&mut self, turn: &mut Turn<impl Egress>) {
@@ -197,6 +181,28 @@ impl Director {
             None if self.owns(to) => {}
             None => self.router.send_to(error, to, turn),
         }
+    }
+}
+
+impl Ownership<'_> {
+    /// The conn whose packet, quoted inside `outer`, an error to the director is about.
+    fn tunnelled_flow(&self, packet: &Packet, outer: &Quote) -> Option<(ConnId, Quote)> {
+        let later_fragment = outer.ports.is_none() && !matches!(outer.proto, Proto::IPIP | Proto::IPV6);
+        if later_fragment || !self.owns(packet.ip.dst) {
+            return None;
+        }
+        let (at, port) = decap::inner_at(packet.frame(), outer.proto, outer.l4_at, packet.ip.end)?;
+        let inner = icmp::quote_at(packet.frame(), at, packet.ip.end)?;
+        let (id, side) = self.flows.conns.lookup(&inner.tuple()?)?;
+        let ends = self.flows.ends(id);
+        let Method::Tunnel(tunnel) = ends.method else { return None };
+        let kind_fits = match tunnel {
+            Tunnel::Ipip => matches!(outer.proto, Proto::IPIP | Proto::IPV6),
+            Tunnel::Gre { .. } => outer.proto == Proto::GRE,
+            Tunnel::Gue { port: to, .. } => outer.proto == Proto::UDP && port == Some(to),
+        };
+        let ours = side == Side::Request && ends.real.addr == outer.dst;
+        (ours && kind_fits).then_some((id, inner))
     }
 }
 

@@ -11,6 +11,7 @@ mod kernel_quirks;
 mod martians;
 mod options;
 mod own_probes;
+mod owner;
 mod standby;
 mod transit;
 mod tunnel_gso;
@@ -24,9 +25,9 @@ pub use batch::Batch;
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
 use crate::alg::{self, Ftp};
-use crate::base::{ConnId, DropReason, Family, Instant, LinkId, Method, Proto, ServiceId, Tuple};
-use crate::conn::{Due, Event, Kind, Side};
-use crate::flows::{self, ConnFate, Flows, Opening};
+use crate::base::{ConnId, DropReason, Instant, LinkId, Method, Proto, ServiceId, Tuple};
+use crate::conn::{Due, Event, Side};
+use crate::flows::{ConnFate, Flows, Opening};
 use crate::forward::{self, Ends, Fit};
 use crate::outbound::Outbound;
 use crate::router::{Egress, Refusal, Router, Turn};
@@ -35,9 +36,10 @@ use crate::sync::Sync;
 use crate::vrrp::Vrrp;
 use crate::wire::icmp::IcmpError;
 use crate::wire::ndp::Ndp;
-use crate::wire::{self, Ip, L4, Packet, PacketBuf, Parsed, Reassembly};
+use crate::wire::{self, L4, Packet, PacketBuf, Parsed, Reassembly};
 use kernel_quirks::layer4_for_state;
 use martians::check_addresses;
+use owner::{Owner, Ownership};
 use standby::Standby;
 
 /// Everything between the links.
@@ -50,21 +52,12 @@ pub struct Director {
     ftp: Ftp,
     sync: Sync,
     standby: Standby,
-    outbound: Outbound,
+    /// What packets of no service may do.
+    pub outbound: Outbound,
     /// Health probes by the director's own packets.
     pub own_probes: OwnProbes,
     /// Virtual routers: which addresses this director has now.
     pub vrrp: Vrrp,
-}
-
-/// Where a packet belongs.
-enum Owner {
-    /// To a conn.
-    Conn(ConnId, Side),
-    /// To an address of the director, and to no conn.
-    Local,
-    /// Elsewhere: it is only forwarded.
-    Forward,
 }
 
 impl Director {
@@ -100,7 +93,7 @@ impl Director {
         turn.link = link;
         // Matched where it is: a packet as parsed is large, and copying it right after it was written stalls.
         match parsed {
-            Ok(Parsed::Ip(ip)) if self.has_all_addresses() && self.is_for_us(link, buf) == Ok(true) => {
+            Ok(Parsed::Ip(ip)) if self.has_all_addresses() && self.router.is_for(link, buf.frame()) == Ok(true) => {
                 self.counted(&mut Packet::new(buf, ip), turn);
             }
             parsed => {
@@ -125,7 +118,7 @@ impl Director {
         parsed: &mut Result<Parsed, DropReason>,
         turn: &mut Turn<impl Egress>,
     ) -> Result<(), DropReason> {
-        let to_us = self.is_for_us(link, buf)?;
+        let to_us = self.router.is_for(link, buf.frame())?;
         let mut finished;
         let parsed = match parsed {
             Ok(parsed) => parsed,
@@ -138,7 +131,10 @@ impl Director {
         if self.standby.silences(parsed, &self.flows.services, &self.router.virtuals) {
             return Err(DropReason::Standby);
         }
-        self.heed_claim(link, parsed, turn);
+        if self.standby.is_active() {
+            let mut host = Host { services: &self.flows.services, router: &mut self.router };
+            self.stack.claims.heed(link, parsed, &mut host, turn);
+        }
         self.own_probes.hear_neighbour(link, parsed);
         match parsed {
             Parsed::Ip(ip) if to_us => {
@@ -169,7 +165,7 @@ impl Director {
     fn packet(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
         packet.buf.truncate(packet.ip.end);
         check_addresses(packet.ip)?;
-        self.check_options(packet)?;
+        self.ownership().check_options(packet)?;
         if let L4::Icmp { icmp_type, .. } = packet.ip.l4
             && wire::icmp::is_translatable(packet.ip, icmp_type)
             && let Some(done) = self.icmp_error(packet, turn)
@@ -177,16 +173,16 @@ impl Director {
             return done;
         }
         if Reassembly::is_piece(packet.frame(), packet.ip)
-            && self.reassembles(packet.ip)
+            && self.ownership().reassembles(packet.ip, self.outbound.is_used())
             && !self.stack.join(packet, turn)?
         {
             return Ok(());
         }
-        if packet.buf.vnet.tunnel.is_some() && !self.passes_whole(packet.ip) {
+        if packet.buf.vnet.tunnel.is_some() && !self.ownership().passes_whole(packet.ip) {
             self.one_by_one(packet, turn);
             return Ok(());
         }
-        let owner = self.owner(packet.ip);
+        let owner = self.ownership().of(packet.ip);
         if !matches!(owner, Owner::Conn(..)) {
             if self.own_probes.hear(packet, &mut self.router, turn) {
                 return Ok(());
@@ -194,28 +190,18 @@ impl Director {
             if packet.ip.proto == Proto::VRRP && self.owns(packet.ip.dst) {
                 return Ok(self.hear_vrrp(None, packet, turn)?);
             }
-            self.check_source(packet.ip)?;
+            self.ownership().check_source(packet.ip)?;
         }
         match owner {
             Owner::Conn(conn, Side::Reply) => self.reply(conn, packet, turn),
             Owner::Forward => self.forward(packet, turn),
-            Owner::Local if let Some(inside) = self.masqueraded(packet) => self.enter(packet, inside, turn),
-            Owner::Conn(..) | Owner::Local if self.is_orphaned_reply(packet.ip) => Err(orphaned_reply()),
-            Owner::Conn(..) | Owner::Local if self.only_stands_by() => self.pass_by(packet, turn),
+            Owner::Local if let Some(inside) = self.outbound.opener(packet) => self.enter(packet, inside, turn),
+            Owner::Conn(..) | Owner::Local if self.ownership().is_orphaned_reply(packet.ip) => Err(orphaned_reply()),
+            Owner::Conn(..) | Owner::Local if self.sync.only_backs_up(&self.flows.settings) => {
+                self.pass_by(packet, turn)
+            }
             Owner::Conn(conn, Side::Request) => self.request(conn, packet, turn),
             Owner::Local => self.admit(packet, turn),
-        }
-    }
-
-    /// The destination MAC is ours (true) or a group's (false); anything else is somebody else's frame.
-    #[inline]
-    fn is_for_us(&self, link: LinkId, buf: &PacketBuf) -> Result<bool, DropReason> {
-        let (dst, _) = wire::macs(buf.frame())?;
-        match dst == self.router.link(link).mac {
-            true => Ok(true),
-            false if dst.is_multicast() => Ok(false),
-            false if self.router.virtuals.is_mac(link, dst) => Ok(true),
-            false => Err(DropReason::NotForUs),
         }
     }
 
@@ -240,65 +226,19 @@ impl Director {
         done
     }
 
-    fn host(&mut self) -> Host<'_> {
-        Host { services: &self.flows.services, router: &mut self.router }
+    /// To whom packets belong.
+    #[inline(always)]
+    fn ownership(&self) -> Ownership<'_> {
+        Ownership { flows: &self.flows, router: &self.router }
     }
 
     /// True for every address that the director answers for.
     pub fn owns(&self, addr: IpAddr) -> bool {
-        self.flows.services.owns(addr) || self.router.owns(addr)
+        self.ownership().owns(addr)
     }
 
-    /// Refuses what claims to come from the director itself or from the broadcast address of a net (RFC 1812 5.3.7, RFC
-    /// 1122 3.2.1.3). Not asked of packets of conns: servers behind direct routing answer from the virtual address.
-    fn check_source(&self, ip: &Ip) -> Result<(), DropReason> {
-        if self.owns(ip.src) || self.router.is_broadcast(ip.src) { Err(DropReason::Martian) } else { Ok(()) }
-    }
-
-    /// True for a packet that ends here, or belongs to a service whose marks name its destination's net.
-    fn ends_here(&self, ip: &Ip) -> bool {
-        self.owns(ip.dst) || ip.tuple().is_some_and(|tuple| self.flows.services.takes_by_mark(&tuple))
-    }
-
-    #[inline(always)]
-    fn owner(&self, ip: &Ip) -> Owner {
-        let without_conn = |director: &Director| if director.ends_here(ip) { Owner::Local } else { Owner::Forward };
-        let Some(tuple) = ip.tuple().filter(|_| self.flows.services.any(ip.family())) else {
-            return without_conn(self);
-        };
-        match self.flows.conns.lookup(&tuple) {
-            Some((conn, side)) => Owner::Conn(conn, side),
-            None => without_conn(self),
-        }
-    }
-
-    /// Fragments to the director are put together, and those that pass while services may take them.
-    fn reassembles(&self, ip: &Ip) -> bool {
-        let watched = ip.proto.has_ports() || ip.proto == Proto::ICMP || ip.family() == Family::V6;
-        ((self.flows.services.any(ip.family()) || self.outbound.is_used()) && watched) || self.owns(ip.dst)
-    }
-
-    /// True for a packet that comes from a server in NAT and belongs to no conn, if the server is to be told
-    /// (`nat_icmp_send`).
-    #[inline]
-    fn is_orphaned_reply(&self, ip: &Ip) -> bool {
-        self.flows.settings.nat_icmp_send && self.is_from_nat_server(ip)
-    }
-
-    /// True for a packet of a server in NAT that does not end its conn.
-    #[cold]
-    fn is_from_nat_server(&self, ip: &Ip) -> bool {
-        let ends_it = match ip.l4 {
-            L4::Tcp { flags, .. } => flags.rst(),
-            L4::Sctp { chunk, .. } => chunk == flows::SCTP_ABORT,
-            L4::Udp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => false,
-        };
-        !ends_it && ip.tuple().is_some_and(|tuple| self.flows.services.is_nat_server(tuple.proto, tuple.src))
-    }
-
-    /// True while another director has the conns (`backup_only`).
-    fn only_stands_by(&self) -> bool {
-        self.flows.settings.backup_only && self.sync.is_backup()
+    fn host(&mut self) -> Host<'_> {
+        Host { services: &self.flows.services, router: &mut self.router }
     }
 
     /// A request that is not balanced: as if there were no services.
@@ -323,7 +263,7 @@ impl Director {
         }
         let call = alg::call_of(packet, service, &self.flows)?;
         let Some(choice) = self.flows.choose(service, &tuple, call, turn.now)? else {
-            if self.flows.may_bypass(service) && self.is_elsewhere(tuple.dst.addr) {
+            if self.flows.may_bypass(service) && self.ownership().is_elsewhere(tuple.dst.addr) {
                 return self.bypass(service, &tuple, packet, turn);
             }
             // Other ports of an FTP service's address are the host's own.
@@ -340,11 +280,6 @@ impl Director {
         self.flows.begin_sequence(id, packet, turn.now);
         self.tell_listeners();
         self.forward_request(id, packet, turn)
-    }
-
-    /// True for the address of another host.
-    fn is_elsewhere(&self, addr: IpAddr) -> bool {
-        !addr.is_multicast() && !self.owns(addr) && !self.router.is_broadcast(addr)
     }
 
     /// A packet of a mark service that has no usable server goes where it is addressed (`cache_bypass`).
@@ -364,17 +299,12 @@ impl Director {
         self.forward_request(id, packet, turn)
     }
 
-    /// The kind of a conn to this server, which may be the director itself.
-    fn kind_towards(&self, real: IpAddr) -> Kind {
-        if real.is_loopback() || self.owns(real) { Kind::LocalFlow } else { Kind::Flow }
-    }
-
     /// Makes the conn; a server without a free local port is passed over for the scheduler's next choice.
     fn open(&mut self, mut opening: Opening, call: Option<&[u8]>, now: Instant) -> Result<ConnId, DropReason> {
         let Opening { service, tuple, .. } = opening;
         let servers = self.flows.services.get(service).map_or(0, |service| service.dests.len());
         for _ in 0..servers {
-            let kind = self.kind_towards(opening.choice.real.addr);
+            let kind = self.ownership().kind_towards(opening.choice.real.addr);
             let made = self.flows.open(&opening, kind, &self.router, now);
             if made != Err(DropReason::NoLocalPort) {
                 return made;
@@ -415,7 +345,11 @@ impl Director {
             ConnFate::DestGone => Err(DropReason::DestGone.into()),
             ConnFate::Replaced => {
                 self.flows.replace(id);
-                if self.ends_here(packet.ip) { self.admit(packet, turn) } else { self.forward(packet, turn) }
+                if self.ownership().ends_here(packet.ip) {
+                    self.admit(packet, turn)
+                } else {
+                    self.forward(packet, turn)
+                }
             }
         }
     }
@@ -482,7 +416,7 @@ impl Director {
         }
         let fit = Fit::on(&mut self.router, &route);
         forward::reply(packet, &ends, fit)?;
-        self.record_passage(packet, &route);
+        self.ownership().record_passage(packet, &route);
         let flows = &mut self.flows;
         flows.conns.get_mut(id).saw_reply();
         flows.services.count_out(flows.conns.get(id).dest, packet.ip.total_len());

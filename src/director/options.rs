@@ -4,14 +4,14 @@
 
 use std::net::IpAddr;
 
-use super::Director;
+use super::owner::Ownership;
 use crate::base::DropReason;
 use crate::router::{Refusal, Route, apply_verdict};
 use crate::wire::icmp::IcmpError;
 use crate::wire::options::{self, OptionAction, record};
 use crate::wire::{Packet, extension};
 
-impl Director {
+impl Ownership<'_> {
     /// Checks the options of a packet that came; one for this director records the address it came to. Of IPv6, every
     /// node on the way reads the hop-by-hop options, and no others.
     #[inline]

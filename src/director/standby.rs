@@ -11,10 +11,9 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{Instant, LinkId};
-use crate::router::{Egress, Turn, Virtuals};
+use crate::base::Instant;
+use crate::router::Virtuals;
 use crate::service::Services;
-use crate::stack::Host;
 use crate::wire::Parsed;
 use crate::wire::arp::ArpOp;
 use crate::wire::ndp::Ndp;
@@ -140,14 +139,6 @@ impl Director {
         if self.standby.part == Part::Active {
             let here = addresses.into_iter().filter(|addr| !self.router.virtuals.is_away(*addr));
             here.for_each(|addr| self.stack.announcements.probe(addr, now));
-        }
-    }
-
-    /// Defends the director's addresses; not those that another director has while this one stands by.
-    pub(super) fn heed_claim(&mut self, link: LinkId, said: &Parsed, turn: &mut Turn<impl Egress>) {
-        if self.standby.is_active() {
-            let mut host = Host { services: &self.flows.services, router: &mut self.router };
-            self.stack.claims.heed(link, said, &mut host, turn);
         }
     }
 }

@@ -152,7 +152,12 @@ impl Outbound {
 
     /// The opener to which a packet for an address of the director goes, or an error about one of its own packets; `None`
     /// if it concerns no masqueraded flow.
+    #[inline]
     pub fn opener(&self, packet: &Packet) -> Option<Endpoint> {
+        if self.is_used() { self.opener_of_flow(packet) } else { None }
+    }
+
+    fn opener_of_flow(&self, packet: &Packet) -> Option<Endpoint> {
         let tuple = match error_quote(packet) {
             Some(quote) => flow::quoted(packet, &quote),
             None => flow::inward(packet),

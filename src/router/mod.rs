@@ -131,6 +131,18 @@ impl Router {
         &self.ports[id.index()].link
     }
 
+    /// The destination MAC of a frame is that of the link it came by (true) or a group's (false); anything else is somebody else's frame.
+    #[inline]
+    pub fn is_for(&self, link: LinkId, frame: &[u8]) -> Result<bool, DropReason> {
+        let (dst, _) = wire::macs(frame)?;
+        match dst == self.link(link).mac {
+            true => Ok(true),
+            false if dst.is_multicast() => Ok(false),
+            false if self.virtuals.is_mac(link, dst) => Ok(true),
+            false => Err(DropReason::NotForUs),
+        }
+    }
+
     /// All links with their ids.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.ports.iter().enumerate().map(|(index, port)| (LinkId(index as u8), &port.link))

@@ -12,7 +12,7 @@ use crate::testing::{Lab, Packet, endpoint};
 fn judge(lab: &mut Lab, proto: Proto, last: u8, mask: Mask, ending: Ending) {
     let real: Endpoint = endpoint(&format!("10.0.0.{last}:8080"));
     let key = ServiceKey::Address(proto, endpoint(VIP));
-    lab.director.judge(key, real, Judgement { mask, ending, ..Judgement::default() });
+    lab.director.flows.judge(key, real, Judgement { mask, ending, ..Judgement::default() });
 }
 
 fn failed(lab: &mut Lab, proto: Proto, last: u8) {

@@ -92,7 +92,7 @@ fn send(reason: DropReason, lab: &mut Lab) {
         DropReason::TtlExceeded => drop(lab.client(&Packet { ttl: 1, ..syn() })),
         DropReason::TooBig => drop(lab.client(&syn().carrying(vec![0; 1500]))),
         DropReason::NotForwarded => {
-            lab.director.set_policy(LINK, Policy { forward: Forward::None, ..Policy::default() });
+            lab.director.outbound.set_policy(LINK, Policy { forward: Forward::None, ..Policy::default() });
             lab.client(&syn().to("10.0.0.21:22"));
         }
         DropReason::NoRoute => drop(lab.client(&syn())),

@@ -44,7 +44,7 @@ fn lab(clients: Policy) -> Lab {
         let host: IpAddr = host.parse().unwrap();
         director.router.neighbours.add_permanent(link, host, mac_of(host));
     }
-    director.set_policy(CLIENTS, clients);
+    director.outbound.set_policy(CLIENTS, clients);
     let mut lab = Lab::of(director);
     lab.rules("-A -t 192.0.2.100:80 -s rr\n-a -t 192.0.2.100:80 -r 10.0.0.21:8080 -m\n");
     lab.rules("-A -t [2001:db8:c::100]:80 -s rr\n-a -t [2001:db8:c::100]:80 -r [2001:db8::21]:8080 -m\n");

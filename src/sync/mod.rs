@@ -14,6 +14,7 @@ use crate::conn::{ConnTable, LifeEvent};
 use crate::router::Router;
 use crate::service::Services;
 use crate::service::command::{Refused, SyncOptions, SyncRole};
+use crate::settings::Settings;
 use crate::wire::Ip;
 use daemon::Daemon;
 pub use master::Master;
@@ -40,6 +41,11 @@ impl Sync {
     /// True while the backup's daemon runs.
     pub fn is_backup(&self) -> bool {
         self.backup.is_some()
+    }
+
+    /// True while another director has the conns (`backup_only`).
+    pub fn only_backs_up(&self, settings: &Settings) -> bool {
+        settings.backup_only && self.is_backup()
     }
 
     /// The daemons that run, with their options as they are used.
