@@ -577,6 +577,7 @@ test_a_director_of_a_pair_dies_and_is_restarted() {
     wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
     requests 100 "http://$VIP/"
     pair_tapvs director 10.0.0.4
+    expect is_standing_by director
     wait_for 40 "the first one to wait" grep -q "Entering BACKUP STATE" "$LAB_DIR/keepalived-director.log"
     wait_for 20 "it to stand by" is_standing_by director
     wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
