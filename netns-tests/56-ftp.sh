@@ -124,3 +124,25 @@ test_ftp_direct_by_persistence() {
     ftp_both_ways "$role" --ftp-port -
     expect_eq "$(ftp "ftp://$AT_VIP/whoami")" "$role" "the server of the same client later"
 }
+
+# families: 4
+# Sequence numbers after PASV are shifted by what its answer became shorter or longer.
+test_ftp_by_nat_outlives_workers() {
+    ftp_by_nat
+    local words="--fail-early --silent --show-error --max-time 50 --disable-epsv --limit-rate 30M"
+    spawn session client bash -c "curl $words ftp://$AT_VIP/{whoami,payload-100,whoami} \
+        --output '$LAB_DIR/first' --output '$LAB_DIR/second' --output '$LAB_DIR/third'; echo \$? >'$LAB_DIR/session.end'"
+    wait_for 10 "the second transfer" test -s "$LAB_DIR/second"
+    local round before
+    for round in 1 2 3; do
+        before=$(worker)
+        kill -KILL "$before"
+        wait_for 5 "another worker" another_worker "$before"
+    done
+    wait_for 60 "the end of the session, after $round kills" test -s "$LAB_DIR/session.end"
+    expect_eq "$(cat "$LAB_DIR/session.end")" 0 "the client's exit status"
+    cmp "$LAB_DIR/second" "$(payload 100)" || die "the second transfer"
+    expect_eq "$(cat "$LAB_DIR/third")" rs1 "the third transfer"
+}
+
+another_worker() { local now && now=$(worker) && [[ $now != "$1" ]]; }

@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::ftp_commands::{FtpMessage, Mode, client_says, server_says};
 use crate::base::{ConnId, DropReason, Endpoint, Instant, Method, Proto};
 use crate::conn::{Kind, LifeEvent, NewConn, TcpState};
@@ -15,15 +17,16 @@ use crate::flows::Flows;
 use crate::forward::SequenceShift;
 use crate::wire::{Gso, Packet, tcp};
 
-#[derive(Default)]
-struct Control {
+/// What is known of a control conn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FtpControl {
     mode: Mode,
     shift: SequenceShift,
     /// The announcement replaced last, by its sequence number: it may be sent again.
     answered: Option<(u32, Mode)>,
 }
 
-impl Control {
+impl FtpControl {
     /// An announcement answers one question, and a repeated one the same.
     fn mode_for(&self, sequence: u32) -> Mode {
         match self.answered {
@@ -36,7 +39,9 @@ impl Control {
 /// What is known of control conns.
 #[derive(Default)]
 pub struct Ftp {
-    controls: HashMap<ConnId, Control>,
+    controls: HashMap<ConnId, FtpControl>,
+    /// Those of which something new is known, or nothing any more.
+    changed: Vec<ConnId>,
 }
 
 impl Ftp {
@@ -45,8 +50,19 @@ impl Ftp {
         if let LifeEvent::Ended(id) = event
             && !self.controls.is_empty()
         {
-            self.controls.remove(&id);
+            self.changed.extend(self.controls.remove(&id).map(|_| id));
         }
+    }
+
+    /// Those that have changed since they were asked for, each with what is known of it now.
+    pub fn take_changed(&mut self) -> Vec<(ConnId, Option<FtpControl>)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().map(|id| (id, self.controls.get(&id).copied())).collect()
+    }
+
+    /// Goes on with what an earlier process knew of a control conn.
+    pub fn recall(&mut self, id: ConnId, control: FtpControl) {
+        self.controls.insert(id, control);
     }
 
     /// A segment of a control conn from the client: what it asks for is remembered, what it acknowledges is put back.
@@ -59,8 +75,12 @@ impl Ftp {
     ) -> Result<(), DropReason> {
         let payload = control_payload(id, packet, flows)?;
         match payload.and_then(|payload| client_says(payload, packet.ip.src)) {
-            Some(FtpMessage::Mode(mode)) => self.controls.entry(id).or_default().mode = mode,
+            Some(FtpMessage::Mode(mode)) => {
+                self.changed.push(id);
+                self.controls.entry(id).or_default().mode = mode;
+            }
             Some(FtpMessage::Waits(client)) => {
+                self.changed.push(id);
                 self.controls.entry(id).or_default().mode = Mode::Active;
                 expect_active(id, client, flows, now);
             }
@@ -94,6 +114,7 @@ impl Ftp {
             if !tcp::replace_payload(packet.buf, packet.ip, range, &text) {
                 return Err(DropReason::NoHeadroom);
             }
+            self.changed.push(id);
             control.answered = Some((sequence, mode));
             control.mode = Mode::Active;
             if by != 0 {

@@ -5,10 +5,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Endpoint, Family};
 
 /// What the client has asked for last.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Mode {
     /// Nothing, or PORT/EPRT: the server opens the data conn.
     #[default]

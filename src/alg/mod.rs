@@ -6,5 +6,5 @@ mod ftp;
 mod ftp_commands;
 mod sip;
 
-pub use ftp::Ftp;
+pub use ftp::{Ftp, FtpControl};
 pub use sip::call_of;

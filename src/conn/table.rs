@@ -129,6 +129,11 @@ impl ConnTable {
         &self.records[id]
     }
 
+    /// The conn in that slot, if there is such a slot and a conn in it.
+    pub fn live(&self, id: ConnId) -> Option<&Conn> {
+        self.records.all().get(id.index()).filter(|conn| conn.is_live())
+    }
+
     /// A live conn, to move its state.
     #[inline]
     pub fn get_mut(&mut self, id: ConnId) -> &mut Conn {

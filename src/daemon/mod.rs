@@ -22,6 +22,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Endpoint, Family, Instant, LinkId};
+use crate::config::rules_of;
 use crate::control::protocol::{Reply, Request};
 use crate::control::{self, Shown};
 use crate::director::{Batch, Director};
@@ -29,6 +30,7 @@ use crate::io::{Clock, ReadOutcome, Signal, Signals, lost_lines, write_lines};
 use crate::keeper::messages::{ToKeeper, ToWorker, VirtualRouter};
 use crate::router::Turn;
 use crate::state::State;
+use crate::state::facts::Fact;
 use checks::Checks;
 use connections::{Answer, Control};
 use keeper::Keeper;
@@ -232,10 +234,14 @@ impl Daemon {
             < SAVED_AT_ONCE
     }
 
+    /// Copies what moves with packets to the state.
     fn save_counters(&mut self) {
-        if let Some(state) = &mut self.state {
-            state.save_counters(&self.director);
+        let kept = self.director.take_kept();
+        let Some(state) = &mut self.state else { return };
+        for (id, kept) in kept {
+            state.note_fact(Fact::Conn(id.index() as u32, kept), &self.director, || rules_of(&self.director));
         }
+        state.save_counters(&self.director);
     }
 
     /// How long nothing is due; a link that was not drained is due now.

@@ -2,7 +2,7 @@
 //!
 //! Never answers by itself.
 
-use crate::base::{Instant, Ledger};
+use crate::base::{ConnId, Instant, Ledger};
 use crate::config::rules_of;
 use crate::control;
 use crate::control::protocol::{Reply, Request};
@@ -82,6 +82,8 @@ pub(super) fn heed(director: &mut Director, facts: Vec<Fact>, is_replacement: bo
                 true
             }
             Fact::Server(..) => true,
+            Fact::Conn(slot, Some(kept)) => director.recall_kept(ConnId(*slot), kept),
+            Fact::Conn(_, None) => false,
         };
         if holds {
             heeded.push(fact);

@@ -117,12 +117,6 @@ fn go_on(
     if !left.slots.is_empty() {
         configured = merge_rules(director, plan, &left, configured, is_replacement);
     }
-    let facts = left
-        .facts
-        .iter()
-        .filter(|fact| is_replacement || plan.by_hand == ByHand::Kept || !fact.is_configurable())
-        .cloned();
-    state.keep(heed(director, facts.collect(), is_replacement, BEFORE));
     restore_counters(director, &state, &left);
     state.begin(director);
     let now = now_since(found.epoch);
@@ -138,6 +132,12 @@ fn go_on(
     if restored != Default::default() {
         log::info!("{} conns go on ({} could not)", restored.taken, restored.refused);
     }
+    let facts = left
+        .facts
+        .iter()
+        .filter(|fact| is_replacement || plan.by_hand == ByHand::Kept || !fact.is_configurable())
+        .cloned();
+    state.keep(heed(director, facts.collect(), is_replacement, BEFORE));
     state.write(director, links, configured, rules_of(director));
     (state, found.epoch)
 }

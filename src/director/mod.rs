@@ -7,6 +7,7 @@ mod admin;
 mod batch;
 mod expiry_resets;
 mod icmp;
+mod kept;
 mod kernel_quirks;
 mod martians;
 mod options;
@@ -22,6 +23,7 @@ use std::net::IpAddr;
 
 pub use crate::settings::Settings;
 pub use batch::Batch;
+pub use kept::Kept;
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
 use crate::alg::{self, Ftp};

@@ -2,8 +2,10 @@
 //!
 //! The kernel's rule: numbers after the last change move by all of it, numbers before it by what came before. Pure.
 
+use serde::{Deserialize, Serialize};
+
 /// How far a sender's sequence numbers have moved.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SequenceShift {
     /// The sequence number of the text replaced last.
     at: u32,

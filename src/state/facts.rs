@@ -1,4 +1,5 @@
-//! What was said while a process ran, besides rules: settings, marks, the stand-by, and what is held of servers.
+//! What became so while a process ran, besides rules: settings, marks, the stand-by, what is held of servers and kept
+//! beside conns.
 //!
 //! The last word on each thing counts. Never decides whether a later process heeds it.
 
@@ -7,6 +8,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Endpoint;
+use crate::director::Kept;
 use crate::health::Standing;
 use crate::service::command::ServiceKey;
 
@@ -33,6 +35,8 @@ pub enum Fact {
     Standby(bool),
     /// What checks and the administrator say of a server.
     Server(ServiceKey, Endpoint, Standing),
+    /// What a helper keeps beside the conn in this slot, if it keeps anything.
+    Conn(u32, Option<Kept>),
 }
 
 /// What a fact is about.
@@ -42,6 +46,7 @@ enum Subject {
     Marks,
     Standby,
     Server(ServiceKey, Endpoint),
+    Conn(u32),
 }
 
 impl Fact {
@@ -51,6 +56,7 @@ impl Fact {
             Fact::Marks { .. } => Subject::Marks,
             Fact::Standby(_) => Subject::Standby,
             Fact::Server(key, real, _) => Subject::Server(*key, *real),
+            Fact::Conn(slot, _) => Subject::Conn(*slot),
         }
     }
 
@@ -83,6 +89,9 @@ impl Facts {
     /// Notes a fact; it is handed back as it is to be written down, if it is news.
     pub fn note(&mut self, fact: Fact) -> Option<Fact> {
         let subject = fact.subject();
+        if let Fact::Conn(_, None) = fact {
+            return self.known.remove(&subject).map(|_| fact);
+        }
         let fact = match self.known.get(&subject) {
             Some(known) => fact.after(known),
             None if matches!(&fact, Fact::Server(_, _, standing) if *standing == Standing::default()) => return None,
