@@ -83,6 +83,11 @@ fn send(reason: DropReason, lab: &mut Lab) {
             let to_group = Packet::udp("10.0.0.3:4000", "224.0.0.81:8848").carrying("no message");
             lab.frame(&to_group.frame(ROUTER, Mac::of_group("224.0.0.81".parse().unwrap())));
         }
+        DropReason::Vrrp => {
+            let advert =
+                Packet::new("10.0.0.3", "224.0.0.18", Kind::Other(112)).carrying([0x31, 9, 100, 0, 0, 100, 0, 0]);
+            lab.frame(&advert.frame(ROUTER, Mac::of_group("224.0.0.18".parse().unwrap())));
+        }
         DropReason::SourceRoute => drop(lab.frame(&source_routed(&frame))),
         DropReason::ExtensionHeader => drop(lab.frame(&with_unknown_option())),
         DropReason::Arp => drop(lab.frame(&arp_for_somebody())),
