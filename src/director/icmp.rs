@@ -38,7 +38,7 @@ impl Director {
                 None
             };
         };
-        if side == Side::Request && self.sync.only_backs_up(&self.flows.settings) {
+        if side == Side::Request && self.only_stands_by() {
             return None;
         }
         let ends = self.flows.ends(id);
@@ -79,10 +79,7 @@ impl Director {
         let ip = &packet.ip;
         let own = Tuple { proto: ip.proto, src: portless(ip.src), dst: portless(ip.dst) };
         let mark = self.flows.services.marks().of(&own);
-        let service = self
-            .flows
-            .opening_service_of_error(mark, &tuple)
-            .filter(|_| !self.sync.only_backs_up(&self.flows.settings))?;
+        let service = self.flows.opening_service_of_error(mark, &tuple).filter(|_| !self.only_stands_by())?;
         Some(self.send_opening_error((service, tuple), packet, quote, turn))
     }
 

@@ -199,9 +199,7 @@ impl Director {
             Owner::Forward => self.forward(packet, turn),
             Owner::Local if let Some(inside) = self.outbound.opener(packet) => self.enter(packet, inside, turn),
             Owner::Conn(..) | Owner::Local if self.ownership().is_orphaned_reply(packet.ip) => Err(orphaned_reply()),
-            Owner::Conn(..) | Owner::Local if self.sync.only_backs_up(&self.flows.settings) => {
-                self.pass_by(packet, turn)
-            }
+            Owner::Conn(..) | Owner::Local if self.only_stands_by() => self.pass_by(packet, turn),
             Owner::Conn(conn, Side::Request) => self.request(conn, packet, turn),
             Owner::Local => self.admit(packet, turn),
         }

@@ -98,6 +98,11 @@ impl Director {
         }
     }
 
+    /// True while another director has the conns (`backup_only`), unless an operator has this one work.
+    pub(super) fn only_stands_by(&self) -> bool {
+        self.sync.only_backs_up(&self.flows.settings) && self.standby.told != Some(false)
+    }
+
     /// Takes the part that is due now. Whoever takes over announces all addresses.
     pub(super) fn judge_standby(&mut self, now: Instant) {
         let backup = self.sync.is_backup() && !self.sync.is_master();
