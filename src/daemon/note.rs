@@ -77,6 +77,8 @@ pub(super) fn heed(director: &mut Director, facts: Vec<Fact>, is_replacement: bo
                 let is_same = is_replacement || texts(director.flows.services.marks()) == *configured;
                 is_same && set_marks(director, rules, now)
             }
+            // Another director may have taken over while nobody was here.
+            Fact::Standby(_) if !is_replacement => false,
             Fact::Standby(on) => {
                 director.stand_by(*on, now);
                 true
