@@ -9,21 +9,21 @@ director() {
     local gateway=()
     [[ $CLIENT == "$LINK"* ]] || gateway=(--gateway "$ROUTER_IP")
     director_args=(run --bridge br0 --address "$DIP/$NET_BITS" --tap tap0 "${gateway[@]}" "$@")
-    director_start
+    director_start --fresh
 }
 
 # director_from_file: `tapvs run` with the configuration file of the lab, ready.
 director_from_file() {
     bridge_state >"$LAB_DIR/bridge.before"
     director_args=(run --config "$LAB_DIR/tapvs.toml" "$@")
-    director_start
+    director_start --fresh
 }
 
-# director_start: starts what `director` was told; again, after it was killed.
+# director_start [--fresh]: starts what `director` was told; again, after it was killed, with the state that it left.
 director_start() {
     : >"$LAB_DIR/tapvs.log"
     echo "tapvs ${director_args[*]}" >>"$LAB_DIR/commands"
-    spawn tapvs director env "RUST_LOG=${RUST_LOG:-info}" "$TAPVS" "${director_args[@]}"
+    spawn tapvs director env "RUST_LOG=${RUST_LOG:-info}" "$TAPVS" "${director_args[@]}" "$@"
     DIRECTOR=$SPAWNED
     wait_for 10 "tapvs to be ready" director_ready_or_gone
     kill -0 "$DIRECTOR" 2>/dev/null || die "tapvs did not start: $(tail -n 3 "$LAB_DIR/tapvs.log")"
