@@ -87,7 +87,8 @@ fn conn_max_bounds_conns_below_the_size_of_the_table() {
 
 #[test]
 fn servers_beyond_those_that_a_table_can_name_are_served_all_the_same() {
-    let settings = Settings { max_flows: 70_000, icmp_rate: 0, ..Settings::default() };
+    // Far from full, so that nobody is refused for what one net may have of the last eighth.
+    let settings = Settings { max_flows: 100_000, icmp_rate: 0, ..Settings::default() };
     let mut lab = Lab::with(settings, "");
     for service in 0..66 {
         let mut rules = format!("-A -u 198.51.100.{service}:53 -s rr\n");
@@ -108,8 +109,8 @@ fn servers_beyond_those_that_a_table_can_name_are_served_all_the_same() {
         let sent = lab.client(&Packet::udp(&client, &format!("198.51.100.{}:53", number / 1000)));
         served += sent.len();
     }
-    // The search for room is bounded, so that a few are refused.
-    assert!(served > 65_600, "{served} of 66,000");
+    // A search looks at a part of the conns only: where it ends none, a new one is refused.
+    assert!(served > 65_900, "{served} of 66,000");
     assert!((60_000..=65_536).contains(&lab.director.flows.conns.len()), "{}", lab.director.flows.conns.len());
     assert_eq!(lab.recount(), Ok(()));
 }
