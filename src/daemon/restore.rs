@@ -142,6 +142,12 @@ fn go_on(
     (state, found.epoch)
 }
 
+/// True for what ends the stand-by of a director that begins by it (`standby`): while it was away another one may have
+/// taken over, so that it must be said anew.
+fn makes_work(director: &Director, command: &Command) -> bool {
+    director.flows.settings.standby && matches!(command, Command::StartDaemon(SyncRole::Master, _))
+}
+
 /// A worker that replaces one that died goes on with the rules of then. After a new start the configuration wins where it
 /// has changed since, and after a reload that was cut short it is all that there is. Returns the rules that the
 /// configuration had when it was read last.
@@ -167,9 +173,10 @@ fn merge_rules(
     carry_out(&mut then, changed.iter().map(|change| &change.command));
     for change in diff(&configured, &rules_of(&then)) {
         if !is_replacement {
-            let kept = if plan.by_hand == ByHand::Dropped { "not kept" } else { "kept" };
+            let is_kept = plan.by_hand == ByHand::Kept && !makes_work(director, &change.command);
+            let kept = if is_kept { "kept" } else { "not kept" };
             log::info!("{kept} from the last run: {}", describe::describe(&change));
-            if plan.by_hand == ByHand::Dropped {
+            if !is_kept {
                 continue;
             }
         }
