@@ -177,7 +177,6 @@ impl Daemon {
                 self.serve_clients(now);
             }
             self.work(now);
-            self.turn.now = now;
             self.checks.turn(self.poll.registry(), &mut self.director, &mut self.turn, self.state.as_mut());
             Wires::flush(&mut self.turn);
             if self.scrapes.is_ready() {

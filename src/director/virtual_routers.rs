@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{DropReason, LinkId};
+use crate::base::{DropReason, Instant, LinkId};
 use crate::router::{Egress, Turn};
 use crate::vrrp::{Options, Place};
 use crate::wire::Packet;
@@ -34,19 +34,21 @@ impl Director {
         turn: &mut Turn<impl Egress>,
     ) -> Result<(), DropReason> {
         let done = self.vrrp.hear(link, packet, &mut self.router, turn);
-        self.move_virtuals(turn);
+        self.move_virtuals(turn.now);
+        // Neighbours hear of it in this turn: until then they send to the other one. After a tick they hear anyway.
+        self.stack.announcements.send_due(&mut self.router, turn);
         done
     }
 
     pub(super) fn tick_vrrp(&mut self, turn: &mut Turn<impl Egress>) {
-        if !self.vrrp.is_empty() || self.vrrp.due().is_some() {
+        if self.vrrp.due().is_some_and(|due| due <= turn.now) {
             self.vrrp.tick(&mut self.router, turn);
-            self.move_virtuals(turn);
+            self.move_virtuals(turn.now);
         }
     }
 
     /// Addresses have come, gone, or do not move any more.
-    fn move_virtuals(&mut self, turn: &mut Turn<impl Egress>) {
+    fn move_virtuals(&mut self, now: Instant) {
         while let Some(change) = self.vrrp.take_change() {
             for addr in change.addresses {
                 match change.now {
@@ -55,14 +57,12 @@ impl Director {
                     Place::Fixed => self.router.virtuals.forget(addr),
                 }
                 match change.now {
-                    // Neighbours hear of it in this turn: until then they send to the other one.
-                    Place::Here => self.announce([addr], turn.now),
+                    Place::Here => self.announce([addr], now),
                     Place::Away => self.stack.announcements.remove(addr),
-                    Place::Fixed if self.owns(addr) => self.announce([addr], turn.now),
+                    Place::Fixed if self.owns(addr) => self.announce([addr], now),
                     Place::Fixed => {}
                 }
             }
         }
-        self.stack.announcements.send_due(&mut self.router, turn);
     }
 }

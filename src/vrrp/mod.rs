@@ -8,7 +8,6 @@ mod virtual_router;
 use std::net::IpAddr;
 
 pub use machine::Rank;
-use machine::State;
 pub use virtual_router::{Options, Report};
 
 use crate::base::{Consumed, DropReason, Family, Instant, LinkId, Mac};
@@ -61,11 +60,6 @@ pub struct Vrrp {
 pub type Name = (LinkId, u8, Family);
 
 impl Vrrp {
-    /// True without any virtual router.
-    pub fn is_empty(&self) -> bool {
-        self.routers.is_empty() && self.wanted.is_empty()
-    }
-
     /// Other virtual routers, from the next tick on. One that stays keeps its state; one that goes tells the others.
     pub fn want(&mut self, wanted: Vec<Options>) {
         (self.wanted, self.is_due) = (wanted, true);
@@ -94,7 +88,7 @@ impl Vrrp {
                 self.routers.push(old);
             } else {
                 old.stop("it is not configured any more", router, turn);
-                self.changes.extend(old.change(Place::Fixed));
+                self.changes.push(old.change(Place::Fixed));
             }
         }
         for options in &wanted {
@@ -111,7 +105,7 @@ impl Vrrp {
             router.join(options.link, GROUP6, turn);
         }
         let mut new = VirtualRouter::new(options, turn.now);
-        self.changes.extend(new.change(Place::Away));
+        self.changes.push(new.change(Place::Away));
         let resumes = self.resumed.contains(&new.options().name());
         let change = if resumes { new.resume(router, turn) } else { new.start(router, turn) };
         self.changes.extend(change);
@@ -164,7 +158,7 @@ impl Vrrp {
     /// Gives up what is here at the next tick, for others to take over at once; how many virtual routers that are.
     pub fn give_up(&mut self) -> usize {
         self.gives_up = true;
-        self.reports().filter(|report| report.state == State::Active.name()).count()
+        self.routers.iter().filter(|known| known.is_active()).count()
     }
 
     /// The end of the run: others take over at once.

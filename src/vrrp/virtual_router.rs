@@ -130,9 +130,9 @@ impl VirtualRouter {
     }
 
     /// Its addresses are there now.
-    pub(super) fn change(&self, now: Place) -> Option<Change> {
+    pub(super) fn change(&self, now: Place) -> Change {
         let Options { link, addresses, .. } = &self.options;
-        Some(Change { link: *link, addresses: addresses.clone(), mac: self.options.mac(), now })
+        Change { link: *link, addresses: addresses.clone(), mac: self.options.mac(), now }
     }
 
     /// Other options for the same virtual router; the addresses of the old ones are let go.
@@ -143,8 +143,7 @@ impl VirtualRouter {
         let old = self.change(Place::Fixed);
         self.machine.set_rank(options.rank);
         self.options = options;
-        let place = if self.machine.state() == State::Active { Place::Here } else { Place::Away };
-        old.into_iter().chain(self.change(place)).collect()
+        vec![old, self.change(if self.is_active() { Place::Here } else { Place::Away })]
     }
 
     pub(super) fn start(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) -> Option<Change> {
@@ -170,7 +169,7 @@ impl VirtualRouter {
     pub(super) fn give_up(&mut self, why: &str, router: &mut Router, turn: &mut Turn<impl Egress>) -> Option<Change> {
         let action = self.machine.give_up(turn.now);
         self.act(action, why, router, turn);
-        (action != Action::None).then(|| self.turned(why, Place::Away, turn.now)).flatten()
+        (action != Action::None).then(|| self.turned(why, Place::Away, turn.now))
     }
 
     pub(super) fn tick(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) -> Option<Change> {
@@ -260,19 +259,19 @@ impl VirtualRouter {
             self.advertise(priority, router, turn);
         }
         match action {
-            Action::TakeOver => self.turned(why, Place::Here, turn.now),
-            Action::Yield => self.turned(why, Place::Away, turn.now),
+            Action::TakeOver => Some(self.turned(why, Place::Here, turn.now)),
+            Action::Yield => Some(self.turned(why, Place::Away, turn.now)),
             // Whoever floods advertisements must not make this director flood the link.
             Action::Insist if self.insisted.is_some_and(|at| turn.now.since(at) < self.options.rank.interval) => None,
             Action::Insist => {
                 self.insisted = Some(turn.now);
-                self.change(Place::Here)
+                Some(self.change(Place::Here))
             }
             Action::None | Action::Advertise(_) => None,
         }
     }
 
-    fn turned(&mut self, why: &str, place: Place, now: Instant) -> Option<Change> {
+    fn turned(&mut self, why: &str, place: Place, now: Instant) -> Change {
         (self.since, self.reason) = (now, why.to_owned());
         log::warn!("vrrp {} ({}): {}: {why}", self.options.id, self.family_name(), self.machine.state().name());
         self.change(place)
