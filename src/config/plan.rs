@@ -16,8 +16,8 @@ use crate::director::{Director, Settings};
 use crate::health;
 use crate::io::{self, Processors};
 use crate::router;
+use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, ServiceKey};
-use crate::service::{MarkRule, Marks};
 
 /// A static route.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -152,9 +152,7 @@ impl Plan {
                 director.router.routes.add(*to, Some(*via), link);
             }
         }
-        let mut marks = Marks::default();
-        self.marks.iter().for_each(|rule| marks.add(rule.clone()));
-        director.set_marks(marks, BEFORE);
+        director.set_marks(self.marks.iter().cloned().collect(), BEFORE);
         // Before services come, whose addresses would be announced.
         director.set_vrrp(self.vrrp.clone());
         self.apply(&mut director)?;
@@ -205,9 +203,8 @@ fn try_sorry_servers(
         let tried = validate::command(director, &command)
             .and_then(|()| director.apply(&command, BEFORE).map_err(|refused| validate::explain(refused, &command)));
         // One that is a server of the service too is taken.
-        let known = director.flows.services.by_key(&plan.key).is_some_and(|service| {
-            service.dests.iter().any(|dest| director.flows.services.server(*dest).endpoint == real)
-        });
+        let services = &director.flows.services;
+        let known = services.dests_of(&plan.key).iter().any(|dest| services.server(*dest).endpoint == real);
         if let Err((_, what)) = tried.or_else(|problem| if known { Ok(()) } else { Err(problem) }) {
             problems.add(&sorry.place, what);
         }

@@ -9,7 +9,7 @@ use crate::base::{ConnId, DestId, Instant, Ledger, LinkId};
 use crate::conn::Conn;
 use crate::director::Director;
 use crate::service::command::Refused;
-use crate::service::{MarkRule, Marks, Service};
+use crate::service::{MarkRule, Service};
 use crate::settings::{self, Effect};
 use crate::vrrp::Report;
 
@@ -47,9 +47,7 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             Reply::Settings(settings::ROWS.iter().filter_map(|row| value(director, row.name)).collect())
         }
         Request::Set(name, value) => set(director, name, value).map_or_else(Reply::Error, Reply::Set),
-        Request::Marks => {
-            Reply::Marks(director.flows.services.marks().rules().iter().map(ToString::to_string).collect())
-        }
+        Request::Marks => Reply::Marks(director.flows.services.marks().texts()),
         Request::AddMark(rule) => change_marks(director, rule, now, |rules, rule| {
             rules.push(rule);
             true
@@ -115,9 +113,7 @@ fn change_marks(
     if !change(&mut rules, rule) {
         return Reply::Error(format!("there is no mark rule {text}; 'tapvs mark list' shows those there are"));
     }
-    let mut marks = Marks::default();
-    rules.into_iter().for_each(|rule| marks.add(rule));
-    director.set_marks(marks, now);
+    director.set_marks(rules.into_iter().collect(), now);
     Reply::Done
 }
 

@@ -69,8 +69,12 @@ fn entry(report: &ServiceReport, director: &Director, now: Instant) -> HealthEnt
 }
 
 fn server_entry(key: ServiceKey, report: &ServerReport, director: &Director, now: Instant) -> ServerHealth {
-    let dests = director.flows.services.by_key(&key).map_or(&[][..], |service| &service.dests);
-    let dest = dests.iter().find(|dest| director.flows.services.server(**dest).endpoint == report.endpoint);
+    let dest = director
+        .flows
+        .services
+        .dests_of(&key)
+        .iter()
+        .find(|dest| director.flows.services.server(**dest).endpoint == report.endpoint);
     let server = dest.map(|dest| director.flows.services.server(*dest));
     let until = report.drain.and_then(|drain| drain.until);
     ServerHealth {

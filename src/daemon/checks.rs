@@ -400,12 +400,11 @@ fn environment(start: &Start) -> Vec<(&'static str, String)> {
 
 /// The servers that a service has now.
 fn targets(director: &Director, key: &ServiceKey) -> Vec<Target> {
-    let dests = director.flows.services.by_key(key).map_or(&[][..], |service| &service.dests);
     let target = |dest: &DestId| Target {
         endpoint: director.flows.services.server(*dest).endpoint,
         weight: director.flows.services.dest(*dest).weight,
     };
-    dests.iter().map(target).collect()
+    director.flows.services.dests_of(key).iter().map(target).collect()
 }
 
 #[cfg(test)]

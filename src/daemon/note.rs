@@ -46,7 +46,7 @@ fn fact_of(request: &Request, director: &Director, before: Option<Fact>) -> Opti
             Some(Fact::Setting { name: name.clone(), value, configured })
         }
         (Request::AddMark(_) | Request::DeleteMark(_), before) => {
-            let rules = texts(director.flows.services.marks());
+            let rules = director.flows.services.marks().texts();
             let configured = match before {
                 Some(Fact::Marks { rules, .. }) => rules,
                 _ => rules.clone(),
@@ -56,11 +56,6 @@ fn fact_of(request: &Request, director: &Director, before: Option<Fact>) -> Opti
         (Request::Standby(on), _) => Some(Fact::Standby(*on)),
         _ => None,
     }
-}
-
-/// Mark rules as they are written.
-pub(super) fn texts(marks: &Marks) -> Vec<String> {
-    marks.rules().iter().map(ToString::to_string).collect()
 }
 
 /// Has the director heed what an earlier process was told, where the configuration has not changed since or is not
@@ -74,7 +69,7 @@ pub(super) fn heed(director: &mut Director, facts: Vec<Fact>, is_replacement: bo
                 is_same && director.set(name, value).is_ok()
             }
             Fact::Marks { rules, configured } => {
-                let is_same = is_replacement || texts(director.flows.services.marks()) == *configured;
+                let is_same = is_replacement || director.flows.services.marks().texts() == *configured;
                 is_same && set_marks(director, rules, now)
             }
             // Another director may have taken over while nobody was here.
@@ -95,9 +90,7 @@ pub(super) fn heed(director: &mut Director, facts: Vec<Fact>, is_replacement: bo
 }
 
 fn set_marks(director: &mut Director, rules: &[String], now: Instant) -> bool {
-    let Ok(rules) = rules.iter().map(|rule| rule.parse()).collect::<Result<Vec<_>, _>>() else { return false };
-    let mut marks = Marks::default();
-    rules.into_iter().for_each(|rule| marks.add(rule));
+    let Ok(marks) = rules.iter().map(|rule| rule.parse()).collect::<Result<Marks, _>>() else { return false };
     director.set_marks(marks, now);
     true
 }

@@ -292,7 +292,7 @@ mod tests {
             let heeded = heed(&mut director, facts(configured), is_replacement, BEFORE);
             assert_eq!(director.flows.settings.get("sloppy_tcp").unwrap(), value);
             assert_eq!(heeded.len(), if is_replacement { 3 } else { 1 + usize::from(value == "1") });
-            assert_eq!(super::super::note::texts(director.flows.services.marks()), [mark]);
+            assert_eq!(director.flows.services.marks().texts(), [mark]);
             assert_eq!(director.standby().is_some(), is_replacement);
         }
     }

@@ -7,7 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use super::Director;
-use crate::base::{Consumed, DropReason, Endpoint, FastHash, LinkId, Method, Proto, Tuple};
+use crate::base::{Consumed, DestId, DropReason, Endpoint, FastHash, LinkId, Method, Proto, Tuple};
+use crate::conn::Kind;
 use crate::flows::Flows;
 use crate::forward::{self, Ends};
 use crate::router::{Egress, Router, Turn};
@@ -143,16 +144,16 @@ impl OwnProbes {
     fn syn(
         &mut self,
         (tag, nonce): (u64, u64),
-        mut ends: Ends,
+        way: Way,
         (flows, router): (&Flows, &mut Router),
         turn: &mut Turn<impl Egress>,
     ) -> Result<(), Why> {
-        let route = router.route(ends.real.addr).map_err(|_| "no route to the server")?;
-        let to = ends.virt();
+        let Way { method, to, real } = way;
+        let route = router.route(real.addr).map_err(|_| "no route to the server")?;
         let source = router.source(route.link, route.next_hop, to.addr);
         let source = source.ok_or("no own address of the family of the virtual address")?;
         let local = free_port(flows, Endpoint::new(source, 0), to, nonce as u16).ok_or("no free local port")?;
-        ends = Ends::new(ends.method, local.into(), to.into(), ends.real, None);
+        let ends = Ends::new(method, local.into(), to.into(), real, None);
         let seq = (nonce >> 32) as u32;
         match send(|buf| tcp::syn(buf, local, to, seq), &ends, router, turn) {
             Err(DropReason::NeighbourUnreachable) => self.answers.push_back((tag, Answer::Unreachable)),
@@ -181,30 +182,37 @@ impl Director {
         if self.standby.is_mute() {
             return Err("this director stands by and sends nothing");
         }
-        let Director { router, own_probes, flows, .. } = self;
         match what {
-            OwnProbe::Echo(to) => own_probes.echo((tag, nonce), to, router, turn),
-            OwnProbe::Neighbour(to) => own_probes.solicit(tag, to, router, turn),
+            OwnProbe::Echo(to) => self.own_probes.echo((tag, nonce), to, &mut self.router, turn),
+            OwnProbe::Neighbour(to) => self.own_probes.solicit(tag, to, &mut self.router, turn),
             OwnProbe::Path(key, server) => {
-                let ends = path(flows, key, server)?;
-                if ends.real.addr.is_loopback() || flows.services.owns(ends.real.addr) || router.owns(ends.real.addr) {
+                let way = way_to(&self.flows, key, server)?;
+                if self.ownership().kind_towards(way.real.addr) == Kind::LocalFlow {
                     return Err("the server is this host");
                 }
-                own_probes.syn((tag, nonce), ends, (flows, router), turn)
+                self.own_probes.syn((tag, nonce), way, (&self.flows, &mut self.router), turn)
             }
         }
     }
 }
 
+/// How a SYN reaches a server.
+struct Way {
+    method: Method,
+    /// The virtual endpoint, or the server's own where NAT would give it.
+    to: Endpoint,
+    real: Endpoint,
+}
+
 /// The way of the service's packets to a server.
-fn path(flows: &Flows, key: ServiceKey, server: Endpoint) -> Result<Ends, Why> {
+fn way_to(flows: &Flows, key: ServiceKey, server: Endpoint) -> Result<Way, Why> {
     let ServiceKey::Address(Proto::TCP, virt) = key else {
         return Err("a path is probed by TCP to a virtual address, which this service has not");
     };
     let services = &flows.services;
-    let dests = services.by_key(&key).map_or(&[][..], |service| &service.dests);
-    let of_server = |dest: &&crate::base::DestId| services.server(**dest).endpoint.addr == server.addr;
-    let same_port = |dest: &&crate::base::DestId| services.server(**dest).endpoint.port == server.port;
+    let dests = services.dests_of(&key);
+    let of_server = |dest: &&DestId| services.server(**dest).endpoint.addr == server.addr;
+    let same_port = |dest: &&DestId| services.server(**dest).endpoint.port == server.port;
     let dest = dests.iter().filter(of_server).find(same_port).or_else(|| dests.iter().find(of_server));
     let dest = *dest.ok_or("the service has no such server any more")?;
     let or_checks = |end: Endpoint| Endpoint { port: if end.port == 0 { server.port } else { end.port }, ..end };
@@ -217,7 +225,7 @@ fn path(flows: &Flows, key: ServiceKey, server: Endpoint) -> Result<Ends, Why> {
     if to.port == 0 {
         return Err("the service has no port of its own; say which with 'port'");
     }
-    Ok(Ends::new(method, to.into(), to.into(), real, None))
+    Ok(Way { method, to, real })
 }
 
 /// A local endpoint of which no conn knows.

@@ -107,8 +107,15 @@ pub struct Marks {
     rules: Vec<MarkRule>,
 }
 
+impl FromIterator<MarkRule> for Marks {
+    fn from_iter<I: IntoIterator<Item = MarkRule>>(rules: I) -> Marks {
+        Marks { rules: rules.into_iter().collect() }
+    }
+}
+
 impl Marks {
     /// Adds a rule behind the others.
+    #[cfg(any(test, feature = "testing"))]
     pub fn add(&mut self, rule: MarkRule) {
         self.rules.push(rule);
     }
@@ -116,6 +123,11 @@ impl Marks {
     /// The rules, the one that is asked first in front.
     pub fn rules(&self) -> &[MarkRule] {
         &self.rules
+    }
+
+    /// The rules as they are written.
+    pub fn texts(&self) -> Vec<String> {
+        self.rules.iter().map(ToString::to_string).collect()
     }
 
     /// The mark of a packet; 0 if no rule fits.

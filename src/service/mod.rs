@@ -267,6 +267,11 @@ impl Services {
         self.get(*self.by_key.get(key)?)
     }
 
+    /// The dests of the service with that key, the one added last first; none without it.
+    pub fn dests_of(&self, key: &ServiceKey) -> &[DestId] {
+        self.by_key(key).map_or(&[], |service| &service.dests)
+    }
+
     /// The slot of a service.
     pub fn slot_of(&self, key: &ServiceKey) -> Option<ServiceId> {
         self.by_key.get(key).copied()
