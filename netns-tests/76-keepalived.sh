@@ -498,11 +498,6 @@ process_is_not() { ! process_is "$@"; }
 # alone
 test_a_pair_of_directors_by_vrrp() {
     keepalived_pair
-    pair_tapvs director 10.0.0.4
-    pair_tapvs other 10.0.0.5
-    pair_keepalived director 100
-    pair_keepalived other 90
-    wait_for 20 "the first of the pair to work" works director
     wait_for 20 "servers in the other one's list too" has_servers other
     wait_for 10 "an answer" fetch --fail "http://$VIP/"
     expect is_standing_by other
@@ -554,16 +549,11 @@ test_a_pair_of_directors_by_vrrp() {
 # alone
 test_a_director_of_a_pair_dies_and_is_restarted() {
     keepalived_pair
-    pair_tapvs director 10.0.0.4
-    pair_tapvs other 10.0.0.5
-    pair_keepalived director 100
-    pair_keepalived other 90
-    wait_for 20 "the first of the pair to work" works director
     wait_for 10 "an answer" fetch --fail "http://$VIP/"
     wait_for 20 "servers in the other one's list too" has_servers other
 
     # At once: it works again, though it begins by standing by and keepalived does nothing.
-    kill_tapvs director
+    kill_director_of_host director
     pair_tapvs director 10.0.0.4
     wait_for 10 "it to work again" works director
     wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
@@ -572,7 +562,7 @@ test_a_director_of_a_pair_dies_and_is_restarted() {
 
     # For good: keepalived sees it, and the other one works.
     : >"$LAB_DIR/keepalived-director.log"
-    kill_tapvs director
+    kill_director_of_host director
     wait_for 20 "the other one to work" works other
     wait_for 10 "an answer" fetch --fail --max-time 1 "http://$VIP/"
     requests 100 "http://$VIP/"
@@ -585,27 +575,23 @@ test_a_director_of_a_pair_dies_and_is_restarted() {
     requests 100 "http://$VIP/"
 }
 
+# keepalived_pair: both hosts with tapvs and keepalived; the first one works, then the other one begins.
 keepalived_pair() {
     scripts/need keepalived
-    topo_onearm
-    on_the_bridge other 10.0.0.6
-    in_ns other ip link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
-    in_ns other ip address flush dev eth0
-    in_ns other ip address add 10.0.0.6/24 dev br0
-    in_ns other ip link set eth0 master br0
-    in_ns other ip link set br0 up
-    replies_through_director rs1 rs2
-    serve rs1 rs2
+    topo_pair mcast_snooping 0
+    pair_tapvs director 10.0.0.4
+    pair_tapvs other 10.0.0.5
+    # Not together: with nopreempt the one whose script succeeds first would have the work.
+    pair_keepalived director 100
+    wait_for 20 "the first of the pair to work" works director
+    pair_keepalived other 90
 }
 
 # pair_tapvs ROLE ADDRESS: tapvs there, by docs/keepalived-pair.toml, with that address of its own.
 pair_tapvs() {
     local role=$1
     sed "s:10.0.0.4/24:$2/24:" docs/keepalived-pair.toml >"$LAB_DIR/$role.toml"
-    : >"$LAB_DIR/tapvs-$role.log"
-    spawn "tapvs-$role" "$role" env TAPVS_SOCKET="$LAB_DIR/$role.sock" RUST_LOG=info "$TAPVS" run --config "$LAB_DIR/$role.toml"
-    echo "$SPAWNED" >"$LAB_DIR/tapvs-$role.pid"
-    wait_for 10 "tapvs in $role" grep -qw ready "$LAB_DIR/tapvs-$role.log"
+    director_of_host "$role"
 }
 
 # pair_keepalived ROLE PRIORITY: keepalived there, by docs/keepalived-vrrp.conf, under `tapvs exec`.
@@ -622,29 +608,16 @@ pair_keepalived() {
     wait_for 10 "keepalived in $role" test -s "$LAB_DIR/keepalived-$role-vrrp.pid"
 }
 
-# of_pair ROLE ARGS...: tapvs there.
-of_pair() { in_ns "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" "$TAPVS" "${@:2}"; }
+is_standing_by() { of_host "$1" status | grep -q "stands by"; }
 
-is_standing_by() { of_pair "$1" status | grep -q "stands by"; }
-
-has_servers() { (($(of_pair "$1" ipvsadm -Ln | grep -cE "$RS1|$RS2") == 2)); }
+has_servers() { (($(of_host "$1" ipvsadm -Ln | grep -cE "$RS1|$RS2") == 2)); }
 
 works() { has_servers "$1" && ! is_standing_by "$1"; }
 
-knows_download() { of_pair "$1" ipvsadm -Lcn | grep -q "ESTABLISHED *$CLIENT:40001 "; }
+knows_download() { of_host "$1" ipvsadm -Lcn | grep -q "ESTABLISHED *$CLIENT:40001 "; }
 
 # load_is_served COUNT: twenty requests in a row of the load were answered after its first COUNT.
 load_is_served() { [[ $(tail -n "+$(($1 + 1))" "$LAB_DIR/load.log" | tail -n 20 | grep -c '^200') == 20 ]]; }
-
-# kill_tapvs ROLE: the director ends at once, and its TAP with it.
-kill_tapvs() {
-    local keeper
-    keeper=$(cat "$LAB_DIR/tapvs-$1.pid")
-    kill_at_once "$keeper" "$(ps -o pid= --ppid "$keeper" | tr -d ' ')"
-    wait_for 5 "the TAP to go" lacks_tap "$1"
-}
-
-lacks_tap() { ! in_ns "$1" ip link show tap0 >/dev/null 2>&1; }
 
 # kill_host ROLE: everything that runs there ends at once.
 kill_host() {
@@ -653,13 +626,5 @@ kill_host() {
     # The children first: what ends politely would say goodbye to the other host.
     kill_at_once "$(cat "$LAB_DIR/keepalived-$1-vrrp.pid")" "$(cat "$LAB_DIR/keepalived-$1-checkers.pid")" "$(cat "$LAB_DIR/keepalived-$1.pid")" "$wrapper"
     rm -f "$LAB_DIR/keepalived-$1"*.pid
-    kill_tapvs "$1"
-}
-
-# kill_at_once PID...: none of them has time for anything.
-kill_at_once() {
-    kill -STOP "$@" 2>/dev/null || true
-    kill -KILL "$@" 2>/dev/null || true
-    # Says nothing of their end.
-    wait "$@" 2>/dev/null || true
+    kill_director_of_host "$1"
 }

@@ -5,19 +5,6 @@
 #        |         |              |                              |
 #        +---------+------------ br0 ----------------------------+        the VIP, and in NAT 10.0.0.2 for the servers
 
-# pair: the second host; servers whose gateway is $DIP, which moves too.
-pair() {
-    topo_onearm
-    on_the_bridge other "${LINK}6"
-    in_ns other ip link add br0 type bridge forward_delay 0 stp_state 0
-    in_ns other ip address flush dev eth0
-    in_ns other ip address add "${LINK}6/$NET_BITS" dev br0
-    in_ns other ip link set eth0 master br0
-    in_ns other ip link set br0 up
-    replies_through_director rs1 rs2
-    serve rs1 rs2
-}
-
 # vrrp_director ROLE LAST PRIORITY [LINE...]: a director there with that address, the pair's services, and more lines of
 # its virtual router.
 vrrp_director() {
@@ -31,43 +18,22 @@ vrrp_director() {
         printf '[[vrrp]]\nid = 51\npriority = %s\naddress = [%s]\n' "$priority" "${VIRTUALS:-"\"$VIP\", \"$DIP\""}"
         printf '%s\n' "${@:4}"
     } >"$LAB_DIR/$role.toml"
-    start_director "$role"
+    director_of_host "$role"
 }
-
-# start_director ROLE: by the file that is there.
-start_director() {
-    : >"$LAB_DIR/tapvs-$1.log"
-    spawn "tapvs-$1" "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" RUST_LOG=info "$TAPVS" run --config "$LAB_DIR/$1.toml"
-    echo "$SPAWNED" >"$LAB_DIR/tapvs-$1.pid"
-    wait_for 10 "tapvs in $1" grep -qw ready "$LAB_DIR/tapvs-$1.log"
-}
-
-of_host() { in_ns "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" "$TAPVS" "${@:2}"; }
 
 # state_is ROLE STATE: of its virtual router.
 state_is() { of_host "$1" vrrp | grep -q " $2 for "; }
 
 becomes_state() { wait_for 15 "$1 to be $2" state_is "$1" "$2"; }
 
-# kill_host ROLE: keeper and worker end at once.
-kill_host() {
-    local keeper
-    keeper=$(<"$LAB_DIR/tapvs-$1.pid")
-    # shellcheck disable=SC2046
-    kill -KILL "$keeper" $(pgrep -P "$keeper") 2>/dev/null || true
-}
-
 # answered_within SECONDS: a new conn is served by then.
 answered_within() { wait_for "$1" "an answer" fetch --fail --max-time 1 "http://$AT_VIP/"; }
-
-# frames_from CAPTURE FILTER: how many it has.
-frames_from() { tcpdump -n -r "$LAB_DIR/$1.pcap" "$2" 2>/dev/null | wc -l; }
 
 # families: 4 6
 # limit: 90
 # alone
 test_a_pair_of_directors_takes_over_and_keeps_conns() {
-    pair
+    topo_pair
     vrrp_director director 4 150
     vrrp_director other 5 100
     becomes_state director active
@@ -97,11 +63,11 @@ test_a_pair_of_directors_takes_over_and_keeps_conns() {
     state_is director backup || die "the other one took the addresses of a director that goes on"
 
     # The one that works dies without a word; it returns, and does not take the addresses back.
-    kill_host other
+    kill_director_of_host other
     becomes_state director active
     answered_within 5
     requests 50 "http://$AT_VIP/"
-    start_director other
+    director_of_host other
     becomes_state other backup
     state_is director active || die "the one that returned took the addresses"
     requests 50 "http://$AT_VIP/"
@@ -174,7 +140,7 @@ one_of_them() { state_is director active || peer_is MASTER; }
 test_keepalived_is_a_peer_by_both_versions() {
     scripts/need keepalived
     FIRST_ADDRESS=$VIP
-    pair
+    topo_pair
     with_keepalived 2 $'version = 2\nauth = "secret"' $'authentication {\n auth_type PASS\n auth_pass secret\n }'
     with_keepalived 3 'version = 3' ''
     with_keepalived 3 $'version = 3\nvirtual_mac = false\npeers = "10.0.0.6"' $'unicast_peer {\n 10.0.0.2\n }'
@@ -186,6 +152,6 @@ test_keepalived_is_a_peer_by_both_versions() {
 test_keepalived_is_a_peer_by_version_three_of_ipv6() {
     scripts/need keepalived
     FIRST_ADDRESS=fe80::100
-    pair
+    topo_pair
     with_keepalived 3 'version = 3' ''
 }

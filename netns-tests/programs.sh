@@ -29,6 +29,35 @@ director_start() {
     kill -0 "$DIRECTOR" 2>/dev/null || die "tapvs did not start: $(tail -n 3 "$LAB_DIR/tapvs.log")"
 }
 
+# director_of_host ROLE: tapvs there, by the file $LAB_DIR/ROLE.toml; for labs with several directors.
+director_of_host() {
+    : >"$LAB_DIR/tapvs-$1.log"
+    spawn "tapvs-$1" "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" RUST_LOG=info "$TAPVS" run --config "$LAB_DIR/$1.toml"
+    echo "$SPAWNED" >"$LAB_DIR/tapvs-$1.pid"
+    wait_for 10 "tapvs in $1" grep -qw ready "$LAB_DIR/tapvs-$1.log"
+}
+
+# of_host ROLE ARGS...: a command of tapvs to the director there.
+of_host() { in_ns "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" "$TAPVS" "${@:2}"; }
+
+# kill_director_of_host ROLE: keeper and worker end at once, and their TAP with them.
+kill_director_of_host() {
+    local keeper
+    keeper=$(<"$LAB_DIR/tapvs-$1.pid")
+    kill_at_once "$keeper" "$(ps -o pid= --ppid "$keeper" | tr -d ' ')"
+    wait_for 5 "the TAP to go" lacks_tap "$1"
+}
+
+lacks_tap() { ! in_ns "$1" ip link show tap0 >/dev/null 2>&1; }
+
+# kill_at_once PID...: none of them has time for anything.
+kill_at_once() {
+    kill -STOP "$@" 2>/dev/null || true
+    kill -KILL "$@" 2>/dev/null || true
+    # Says nothing of their end.
+    wait "$@" 2>/dev/null || true
+}
+
 # worker: the process that handles frames; $DIRECTOR is its keeper.
 worker() { ps -o pid= --ppid "$DIRECTOR" | head -n 1 | tr -d ' '; }
 

@@ -175,6 +175,20 @@ on_the_bridge() {
     in_ns "$role" ip link set eth0 up
 }
 
+# topo_pair [BRIDGE-OPTION...]: topo_onearm with a second host for a director: `other`, whose br0 is ${LINK}6. Replies of
+# rs1 and rs2, which serve, go by $DIP.
+topo_pair() {
+    topo_onearm
+    on_the_bridge other "${LINK}6"
+    in_ns other ip link add br0 type bridge forward_delay 0 stp_state 0 "$@"
+    in_ns other ip address flush dev eth0
+    in_ns other ip address add "${LINK}6/$NET_BITS" dev br0
+    in_ns other ip link set eth0 master br0
+    in_ns other ip link set br0 up
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+}
+
 real_servers() {
     on_the_bridge rs1 "$RS1"
     on_the_bridge rs2 "$RS2"
