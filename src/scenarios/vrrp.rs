@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CLIENT, VIP};
 use crate::base::{LinkId, Mac};
-use crate::testing::{DIRECTOR, Frame, Kind, LINK, Lab, Packet, ROUTER};
+use crate::testing::{DIRECTOR, Frame, Kind, LINK, Lab, Packet, ROUTER, hex};
 use crate::vrrp::{Options, Rank};
 use crate::wire::Vnet;
 use crate::wire::vrrp::{Covers, Version};
@@ -37,10 +37,6 @@ fn lab(options: &Options) -> Lab {
     lab.advance(Duration::ZERO);
     lab.take_moved();
     lab
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 /// An advertisement from 10.0.0.3.

@@ -151,6 +151,7 @@ impl<'a> Iterator for Records<'a> {
 mod tests {
     use super::*;
     use crate::base::{Endpoint, Proto};
+    use crate::testing::hex;
 
     fn end(addr: &str, port: u16) -> Endpoint {
         Endpoint::new(addr.parse().unwrap(), port)
@@ -175,12 +176,6 @@ mod tests {
         0001526801bb00510000000000000384644c2536c6336455ac146702\
         00060024000000000001526901bb00510000000000000384644c2536c6336455ac146702";
 
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: String = hex.split_whitespace().collect();
-        let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
-    }
-
     fn collected(bytes: &[u8], syncid: u8) -> Vec<Result<Record<'_>, BadMessage>> {
         read(bytes, syncid).map(Iterator::collect).unwrap_or_default()
     }
@@ -190,7 +185,7 @@ mod tests {
         let mut message = Message::new(1472, 7);
         message.push(&established(21096), Version::One);
         message.push(&established(21097), Version::One);
-        assert_eq!(message.bytes(), bytes(TWO));
+        assert_eq!(message.bytes(), hex(TWO));
         assert_eq!(collected(message.bytes(), 7), [Ok(established(21096)), Ok(established(21097))]);
         assert_eq!(collected(message.bytes(), 0).len(), 2, "syncid 0 takes all");
         assert!(read(message.bytes(), 8).is_err());
@@ -206,7 +201,7 @@ mod tests {
         let marked = Record { mark: 9, engine: Some(("sip", b"abc")), ..established(21096) };
         message.push(&marked, Version::Zero);
         message.push(&established(21097), Version::Zero);
-        assert_eq!(message.bytes(), bytes(TWO_OLD));
+        assert_eq!(message.bytes(), hex(TWO_OLD));
         let old = |port| Record { timeout: 0, ..established(port) };
         assert_eq!(collected(message.bytes(), 7), [Ok(old(21096)), Ok(old(21097))]);
         assert_eq!(collected(message.bytes(), 0).len(), 2);
@@ -221,7 +216,7 @@ mod tests {
     #[test]
     fn sequence_numbers_of_version_0_are_passed_over() {
         // What a kernel's FTP conn carries: its numbers are in the byte order of the master.
-        let mut message = bytes(TWO_OLD);
+        let mut message = hex(TWO_OLD);
         message[24] = 0x06;
         message.splice(28..28, [0xaa; 24]);
         message[3] += 24;
@@ -299,7 +294,7 @@ mod tests {
     #[test]
     fn any_bytes_are_read_without_a_panic() {
         let mut rng = crate::base::Rng::seeded(5);
-        let good = [bytes(TWO), bytes(TWO_OLD)];
+        let good = [hex(TWO), hex(TWO_OLD)];
         for round in 0..100_000 {
             let mut changed = good[round % 2].clone();
             for _ in 0..1 + rng.below(4) {

@@ -12,3 +12,10 @@ mod wire;
 pub use lab::{DIRECTOR, LINK, Lab, ROUTER, expect, link, mac_of};
 pub use packet::{Kind, Packet, endpoint};
 pub use wire::{Frame, Wire};
+
+/// Bytes written in hex, with or without blanks.
+pub fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+}

@@ -240,6 +240,7 @@ fn outer_tos(inner: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::hex;
     use crate::wire::decap::inner_at;
     use crate::wire::{ip_packet, set_macs};
 
@@ -258,14 +259,9 @@ mod tests {
     const TCP4: &str = "45000028123400003f06b0c4645c2a3dc633640bcc6e13c4000003e8000000005002faf017ff0000";
     const TCP4_GRE: &str = "45000040c09400003f2f9f5aac140001ac14c37600000800";
 
-    fn bytes(hex: &str) -> Vec<u8> {
-        let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
-    }
-
-    fn packet(hex: &str) -> (PacketBuf, Ip) {
+    fn packet(text: &str) -> (PacketBuf, Ip) {
         let mut buf = PacketBuf::new();
-        buf.set(&[vec![0; ETH_LEN], bytes(hex)].concat());
+        buf.set(&[vec![0; ETH_LEN], hex(text)].concat());
         let ip = ip_packet(buf.frame()).unwrap();
         (buf, ip)
     }
@@ -281,15 +277,15 @@ mod tests {
     #[test]
     fn gre_is_as_a_kernel_sends_it() {
         let ours = wrapped(UDP6, GRE_SUM, "fd00:20::1", "fd00:20::4eff:d0a4:93d", 0);
-        assert_eq!(ours, bytes(&(UDP6_GRE.to_owned() + UDP6)));
+        assert_eq!(ours, hex(&(UDP6_GRE.to_owned() + UDP6)));
         let ours = wrapped(TCP4, GRE, "172.20.0.1", "172.20.195.118", 0xc094);
-        assert_eq!(ours, bytes(&(TCP4_GRE.to_owned() + TCP4)));
+        assert_eq!(ours, hex(&(TCP4_GRE.to_owned() + TCP4)));
     }
 
     #[test]
     fn gue_is_as_a_kernel_sends_it_but_for_the_source_port() {
         let mut ours = wrapped(TCP6, REMOTE, "fd00:20::1", "fd00:20::49c7:367c:7d1c", 0);
-        let recorded = bytes(&(TCP6_GUE.to_owned() + TCP6));
+        let recorded = hex(&(TCP6_GUE.to_owned() + TCP6));
         let change = checksum::change(&[ours[40], ours[41]], &[recorded[40], recorded[41]]);
         let sum = checksum::update(u16::from_be_bytes([ours[46], ours[47]]), change);
         ours[40..42].copy_from_slice(&recorded[40..42]);
@@ -322,7 +318,7 @@ mod tests {
         assert_eq!(datagram[8..20], [2, 41, 0, 1, 0x80, 0, 0, 0, 0, 40, 0, 56]);
         let mut inner = datagram[20..].to_vec();
         complete_remotely(&mut inner, 40, 56);
-        assert_eq!(inner, bytes(TCP6));
+        assert_eq!(inner, hex(TCP6));
     }
 
     #[test]
@@ -344,7 +340,7 @@ mod tests {
             let outer = wrapped(TCP6, tunnel, ends.0, ends.1, 1);
             let ip = ip_packet(&[vec![0; ETH_LEN], outer.clone()].concat()).unwrap();
             let (at, port) = inner_at(&outer, ip.proto, 20, outer.len()).unwrap();
-            assert_eq!(outer[at..], bytes(TCP6));
+            assert_eq!(outer[at..], hex(TCP6));
             assert_eq!(port, matches!(tunnel, Tunnel::Gue { .. }).then_some(6080));
         }
     }
