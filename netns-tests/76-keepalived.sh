@@ -614,8 +614,6 @@ has_servers() { (($(of_host "$1" ipvsadm -Ln | grep -cE "$RS1|$RS2") == 2)); }
 
 works() { has_servers "$1" && ! is_standing_by "$1"; }
 
-knows_download() { of_host "$1" ipvsadm -Lcn | grep -q "ESTABLISHED *$CLIENT:40001 "; }
-
 # load_is_served COUNT: twenty requests in a row of the load were answered after its first COUNT.
 load_is_served() { [[ $(tail -n "+$(($1 + 1))" "$LAB_DIR/load.log" | tail -n 20 | grep -c '^200') == 20 ]]; }
 

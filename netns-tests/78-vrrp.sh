@@ -44,10 +44,10 @@ test_a_pair_of_directors_takes_over_and_keeps_conns() {
     # The first one ends as an operator ends it: the other one has the addresses at once, and a download goes on.
     local file curl
     file=$(payload 32)
-    in_ns client curl --silent --show-error --max-time 60 --limit-rate 4M --output "$SCRATCH/got" "http://$AT_VIP/files/${file##*/}" \
+    in_ns client curl --silent --show-error --max-time 60 --limit-rate 4M --local-port 40001 --output "$SCRATCH/got" "http://$AT_VIP/files/${file##*/}" \
         2>"$LAB_DIR/curl.errors" &
     curl=$!
-    wait_for 10 "the download at the other one too" knows_a_conn other
+    wait_for 10 "the download at the other one too" knows_download other
     of_host director vrrp failover
     becomes_state other active
     becomes_state director backup
@@ -82,8 +82,6 @@ test_a_pair_of_directors_takes_over_and_keeps_conns() {
     becomes_state director active
     answered_within 5
 }
-
-knows_a_conn() { of_host "$1" ipvsadm -Lcn | grep -q ESTABLISHED; }
 
 # keepalived_peer VERSION PRIORITY [LINE...]: keepalived on the other host, which has the VIP on its bridge when it is
 # master.

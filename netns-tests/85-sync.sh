@@ -57,14 +57,22 @@ client_uses() { in_ns client ip neigh replace "$VIP" lladdr "$1" dev eth0 nud pe
 
 mac_in_log() { grep -oE 'mac [0-9a-f:]{17}' "$LAB_DIR/$1.log" | head -n 1 | cut -d' ' -f2; }
 
-# URL FILE: reads a little of it, and the rest once FILE exists.
+# HOST PATH DIRECTORY: reads a little of http://HOST/PATH, tells its port in DIRECTORY/port, and reads the rest once
+# DIRECTORY/moved exists.
 PAUSING_DOWNLOAD='
-import os, shutil, sys, time, urllib.request
-with urllib.request.urlopen(sys.argv[1]) as download:
-    sys.stdout.buffer.write(download.read(65536))
-    while not os.path.exists(sys.argv[2]):
-        time.sleep(0.05)
-    shutil.copyfileobj(download, sys.stdout.buffer)
+import http.client, os, shutil, sys, time
+host, path, directory = sys.argv[1:]
+server = http.client.HTTPConnection(host)
+server.connect()
+port = server.sock.getsockname()[1]
+server.request("GET", path)
+download = server.getresponse()
+sys.stdout.buffer.write(download.read(65536))
+with open(f"{directory}/port", "w") as told:
+    told.write(str(port))
+while not os.path.exists(f"{directory}/moved"):
+    time.sleep(0.05)
+shutil.copyfileobj(download, sys.stdout.buffer)
 '
 
 # goes_on_through MAC TOLD...: in the middle of a download, waits until TOLD succeeds, and moves the client to that station;
@@ -73,10 +81,11 @@ goes_on_through() {
     local mac=$1 file
     shift
     file=$(payload 16)
-    rm -f "$LAB_DIR/moved"
-    in_ns client timeout 60 python3 -c "$PAUSING_DOWNLOAD" "http://$VIP/files/${file##*/}" "$LAB_DIR/moved" \
+    rm -f "$LAB_DIR/moved" "$LAB_DIR/port"
+    in_ns client timeout 60 python3 -c "$PAUSING_DOWNLOAD" "$VIP" "/files/${file##*/}" "$LAB_DIR" \
         >"$SCRATCH/got" 2>"$LAB_DIR/download.errors" &
     local download=$!
+    wait_for 10 "the download to begin" test -s "$LAB_DIR/port"
     wait_for 8 "the other director to be told" "$@"
     kill -0 "$download" || die "the download ended too early to prove anything"
     client_uses "$mac"
@@ -86,13 +95,14 @@ goes_on_through() {
     expect_seen other "ether dst $mac and src host $CLIENT and dst host $VIP and tcp dst port 80" "the client's packets there"
 }
 
-# kernel_knows: the guest lists a conn of the client as established.
+# kernel_knows: the guest lists the download's conn as established.
 kernel_knows() { lists_conn <"$LAB_DIR/uml0.conns"; }
 
 # tapvs_knows [SOCKET]: tapvs does.
 tapvs_knows() { in_ns director "$TAPVS" ipvsadm ${1:+--socket "$1"} -Lcn | lists_conn; }
 
-lists_conn() { grep -qE "ESTABLISHED $CLIENT:[0-9]+ +$VIP:80"; }
+# By the port: the conn of the download before is still there.
+lists_conn() { grep -qE "ESTABLISHED $CLIENT:$(<"$LAB_DIR/port") +$VIP:80"; }
 
 # by_version_0 CMD...: CMD succeeds, and the capture `other` has messages of version 0, which begin with the number of conns.
 by_version_0() { "$@" && has_captured other 'udp dst port 8848 and udp[8] > 0'; }
