@@ -11,11 +11,10 @@ vrrp_director() {
     local role=$1 last=$2 priority=$3
     {
         printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "$LINK$last" "$NET_BITS"
-        printf '[[sync]]\nrole = "%s"\nlink = "tap0"\n' master backup | if [[ $FAMILY == 4 ]]; then cat; else sed 's/^role/group = "ff02::51"\n&/'; fi
         printf '[settings]\nsync_threshold = "0 1"\n'
         printf '[[service]]\ntcp = "%s:80"\nscheduler = "rr"\n' "$AT_VIP"
         printf '[[service.server]]\naddress = "%s:8080"\nmethod = "nat"\n' "$AT_RS1" "$AT_RS2"
-        printf '[[vrrp]]\nid = 51\npriority = %s\naddress = [%s]\n' "$priority" "${VIRTUALS:-"\"$VIP\", \"$DIP\""}"
+        printf '[[vrrp]]\nid = 51\nsync = true\npriority = %s\naddress = [%s]\n' "$priority" "${VIRTUALS:-"\"$VIP\", \"$DIP\""}"
         printf '%s\n' "${@:4}"
     } >"$LAB_DIR/$role.toml"
     director_of_host "$role"

@@ -2,12 +2,11 @@
 //!
 //! Only asks the director.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
+use super::show::Show;
 use crate::base::Endpoint;
 use crate::config::spec;
 use crate::control::protocol::{HealthEntry, ProbeEntry, Reply, Request, ServerHealth, Steering};
@@ -109,24 +108,13 @@ impl HealthArgs {
     /// Prints it; an error is a sentence.
     pub fn run(&self) -> Result<(), String> {
         let mut client = Client::find(self.socket.as_deref())?;
-        loop {
+        Show { watch: self.watch, json: self.json }.print(|| {
             let services = client.health()?;
-            let text = if self.json {
-                serde_json::to_string_pretty(&services).map_err(|error| error.to_string())? + "\n"
-            } else {
-                health_text(&services)
-            };
-            if !self.watch {
-                return print_out(&text);
+            match self.json {
+                true => Ok(serde_json::to_string_pretty(&services).map_err(|error| error.to_string())? + "\n"),
+                false => Ok(health_text(&services)),
             }
-            let page = if self.json { text } else { format!("\x1b[H\x1b[J{text}") };
-            let mut out = io::stdout().lock();
-            if out.write_all(page.as_bytes()).and_then(|()| out.flush()).is_err() {
-                // The reader has gone.
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_secs(1));
-        }
+        })
     }
 }
 

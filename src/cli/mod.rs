@@ -10,6 +10,7 @@ mod ipvsadm;
 mod locals;
 mod proc;
 mod settings;
+mod show;
 mod status;
 mod vrrp;
 

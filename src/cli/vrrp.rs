@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
+use super::show::Show;
 use crate::control::protocol::{Reply, Request, VirtualRouterEntry};
 use crate::control::{Client, strange};
-use crate::io::print_out;
 
 /// show the virtual routers of a running director, or have another director take their addresses over (failover)
 #[derive(ArgsInfo, FromArgs, Debug)]
@@ -20,6 +20,10 @@ pub struct VrrpArgs {
     #[argh(switch)]
     pub json: bool,
 
+    /// show them again each second
+    #[argh(switch)]
+    pub watch: bool,
+
     /// control socket of the director (default: $TAPVS_SOCKET, else the one that runs here)
     #[argh(option)]
     pub socket: Option<PathBuf>,
@@ -28,17 +32,23 @@ pub struct VrrpArgs {
 impl VrrpArgs {
     /// Asks for it; an error is a sentence.
     pub fn run(&self) -> Result<(), String> {
-        let request = match self.what.as_deref() {
-            None => Request::Vrrp,
-            Some("failover") => Request::FailOver,
+        match self.what.as_deref() {
+            None => {}
+            Some("failover") => return self.fail_over(),
             Some(other) => return Err(format!("vrrp '{other}': failover, or nothing to show the virtual routers")),
-        };
-        match Client::find(self.socket.as_deref())?.ask(&request)? {
-            Reply::Vrrp(routers) if self.json => {
-                let text = serde_json::to_string_pretty(&routers).map_err(|error| error.to_string())?;
-                print_out(&(text + "\n"))
+        }
+        let mut client = Client::find(self.socket.as_deref())?;
+        Show { watch: self.watch, json: self.json }.print(|| {
+            let Reply::Vrrp(routers) = client.ask(&Request::Vrrp)? else { return Err(strange()) };
+            match self.json {
+                true => Ok(serde_json::to_string_pretty(&routers).map_err(|error| error.to_string())? + "\n"),
+                false => Ok(routers.iter().map(text).collect()),
             }
-            Reply::Vrrp(routers) => print_out(&routers.iter().map(text).collect::<String>()),
+        })
+    }
+
+    fn fail_over(&self) -> Result<(), String> {
+        match Client::find(self.socket.as_deref())?.ask(&Request::FailOver)? {
             Reply::Done => Ok(()),
             Reply::Error(sentence) => Err(sentence),
             _ => Err(strange()),

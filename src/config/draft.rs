@@ -315,6 +315,8 @@ pub struct VrrpDraft {
     pub virtual_mac: bool,
     /// What the checksum covers.
     pub covers: Covers,
+    /// Its directors tell each other of conns.
+    pub sync: Option<At<bool>>,
 }
 
 /// Everything that was said.

@@ -51,6 +51,8 @@ pub struct Plan {
     pub cpu: Option<At<usize>>,
     /// Virtual routers.
     pub vrrp: Vec<crate::vrrp::Options>,
+    /// The synchronisation daemons that they bring.
+    daemons: Vec<vrrp::Daemons>,
     /// Where the metrics are served.
     pub metrics: Option<At<Endpoint>>,
     /// What becomes of rules that were made by hand.
@@ -85,6 +87,7 @@ impl Plan {
             settings: settings(&draft.settings, draft.max_flows, &mut problems),
             cpu: draft.cpu,
             vrrp: Vec::new(),
+            daemons: Vec::new(),
             metrics: draft.metrics,
             by_hand: draft.by_hand,
         };
@@ -109,6 +112,7 @@ impl Plan {
             _ => None,
         });
         plan.vrrp = vrrp::options(&draft.vrrps, &plan.links, &virtuals.collect::<Vec<_>>(), &mut problems);
+        plan.daemons = vrrp::Daemons::of(&draft.vrrps, &plan.links);
         match plan.rehearse() {
             Ok(mut director) => try_sorry_servers(&mut director, &draft.services, &plan.health, &mut problems),
             Err(others) => problems.0.extend(others.0),
@@ -155,14 +159,19 @@ impl Plan {
         director.set_marks(self.marks.iter().cloned().collect(), BEFORE);
         // Before services come, whose addresses would be announced.
         director.set_vrrp(self.vrrp.clone());
-        self.apply(&mut director)?;
+        self.apply(&mut director, opened)?;
         Ok(director)
     }
 
-    fn apply(&self, director: &mut Director) -> Result<(), Problems> {
+    fn apply(&self, director: &mut Director, links: &[(String, u16)]) -> Result<(), Problems> {
         let mut problems = Problems::default();
+        let daemons = self.daemons.iter().flat_map(|daemons| {
+            let planned = |command| Planned { command, place: daemons.place.clone(), fields: Vec::new() };
+            daemons.commands(links).map(planned)
+        });
+        let daemons: Vec<Planned> = daemons.collect();
         let mut refused: HashSet<ServiceKey> = HashSet::new();
-        for planned in &self.commands {
+        for planned in self.commands.iter().chain(&daemons) {
             let key = validate::service_of(&planned.command);
             // What a refused service would have had is no problem of its own.
             if key.is_some_and(|key| refused.contains(&key)) {

@@ -2,11 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::draft::{Problems, VrrpDraft};
+use super::draft::{Place, Problems, VrrpDraft};
 use super::link::PlannedLink;
 use crate::base::{Family, LinkId};
+use crate::service::command::{Command, SyncOptions, SyncRole};
 use crate::vrrp::{Options, Rank};
 use crate::wire::vrrp::Version;
+
+/// Where links without IPv4 have the group of connection synchronisation.
+const GROUP6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x51));
 
 /// The virtual routers, each of one family. `services` are the addresses of all services.
 pub fn options(
@@ -40,6 +44,40 @@ pub fn options(
         }
     }
     all
+}
+
+/// Synchronisation daemons that a virtual router brings.
+#[derive(Clone, Debug)]
+pub struct Daemons {
+    link: LinkId,
+    options: SyncOptions,
+    /// Where they were asked for.
+    pub place: Place,
+}
+
+impl Daemons {
+    /// Those of the virtual routers with `sync`, each for itself.
+    pub fn of(drafts: &[VrrpDraft], links: &[PlannedLink]) -> Vec<Daemons> {
+        let asked = drafts.iter().filter_map(|draft| Some((draft, draft.sync.as_ref()?)));
+        let daemons = asked.filter_map(|(draft, said)| {
+            // A link that there is not has been told of.
+            let link = link_of(draft, links, &mut Problems::default())?;
+            let mut options = SyncOptions { syncid: draft.id, ..SyncOptions::default() };
+            if !links[link.index()].addresses.iter().any(|prefix| prefix.addr.is_ipv4()) {
+                options.group = GROUP6;
+            }
+            Some(Daemons { link, options, place: said.place.clone() })
+        });
+        daemons.collect()
+    }
+
+    /// Both roles at once, whoever has the addresses: a director without traffic has nothing to tell, and one that changed
+    /// its role would miss what the others say meanwhile. `links` are the names of all links.
+    pub fn commands(&self, links: &[(String, u16)]) -> [Command; 2] {
+        let interface = links.get(self.link.index()).map_or_else(String::new, |(name, _)| name.clone());
+        let options = SyncOptions { interface, ..self.options.clone() };
+        [SyncRole::Master, SyncRole::Backup].map(|role| Command::StartDaemon(role, options.clone()))
+    }
 }
 
 /// The link that a virtual router is on.

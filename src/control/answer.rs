@@ -76,7 +76,7 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
 
 fn virtual_router(director: &Director, report: Report, now: Instant) -> VirtualRouterEntry {
     let link = director.router.link(LinkId(report.link)).name.clone();
-    VirtualRouterEntry { link, for_s: now.since(Instant(report.since_ms)).as_secs(), report }
+    VirtualRouterEntry { link, for_s: now.since(report.since).as_secs(), report }
 }
 
 fn value(director: &Director, name: &str) -> Option<(String, String)> {

@@ -5,12 +5,13 @@
 
 use std::fmt::Write;
 
-use crate::base::{DestId, Endpoint, Family, Instant, Ledger};
+use crate::base::{DestId, Endpoint, Family, Instant, Ledger, LinkId};
 use crate::director::Director;
 use crate::health::{Monitor, ServerReport, ServiceReport, Verdict};
 use crate::sched::Server;
 use crate::service::command::ServiceKey;
 use crate::service::{Service, Services};
+use crate::vrrp::Report;
 
 /// A page ends with the service that brings it to so many servers.
 const SERVERS_A_PAGE: usize = 256;
@@ -39,7 +40,7 @@ const fn family(name: &'static str, kind: &'static str, help: &'static str, of: 
 }
 
 /// Every family, in the order in which they are told.
-const FAMILIES: [FamilyOf; 20] = [
+const FAMILIES: [FamilyOf; 24] = [
     family(
         "node_ipvs_connections_total",
         "counter",
@@ -156,6 +157,34 @@ const FAMILIES: [FamilyOf; 20] = [
         }),
     ),
     family(
+        "tapvs_vrrp_active",
+        "gauge",
+        "1 for a virtual router whose addresses are here, else 0.",
+        Of::Director(vrrp_active),
+    ),
+    family(
+        "tapvs_vrrp_priority",
+        "gauge",
+        "The priority of a virtual router, with what it tracks.",
+        Of::Director(|shown, out| {
+            virtual_routers(shown, out, |report, labels, out| {
+                let _ = writeln!(out, "tapvs_vrrp_priority{{{labels}}} {}", report.priority);
+            });
+        }),
+    ),
+    family(
+        "tapvs_vrrp_transitions_total",
+        "counter",
+        "Changes of a virtual router, by what it became.",
+        Of::Director(vrrp_transitions),
+    ),
+    family(
+        "tapvs_vrrp_advertisements_total",
+        "counter",
+        "VRRP advertisements by what became of them.",
+        Of::Director(vrrp_adverts),
+    ),
+    family(
         "tapvs_service_quorum",
         "gauge",
         "1 while servers enough of a service are up, else 0.",
@@ -247,6 +276,38 @@ fn neighbours(shown: &Shown, out: &mut String) {
         let _ = writeln!(out, "tapvs_neighbours{{link=\"{name}\",state=\"known\"}} {known}");
         let _ = writeln!(out, "tapvs_neighbours{{link=\"{name}\",state=\"asked\"}} {}", of_link().count() - known);
     }
+}
+
+fn virtual_routers(shown: &Shown, out: &mut String, mut tell: impl FnMut(&Report, &str, &mut String)) {
+    for report in shown.director.vrrp.reports() {
+        let link = &shown.director.router.link(LinkId(report.link)).name;
+        tell(&report, &format!("link=\"{link}\",id=\"{}\",family=\"{}\"", report.id, report.family), out);
+    }
+}
+
+fn vrrp_active(shown: &Shown, out: &mut String) {
+    virtual_routers(shown, out, |report, labels, out| {
+        let active = u8::from(report.state == "active");
+        let _ = writeln!(out, "tapvs_vrrp_active{{{labels}}} {active}");
+    });
+}
+
+fn vrrp_transitions(shown: &Shown, out: &mut String) {
+    virtual_routers(shown, out, |report, labels, out| {
+        for (state, count) in [("active", report.transitions.0), ("backup", report.transitions.1)] {
+            let _ = writeln!(out, "tapvs_vrrp_transitions_total{{{labels},to=\"{state}\"}} {count}");
+        }
+    });
+}
+
+fn vrrp_adverts(shown: &Shown, out: &mut String) {
+    virtual_routers(shown, out, |report, labels, out| {
+        let usual = [("sent", report.sent), ("heeded", report.received)];
+        let refused = report.refused.iter().map(|(reason, count)| (reason.as_str(), *count));
+        for (what, count) in usual.into_iter().chain(refused) {
+            let _ = writeln!(out, "tapvs_vrrp_advertisements_total{{{labels},what=\"{what}\"}} {count}");
+        }
+    });
 }
 
 /// A page of dests; the service to go on with.

@@ -1,8 +1,9 @@
 //! Established conns that expire: both ends are told by a reset, instead of being left to find out (`expire_reset`).
 //!
 //! Needs the sequence number that each end expects next, for no other reset is believed (RFC 5961). Never for conns that
-//! ended themselves.
+//! ended themselves, nor for those that another director has.
 
+use super::standby::Standby;
 use crate::base::{ConnId, Endpoint, Proto};
 use crate::conn::{Conn, Side, TcpState};
 use crate::flows::Flows;
@@ -12,26 +13,27 @@ use crate::wire::tcp;
 /// Resets both ends of a conn whose time is over, if it was established.
 pub(super) fn reset_ends(
     (id, conn): (ConnId, &Conn),
-    flows: &Flows,
+    (flows, standby): (&Flows, &Standby),
     router: &mut Router,
     turn: &mut Turn<impl Egress>,
 ) {
     if flows.resets_at_expiry(conn) {
-        reset_both((id, conn), flows, router, turn);
+        reset_both((id, conn), (flows, standby), router, turn);
     }
 }
 
 /// Resets both ends of a conn, if it was established and its replies pass here.
 pub(super) fn reset_both(
     (id, conn): (ConnId, &Conn),
-    flows: &Flows,
+    (flows, standby): (&Flows, &Standby),
     router: &mut Router,
     turn: &mut Turn<impl Egress>,
 ) {
     let established = conn.proto() == Proto::TCP
         && !conn.is_template()
         && TcpState::from_number(conn.state()) == TcpState::Established;
-    if !established || !conn.rewrites_replies() {
+    let is_elsewhere = standby.is_mute() || router.virtuals.is_away(conn.virt().addr);
+    if !established || !conn.rewrites_replies() || is_elsewhere {
         return;
     }
     let (client, real) = (conn.client(), flows.conns.real(conn));

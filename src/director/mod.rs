@@ -440,15 +440,16 @@ impl Director {
         self.judge_standby(now);
         while let Some(due) = self.flows.expire_one(now) {
             match due {
-                Due::Over(_, conn) if self.standby.is_mute() || self.router.virtuals.is_away(conn.virt().addr) => {}
-                Due::Over(id, conn) => expiry_resets::reset_ends((id, &conn), &self.flows, &mut self.router, turn),
+                Due::Over(id, conn) => {
+                    expiry_resets::reset_ends((id, &conn), (&self.flows, &self.standby), &mut self.router, turn);
+                }
                 Due::Prolonged(id) => self.sync.master.prolonged(id, &mut self.flows, &mut self.router, turn),
             }
             self.tell_listeners();
         }
         self.sync.master.send_due(&mut self.router, turn);
-        let Director { flows, router, .. } = self;
-        flows.sweep(|flows, id, conn| expiry_resets::reset_both((id, conn), flows, router, turn));
+        let Director { flows, standby, router, .. } = self;
+        flows.sweep(|flows, id, conn| expiry_resets::reset_both((id, conn), (flows, standby), router, turn));
         self.flows.defend(now);
         self.outbound.expire(&mut self.flows.ports, now);
         self.flows.ports.pass_time(now);

@@ -23,6 +23,7 @@ impl Director {
 
     /// The end of the run: whoever stands by takes over, and what waits is dropped by name.
     pub fn shut_down(&mut self, turn: &mut Turn<impl Egress>) {
+        self.sync.master.flush(&mut self.router, turn);
         self.vrrp.shut_down(&mut self.router, turn);
         self.router.shut_down(turn);
     }
@@ -42,6 +43,10 @@ impl Director {
 
     pub(super) fn tick_vrrp(&mut self, turn: &mut Turn<impl Egress>) {
         if self.vrrp.due().is_some_and(|due| due <= turn.now) {
+            if self.vrrp.is_leaving() {
+                // Whoever takes over knows the conns before it has the addresses.
+                self.sync.master.flush(&mut self.router, turn);
+            }
             self.vrrp.tick(&mut self.router, turn);
             self.move_virtuals(turn.now);
         }

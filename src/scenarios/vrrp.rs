@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use super::steps::establish;
 use super::{CLIENT, VIP};
-use crate::base::{LinkId, Mac};
-use crate::testing::{DIRECTOR, Frame, Kind, LINK, Lab, Packet, ROUTER, hex};
+use crate::base::{LinkId, Mac, Proto};
+use crate::sched::Mask;
+use crate::service::command::ServiceKey;
+use crate::service::{Ending, Judgement};
+use crate::testing::{DIRECTOR, Frame, Kind, LINK, Lab, Packet, ROUTER, endpoint, hex};
 use crate::vrrp::{Options, Rank};
 use crate::wire::Vnet;
 use crate::wire::vrrp::{Covers, Version};
@@ -15,6 +19,8 @@ const EQUAL: &str = "21336401010133110a0900647365637265740000";
 const LEAVES: &str = "21330001010197110a0900647365637265740000";
 const VIRTUAL: Mac = Mac([0, 0, 0x5e, 0, 1, 51]);
 const GROUP: Mac = Mac([1, 0, 0x5e, 0, 0, 18]);
+/// The group of connection synchronisation.
+const SYNC: Mac = Mac([1, 0, 0x5e, 0, 0, 0x51]);
 
 fn options() -> Options {
     let rank = Rank { priority: 100, interval: Duration::from_secs(1), preempt: false, is_v2: true };
@@ -31,7 +37,7 @@ fn options() -> Options {
 }
 
 fn lab(options: &Options) -> Lab {
-    let mut lab = Lab::new(&format!("-A -t {VIP} -s rr\n-a -t {VIP} -r 10.0.0.21:80 -m"));
+    let mut lab = Lab::new(&format!("-A -t {VIP} -s rr\n-a -t {VIP} -r 10.0.0.21:8080 -m"));
     lab.director.set_vrrp(vec![options.clone()]);
     assert!(asks(&mut lab).is_empty(), "mute before the first tick");
     lab.advance(Duration::ZERO);
@@ -105,7 +111,7 @@ fn an_active_one_yields_to_a_better_one_and_insists_against_a_worse() {
     let mut lab = lab(&options());
     lab.advance(Duration::from_secs(4));
     lab.take_moved();
-    let worse = Packet { src: crate::testing::endpoint("10.0.0.1:0"), ..advert(EQUAL) };
+    let worse = Packet { src: endpoint("10.0.0.1:0"), ..advert(EQUAL) };
     let sent = hears(&mut lab, &worse);
     assert_eq!((sent.len(), state(&lab).as_str()), (2, "active"), "an advertisement and an announcement");
     assert_eq!(hears(&mut lab, &worse).len(), 1, "announced once an interval");
@@ -140,7 +146,7 @@ fn false_advertisements_change_nothing_and_are_counted() {
         (payload(3, 9), "length"),
         (advert("2133960101016d770a090064736563726574ffff"), "checksum"),
         (advert("2133960100013e5d0a0900640000000000000000"), "password"),
-        (Packet { src: crate::testing::endpoint("10.0.0.2:0"), ..good.clone() }, "own-address"),
+        (Packet { src: endpoint("10.0.0.2:0"), ..good.clone() }, "own-address"),
     ] {
         let count = |lab: &Lab| lab.director.vrrp.reports().next().unwrap().refused.get(reason).copied().unwrap_or(0);
         let before = count(&lab);
@@ -170,6 +176,51 @@ fn whoever_leaves_tells_the_others_and_a_conn_of_theirs_is_not_reset() {
     assert_eq!(state(&lab), "active", "nobody else is there");
     lab.director.shut_down(&mut lab.turn);
     assert_eq!(lab.turn.out.take().pop().unwrap().packet().payload[2], 0);
+}
+
+#[test]
+fn conns_are_told_before_their_addresses_are_given_up() {
+    let mut lab = lab(&options());
+    lab.rules("--start-daemon master --mcast-interface tap0");
+    lab.advance(Duration::from_secs(4));
+    let gives_up: [fn(&mut Lab) -> Vec<Frame>; 2] = [
+        |lab| {
+            lab.director.vrrp.give_up();
+            lab.advance(Duration::ZERO)
+        },
+        |lab| {
+            lab.director.shut_down(&mut lab.turn);
+            lab.turn.out.take()
+        },
+    ];
+    for (port, gives_up) in (4000..).zip(gives_up) {
+        lab.advance(Duration::from_secs(4));
+        assert_eq!(state(&lab), "active");
+        establish(&mut lab, port);
+        lab.client(&Packet::tcp(&format!("192.0.2.7:{port}"), VIP, "A"));
+        let sent: Vec<_> = gives_up(&mut lab).iter().map(|frame| frame.to()).collect();
+        assert_eq!(sent, [SYNC, GROUP]);
+    }
+}
+
+#[test]
+fn a_conn_that_another_director_has_is_not_reset_with_its_server() {
+    for gives_up in [false, true] {
+        let mut lab = lab(&options());
+        lab.director.flows.prepare_resets();
+        lab.advance(Duration::from_secs(4));
+        establish(&mut lab, 4000);
+        if gives_up {
+            lab.director.vrrp.give_up();
+            lab.advance(Duration::ZERO);
+        }
+        let key = ServiceKey::Address(Proto::TCP, endpoint(VIP));
+        let failed = Judgement { mask: Mask::Failed, ending: Ending::Reset, ..Judgement::default() };
+        lab.director.flows.judge(key, endpoint("10.0.0.21:8080"), failed);
+        let resets = lab.advance(Duration::from_millis(10));
+        assert_eq!(resets.len(), if gives_up { 0 } else { 2 });
+        assert_eq!(lab.director.flows.conns.len(), 0);
+    }
 }
 
 #[test]

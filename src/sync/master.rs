@@ -254,6 +254,13 @@ impl Master {
         running.enqueue(&record, version(flows), router, turn);
     }
 
+    /// Sends what was gathered, without waiting for more.
+    pub fn flush(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if let Some(running) = self.running.as_mut().filter(|running| !running.message.is_empty()) {
+            running.send(router, turn);
+        }
+    }
+
     /// Sends the message that has waited long enough.
     pub fn send_due(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
         if let Some(running) = &mut self.running

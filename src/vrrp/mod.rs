@@ -138,6 +138,11 @@ impl Vrrp {
         done
     }
 
+    /// True if addresses may be given up at the next tick.
+    pub fn is_leaving(&self) -> bool {
+        self.is_due || self.gives_up
+    }
+
     /// Sends what is due, takes over what nobody has.
     pub fn tick(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
         if std::mem::take(&mut self.is_due) {
@@ -177,7 +182,7 @@ impl Vrrp {
 
     /// When `tick` has something to do.
     pub fn due(&self) -> Option<Instant> {
-        let at_once = (self.is_due || self.gives_up).then_some(Instant::START);
+        let at_once = self.is_leaving().then_some(Instant::START);
         self.routers.iter().filter_map(VirtualRouter::due).chain(at_once).min()
     }
 

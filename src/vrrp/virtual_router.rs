@@ -71,8 +71,11 @@ pub struct Report {
     pub link: u8,
     /// Its state.
     pub state: String,
-    /// Since when, in milliseconds of the director's life.
-    pub since_ms: u64,
+    /// Since when, by the director's clock; people are told for how long.
+    #[serde(skip)]
+    pub since: Instant,
+    /// How often it has become active, and how often it has given the addresses up.
+    pub transitions: (u64, u64),
     /// Why.
     pub reason: String,
     /// Its priority.
@@ -95,6 +98,7 @@ pub(super) struct VirtualRouter {
     machine: Machine,
     since: Instant,
     reason: String,
+    transitions: (u64, u64),
     heard: Option<(IpAddr, u8)>,
     sent: u64,
     received: u64,
@@ -112,6 +116,7 @@ impl VirtualRouter {
             machine,
             since: now,
             reason: "started".into(),
+            transitions: (0, 0),
             heard: None,
             sent: 0,
             received: 0,
@@ -273,6 +278,8 @@ impl VirtualRouter {
 
     fn turned(&mut self, why: &str, place: Place, now: Instant) -> Change {
         (self.since, self.reason) = (now, why.to_owned());
+        let (came, went) = self.transitions;
+        self.transitions = if self.is_active() { (came + 1, went) } else { (came, went + 1) };
         log::warn!("vrrp {} ({}): {}: {why}", self.options.id, self.family_name(), self.machine.state().name());
         self.change(place)
     }
@@ -320,7 +327,8 @@ impl VirtualRouter {
             family: self.family_name().into(),
             link: self.options.link.0,
             state: self.machine.state().name().into(),
-            since_ms: self.since.0,
+            since: self.since,
+            transitions: self.transitions,
             reason: self.reason.clone(),
             priority: self.options.rank.priority,
             addresses: self.options.addresses.clone(),

@@ -6,7 +6,7 @@ use super::{
     vrrp,
 };
 use crate::base::{Family, LinkId};
-use crate::service::command::Command;
+use crate::service::command::{Command, SyncRole};
 
 /// What `tapvs check /t.toml` says about a file of this text.
 fn said(text: &str) -> String {
@@ -379,12 +379,20 @@ fn virtual_routers_are_refused_where_they_stand() {
             "id = 1\n[[vrrp]]\nid = 2",
             "/t.toml:9:1: [[vrrp]]: 10.0.0.100 belongs to another virtual router already; name it once",
         ),
+        (
+            "id = 1\nsync = true\n[[vrrp]]\nid = 2\naddress = \"10.0.0.9\"\nsync = true",
+            "/t.toml:13:8: sync true: a second master; one is all there can be\n/t.toml:13:8: sync true: a second backup; one is all there can be",
+        ),
     ] {
         assert_eq!(said(lines).err().map(|problems| problems.to_string()).as_deref(), Some(wanted), "{lines}");
     }
     let plan = said("id = 9\npriority = 150\naddress = [\"10.0.0.100\", \"2001:db8::100\"]").unwrap();
     let told: Vec<_> = plan.vrrp.iter().map(|options| (options.name(), options.rank.priority)).collect();
     assert_eq!(told, [((LinkId(0), 9, Family::V4), 150), ((LinkId(0), 9, Family::V6), 150)]);
+    let director = said("id = 9\nsync = true").unwrap().rehearse().unwrap();
+    let daemons: Vec<_> =
+        director.sync_daemons().map(|(role, options)| (role, options.interface.as_str(), options.syncid)).collect();
+    assert_eq!(daemons, [(SyncRole::Master, "t", 9), (SyncRole::Backup, "t", 9)]);
     assert_eq!(said("id = 9").unwrap().vrrp[0].addresses, ["10.0.0.100".parse::<std::net::IpAddr>().unwrap()]);
 }
 

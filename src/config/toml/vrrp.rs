@@ -21,6 +21,7 @@ pub(super) const VRRP: Kind = Kind {
         "peers",
         "virtual_mac",
         "checksum",
+        "sync",
     ],
 };
 const PASSWORD_LEN: usize = 8;
@@ -65,6 +66,7 @@ pub(super) fn vrrp(section: &mut Section) -> Option<VrrpDraft> {
         peers: section.list("peers", ip_address),
         virtual_mac: section.truth("virtual_mac").is_none_or(|said| said.value),
         covers: covers.map_or(Covers::default(), |covers| covers.value),
+        sync: section.truth("sync").filter(|said| said.value),
         id: id?.value,
     })
 }
