@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::message::Writer;
 use super::numbers::{CONN_TABLE, IPVS_VERSION};
 use super::numbers::{daemon, dest, family, info, method, svc, top, tunnel};
 use super::question::flags_of;
@@ -11,6 +10,7 @@ use crate::conn::Timeouts;
 use crate::control::protocol::{DestEntry, ServiceEntry};
 use crate::service::command::{Method, ServiceKey, SyncOptions, SyncRole};
 use crate::service::{Rates, Stats};
+use crate::wire::netlink::Writer;
 
 /// How a list shows FULL-NAT, which the kernel does not have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

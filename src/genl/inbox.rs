@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::message::Message;
+use crate::wire::netlink::Message;
 
 /// Messages for a socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,8 +107,8 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::{Address, Writer};
     use super::*;
+    use crate::wire::netlink::{Address, Writer};
 
     fn list(messages: u32) -> Answer {
         let mut writer = Writer::default();

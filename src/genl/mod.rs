@@ -4,13 +4,12 @@
 
 mod answer;
 mod inbox;
-mod message;
 pub(crate) mod numbers;
 mod question;
 mod server;
 
-pub use inbox::{Answer, Inbox};
-pub use message::Message;
+pub use crate::wire::netlink::Message;
 #[cfg(any(test, feature = "testing"))]
-pub use message::{Address, Writer};
+pub use crate::wire::netlink::{Address, Writer};
+pub use inbox::{Answer, Inbox};
 pub use server::{Absent, Director, Outcome, Sender, Server};

@@ -1,25 +1,14 @@
 //! The numbers of `linux/netlink.h`, `linux/genetlink.h` and `linux/ip_vs.h` that a program and a kernel share.
 
-/// A message's flags.
-pub mod flag {
-    /// Every question has it.
-    pub const REQUEST: u16 = 0x01;
-    /// One of several messages; the last one is DONE.
-    pub const MULTI: u16 = 0x02;
-    /// The sender wants to hear of success too.
-    pub const ACK: u16 = 0x04;
-    /// A whole list is asked for (`ROOT | MATCH`).
-    pub const DUMP: u16 = 0x300;
-    /// An answer repeats only the header of what it answers.
-    pub const CAPPED: u16 = 0x100;
-}
+pub use crate::wire::netlink::flag;
 
 /// A message's kind.
 pub mod kind {
-    /// An error, or with error 0 an acknowledgement.
-    pub const ERROR: u16 = 2;
-    /// The end of a list.
-    pub const DONE: u16 = 3;
+    #[cfg(test)]
+    pub use crate::wire::netlink::kind::DONE;
+    #[cfg(any(test, feature = "testing"))]
+    pub use crate::wire::netlink::kind::ERROR;
+
     /// Below this a kind is netlink's own and no question.
     pub const FIRST_OF_FAMILIES: u16 = 0x10;
     /// The controller of generic netlink.

@@ -6,13 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nix::errno::Errno;
 
-use super::message::{Attributes, Message};
 use super::numbers::{cmd, daemon, dest, family, flag, method, svc, svc_flag, top, tunnel};
 use crate::base::{Endpoint, Family, Proto, Tunnel, TunnelChecksum};
 use crate::sched::Flags;
 use crate::service::command::{
     Command, DestOptions, Method, Persistence, ServiceKey, ServiceOptions, SyncOptions, SyncRole,
 };
+use crate::wire::netlink::{Attributes, Message};
 
 /// Longest name of a scheduler, an engine or an interface, without the zero behind it.
 const LONGEST_NAME: usize = 15;

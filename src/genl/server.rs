@@ -9,12 +9,12 @@ use nix::errno::Errno;
 
 use super::answer::{self, FullNat};
 use super::inbox::{Answer, List};
-use super::message::{Address, Message, Writer};
 use super::numbers::{FAMILY, FAMILY_VERSION, cmd, ctrl, flag, kind, top};
 use super::question::{Question, flags_of};
 use crate::base::Instant;
 use crate::control::protocol::{DestEntry, Reply, Request, ServiceEntry};
 use crate::service::command::{Command, Method, Refused, ServiceKey};
+use crate::wire::netlink::{Address, Message, Writer};
 
 /// A list of services answers questions for their destinations that follow each other within this time: a program that
 /// lists everything asks for each service's in turn, and so gets one picture.

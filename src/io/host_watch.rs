@@ -6,12 +6,11 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use netlink_packet_core::NetlinkPayload;
-use netlink_packet_route::RouteNetlinkMessage as Route;
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
 
-use super::netlink::{messages, read_address, read_link};
+use super::netlink::{read_address, read_link};
 use crate::base::Prefix;
+use crate::wire::netlink::Message;
 
 /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`.
 const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
@@ -68,25 +67,23 @@ impl AsFd for HostWatch {
     }
 }
 
-fn changes(datagram: &[u8]) -> Vec<HostChange> {
-    let Ok(messages) = messages(datagram) else { return vec![HostChange::Missed] };
-    let inner = messages.into_iter().filter_map(|message| match message.payload {
-        NetlinkPayload::InnerMessage(inner) => Some(inner),
-        _ => None,
-    });
-    inner.filter_map(change).collect()
+fn changes(mut datagram: &[u8]) -> Vec<HostChange> {
+    let mut all = Vec::new();
+    while !datagram.is_empty() {
+        let Some((message, len)) = Message::first(datagram) else { return vec![HostChange::Missed] };
+        all.extend(change(&message));
+        datagram = &datagram[len..];
+    }
+    all
 }
 
-fn change(message: Route) -> Option<HostChange> {
-    match message {
-        Route::NewLink(link) | Route::DelLink(link) => {
-            let link = read_link(Route::NewLink(link))?;
-            Some(HostChange::Link { index: link.index, name: link.name })
+fn change(message: &Message) -> Option<HostChange> {
+    match message.kind {
+        libc::RTM_NEWLINK | libc::RTM_DELLINK => {
+            read_link(message).map(|link| HostChange::Link { index: link.index, name: link.name })
         }
-        Route::NewAddress(_) => read_address(message).map(|(index, prefix)| HostChange::Address(index, prefix)),
-        Route::DelAddress(address) => {
-            read_address(Route::NewAddress(address)).map(|(index, prefix)| HostChange::AddressGone(index, prefix.addr))
-        }
+        libc::RTM_NEWADDR => read_address(message).map(|(index, prefix)| HostChange::Address(index, prefix)),
+        libc::RTM_DELADDR => read_address(message).map(|(index, prefix)| HostChange::AddressGone(index, prefix.addr)),
         _ => None,
     }
 }

@@ -1,5 +1,4 @@
-//! Links, addresses and routes of this network namespace, asked for and changed over rtnetlink; the messages are those of
-//! the crate `netlink-packet-route`.
+//! Links, addresses and routes of this network namespace, asked for and changed over rtnetlink (rtnetlink(7)).
 //!
 //! Never caches: every answer is the kernel's of that moment. Never runs `ip`.
 
@@ -7,23 +6,18 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, Nla,
-};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope, CacheInfo};
-use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoTun, LinkAttribute, LinkFlags, LinkInfo as Info, LinkMessage,
-};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
-use netlink_packet_route::{AddressFamily as Af, RouteNetlinkMessage as Route};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 use crate::base::{Mac, Prefix};
+use crate::wire::netlink::{Address, Attributes, Message, Writer, flag, kind};
 
-/// Attributes of a TUN or TAP's `IFLA_INFO_DATA`, which the crate leaves as bytes.
+/// Attributes of a TUN or TAP's `IFLA_INFO_DATA` (`linux/if_link.h`).
 const IFLA_TUN_TYPE: u16 = 3;
 const IFLA_TUN_MULTI_QUEUE: u16 = 7;
-const NEW: u16 = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+const NEW: u16 = flag::ACK | flag::CREATE | flag::EXCL;
+/// Length of `struct ifinfomsg` and of `struct ifaddrmsg`.
+const LINK_HEADER: usize = 16;
+const ADDRESS_HEADER: usize = 8;
 
 /// What kind of device a link is, as far as tapvs cares.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,17 +78,21 @@ impl Netlink {
 
     /// The device of that name, if there is one.
     pub fn link(&mut self, name: &str) -> io::Result<Option<LinkInfo>> {
-        self.link_where(link_message(0, [LinkAttribute::IfName(name.to_owned())]))
+        self.link_where(0, |writer| writer.put_text(libc::IFLA_IFNAME, name))
     }
 
     /// The device of that number, if there is one.
     pub fn link_by_index(&mut self, index: u32) -> io::Result<Option<LinkInfo>> {
-        self.link_where(link_message(index, []))
+        self.link_where(index, |_| ())
     }
 
-    fn link_where(&mut self, wanted: LinkMessage) -> io::Result<Option<LinkInfo>> {
-        match self.ask(0, Route::GetLink(wanted)) {
-            Ok(found) => Ok(found.into_iter().find_map(read_link)),
+    fn link_where(&mut self, index: u32, attributes: impl FnOnce(&mut Writer)) -> io::Result<Option<LinkInfo>> {
+        let mut found = None;
+        let asked = self.ask((libc::RTM_GETLINK, 0), &link_header(index, 0, 0), attributes, |answer| {
+            found = found.take().or_else(|| read_link(answer));
+        });
+        match asked {
+            Ok(()) => Ok(found),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }
@@ -102,48 +100,49 @@ impl Netlink {
 
     /// Takes a device up.
     pub fn set_up(&mut self, index: u32) -> io::Result<()> {
-        self.set_flag_up(index, LinkFlags::Up)
+        self.set_flag_up(index, libc::IFF_UP as u32)
     }
 
     /// Takes a device down.
     pub fn set_down(&mut self, index: u32) -> io::Result<()> {
-        self.set_flag_up(index, LinkFlags::empty())
+        self.set_flag_up(index, 0)
     }
 
-    fn set_flag_up(&mut self, index: u32, flags: LinkFlags) -> io::Result<()> {
-        let mut message = link_message(index, []);
-        (message.header.flags, message.header.change_mask) = (flags, LinkFlags::Up);
-        self.tell(NLM_F_ACK, Route::NewLink(message))
+    fn set_flag_up(&mut self, index: u32, flags: u32) -> io::Result<()> {
+        let header = link_header(index, flags, libc::IFF_UP as u32);
+        self.tell((libc::RTM_NEWLINK, flag::ACK), &header, |_| ())
     }
 
     /// Sets the largest packet.
     pub fn set_mtu(&mut self, index: u32, mtu: u32) -> io::Result<()> {
-        self.change_link(index, LinkAttribute::Mtu(mtu))
+        self.change_link(index, |writer| writer.put_word(libc::IFLA_MTU, mtu))
     }
 
     /// Sets the Ethernet address.
     pub fn set_mac(&mut self, index: u32, mac: Mac) -> io::Result<()> {
-        self.change_link(index, LinkAttribute::Address(mac.0.to_vec()))
+        self.change_link(index, |writer| writer.put(libc::IFLA_ADDRESS, &mac.0))
     }
 
     /// Makes a device a port of the bridge `master`, or of none.
     pub fn set_master(&mut self, index: u32, master: Option<u32>) -> io::Result<()> {
-        self.change_link(index, LinkAttribute::Controller(master.unwrap_or(0)))
+        self.change_link(index, |writer| writer.put_word(libc::IFLA_MASTER, master.unwrap_or(0)))
     }
 
-    fn change_link(&mut self, index: u32, attribute: LinkAttribute) -> io::Result<()> {
-        self.tell(NLM_F_ACK, Route::NewLink(link_message(index, [attribute])))
+    fn change_link(&mut self, index: u32, attribute: impl FnOnce(&mut Writer)) -> io::Result<()> {
+        self.tell((libc::RTM_NEWLINK, flag::ACK), &link_header(index, 0, 0), attribute)
     }
 
     /// Creates a device of a kind that needs no further data.
     pub fn add_link(&mut self, name: &str, kind: &str) -> io::Result<()> {
-        let kind = LinkAttribute::LinkInfo(vec![Info::Kind(InfoKind::Other(kind.to_owned()))]);
-        self.tell(NEW, Route::NewLink(link_message(0, [LinkAttribute::IfName(name.to_owned()), kind])))
+        self.tell((libc::RTM_NEWLINK, NEW), &link_header(0, 0, 0), |writer| {
+            writer.put_text(libc::IFLA_IFNAME, name);
+            writer.nest(libc::IFLA_LINKINFO, |writer| writer.put_text(libc::IFLA_INFO_KIND, kind));
+        })
     }
 
     /// Deletes a device.
     pub fn delete_link(&mut self, index: u32) -> io::Result<()> {
-        self.tell(NLM_F_ACK, Route::DelLink(link_message(index, [])))
+        self.tell((libc::RTM_DELLINK, flag::ACK), &link_header(index, 0, 0), |_| ())
     }
 
     /// The addresses of a device.
@@ -154,169 +153,165 @@ impl Netlink {
 
     /// The addresses of all devices, each with the number of its device.
     pub fn all_addresses(&mut self) -> io::Result<Vec<(u32, Prefix)>> {
-        let all = self.ask(NLM_F_DUMP, Route::GetAddress(AddressMessage::default()))?;
-        Ok(all.into_iter().filter_map(read_address).collect())
+        let mut all = Vec::new();
+        let every = [0; ADDRESS_HEADER];
+        self.ask((libc::RTM_GETADDR, flag::DUMP), &every, |_| (), |answer| all.extend(read_address(answer)))?;
+        Ok(all)
     }
 
     /// Gives a device an address; `EEXIST` if it has it.
     pub fn add_address(&mut self, index: u32, prefix: Prefix, scope: Scope) -> io::Result<()> {
-        self.tell(NEW, Route::NewAddress(address_message(index, prefix, scope)))
+        self.tell_address((libc::RTM_NEWADDR, NEW), index, prefix, scope)
     }
 
     /// Takes an address from a device; `EADDRNOTAVAIL` if it does not have it.
     pub fn delete_address(&mut self, index: u32, prefix: Prefix) -> io::Result<()> {
-        self.tell(NLM_F_ACK, Route::DelAddress(address_message(index, prefix, Scope::Global)))
+        self.tell_address((libc::RTM_DELADDR, flag::ACK), index, prefix, Scope::Global)
+    }
+
+    fn tell_address(&mut self, what: (u16, u16), index: u32, prefix: Prefix, scope: Scope) -> io::Result<()> {
+        let reach = if scope == Scope::Host { libc::RT_SCOPE_HOST } else { libc::RT_SCOPE_UNIVERSE };
+        let mut header = [family(prefix.addr), prefix.len, 0, reach, 0, 0, 0, 0];
+        header[4..].copy_from_slice(&index.to_ne_bytes());
+        self.tell(what, &header, |writer| {
+            put_ip(writer, libc::IFA_LOCAL, prefix.addr);
+            put_ip(writer, libc::IFA_ADDRESS, prefix.addr);
+            if scope == Scope::Host && prefix.addr.is_ipv6() {
+                // `struct ifa_cacheinfo`: preferred for no second, valid for ever, two times that the kernel fills in.
+                writer.put(libc::IFA_CACHEINFO, &[[0; 4], [0xff; 4], [0; 4], [0; 4]].concat());
+            }
+        })
     }
 
     /// Routes a prefix to a device, in the main table.
     pub fn add_route(&mut self, to: Prefix, index: u32) -> io::Result<()> {
-        self.tell(NEW, Route::NewRoute(route_message(to, index)))
+        self.tell_route((libc::RTM_NEWROUTE, NEW), to, index)
     }
 
     /// Takes such a route away.
     pub fn remove_route(&mut self, to: Prefix, index: u32) -> io::Result<()> {
-        self.tell(NLM_F_ACK, Route::DelRoute(route_message(to, index)))
+        self.tell_route((libc::RTM_DELROUTE, flag::ACK), to, index)
     }
 
-    fn tell(&mut self, flags: u16, request: Route) -> io::Result<()> {
-        self.ask(flags, request).map(drop)
+    /// The header is `struct rtmsg`.
+    fn tell_route(&mut self, what: (u16, u16), to: Prefix, index: u32) -> io::Result<()> {
+        let scope = if to.addr.is_ipv4() { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
+        let (table, protocol) = (libc::RT_TABLE_MAIN, libc::RTPROT_STATIC);
+        let header = [family(to.addr), to.len, 0, 0, table, protocol, scope, libc::RTN_UNICAST, 0, 0, 0, 0];
+        self.tell(what, &header, |writer| {
+            put_ip(writer, libc::RTA_DST, to.addr);
+            writer.put_word(libc::RTA_OIF, index);
+        })
     }
 
-    /// Sends a request and reads until its answer is complete.
-    fn ask(&mut self, flags: u16, request: Route) -> io::Result<Vec<Route>> {
+    fn tell(&mut self, what: (u16, u16), header: &[u8], attributes: impl FnOnce(&mut Writer)) -> io::Result<()> {
+        self.ask(what, header, attributes, |_| ())
+    }
+
+    /// Sends a request of that kind with those flags, and reads until its answer is complete.
+    fn ask(
+        &mut self,
+        (kind, flags): (u16, u16),
+        header: &[u8],
+        attributes: impl FnOnce(&mut Writer),
+        mut each: impl FnMut(&Message),
+    ) -> io::Result<()> {
         self.seq = self.seq.wrapping_add(1);
-        let mut message = NetlinkMessage::from(request);
-        (message.header.flags, message.header.sequence_number) = (NLM_F_REQUEST | flags, self.seq);
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())?;
-        let mut found = Vec::new();
+        let mut writer = Writer::default();
+        let to = Address { seq: self.seq, port: 0 };
+        writer.message_of((kind, flag::REQUEST | flags, to), header, attributes);
+        send(self.fd.as_raw_fd(), &writer.into_bytes(), MsgFlags::empty())?;
         // The kernel never sends more than 32 KiB in one datagram.
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let len = recv(self.fd.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-            for message in messages(&buffer[..len])? {
-                if message.header.sequence_number != self.seq {
-                    continue;
+            for message in Message::all(&buffer[..len]).filter(|message| message.seq == self.seq) {
+                match message.kind {
+                    kind::ERROR => return verdict(&message),
+                    kind::DONE => return Ok(()),
+                    _ => each(&message),
                 }
-                match message.payload {
-                    NetlinkPayload::Error(error) => {
-                        return error.code.map_or(Ok(found), |_| Err(error.to_io()));
-                    }
-                    NetlinkPayload::Done(_) => return Ok(found),
-                    NetlinkPayload::InnerMessage(inner) => found.push(inner),
-                    _ => {}
+                // One device asked for without DUMP or ACK: nothing follows its description.
+                if flags == 0 {
+                    return Ok(());
                 }
             }
-            // One device asked for without DUMP or ACK: nothing follows its description.
-            if flags == 0 && !found.is_empty() {
-                return Ok(found);
-            }
         }
     }
 }
 
-/// The messages of one datagram.
-pub(super) fn messages(mut datagram: &[u8]) -> io::Result<Vec<NetlinkMessage<Route>>> {
-    let mut found = Vec::new();
-    while !datagram.is_empty() {
-        let message = NetlinkMessage::<Route>::deserialize(datagram).map_err(io::Error::other)?;
-        datagram = datagram.get((message.header.length as usize).next_multiple_of(4)..).unwrap_or(&[]);
-        found.push(message);
-    }
-    Ok(found)
-}
-
-fn link_message(index: u32, attributes: impl IntoIterator<Item = LinkAttribute>) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message.attributes.extend(attributes);
-    message
-}
-
-fn family(addr: IpAddr) -> Af {
-    if addr.is_ipv4() { Af::Inet } else { Af::Inet6 }
-}
-
-fn address_message(index: u32, prefix: Prefix, scope: Scope) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = family(prefix.addr);
-    message.header.prefix_len = prefix.len;
-    message.header.index = index;
-    message.attributes = vec![AddressAttribute::Local(prefix.addr), AddressAttribute::Address(prefix.addr)];
-    if scope == Scope::Host {
-        message.header.scope = AddressScope::Host;
-        if prefix.addr.is_ipv6() {
-            let mut deprecated = CacheInfo::default();
-            (deprecated.ifa_preferred, deprecated.ifa_valid) = (0, u32::MAX);
-            message.attributes.push(AddressAttribute::CacheInfo(deprecated));
-        }
-    }
-    message
-}
-
-fn route_message(to: Prefix, index: u32) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family(to.addr);
-    message.header.destination_prefix_length = to.len;
-    message.header.table = libc::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::Static;
-    message.header.scope = if to.addr.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
-    message.header.kind = RouteType::Unicast;
-    message.attributes = vec![RouteAttribute::Destination(RouteAddress::from(to.addr)), RouteAttribute::Oif(index)];
-    message
-}
-
-pub(super) fn read_link(message: Route) -> Option<LinkInfo> {
-    let Route::NewLink(message) = message else { return None };
-    let up = message.header.flags.contains(LinkFlags::Up);
-    let kind = LinkKind::Other(String::new());
-    let mut link =
-        LinkInfo { index: message.header.index, name: String::new(), kind, up, mtu: 0, mac: Mac::ZERO, master: None };
-    for attribute in message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => link.name = name,
-            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-            LinkAttribute::Address(mac) => link.mac = Mac(mac.try_into().unwrap_or_default()),
-            LinkAttribute::Controller(master) => link.master = Some(master),
-            LinkAttribute::LinkInfo(info) => link.kind = read_kind(&info),
-            _ => {}
-        }
-    }
-    Some(link)
-}
-
-fn read_kind(info: &[Info]) -> LinkKind {
-    let kind = info.iter().find_map(|info| if let Info::Kind(kind) = info { Some(kind) } else { None });
-    let data = info.iter().find_map(|info| if let Info::Data(InfoData::Tun(data)) = info { Some(data) } else { None });
-    match kind {
-        Some(InfoKind::Bridge) => LinkKind::Bridge,
-        Some(InfoKind::Tun) if tun_byte(data, IFLA_TUN_MULTI_QUEUE) != 0 => LinkKind::MultiQueue,
-        Some(InfoKind::Tun) if i32::from(tun_byte(data, IFLA_TUN_TYPE)) == libc::IFF_TAP => LinkKind::Tap,
-        Some(InfoKind::Tun) => LinkKind::Tun,
-        other => LinkKind::Other(other.map(ToString::to_string).unwrap_or_default()),
+/// What an error or acknowledgement says.
+fn verdict(message: &Message) -> io::Result<()> {
+    match message.header().map(|code| i32::from_ne_bytes(*code)) {
+        Some(0) => Ok(()),
+        Some(error) => Err(io::Error::from_raw_os_error(error.wrapping_neg())),
+        None => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 
-/// The value of one of a TUN's attributes, which are a byte each; 0 if it has none of that kind.
-fn tun_byte(data: Option<&Vec<InfoTun>>, kind: u16) -> u8 {
-    let found = data.into_iter().flatten().find(|attribute| attribute.kind() == kind);
-    let Some(attribute) = found.filter(|attribute| attribute.value_len() > 0) else { return 0 };
-    let mut value = vec![0; attribute.value_len()];
-    attribute.emit_value(&mut value);
-    value[0]
+/// `struct ifinfomsg`; of the flags those in `change` are set.
+fn link_header(index: u32, flags: u32, change: u32) -> [u8; LINK_HEADER] {
+    let mut header = [0; LINK_HEADER];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..].copy_from_slice(&change.to_ne_bytes());
+    header
 }
 
-pub(super) fn read_address(message: Route) -> Option<(u32, Prefix)> {
-    let Route::NewAddress(message) = message else { return None };
+fn family(addr: IpAddr) -> u8 {
+    (if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }) as u8
+}
+
+fn put_ip(writer: &mut Writer, kind: u16, addr: IpAddr) {
+    match addr {
+        IpAddr::V4(addr) => writer.put(kind, &addr.octets()),
+        IpAddr::V6(addr) => writer.put(kind, &addr.octets()),
+    }
+}
+
+/// The device that a message of `RTM_NEWLINK` or `RTM_DELLINK` describes.
+pub(super) fn read_link(message: &Message) -> Option<LinkInfo> {
+    let [_, _, _, _, i0, i1, i2, i3, f0, f1, f2, f3] = *message.header()?;
+    let all = message.attributes_behind(LINK_HEADER);
+    Some(LinkInfo {
+        index: u32::from_ne_bytes([i0, i1, i2, i3]),
+        name: text(&all, libc::IFLA_IFNAME),
+        kind: all.nested(libc::IFLA_LINKINFO).map_or(LinkKind::Other(String::new()), |info| read_kind(&info)),
+        up: u32::from_ne_bytes([f0, f1, f2, f3]) & libc::IFF_UP as u32 != 0,
+        mtu: all.word(libc::IFLA_MTU).ok().flatten().unwrap_or(0),
+        mac: all.get(libc::IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()).map_or(Mac::ZERO, Mac),
+        master: all.word(libc::IFLA_MASTER).ok().flatten(),
+    })
+}
+
+fn text(all: &Attributes, kind: u16) -> String {
+    all.text(kind, libc::IFNAMSIZ).ok().flatten().unwrap_or_default()
+}
+
+fn read_kind(info: &Attributes) -> LinkKind {
+    let data = info.nested(libc::IFLA_INFO_DATA);
+    let byte = |kind| data.and_then(|data| data.byte(kind).ok().flatten()).unwrap_or(0);
+    match text(info, libc::IFLA_INFO_KIND) {
+        kind if kind == "bridge" => LinkKind::Bridge,
+        kind if kind != "tun" => LinkKind::Other(kind),
+        _ if byte(IFLA_TUN_MULTI_QUEUE) != 0 => LinkKind::MultiQueue,
+        _ if i32::from(byte(IFLA_TUN_TYPE)) == libc::IFF_TAP => LinkKind::Tap,
+        _ => LinkKind::Tun,
+    }
+}
+
+/// The address that a message of `RTM_NEWADDR` or `RTM_DELADDR` describes, and the number of its device.
+pub(super) fn read_address(message: &Message) -> Option<(u32, Prefix)> {
+    let [family, len, _, _, i0, i1, i2, i3] = *message.header()?;
+    let all = message.attributes_behind(ADDRESS_HEADER);
     // IPv4 names the host's own address LOCAL; IPv6 has ADDRESS only.
-    let local =
-        message.attributes.iter().find_map(|it| if let AddressAttribute::Local(a) = it { Some(*a) } else { None });
-    let address =
-        message.attributes.iter().find_map(|it| if let AddressAttribute::Address(a) = it { Some(*a) } else { None });
-    let prefix = Prefix { addr: local.or(address)?, len: message.header.prefix_len };
-    Some((message.header.index, prefix))
+    let own = all.get(libc::IFA_LOCAL).or_else(|| all.get(libc::IFA_ADDRESS))?;
+    let addr = match i32::from(family) {
+        libc::AF_INET => IpAddr::from(*own.first_chunk::<4>()?),
+        libc::AF_INET6 => IpAddr::from(*own.first_chunk::<16>()?),
+        _ => return None,
+    };
+    Some((u32::from_ne_bytes([i0, i1, i2, i3]), Prefix { addr, len }))
 }
 
 #[cfg(test)]
@@ -331,6 +326,43 @@ mod tests {
         assert_eq!(lo.kind, LinkKind::Other(String::new()));
         assert_eq!(netlink.link_by_index(lo.index).unwrap(), Some(lo));
         assert_eq!(netlink.link("no-such-link").unwrap(), None);
+    }
+
+    #[test]
+    fn addresses_of_loopback_are_loopback_addresses() {
+        let mut netlink = Netlink::open().unwrap();
+        let lo = netlink.link("lo").unwrap().unwrap();
+        let all = netlink.all_addresses().unwrap();
+        assert!(all.iter().filter(|(at, _)| *at == lo.index).all(|(_, prefix)| prefix.addr.is_loopback()), "{all:?}");
+        assert!(all.contains(&(lo.index, Prefix { addr: "127.0.0.1".parse().unwrap(), len: 8 })), "{all:?}");
+    }
+
+    #[test]
+    fn the_kind_of_a_tap_depends_on_its_data() {
+        let described = |name: &str, data: &[(u16, u8)]| {
+            let mut writer = Writer::default();
+            let head = (libc::RTM_NEWLINK, 0, Address { seq: 0, port: 0 });
+            writer.message_of(head, &link_header(7, libc::IFF_UP as u32, 0), |writer| {
+                writer.nest(libc::IFLA_LINKINFO, |writer| {
+                    writer.put_text(libc::IFLA_INFO_KIND, name);
+                    writer.nest(libc::IFLA_INFO_DATA, |writer| {
+                        data.iter().for_each(|(kind, value)| writer.put_byte(*kind, *value));
+                    });
+                });
+                writer.put(libc::IFLA_ADDRESS, &[2, 0, 0, 0, 0, 9]);
+                writer.put_word(libc::IFLA_MASTER, 3);
+            });
+            let bytes = writer.into_bytes();
+            let (message, _) = Message::first(&bytes).unwrap();
+            let link = read_link(&message).unwrap();
+            assert_eq!((link.index, link.up, link.mac, link.master), (7, true, Mac([2, 0, 0, 0, 0, 9]), Some(3)));
+            link.kind
+        };
+        assert_eq!(described("tun", &[(IFLA_TUN_TYPE, 2), (IFLA_TUN_MULTI_QUEUE, 0)]), LinkKind::Tap);
+        assert_eq!(described("tun", &[(IFLA_TUN_TYPE, 1)]), LinkKind::Tun);
+        assert_eq!(described("tun", &[(IFLA_TUN_TYPE, 2), (IFLA_TUN_MULTI_QUEUE, 1)]), LinkKind::MultiQueue);
+        assert_eq!(described("bridge", &[]), LinkKind::Bridge);
+        assert_eq!(described("veth", &[]), LinkKind::Other("veth".into()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod fragment;
 pub mod icmp;
 pub mod ip;
 pub mod ndp;
+pub mod netlink;
 mod offload;
 pub mod options;
 mod packet;

@@ -4,7 +4,31 @@
 
 use nix::errno::Errno;
 
-use super::numbers::{flag, kind};
+/// A message's flags (`linux/netlink.h`).
+pub mod flag {
+    /// Every question has it.
+    pub const REQUEST: u16 = 0x01;
+    /// One of several messages; the last one is DONE.
+    pub const MULTI: u16 = 0x02;
+    /// The sender wants to hear of success too.
+    pub const ACK: u16 = 0x04;
+    /// A whole list is asked for (`ROOT | MATCH`).
+    pub const DUMP: u16 = 0x300;
+    /// What is there already is an error.
+    pub const EXCL: u16 = 0x200;
+    /// What is not there yet is made.
+    pub const CREATE: u16 = 0x400;
+    /// An answer repeats only the header of what it answers.
+    pub const CAPPED: u16 = 0x100;
+}
+
+/// Kinds of message that every family has.
+pub mod kind {
+    /// An error, or with error 0 an acknowledgement.
+    pub const ERROR: u16 = 2;
+    /// The end of a list.
+    pub const DONE: u16 = 3;
+}
 
 /// Length of a netlink header.
 pub const HEADER: usize = 16;
@@ -13,8 +37,8 @@ pub const GENERIC_HEADER: usize = 4;
 const ATTRIBUTE_HEADER: usize = 4;
 /// The highest bits of an attribute's kind say that it is nested or in network byte order.
 const KIND_MASK: u16 = 0x3fff;
-/// No attribute that is read here has a larger number.
-const ATTRIBUTES: usize = 16;
+/// No attribute that is read here has a larger number: the largest is a link's IFLA_LINKINFO, 18.
+const ATTRIBUTES: usize = 19;
 
 /// A message that was received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +81,17 @@ impl<'a> Message<'a> {
 
     /// The attributes behind the header of generic netlink.
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes::read(self.bytes.get(HEADER + GENERIC_HEADER..).unwrap_or(&[]))
+        self.attributes_behind(GENERIC_HEADER)
+    }
+
+    /// The attributes behind a family's header of that length.
+    pub fn attributes_behind(&self, header: usize) -> Attributes<'a> {
+        Attributes::read(self.bytes.get(HEADER + header..).unwrap_or(&[]))
+    }
+
+    /// A family's header, or the first so many bytes of it; none if the message is too short.
+    pub fn header<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.bytes.get(HEADER..)?.first_chunk()
     }
 
     /// True for all flags of a mask.
@@ -164,8 +198,19 @@ impl Writer {
         (command, version): (u8, u8),
         fill: impl FnOnce(&mut Writer),
     ) {
+        self.message_of((kind, flags, to), &[command, version, 0, 0], fill);
+    }
+
+    /// A message of any family; `fill` writes its attributes behind the family's header.
+    pub fn message_of(
+        &mut self,
+        (kind, flags, to): (u16, u16, Address),
+        header: &[u8],
+        fill: impl FnOnce(&mut Writer),
+    ) {
         self.raw(kind, flags, to, |writer| {
-            writer.bytes.extend([command, version, 0, 0]);
+            writer.bytes.extend(header);
+            writer.pad();
             fill(writer);
         });
     }
