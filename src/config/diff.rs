@@ -40,7 +40,7 @@ pub fn add_rules(director: &Director, service: &Service, rules: &mut Vec<Command
 
 /// The rules that stand behind those of services.
 pub fn add_daemons(director: &Director, rules: &mut Vec<Command>) {
-    rules.extend(director.sync_daemons().map(|(role, options)| Command::StartDaemon(role, options.clone())));
+    rules.extend(director.sync.daemons().map(|(role, options)| Command::StartDaemon(role, options.clone())));
 }
 
 /// A command, and the rule that it replaces, if it does.

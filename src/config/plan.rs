@@ -158,7 +158,7 @@ impl Plan {
         }
         director.set_marks(self.marks.iter().cloned().collect(), BEFORE);
         // Before services come, whose addresses would be announced.
-        director.set_vrrp(self.vrrp.clone());
+        director.presence().set_vrrp(self.vrrp.clone());
         self.apply(&mut director, opened)?;
         Ok(director)
     }

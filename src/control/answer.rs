@@ -40,7 +40,7 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
         Request::Conns(from) => conns(director, *from, now),
         Request::Timeouts => Reply::Timeouts(director.flows.timeouts),
         Request::Daemons => {
-            Reply::Daemons(director.sync_daemons().map(|(role, options)| (role, options.clone())).collect())
+            Reply::Daemons(director.sync.daemons().map(|(role, options)| (role, options.clone())).collect())
         }
         Request::Status => Reply::Status(Box::new(status(director, ledger, now))),
         Request::Settings => {
@@ -57,7 +57,7 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             place.map(|place| rules.remove(place)).is_some()
         }),
         Request::Standby(on) => {
-            director.stand_by(*on, now);
+            director.presence().stand_by(*on, now);
             Reply::Done
         }
         Request::Vrrp => {
@@ -220,7 +220,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         services: director.flows.services.len(),
         conns: director.flows.conns.len(),
         max_flows: director.flows.settings.max_flows,
-        standby: director.standby().map(str::to_owned),
+        standby: director.standby.in_words().map(str::to_owned),
         evicted: director.flows.evicted().map(|(worth, count)| (worth.name().into(), count)).collect(),
         total: director.flows.services.total,
         rates: director.flows.services.rates(&director.flows.services.total_meter),

@@ -151,7 +151,7 @@ const FAMILIES: [FamilyOf; 24] = [
         "gauge",
         "Synchronisation daemons that run, by role.",
         Of::Director(|shown, out| {
-            for (role, _) in shown.director.sync_daemons() {
+            for (role, _) in shown.director.sync.daemons() {
                 let _ = writeln!(out, "tapvs_sync_daemons{{role=\"{}\"}} 1", role.name());
             }
         }),

@@ -129,7 +129,7 @@ impl Daemon {
         }
         // What came while the state was read. If the keeper has ended, the loop sees it too.
         self.listen(now);
-        self.director.announce_links(now);
+        self.director.presence().announce_links(now);
         self.pass_time(now);
         self.route_addresses_here();
         self.keeper.tell(&ToKeeper::Ready);
@@ -199,7 +199,7 @@ impl Daemon {
         loop {
             match self.keeper.next_word() {
                 Ok(Some(ToWorker::Mtu(link, mtu))) => self.director.router.set_mtu(LinkId(link), mtu),
-                Ok(Some(ToWorker::Back(_))) => self.director.announce_again(now),
+                Ok(Some(ToWorker::Back(_))) => self.director.presence().announce_again(now),
                 // It answers at the start only.
                 Ok(Some(ToWorker::State)) => {}
                 Ok(None) => return true,

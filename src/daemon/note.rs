@@ -75,7 +75,7 @@ pub(super) fn heed(director: &mut Director, facts: Vec<Fact>, is_replacement: bo
             // Another director may have taken over while nobody was here.
             Fact::Standby(_) if !is_replacement => false,
             Fact::Standby(on) => {
-                director.stand_by(*on, now);
+                director.presence().stand_by(*on, now);
                 true
             }
             Fact::Server(..) => true,

@@ -309,7 +309,7 @@ fn change_the_rest(director: &mut Director, wanted: &Wanted, now: Instant) -> Re
     if director.vrrp.wanted() != wanted.vrrp {
         let texts = |all: &[vrrp::Options]| all.iter().map(describe::vrrp_text).collect::<Vec<_>>();
         describe::note_moves(&texts(director.vrrp.wanted()), &texts(&wanted.vrrp), &mut lines);
-        director.set_vrrp(wanted.vrrp.clone());
+        director.presence().set_vrrp(wanted.vrrp.clone());
     }
     Ok(lines)
 }

@@ -293,7 +293,7 @@ mod tests {
             assert_eq!(director.flows.settings.get("sloppy_tcp").unwrap(), value);
             assert_eq!(heeded.len(), if is_replacement { 3 } else { 1 + usize::from(value == "1") });
             assert_eq!(director.flows.services.marks().texts(), [mark]);
-            assert_eq!(director.standby().is_some(), is_replacement);
+            assert_eq!(director.standby.in_words().is_some(), is_replacement);
         }
     }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::Director;
 use super::owner::Ownership;
 use crate::base::{Family, Instant, Medium};
-use crate::service::command::{Command, Method, Refused, ServiceKey, SyncOptions, SyncRole};
+use crate::service::command::{Command, Method, Refused, ServiceKey};
 use crate::service::{Marks, limits};
 
 impl Director {
@@ -17,12 +17,12 @@ impl Director {
         match command {
             Command::StartDaemon(role, options) => {
                 self.sync.start(*role, options, &self.flows.services, &mut self.router)?;
-                self.judge_standby(now);
+                self.presence().judge_standby(now);
                 return Ok(());
             }
             Command::StopDaemon(role) => {
                 self.sync.stop(*role)?;
-                self.judge_standby(now);
+                self.presence().judge_standby(now);
                 return Ok(());
             }
             // A server of another family than its service cannot be told of.
@@ -53,7 +53,7 @@ impl Director {
                 "real server {real}: no packet from a link reaches the host's loopback address, so clients get no answer from this server; name an address that the host has on the bridge"
             );
         }
-        self.announce_new(news, now);
+        self.presence().announce_new(news, now);
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl Director {
         let news: Vec<IpAddr> = marks.hosts().filter(|addr| !flows.services.owns(*addr)).collect();
         stack.announcements.note_moved(flows.services.marks().hosts().chain(news.iter().copied()));
         flows.services.set_marks(marks);
-        self.announce_new(news, now);
+        self.presence().announce_new(news, now);
     }
 
     /// An address that has come (true) or gone (false) since this was last asked: a TUN's host routes those that are here.
@@ -85,33 +85,6 @@ impl Director {
         self.router.path_mtus.discovery = self.flows.settings.pmtu_disc;
         self.flows.judge_pressure();
         Ok(())
-    }
-
-    /// Probes and announces the addresses of the links; virtual addresses are announced as they come.
-    pub fn announce_links(&mut self, now: Instant) {
-        let all = self.router.own_addresses().chain(self.flows.services.addresses());
-        self.stack.announcements.note_moved(all);
-        self.judge_standby(now);
-        let own: Vec<IpAddr> = self.router.own_addresses().collect();
-        if !self.standby.is_mute() {
-            own.into_iter().for_each(|addr| self.stack.announcements.probe(addr, now));
-        }
-        self.standby.begin();
-    }
-
-    /// Announces all addresses again: a link was without its bridge, whose successor has learned nothing yet.
-    pub fn announce_again(&mut self, now: Instant) {
-        let own: Vec<IpAddr> = self.router.own_addresses().collect();
-        let services: Vec<IpAddr> = self.flows.services.addresses().collect();
-        if !self.standby.is_mute() {
-            own.into_iter().for_each(|addr| self.stack.announcements.add(addr, now));
-        }
-        self.announce(services, now);
-    }
-
-    /// The synchronisation daemons that run, with their options as they are used.
-    pub fn sync_daemons(&self) -> impl Iterator<Item = (SyncRole, &SyncOptions)> {
-        self.sync.daemons()
     }
 }
 

@@ -9,16 +9,34 @@ use super::kernel_quirks::trusts_error;
 use super::owner::Ownership;
 use crate::base::{ConnId, Consumed, DropReason, Endpoint, Family, Instant, Method, Proto, ServiceId, Tunnel, Tuple};
 use crate::conn::Side;
-use crate::flows::Opening;
+use crate::flows::{Flows, Opening};
 use crate::forward::{self, Ends, Fit};
 use crate::router::{Egress, Refusal, Router, Turn};
-use crate::stack::ErrorAbout;
+use crate::stack::{ErrorAbout, Host, Stack};
 use crate::wire::icmp::{self, IcmpError, Quote};
 use crate::wire::{L4, Packet, PacketBuf, decap, ip, ip_packet};
 
+/// The rooms that an error about a conn passes.
+pub(super) struct Errors<'a> {
+    flows: &'a mut Flows,
+    router: &'a mut Router,
+    stack: &'a mut Stack,
+    /// Another director has the conns.
+    leaves_conns: bool,
+}
+
 impl Director {
+    /// What is done about ICMP errors.
+    pub(super) fn errors(&mut self) -> Errors<'_> {
+        let leaves_conns = self.standby.leaves_conns(&self.sync, &self.flows.settings);
+        let Director { flows, router, stack, .. } = self;
+        Errors { flows, router, stack, leaves_conns }
+    }
+}
+
+impl Errors<'_> {
     /// Handles an error that quotes a packet of a conn; `None` if it concerns none.
-    pub(super) fn icmp_error(
+    pub(super) fn about_conn(
         &mut self,
         packet: &mut Packet,
         turn: &mut Turn<impl Egress>,
@@ -38,7 +56,7 @@ impl Director {
                 None
             };
         };
-        if side == Side::Request && self.only_stands_by() {
+        if side == Side::Request && self.leaves_conns {
             return None;
         }
         let ends = self.flows.ends(id);
@@ -58,11 +76,11 @@ impl Director {
             Side::Reply if !rewritten => None,
             Side::Reply => {
                 self.flows.services.count_out(dest, bytes);
-                Some(error_to_client(packet, &quote, &ends, &mut self.router, turn))
+                Some(error_to_client(packet, &quote, &ends, self.router, turn))
             }
             Side::Request => {
                 self.flows.services.count_in(dest, bytes);
-                Some(error_to_server(packet, &quote, &ends, &mut self.router, turn))
+                Some(error_to_server(packet, &quote, &ends, self.router, turn))
             }
         }
     }
@@ -79,7 +97,7 @@ impl Director {
         let ip = &packet.ip;
         let own = Tuple { proto: ip.proto, src: portless(ip.src), dst: portless(ip.dst) };
         let mark = self.flows.services.marks().of(&own);
-        let service = self.flows.opening_service_of_error(mark, &tuple).filter(|_| !self.only_stands_by())?;
+        let service = self.flows.opening_service_of_error(mark, &tuple).filter(|_| !self.leaves_conns)?;
         Some(self.send_opening_error((service, tuple), packet, quote, turn))
     }
 
@@ -99,12 +117,11 @@ impl Director {
         let intact = icmp::checksum_is_right(packet.frame(), packet.ip);
         let bytes = packet.ip.total_len();
         let ends = if self.flows.is_one_packet(service, tuple.proto) {
-            let ends = self.flows.open_one_packet(&opening, bytes, &self.router, turn.now)?;
+            let ends = self.flows.open_one_packet(&opening, bytes, self.router, turn.now)?;
             self.flows.close_one_packet(&opening);
             ends
         } else {
-            let id = self.open(opening, None, turn.now)?;
-            self.tell_listeners();
+            let id = self.flows.open(opening, None, self.router, turn.now)?;
             if intact {
                 self.flows.services.count_in(choice.dest, bytes);
             }
@@ -113,7 +130,7 @@ impl Director {
         if !intact {
             return Err(DropReason::BadIcmp.into());
         }
-        error_to_server(packet, quote, &ends, &mut self.router, turn)
+        error_to_server(packet, quote, &ends, self.router, turn)
     }
 
     /// An error about a tunnel packet of ours: the client that sent the inner packet is told, IPv4 in IPv4 alone, as in
@@ -133,7 +150,7 @@ impl Director {
         let mut word = icmp::second_word(packet.frame(), ip);
         let too_big = icmp::is_too_big(ip, icmp_type, code);
         if too_big {
-            word = tunnel_too_big(outer.dst, word, &mut self.router, turn.now);
+            word = tunnel_too_big(outer.dst, word, self.router, turn.now);
         }
         let told = ip.family() == Family::V4 && Family::of(inner.dst) == Family::V4;
         if !told && !too_big {
@@ -145,10 +162,10 @@ impl Director {
             let about = ErrorAbout {
                 error: IcmpError::Raw(icmp_type, code, word),
                 packet: &packet.frame()[inner.at..ip.end],
-                from: self.host().speaks_as(inner.dst),
+                from: Host { services: &self.flows.services, router: self.router }.speaks_as(inner.dst),
                 to: inner.src,
             };
-            self.stack.send_error(&about, &mut self.router, turn);
+            self.stack.send_error(&about, self.router, turn);
         }
         Some(Ok(()))
     }
@@ -158,24 +175,28 @@ impl Director {
     pub(super) fn tell_of_undelivered(&mut self, turn: &mut Turn<impl Egress>) {
         while let Some(frame) = self.router.take_undelivered() {
             turn.lend(|turn, error| {
-                if self.stack.write_unreachable(error, &frame, &mut self.router, turn.now) {
+                if self.stack.write_unreachable(error, &frame, self.router, turn.now) {
                     self.send_unreachable(error, turn);
                 }
             });
         }
     }
 
+    fn ownership(&self) -> Ownership<'_> {
+        Ownership { flows: self.flows, router: self.router }
+    }
+
     fn send_unreachable(&mut self, error: &mut PacketBuf, turn: &mut Turn<impl Egress>) {
         let Ok(mut ip) = ip_packet(error.frame()) else { return };
         let to = ip.dst;
-        match self.icmp_error(&mut Packet::new(error, &mut ip), turn) {
+        match self.about_conn(&mut Packet::new(error, &mut ip), turn) {
             Some(done) => {
                 turn.generated();
                 if let Err(refusal) = done {
                     turn.drop(refusal.reason);
                 }
             }
-            None if self.owns(to) => {}
+            None if self.ownership().owns(to) => {}
             None => self.router.send_to(error, to, turn),
         }
     }

@@ -187,7 +187,7 @@ impl Director {
             OwnProbe::Neighbour(to) => self.own_probes.solicit(tag, to, &mut self.router, turn),
             OwnProbe::Path(key, server) => {
                 let way = way_to(&self.flows, key, server)?;
-                if self.ownership().kind_towards(way.real.addr) == Kind::LocalFlow {
+                if self.flows.kind_towards(way.real.addr, &self.router) == Kind::LocalFlow {
                     return Err("the server is this host");
                 }
                 self.own_probes.syn((tag, nonce), way, (&self.flows, &mut self.router), turn)

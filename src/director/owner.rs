@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::base::{ConnId, DropReason, Family, LinkId, Method, Proto};
-use crate::conn::{Kind, Side};
+use crate::conn::Side;
 use crate::flows::{self, Flows};
 use crate::router::Router;
 use crate::wire::{Ip, L4, Packet};
@@ -85,11 +85,6 @@ impl Ownership<'_> {
     /// True for the address of another host.
     pub(super) fn is_elsewhere(&self, addr: IpAddr) -> bool {
         !addr.is_multicast() && !self.owns(addr) && !self.router.is_broadcast(addr)
-    }
-
-    /// The kind of a conn to this server, which may be the director itself.
-    pub(super) fn kind_towards(&self, real: IpAddr) -> Kind {
-        if real.is_loopback() || self.owns(real) { Kind::LocalFlow } else { Kind::Flow }
     }
 
     /// True for a packet of a real server that came by the link on which the server is.

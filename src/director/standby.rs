@@ -10,10 +10,10 @@
 
 use std::net::IpAddr;
 
-use super::Director;
-use crate::base::Instant;
 use crate::router::Virtuals;
 use crate::service::Services;
+use crate::settings::Settings;
+use crate::sync::Sync;
 use crate::wire::Parsed;
 use crate::wire::arp::ArpOp;
 use crate::wire::ndp::Ndp;
@@ -29,7 +29,7 @@ enum Part {
 
 /// The part that a director takes, and what an operator has said about it.
 #[derive(Default)]
-pub(super) struct Standby {
+pub struct Standby {
     part: Part,
     told: Option<bool>,
     /// Neighbours have been told of the addresses, so that a change is news.
@@ -48,9 +48,48 @@ impl Standby {
         self.part == Part::Mute
     }
 
-    /// The run begins.
+    /// The run begins: neighbours are told of addresses from now on.
     pub(super) fn begin(&mut self) {
         self.begun = true;
+    }
+
+    /// True from then on.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// An operator has this director stand by, or work.
+    pub(super) fn tell(&mut self, on: bool) {
+        self.told = Some(on);
+    }
+
+    /// Takes the part that is due now; true if it is another one.
+    pub(super) fn judge(&mut self, sync: &Sync, settings: &Settings) -> bool {
+        let backup = sync.is_backup() && !sync.is_master();
+        let part = match self.told {
+            Some(true) => Part::Mute,
+            Some(false) => Part::Active,
+            None if settings.standby && !sync.is_master() => Part::Mute,
+            None if backup && settings.backup_only => Part::Mute,
+            None if backup => Part::Reserved,
+            None => Part::Active,
+        };
+        std::mem::replace(&mut self.part, part) != part
+    }
+
+    /// Whether this director stands by, for people.
+    pub fn in_words(&self) -> Option<&'static str> {
+        match self.part {
+            Part::Active => None,
+            Part::Reserved => Some("silent about the addresses of services; another director has them"),
+            Part::Mute => Some("mute; another director works"),
+        }
+    }
+
+    /// True while another director has the conns (`backup_only`), unless an operator has this one work.
+    #[inline]
+    pub(super) fn leaves_conns(&self, sync: &Sync, settings: &Settings) -> bool {
+        sync.only_backs_up(settings) && self.told != Some(false)
     }
 
     /// True for what another director is to deal with.
@@ -79,71 +118,5 @@ fn is_to_away(parsed: &Parsed, virtuals: &Virtuals) -> bool {
         Parsed::Arp(arp) => arp.op == ArpOp::Request && virtuals.is_away(IpAddr::V4(arp.target.1)),
         Parsed::Ndp(Ndp::Solicitation { target, .. }) => virtuals.is_away(IpAddr::V6(*target)),
         Parsed::Ndp(_) => false,
-    }
-}
-
-impl Director {
-    /// An operator has this director stand by, or work.
-    pub fn stand_by(&mut self, on: bool, now: Instant) {
-        self.standby.told = Some(on);
-        self.judge_standby(now);
-    }
-
-    /// Whether this director stands by, for people.
-    pub fn standby(&self) -> Option<&'static str> {
-        match self.standby.part {
-            Part::Active => None,
-            Part::Reserved => Some("silent about the addresses of services; another director has them"),
-            Part::Mute => Some("mute; another director works"),
-        }
-    }
-
-    /// True while another director has the conns (`backup_only`), unless an operator has this one work.
-    pub(super) fn only_stands_by(&self) -> bool {
-        self.sync.only_backs_up(&self.flows.settings) && self.standby.told != Some(false)
-    }
-
-    /// Takes the part that is due now. Whoever takes over announces all addresses.
-    pub(super) fn judge_standby(&mut self, now: Instant) {
-        let backup = self.sync.is_backup() && !self.sync.is_master();
-        let part = match self.standby.told {
-            Some(true) => Part::Mute,
-            Some(false) => Part::Active,
-            None if self.flows.settings.standby && !self.sync.is_master() => Part::Mute,
-            None if backup && self.flows.settings.backup_only => Part::Mute,
-            None if backup => Part::Reserved,
-            None => Part::Active,
-        };
-        if std::mem::replace(&mut self.standby.part, part) == part {
-            return;
-        }
-        self.stack.announcements.clear();
-        log::info!(
-            "{}",
-            self.standby().map_or("works: announces its addresses".to_owned(), |how| format!("stands by: {how}"))
-        );
-        if self.standby.begun {
-            let own: Vec<IpAddr> = self.router.own_addresses().collect();
-            let all = if part == Part::Mute { Vec::new() } else { own };
-            all.into_iter().for_each(|addr| self.stack.announcements.add(addr, now));
-        }
-        let services: Vec<IpAddr> = self.flows.services.addresses().collect();
-        self.announce(services, now);
-    }
-
-    /// Has addresses of services announced, unless another director has them.
-    pub(super) fn announce(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Instant) {
-        if self.standby.is_active() {
-            let here = addresses.into_iter().filter(|addr| !self.router.virtuals.is_away(*addr));
-            here.for_each(|addr| self.stack.announcements.add(addr, now));
-        }
-    }
-
-    /// Has new addresses of services probed and announced, unless another director has them.
-    pub(super) fn announce_new(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Instant) {
-        if self.standby.part == Part::Active {
-            let here = addresses.into_iter().filter(|addr| !self.router.virtuals.is_away(*addr));
-            here.for_each(|addr| self.stack.announcements.probe(addr, now));
-        }
     }
 }

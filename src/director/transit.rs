@@ -3,14 +3,32 @@
 //!
 //! Never touches a packet of a conn.
 
-use super::{Director, orphaned_reply};
+use super::Director;
+use super::owner::Ownership;
+use super::path::orphaned_reply;
 use crate::base::{DropReason, Endpoint};
+use crate::flows::Flows;
 use crate::outbound::Outbound;
-use crate::router::{Egress, Refusal, Route, Turn, is_link_local};
+use crate::router::{Egress, Refusal, Route, Router, Turn, is_link_local};
 use crate::wire::Packet;
 use crate::wire::icmp::IcmpError;
 
+/// The rooms that such a packet passes.
+pub(super) struct Transit<'a> {
+    outbound: &'a mut Outbound,
+    flows: &'a mut Flows,
+    router: &'a mut Router,
+}
+
 impl Director {
+    /// The way of packets that belong to no service.
+    pub(super) fn transit(&mut self) -> Transit<'_> {
+        let Director { outbound, flows, router, .. } = self;
+        Transit { outbound, flows, router }
+    }
+}
+
+impl Transit<'_> {
     /// A packet that is only forwarded.
     pub(super) fn forward(&mut self, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
         if is_link_local(packet.ip.src) {
@@ -32,6 +50,10 @@ impl Director {
         Ok(self.router.transmit(packet, &route, turn)?)
     }
 
+    fn ownership(&self) -> Ownership<'_> {
+        Ownership { flows: self.flows, router: self.router }
+    }
+
     /// Opens a flow where the links' policies need it, and gives a masqueraded packet its source.
     fn leave<E>(
         &mut self,
@@ -40,7 +62,7 @@ impl Director {
         from_server: bool,
         turn: &mut Turn<E>,
     ) -> Result<(), DropReason> {
-        let Director { outbound, flows, router, .. } = self;
+        let Transit { outbound, flows, router } = self;
         let inside = from_server || route.link != turn.link;
         if Outbound::may_open(packet) {
             if outbound.masquerades(route.link, packet, inside) {

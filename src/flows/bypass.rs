@@ -9,7 +9,7 @@ use crate::base::{ConnId, DropReason, Endpoint, Family, Instant, Method, Service
 use crate::conn::{Kind, NewConn};
 use crate::service::command::ServiceKey;
 
-use super::admission::UNBORN;
+use super::open::UNBORN;
 
 impl Flows {
     /// True for a service whose packets may pass by without a server.

@@ -9,6 +9,7 @@ mod bypass;
 mod calls;
 mod defence;
 mod end;
+mod open;
 mod persistence;
 mod refusals;
 mod warnings;
@@ -22,9 +23,10 @@ use crate::service::Services;
 use crate::settings::Settings;
 use crate::wire::{L4, Packet, tcp};
 
-pub use admission::{ConnFate, Opening, SCTP_ABORT};
+pub use admission::{ConnFate, SCTP_ABORT};
 pub use bypass::nobody;
 pub use calls::Calls;
+pub use open::Opening;
 pub use persistence::{Choice, TemplateKey};
 pub use refusals::Refusals;
 

@@ -147,7 +147,7 @@ fn a_claim_without_override_changes_nothing() {
 #[test]
 fn addresses_are_probed_and_then_announced_twice() {
     let mut lab = lab();
-    lab.director.announce_links(lab.turn.now);
+    lab.director.presence().announce_links(lab.turn.now);
     let said = |sent: Vec<Parsed>| {
         let is_advert = |parsed: &&Parsed| matches!(parsed, Parsed::Ndp(Ndp::Advertisement { overrides: true, .. }));
         (sent.iter().filter(is_advert).count(), sent.len())

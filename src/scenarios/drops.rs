@@ -116,7 +116,7 @@ fn send(reason: DropReason, lab: &mut Lab) {
             }
         }
         DropReason::Standby => {
-            lab.director.stand_by(true, lab.turn.now);
+            lab.director.presence().stand_by(true, lab.turn.now);
             lab.client(&syn());
         }
         DropReason::NoServer | DropReason::Defence => drop(lab.client(&syn())),

@@ -199,14 +199,14 @@ fn a_backup_is_silent_about_virtual_addresses_until_it_takes_over() {
 fn a_director_that_is_to_stand_by_says_nothing_at_all() {
     let mut lab = Lab::new(RULES);
     lab.client(&syn());
-    lab.director.stand_by(true, lab.turn.now);
+    lab.director.presence().stand_by(true, lab.turn.now);
     lab.take_moved();
     let asks = |own| arp(1, (ROUTER, [10, 0, 0, 1]), (Mac::ZERO, own), Mac::BROADCAST);
     let mut sent = [lab.frame(&asks([198, 51, 100, 1])), lab.frame(&asks([10, 0, 0, 2])), lab.client(&syn())].concat();
     sent.extend(lab.client(&Packet::udp(CLIENT, "192.0.2.99:9")));
     sent.extend(lab.advance(Duration::from_secs(1000)));
     assert_eq!((sent.len(), lab.take_moved().as_str()), (0, "dropped.standby=4"));
-    lab.director.stand_by(false, lab.turn.now);
+    lab.director.presence().stand_by(false, lab.turn.now);
     assert_eq!(lab.advance(Duration::from_secs(3)).len(), 2, "the address of the service, twice");
 }
 
@@ -214,7 +214,7 @@ fn a_director_that_is_to_stand_by_says_nothing_at_all() {
 fn a_director_that_begins_by_standing_by_works_as_soon_as_it_is_the_master() {
     let mut lab = Lab::new(RULES);
     lab.director.set("standby", "1").unwrap();
-    lab.director.announce_links(lab.turn.now);
+    lab.director.presence().announce_links(lab.turn.now);
     lab.rules("--start-daemon backup --mcast-interface tap0\n-A -t 198.51.100.9:80 -s rr\n");
     assert_eq!(lab.advance(Duration::from_secs(3)).len(), 0, "announced");
     let asks = arp(1, (ROUTER, [10, 0, 0, 1]), (Mac::ZERO, [10, 0, 0, 2]), Mac::BROADCAST);
@@ -226,7 +226,7 @@ fn a_director_that_begins_by_standing_by_works_as_soon_as_it_is_the_master() {
     assert_eq!([[10, 0, 0, 2], [198, 51, 100, 1], [198, 51, 100, 9]].map(times), [2; 3]);
     lab.rules("--stop-daemon master\n");
     assert_eq!(lab.frame(&asks).len(), 0, "no master any more");
-    lab.director.stand_by(false, lab.turn.now);
+    lab.director.presence().stand_by(false, lab.turn.now);
     assert_eq!(lab.frame(&asks).len(), 1, "an operator's word comes first");
 }
 

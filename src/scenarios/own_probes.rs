@@ -154,7 +154,7 @@ fn nobody_who_stands_by_probes_and_what_is_forgotten_has_no_answer() {
     lab.director.own_probes.forget(1);
     real_says(&mut lab, 21, &answer(&syn, "SA"));
     assert_eq!(answers(&mut lab), []);
-    lab.director.stand_by(true, lab.turn.now);
+    lab.director.presence().stand_by(true, lab.turn.now);
     lab.advance(Duration::from_secs(1));
     assert!(probe(&mut lab, path(VIP, "10.0.0.21:80")).is_err_and(|why| why.contains("stands by")));
 }

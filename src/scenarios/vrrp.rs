@@ -38,7 +38,7 @@ fn options() -> Options {
 
 fn lab(options: &Options) -> Lab {
     let mut lab = Lab::new(&format!("-A -t {VIP} -s rr\n-a -t {VIP} -r 10.0.0.21:8080 -m"));
-    lab.director.set_vrrp(vec![options.clone()]);
+    lab.director.presence().set_vrrp(vec![options.clone()]);
     assert!(asks(&mut lab).is_empty(), "mute before the first tick");
     lab.advance(Duration::ZERO);
     lab.take_moved();
@@ -228,12 +228,12 @@ fn routers_that_stay_keep_their_state_over_other_options() {
     let mut lab = lab(&options());
     lab.advance(Duration::from_secs(4));
     let more = Options { addresses: vec!["198.51.100.9".parse().unwrap()], virtual_mac: false, ..options() };
-    lab.director.set_vrrp(vec![more.clone()]);
+    lab.director.presence().set_vrrp(vec![more.clone()]);
     let sent = lab.advance(Duration::ZERO);
     assert_eq!(state(&lab), "active");
     assert!(lab.director.owns(more.addresses[0]) && sent.len() >= 2, "old and new are announced");
     assert_eq!(asks(&mut lab)[0].bytes[22..28], DIRECTOR.0, "the old one is the service's own again");
-    lab.director.set_vrrp(Vec::new());
+    lab.director.presence().set_vrrp(Vec::new());
     let sent = lab.advance(Duration::ZERO);
     assert!(!lab.director.owns(more.addresses[0]) && lab.director.vrrp.reports().next().is_none());
     assert_eq!(sent[0].packet().payload[2], 0, "the others are told");

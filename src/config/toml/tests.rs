@@ -391,7 +391,7 @@ fn virtual_routers_are_refused_where_they_stand() {
     assert_eq!(told, [((LinkId(0), 9, Family::V4), 150), ((LinkId(0), 9, Family::V6), 150)]);
     let director = said("id = 9\nsync = true").unwrap().rehearse().unwrap();
     let daemons: Vec<_> =
-        director.sync_daemons().map(|(role, options)| (role, options.interface.as_str(), options.syncid)).collect();
+        director.sync.daemons().map(|(role, options)| (role, options.interface.as_str(), options.syncid)).collect();
     assert_eq!(daemons, [(SyncRole::Master, "t", 9), (SyncRole::Backup, "t", 9)]);
     assert_eq!(said("id = 9").unwrap().vrrp[0].addresses, ["10.0.0.100".parse::<std::net::IpAddr>().unwrap()]);
 }

@@ -1,0 +1,156 @@
+//! Which addresses are at this director: whether it works, what virtual routers say, and what neighbours are told of it.
+//!
+//! Never decides which virtual router is active (`vrrp`), and never says when an announcement leaves (`stack`).
+
+use std::net::IpAddr;
+
+use super::Director;
+use super::standby::Standby;
+use crate::base::{DropReason, Instant, LinkId};
+use crate::flows::Flows;
+use crate::router::{Egress, Router, Turn};
+use crate::stack::Announcements;
+use crate::sync::Sync;
+use crate::vrrp::{Options, Place, Vrrp};
+use crate::wire::Packet;
+
+/// Those parts of a director that say where its addresses are, and those that are told.
+pub struct Presence<'a> {
+    pub(super) standby: &'a mut Standby,
+    pub(super) vrrp: &'a mut Vrrp,
+    pub(super) announcements: &'a mut Announcements,
+    pub(super) router: &'a mut Router,
+    pub(super) sync: &'a mut Sync,
+    pub(super) flows: &'a Flows,
+}
+
+impl Director {
+    /// Where the director's addresses are.
+    pub fn presence(&mut self) -> Presence<'_> {
+        let Director { standby, vrrp, stack, router, sync, flows, .. } = self;
+        Presence { standby, vrrp, announcements: &mut stack.announcements, router, sync, flows }
+    }
+}
+
+impl Presence<'_> {
+    /// An operator has this director stand by, or work.
+    pub fn stand_by(&mut self, on: bool, now: Instant) {
+        self.standby.tell(on);
+        self.judge_standby(now);
+    }
+
+    /// Takes the part that is due now. Whoever takes over announces all addresses.
+    pub(super) fn judge_standby(&mut self, now: Instant) {
+        if !self.standby.judge(self.sync, &self.flows.settings) {
+            return;
+        }
+        self.announcements.clear();
+        let how = self.standby.in_words();
+        log::info!("{}", how.map_or("works: announces its addresses".to_owned(), |how| format!("stands by: {how}")));
+        if self.standby.has_begun() {
+            self.announce_own(now);
+        }
+        self.announce_services(now);
+    }
+
+    /// Probes and announces the addresses of the links; virtual addresses are announced as they come.
+    pub fn announce_links(&mut self, now: Instant) {
+        self.announcements.note_moved(self.router.own_addresses().chain(self.flows.services.addresses()));
+        self.judge_standby(now);
+        if !self.standby.is_mute() {
+            self.router.own_addresses().for_each(|addr| self.announcements.probe(addr, now));
+        }
+        self.standby.begin();
+    }
+
+    /// Announces all addresses again: a link was without its bridge, whose successor has learned nothing yet.
+    pub fn announce_again(&mut self, now: Instant) {
+        self.announce_own(now);
+        self.announce_services(now);
+    }
+
+    fn announce_own(&mut self, now: Instant) {
+        if !self.standby.is_mute() {
+            self.router.own_addresses().for_each(|addr| self.announcements.add(addr, now));
+        }
+    }
+
+    fn announce_services(&mut self, now: Instant) {
+        for addr in self.flows.services.addresses() {
+            if self.speaks_for(addr) {
+                self.announcements.add(addr, now);
+            }
+        }
+    }
+
+    /// Has new addresses of services probed and announced, unless another director has them.
+    pub(super) fn announce_new(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Instant) {
+        for addr in addresses {
+            if self.speaks_for(addr) {
+                self.announcements.probe(addr, now);
+            }
+        }
+    }
+
+    /// True for an address of a service that no other director has.
+    fn speaks_for(&self, addr: IpAddr) -> bool {
+        self.standby.is_active() && !self.router.virtuals.is_away(addr)
+    }
+
+    /// Other virtual routers, from the next tick on. Addresses of new ones are another director's at once: a frame that
+    /// comes before must not be answered.
+    pub fn set_vrrp(&mut self, wanted: Vec<Options>) {
+        let known = self.vrrp.wanted();
+        let new = wanted.iter().filter(|options| !known.iter().any(|other| options.is_of(other)));
+        for options in new {
+            let put = |addr: &IpAddr| self.router.virtuals.put(*addr, options.link, None, false);
+            options.addresses.iter().for_each(put);
+        }
+        self.vrrp.want(wanted);
+    }
+
+    /// An advertisement of another virtual router, from this link if it was sent to a group.
+    pub(super) fn hear_vrrp(
+        &mut self,
+        link: Option<LinkId>,
+        packet: &Packet,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), DropReason> {
+        let done = self.vrrp.hear(link, packet, self.router, turn);
+        self.move_virtuals(turn.now);
+        // Neighbours hear of it in this turn: until then they send to the other one. After a tick they hear anyway.
+        self.announcements.send_due(self.router, turn);
+        done
+    }
+
+    /// Lets the time of virtual routers pass.
+    pub(super) fn tick_vrrp(&mut self, turn: &mut Turn<impl Egress>) {
+        if self.vrrp.due().is_some_and(|due| due <= turn.now) {
+            if self.vrrp.is_leaving() {
+                // Whoever takes over knows the conns before it has the addresses.
+                self.sync.master.flush(self.router, turn);
+            }
+            self.vrrp.tick(self.router, turn);
+            self.move_virtuals(turn.now);
+        }
+    }
+
+    /// Addresses have come, gone, or do not move any more.
+    fn move_virtuals(&mut self, now: Instant) {
+        while let Some(change) = self.vrrp.take_change() {
+            for addr in change.addresses {
+                match change.now {
+                    Place::Here => self.router.virtuals.put(addr, change.link, change.mac, true),
+                    Place::Away => self.router.virtuals.put(addr, change.link, change.mac, false),
+                    Place::Fixed => self.router.virtuals.forget(addr),
+                }
+                let is_here = self.flows.services.owns(addr) || self.router.owns(addr);
+                if change.now == Place::Away {
+                    self.announcements.remove(addr);
+                } else if is_here && self.speaks_for(addr) {
+                    self.announcements.add(addr, now);
+                }
+            }
+        }
+    }
+}
