@@ -423,3 +423,34 @@ refused() {
     expect_match "$(cat "$LAB_DIR/refused.err")" "$regex" "what it said about: $*"
     diff "$LAB_DIR/bridge.before" "$LAB_DIR/bridge.after" >&2 || die "left something behind: $*"
 }
+
+# ---- what outlives its process -----------------------------------------------------------------------------------
+
+another_worker_than() { local now && now=$(worker) && [[ $now != "$1" ]]; }
+
+# long_download FILE: a slow one of 16 MiB in the background; its checksum is in FILE when it ends, or what went wrong.
+long_download() {
+    local url=http://$AT_VIP/files/payload-16
+    spawn "$1" client bash -c "set -o pipefail; sum=\$(curl --silent --max-time 90 --limit-rate 2M '$url' | md5sum) || sum=failed; echo \"\$sum\" >'$LAB_DIR/$1'"
+}
+
+has_ended() { [[ -s $LAB_DIR/$1 ]]; }
+
+# idle_conn: a conn that says nothing until `idle_conn_answers`.
+idle_conn() {
+    spawn idle client bash -c "exec 3<>/dev/tcp/$VIP/80 && touch '$LAB_DIR/idle.open'
+        until [[ -e '$LAB_DIR/idle.go' ]]; do sleep 0.05; done
+        printf 'GET / HTTP/1.0\r\n\r\n' >&3 && timeout 10 cat <&3 >'$LAB_DIR/idle.answer'; echo end >'$LAB_DIR/idle.end'"
+    wait_for 5 "the idle conn" test -e "$LAB_DIR/idle.open"
+}
+
+idle_conn_answers() {
+    touch "$LAB_DIR/idle.go"
+    wait_for 15 "an end of the idle conn" test -e "$LAB_DIR/idle.end"
+    expect_match "$(tail -n 1 "$LAB_DIR/idle.answer")" "^rs[12]" "the answer on the idle conn"
+}
+
+# longest_silence FILE: milliseconds between two answers to a ping.
+longest_silence() {
+    sed -nE 's/^\[([0-9.]+)\].*time=.*/\1/p' "$LAB_DIR/$1" | awk 'NR > 1 && $1 - last > most { most = $1 - last } { last = $1 } END { printf "%d", most * 1000 }'
+}

@@ -42,6 +42,7 @@ mod wire;
 #[cfg(test)]
 mod scenarios;
 
+pub use base::version;
 pub use config::RunArgs;
 pub use exec::ExecArgs;
 pub use io::{print_error, print_out, start_log};

@@ -14,7 +14,7 @@ use tapvs::RunArgs;
 use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{
     self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, GetArgs, HealthArgs, MarkArgs, ProcArgs, ReloadArgs, SetArgs,
-    StandbyArgs, StatusArgs, Tool, UndrainArgs, VrrpArgs,
+    StandbyArgs, StatusArgs, Tool, UndrainArgs, UpgradeArgs, VrrpArgs,
 };
 use tapvs::print_error;
 use tapvs::print_out;
@@ -43,6 +43,7 @@ enum Command {
     Get(GetArgs),
     Mark(MarkArgs),
     Reload(ReloadArgs),
+    Upgrade(UpgradeArgs),
     Standby(StandbyArgs),
     Vrrp(VrrpArgs),
     Health(HealthArgs),
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         Some(Command::Get(args)) => args.run(),
         Some(Command::Mark(args)) => args.run(),
         Some(Command::Reload(args)) => args.run(),
+        Some(Command::Upgrade(args)) => args.run(),
         Some(Command::Standby(args)) => args.run(),
         Some(Command::Vrrp(args)) => args.run(),
         Some(Command::Health(args)) => args.run(),
@@ -118,10 +120,10 @@ fn main() -> ExitCode {
         Some(Command::Ipvsadm(IpvsadmArgs { socket, args })) => {
             return ExitCode::from(cli::ipvsadm("tapvs ipvsadm", &args, socket.as_deref()));
         }
-        None if args.version => print_out(concat!("tapvs ", env!("CARGO_PKG_VERSION"), "\n")),
+        None if args.version => print_out(&format!("tapvs {}\n", tapvs::version())),
         None => {
             return usage(
-                "no command; use run, check, ipvsadm, status, set, get, mark, reload, standby, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
+                "no command; use run, check, ipvsadm, status, set, get, mark, reload, upgrade, standby, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
             );
         }
     };

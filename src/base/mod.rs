@@ -17,6 +17,7 @@ mod rng;
 mod time;
 mod tunnel;
 mod tuple;
+mod version;
 
 pub use addr::{Endpoint, Family, Mac, Prefix, Proto};
 pub use array::{Array, Backing, Plain};
@@ -35,3 +36,4 @@ pub use rng::Rng;
 pub use time::Instant;
 pub use tunnel::{Tunnel, TunnelChecksum};
 pub use tuple::Tuple;
+pub use version::version;

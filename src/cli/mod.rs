@@ -1,4 +1,4 @@
-//! What operators run beside the director: `ipvsadm`, `tapvs status`, `tapvs reload`, `tapvs standby`, `tapvs check`, completion.
+//! What operators run beside the director: `ipvsadm`, `tapvs status`, `tapvs reload`, `tapvs upgrade`, `tapvs standby`, `tapvs check`, completion.
 //!
 //! Never touches a packet or a device; everything is asked of a running director.
 
@@ -12,6 +12,7 @@ mod proc;
 mod settings;
 mod show;
 mod status;
+mod upgrade;
 mod vrrp;
 
 pub use check::{CheckArgs, check};
@@ -20,4 +21,5 @@ pub use ipvsadm::{Tool, ipvsadm};
 pub use proc::ProcArgs;
 pub use settings::{GetArgs, MarkArgs, SetArgs};
 pub use status::{ReloadArgs, StandbyArgs, StatusArgs};
+pub use upgrade::UpgradeArgs;
 pub use vrrp::VrrpArgs;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
-use crate::control::protocol::{Reply, Request, ServiceEntry, Status};
+use crate::control::protocol::{Reply, Request, ServiceEntry, Status, WorkerEntry};
 use crate::control::{Client, strange};
 use crate::io::print_out;
 use crate::ipvsadm::{Names, Opt, services_text, sort};
@@ -89,6 +89,7 @@ impl StatusArgs {
 fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
     let Status { version, uptime, conns, max_flows, .. } = status;
     let mut text = format!("tapvs {version}, up {uptime} s, {conns} conns of {max_flows}\n");
+    text += &worker_text(&status.worker);
     if let Some(how) = &status.standby {
         text += &format!("stands by: {how}\n");
     }
@@ -109,6 +110,13 @@ fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
     text += &services_text(services, &[], &names);
     text += &services_text(services, &[Opt::Stats], &names);
     text
+}
+
+/// Versions, and why the worker was replaced.
+fn worker_text(worker: &WorkerEntry) -> String {
+    let WorkerEntry { keeper, restarts, reason, upgrades, up } = worker;
+    let why = reason.as_deref().map_or(String::new(), |reason| format!(" (the last one {reason})"));
+    format!("keeper {keeper}, worker up {up} s, {restarts} restarts{why}, {upgrades} upgrades\n")
 }
 
 impl ReloadArgs {

@@ -4,8 +4,9 @@
 
 use super::protocol::{
     ConnEntry, DestEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status, VirtualRouterEntry,
+    WorkerEntry,
 };
-use crate::base::{ConnId, DestId, Instant, Ledger, LinkId};
+use crate::base::{ConnId, DestId, Instant, Ledger, LinkId, version};
 use crate::conn::Conn;
 use crate::director::Director;
 use crate::service::command::Refused;
@@ -71,6 +72,7 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             Reply::Error("nobody here checks servers".into())
         }
         Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
+        Request::Upgrade => Reply::Error("nobody here can start another program".into()),
     }
 }
 
@@ -215,12 +217,13 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         .collect();
     neighbours.sort_by(|a, b| (&a.link, a.addr).cmp(&(&b.link, b.addr)));
     Status {
-        version: env!("CARGO_PKG_VERSION").into(),
+        version: version().into(),
         uptime: now.secs(),
         services: director.flows.services.len(),
         conns: director.flows.conns.len(),
         max_flows: director.flows.settings.max_flows,
         standby: director.standby.in_words().map(str::to_owned),
+        worker: WorkerEntry::default(),
         evicted: director.flows.evicted().map(|(worth, count)| (worth.name().into(), count)).collect(),
         total: director.flows.services.total,
         rates: director.flows.services.rates(&director.flows.services.total_meter),

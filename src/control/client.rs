@@ -5,9 +5,16 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::protocol::{ConnEntry, HealthEntry, Reply, Request, ServiceEntry};
+use serde::Serialize;
+
+use super::protocol::{ConnEntry, HealthEntry, Reply, Request, ServiceEntry, Wish};
+use crate::base::version;
 use crate::io::{Connection, DIRECTORY, VARIABLE, sockets_here};
+
+/// An upgrade takes so long at most besides what it was given.
+const LATER: Duration = Duration::from_secs(10);
 
 /// Why a director does not answer.
 pub enum Unreachable {
@@ -87,15 +94,34 @@ impl Client {
         request: &Request,
         wait: impl FnOnce(BorrowedFd) -> io::Result<()>,
     ) -> Result<Reply, String> {
+        self.exchange_line(request, wait)
+    }
+
+    /// Names the program of an upgrade to the keeper that has taken this conversation over; an error is a sentence.
+    pub fn wish(&mut self, wish: &Wish) -> Result<Reply, String> {
+        // The director answers when all is over.
+        let longest = Duration::from_secs(wish.ready_s + wish.proof_s) + LATER;
+        self.connection.be_patient(longest).map_err(|error| error.to_string())?;
+        match self.exchange_line(wish, |_| Ok(()))? {
+            Reply::Error(sentence) => Err(sentence),
+            reply => Ok(reply),
+        }
+    }
+
+    fn exchange_line(
+        &mut self,
+        line: &impl Serialize,
+        wait: impl FnOnce(BorrowedFd) -> io::Result<()>,
+    ) -> Result<Reply, String> {
         let path = self.path.display();
-        let line = serde_json::to_string(request).map_err(|error| format!("cannot write the request: {error}"))?;
+        let line = serde_json::to_string(line).map_err(|error| format!("cannot write the request: {error}"))?;
         let answer = self.connection.ask_waiting(&line, wait).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("{path}: the director does not answer"),
             ErrorKind::UnexpectedEof => format!("{path}: the director has closed the connection"),
             _ => format!("{path}: {error}"),
         })?;
         serde_json::from_str(&answer)
-            .map_err(|error| format!("{path}: not an answer that tapvs {} knows: {error}", env!("CARGO_PKG_VERSION")))
+            .map_err(|error| format!("{path}: not an answer that tapvs {} knows: {error}", version()))
     }
 
     /// All services, page by page, in the director's order.

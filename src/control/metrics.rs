@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::base::{DestId, Endpoint, Family, Instant, Ledger, LinkId};
+use crate::base::{DestId, Endpoint, Family, Instant, Ledger, LinkId, version};
 use crate::director::Director;
 use crate::health::{Monitor, ServerReport, ServiceReport, Verdict};
 use crate::sched::Server;
@@ -104,7 +104,7 @@ const FAMILIES: [FamilyOf; 24] = [
         "gauge",
         "The version of tapvs.",
         Of::Director(|_, out| {
-            let _ = writeln!(out, "tapvs_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+            let _ = writeln!(out, "tapvs_build_info{{version=\"{}\"}} 1", version());
         }),
     ),
     family(

@@ -2,6 +2,8 @@
 //!
 //! Types only. Lists come in pages: a reply stays small, however much there is, and packets need not wait for it.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Endpoint, Proto};
@@ -42,6 +44,8 @@ pub enum Request {
     Steer(ServiceKey, Endpoint, Steering),
     /// To read the configuration again and bring the director in line with it.
     Reload,
+    /// To hand this conversation to the keeper, which answers `Done` and then takes a `Wish` as a line.
+    Upgrade,
     /// All settings.
     Settings,
     /// To change a setting: its name and the value as text.
@@ -135,6 +139,39 @@ pub enum Reply {
     },
     /// What is wrong with the configuration, a line each; nothing was changed.
     NotReloaded(Vec<String>),
+    /// Another program has taken over.
+    Upgraded {
+        /// The version that there was.
+        before: String,
+        /// The version that there is.
+        now: String,
+    },
+}
+
+/// What an upgrade is to start, and how long it is waited for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Wish {
+    /// The program, by an absolute path.
+    pub program: PathBuf,
+    /// It must handle packets within so many seconds.
+    pub ready_s: u64,
+    /// It must live for so many seconds afterwards.
+    pub proof_s: u64,
+}
+
+/// The worker that answers, and those before it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WorkerEntry {
+    /// The keeper's version; the worker's is the director's.
+    pub keeper: String,
+    /// How often a worker that had died was replaced.
+    pub restarts: u32,
+    /// Why it was the last time.
+    pub reason: Option<String>,
+    /// How often another program took over.
+    pub upgrades: u32,
+    /// Seconds since this worker began.
+    pub up: u64,
 }
 
 /// A virtual router as it stands.
@@ -294,6 +331,9 @@ pub struct Status {
     pub max_flows: usize,
     /// How this director stands by, if it does.
     pub standby: Option<String>,
+    /// The worker that answers.
+    #[serde(default)]
+    pub worker: WorkerEntry,
     /// Conns that made room for others, by what they were worth.
     pub evicted: Vec<(String, u64)>,
     /// Counters of all services together.

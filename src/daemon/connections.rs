@@ -4,6 +4,7 @@
 //! one costs packets nothing. Never interprets a request.
 
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use mio::net::UnixStream;
@@ -33,6 +34,8 @@ pub(super) enum Answer {
     Later,
     /// It has to wait for the one that does.
     NotYet(Request),
+    /// Another process answers: `take_passed` has its client.
+    Passed,
 }
 
 /// The socket and its clients.
@@ -46,6 +49,8 @@ pub(super) struct Control {
     turns: u64,
     /// The client whose turn it is.
     next: usize,
+    /// A client whom another process answers.
+    passed: Option<OwnedFd>,
 }
 
 struct Client {
@@ -60,6 +65,8 @@ struct Client {
     waits: bool,
     /// A request that has to wait for another one's end.
     held: Option<Request>,
+    /// Another process answers it.
+    passed: bool,
     /// Ends when its output is written.
     leaving: bool,
     /// The turn in which it was last heard.
@@ -80,6 +87,7 @@ impl Control {
             retry: None,
             turns: 0,
             next: 0,
+            passed: None,
         })
     }
 
@@ -118,6 +126,8 @@ impl Control {
                 *slot = None;
                 // Its descriptor is free for one who waits.
                 self.accept_ready |= self.retry.take().is_some();
+            } else if let Some(client) = slot.take_if(|client| client.passed) {
+                self.passed = Some(client.stream.into());
             }
             left -= 1;
             if left == 0 {
@@ -135,6 +145,16 @@ impl Control {
             }
             client.ready |= client.held.is_some();
         }
+    }
+
+    /// A client whom another process is to answer.
+    pub(super) fn take_passed(&mut self) -> Option<OwnedFd> {
+        self.passed.take()
+    }
+
+    /// Lets nobody in any more: who comes waits for the next worker.
+    pub(super) fn close(&mut self) {
+        (self.listener, self.accept_ready, self.retry) = (None, false, None);
     }
 
     /// When accept is tried again.
@@ -188,8 +208,18 @@ impl Control {
         }
         let (input, output) = (Vec::new(), Vec::new());
         let (ready, heard) = (true, self.turns);
-        let mut client =
-            Client { stream, input, output, written: 0, ready, waits: false, held: None, leaving: false, heard };
+        let mut client = Client {
+            stream,
+            input,
+            output,
+            written: 0,
+            ready,
+            waits: false,
+            held: None,
+            passed: false,
+            leaving: false,
+            heard,
+        };
         if uid != 0 && uid != own {
             let who = if own == 0 { "only root may".to_owned() } else { format!("only root and uid {own} may") };
             client.dismiss(format!("uid {uid} may not control this director; {who}"));
@@ -240,6 +270,7 @@ impl Client {
             }
             Answer::Later => (self.waits, self.ready) = (true, false),
             Answer::NotYet(request) => (self.held, self.ready) = (Some(request), false),
+            Answer::Passed => self.passed = true,
         }
         Ok(())
     }

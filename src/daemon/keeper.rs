@@ -1,18 +1,20 @@
 //! The keeper as its worker sees it: told what it is to do on the host, heard about links; the worker ends when it does.
 //!
-//! Never waits for it but at the start, for a file of the state.
+//! Never waits for it but at the start, for a file of the state or for its turn.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
 
+use crate::base::version;
 use crate::io::Channel;
-use crate::keeper::messages::{ToKeeper, ToWorker, decode, encode};
+use crate::keeper::messages::{ToKeeper, ToWorker, VirtualRouter, decode, encode};
 
 /// The other end, and what it has not been told yet.
 pub(super) struct Keeper {
     pub(super) channel: Channel,
-    unsent: VecDeque<Vec<u8>>,
+    unsent: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
     /// What it said before its answer, and has not been heeded yet.
     heard: VecDeque<ToWorker>,
 }
@@ -23,8 +25,27 @@ impl Keeper {
     }
 
     pub(super) fn tell(&mut self, message: &ToKeeper) {
-        self.unsent.push_back(encode(message));
+        self.unsent.push_back((encode(message), None));
         self.send();
+    }
+
+    /// Hands it a client that asks for an upgrade.
+    pub(super) fn pass_on(&mut self, client: OwnedFd) {
+        self.unsent.push_back((encode(&ToKeeper::Upgrade), Some(client)));
+        self.send();
+    }
+
+    /// Says that this worker can do the work of the one beside it, and waits for its turn: the virtual routers that are
+    /// active then. `None` if the keeper has ended.
+    pub(super) fn wait_for_turn(&mut self) -> Option<Vec<VirtualRouter>> {
+        self.channel.send(&encode(&ToKeeper::Prepared(version().to_owned())), None).ok()?;
+        loop {
+            let (bytes, _) = self.channel.wait().ok()??;
+            match decode(&bytes)? {
+                ToWorker::Begin(active) => return Some(active),
+                word => self.heard.push_back(word),
+            }
+        }
     }
 
     /// Has the state set aside; another file for it, if there can be one.
@@ -41,8 +62,8 @@ impl Keeper {
 
     /// Sends what there is room for.
     pub(super) fn send(&mut self) {
-        while let Some(message) = self.unsent.front() {
-            match self.channel.send(message, None) {
+        while let Some((message, fd)) = self.unsent.front() {
+            match self.channel.send(message, fd.as_ref().map(AsFd::as_fd)) {
                 Ok(()) => _ = self.unsent.pop_front(),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // It has ended, which the loop sees.

@@ -23,7 +23,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Endpoint, Family, Instant, LinkId};
 use crate::config::rules_of;
-use crate::control::protocol::{Reply, Request};
+use crate::control::protocol::{Reply, Request, WorkerEntry};
 use crate::control::{self, Shown};
 use crate::director::{Batch, Director};
 use crate::io::{Clock, ReadOutcome, Signal, Signals, lost_lines, write_lines};
@@ -45,6 +45,8 @@ use work::{Asked, Changed, Progress, Work};
 const BUDGET: usize = 256;
 /// Addresses that the keeper is told of before packets have their turn again.
 const MOVED_A_TURN: usize = 64;
+/// Clients are served so often before another worker goes on.
+const LAST_TURNS: usize = 64;
 /// How long a count may be missing after a crash.
 const SAVED_EVERY: Duration = Duration::from_millis(100);
 /// So few services have their counters copied in every turn, so that none is missing.
@@ -77,6 +79,10 @@ pub struct Daemon {
     state: Option<State>,
     /// When counters are copied to the state next.
     saving: Instant,
+    /// What is told of this worker and those before it, and when it began.
+    history: (WorkerEntry, Instant),
+    /// Another worker is prepared to go on.
+    leaving: bool,
 }
 
 impl Daemon {
@@ -88,7 +94,7 @@ impl Daemon {
         (mut checks, metrics): (Checks, Option<Endpoint>),
         start: Started,
     ) -> io::Result<Daemon> {
-        let Taken { mut links, listener, mut keeper, .. } = taken;
+        let Taken { mut links, listener, mut keeper, history, .. } = taken;
         let poll = Poll::new()?;
         poll.registry().register(&mut keeper.channel, KEEPER, Interest::READABLE)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
@@ -118,12 +124,15 @@ impl Daemon {
             batch: Batch::default(),
             state: state.map(|(state, _)| state),
             saving: Instant::START,
+            history: (history, Instant::START),
+            leaving: false,
         })
     }
 
     /// Runs until a signal ends it or a device is taken away. The ledger is printed in any case.
     pub fn run(mut self) -> io::Result<()> {
         let now = self.clock.now();
+        self.history.1 = now;
         if let Some(state) = &self.state {
             self.checks.recall(&mut self.director, state, now);
         }
@@ -135,10 +144,28 @@ impl Daemon {
         self.keeper.tell(&ToKeeper::Ready);
         log::info!("ready");
         let ended = self.turn_until_stopped();
+        if self.leaving && ended.is_ok() {
+            self.make_room();
+            return ended;
+        }
         self.director.shut_down(&mut self.turn);
         self.save_counters();
         self.report();
         ended
+    }
+
+    /// Writes down what the next worker reads, and says that it may begin. Who has asked something is answered before.
+    fn make_room(&mut self) {
+        self.control.close();
+        for _ in 0..LAST_TURNS {
+            if !self.control.is_hot() {
+                break;
+            }
+            self.serve_clients(self.turn.now);
+        }
+        self.save_counters();
+        self.keeper.tell(&ToKeeper::Stopped);
+        log::info!("another worker goes on");
     }
 
     fn turn_until_stopped(&mut self) -> io::Result<()> {
@@ -186,6 +213,9 @@ impl Daemon {
                 return Ok(());
             }
             self.keeper.send();
+            if self.leaving && self.work.is_none() {
+                return Ok(());
+            }
             if now >= self.saving || self.has_few_counters() {
                 self.saving = now + SAVED_EVERY;
                 self.save_counters();
@@ -200,8 +230,9 @@ impl Daemon {
             match self.keeper.next_word() {
                 Ok(Some(ToWorker::Mtu(link, mtu))) => self.director.router.set_mtu(LinkId(link), mtu),
                 Ok(Some(ToWorker::Back(_))) => self.director.presence().announce_again(now),
-                // It answers at the start only.
-                Ok(Some(ToWorker::State)) => {}
+                // These are said at the start only.
+                Ok(Some(ToWorker::State | ToWorker::Begin(_))) => {}
+                Ok(Some(ToWorker::Stop)) => self.leaving = true,
                 Ok(None) => return true,
                 Err(keeper::Ended) => return false,
             }
@@ -315,13 +346,22 @@ impl Daemon {
 
     /// After the packets that have come: a client sees what they did. What was changed is written down before the answer.
     fn serve_clients(&mut self, now: Instant) {
-        let Daemon { director, turn, checks, reload, work, works, state, .. } = self;
+        let Daemon { director, turn, checks, reload, work, works, state, keeper, history, .. } = self;
         self.control.turn(self.poll.registry(), now, |request| match (work.as_ref(), work::of(request)) {
             (Some(running), Asked::Change(request)) if running.holds_rules() => Answer::NotYet(request),
             (_, Asked::Change(request) | Asked::List(request)) => Answer::Now(match request {
                 Request::Health(from) => control::health(&checks.monitor, director, from, now),
                 Request::CheckNow => Reply::Due(checks.check_now(now)),
                 Request::Steer(key, server, how) => checks.steer(director, (key, server), how, now),
+                Request::Upgrade if state.is_some() => return Answer::Passed,
+                Request::Upgrade => Reply::Error(
+                    "no state is kept (the log says why), so an upgrade would lose all conns; nothing was changed"
+                        .into(),
+                ),
+                Request::Status => told(
+                    note::answer(director, turn.ledger(), state.as_mut(), &request, now),
+                    WorkerEntry { up: now.since(history.1).as_secs(), ..history.0.clone() },
+                ),
                 request => note::answer(director, turn.ledger(), state.as_mut(), &request, now),
             }),
             (Some(_), Asked::Work(request)) => Answer::NotYet(request),
@@ -333,6 +373,9 @@ impl Daemon {
                 Err(sentence) => Answer::Now(Reply::NotReloaded(vec![sentence])),
             },
         });
+        if let Some(client) = self.control.take_passed() {
+            keeper.pass_on(client);
+        }
     }
 
     /// Does a part of a change that takes more than one turn, and begins a reload that a signal has asked for.
@@ -373,4 +416,12 @@ impl Daemon {
         write_lines(&format!("log: {} lines lost", lost_lines()));
         log::logger().flush();
     }
+}
+
+/// What the director says of itself, and what the keeper had said of this worker.
+fn told(mut reply: Reply, worker: WorkerEntry) -> Reply {
+    if let Reply::Status(status) = &mut reply {
+        status.worker = worker;
+    }
+    reply
 }

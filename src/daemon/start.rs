@@ -11,11 +11,13 @@ use super::restore::restore;
 use super::{Daemon, Keeper};
 use crate::base::{Family, Instant, LinkId, Mac};
 use crate::config::{self, Plan, RunArgs, spec};
+use crate::control::protocol::WorkerEntry;
 use crate::director::Director;
 use crate::io::{self, Channel, Link, Listener, Processors, Signals};
-use crate::keeper::messages::{Given, VARIABLE, decode};
+use crate::keeper::messages::{Given, ToKeeper, VARIABLE, decode};
 use crate::router;
 use crate::settings::Settings;
+use crate::state::State;
 
 /// Runs until stopped; an error is a sentence a line for the operator.
 pub fn run(args: RunArgs) -> Result<(), String> {
@@ -24,7 +26,27 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
     io::end_with_parent().map_err(|error| format!("cannot ask for the keeper's end: {error}"))?;
     let mut taken = take(&given).map_err(|error| format!("cannot use what the keeper has opened: {error}"))?;
-    let plan = Plan::from_args(&args).map_err(|problems| problems.to_string())?;
+    match prepare(&args, &given, &mut taken) {
+        Ok(prepared) => go(args, prepared, taken, signals, &given),
+        Err(why) => {
+            if given.beside {
+                taken.keeper.tell(&ToKeeper::Unable(why.clone()));
+            }
+            Err(why)
+        }
+    }
+}
+
+/// All that can be done before conns are at hand.
+struct Prepared {
+    plan: Plan,
+    usual: Processors,
+    seed: u64,
+    director: Director,
+}
+
+fn prepare(args: &RunArgs, given: &Given, taken: &mut Taken) -> Result<Prepared, String> {
+    let plan = Plan::from_args(args).map_err(|problems| problems.to_string())?;
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
     let usual = Processors::allowed();
     if plan.cpu.is_some() {
@@ -37,14 +59,32 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     let mut director = plan.director(settings, &opened, seed).map_err(|problems| problems.to_string())?;
     director.flows.settings.max_flows = plan.settings.max_flows;
     allow_tunnels(&mut director, &taken.links);
-    director.vrrp.resume(given.active.iter().map(|router| (LinkId(router.link), router.id, family(router.six))));
-    if given.restarts == 0 {
+    if given.beside
+        && let Some(file) = &taken.state
+    {
+        State::check(file)?;
+    }
+    Ok(Prepared { plan, usual, seed, director })
+}
+
+fn go(
+    args: RunArgs,
+    Prepared { plan, usual, seed, mut director }: Prepared,
+    mut taken: Taken,
+    signals: Signals,
+    given: &Given,
+) -> Result<(), String> {
+    let active =
+        if given.beside { taken.keeper.wait_for_turn().ok_or("the keeper has ended")? } else { given.active.clone() };
+    director.vrrp.resume(active.iter().map(|router| (LinkId(router.link), router.id, family(router.six))));
+    let is_replacement = given.beside || given.restarts > 0;
+    if !is_replacement {
         introduce(&director, &taken.links);
     }
-    let is_replacement = given.restarts > 0;
+    let has_table = taken.state.is_none();
     let file = taken.state.take();
     let state = file.and_then(|file| restore(&mut director, &plan, file, is_replacement, &mut taken.keeper));
-    if state.is_none() && max_flows != plan.settings.max_flows {
+    if state.is_none() && !has_table {
         director.flows.make_table();
     }
     // Without them it is only slower.
@@ -73,6 +113,8 @@ pub(super) struct Taken {
     pub keeper: Keeper,
     /// The file of the state.
     pub state: Option<File>,
+    /// What is told of this worker and those before it.
+    pub history: WorkerEntry,
 }
 
 fn take(given: &Given) -> Result<Taken, Error> {
@@ -84,8 +126,14 @@ fn take(given: &Given) -> Result<Taken, Error> {
         links: links.collect::<Result<Vec<_>, Error>>()?,
         listener: listener.transpose()?,
         state: given.state.map(|fd| io::inherited(fd).map(File::from)).transpose()?,
+        history: history(given),
         keeper: Keeper::new(Channel::inherited(io::inherited(given.channel)?)),
     })
+}
+
+fn history(given: &Given) -> WorkerEntry {
+    let Given { keeper, restarts, reason, upgrades, .. } = given.clone();
+    WorkerEntry { keeper, restarts, reason, upgrades, up: 0 }
 }
 
 /// What only the opened devices tell: where superframes may leave inside UDP tunnels.

@@ -70,6 +70,7 @@ pub(super) fn of(request: Request) -> Asked {
         }
         Request::Apply(_)
         | Request::Standby(_)
+        | Request::Upgrade
         | Request::Vrrp
         | Request::FailOver
         | Request::Steer(..)

@@ -222,6 +222,11 @@ impl Connection {
         Ok(Connection { stream: BufReader::new(stream) })
     }
 
+    /// Answers are waited for so long from now on.
+    pub fn be_patient(&self, patience: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(patience))
+    }
+
     /// Its socket.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.get_ref().as_fd()

@@ -1,6 +1,6 @@
 //! What a keeper and its worker say to each other.
 //!
-//! Types only: a fixed set, and nothing in it names a file or a program of the worker's choice but `Upgrade`.
+//! Types only: a fixed set, and nothing in it names a program of the worker's choice: whom `Upgrade` brings names it.
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
@@ -34,6 +34,15 @@ pub struct Given {
     pub reason: Option<String>,
     /// Virtual routers that were active when the last one ended, a moment ago.
     pub active: Vec<VirtualRouter>,
+    /// Another worker is at work: this one prepares itself, says so, and begins when it is told to.
+    #[serde(default)]
+    pub beside: bool,
+    /// The keeper's version.
+    #[serde(default)]
+    pub keeper: String,
+    /// How often another program took over.
+    #[serde(default)]
+    pub upgrades: u32,
 }
 
 /// Names a virtual router.
@@ -60,6 +69,14 @@ pub enum ToKeeper {
     Addresses(Vec<(IpAddr, bool)>),
     /// The virtual routers that are active.
     Active(Vec<VirtualRouter>),
+    /// A client, which comes with it, asks for an upgrade.
+    Upgrade,
+    /// It can do the work of the one beside it, and is of this version.
+    Prepared(String),
+    /// It cannot, and why.
+    Unable(String),
+    /// It handles no more frames, and all that the next one reads is written.
+    Stopped,
 }
 
 /// To a worker.
@@ -71,6 +88,10 @@ pub enum ToWorker {
     Back(u8),
     /// Another file for the state, which comes with it; there is none if it does not.
     State,
+    /// Another worker is prepared: to handle no more frames, and to say so.
+    Stop,
+    /// The worker that was beside it has stopped: to begin. These virtual routers were active.
+    Begin(Vec<VirtualRouter>),
 }
 
 /// A message as bytes; empty, which no receiver understands, if it cannot be said.

@@ -5,9 +5,12 @@
 
 mod backoff;
 mod files;
+mod handover;
 mod host;
 pub mod messages;
+mod program;
 mod state_file;
+mod upgrade;
 mod worker;
 
 use std::io;
@@ -17,6 +20,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal as Number;
 
+use crate::base::version;
 use crate::config::{Plan, RunArgs};
 use crate::control;
 use crate::io::{
@@ -27,7 +31,9 @@ use backoff::{Backoff, Unready};
 use files::{Files, Which};
 use host::Host;
 use messages::{Given, ToKeeper, ToWorker, encode};
+use program::Program;
 use state_file::StateFile;
+use upgrade::Upgrade;
 use worker::{End, Worker};
 
 /// How long something that another process holds is waited for.
@@ -49,6 +55,12 @@ struct Keeper {
     state: Option<StateFile>,
     unready: Unready,
     files: Files,
+    /// What workers run, and its version.
+    program: Program,
+    version: String,
+    upgrade: Option<Upgrade>,
+    /// A worker that has made room for another and is about to end.
+    leaving: Option<Worker>,
     signals: Signals,
     backoff: Backoff,
     /// A signal to end came.
@@ -81,6 +93,10 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
         state,
         unready: Unready::default(),
         files: Files::new(args.files()),
+        program: Program::own(),
+        version: version().to_owned(),
+        upgrade: None,
+        leaving: None,
         signals,
         backoff: Backoff::default(),
         stopping: false,
@@ -149,6 +165,9 @@ fn give(devices: &[Device], listener: Option<&Listener>, state: Option<&StateFil
         restarts: 0,
         reason: None,
         active: Vec::new(),
+        beside: false,
+        keeper: version().to_owned(),
+        upgrades: 0,
     })
 }
 
@@ -156,7 +175,7 @@ impl Keeper {
     /// Starts workers until one exits by itself.
     fn keep(&mut self) -> io::Result<u8> {
         loop {
-            let died = match self.watch(Worker::start(self.given.clone())?)? {
+            let died = match self.watch(Worker::start(&self.program, self.given.clone())?)? {
                 (End::Exit(status), _) => return Ok(status),
                 (End::Died(_), _) if self.stopping => return Ok(0),
                 (End::Died(how), was_ready) => (how, was_ready),
@@ -196,8 +215,7 @@ impl Keeper {
         let changed = self.host.look(&mut self.devices);
         self.tell(&worker, changed);
         loop {
-            let fds = [self.signals.as_fd(), worker.channel.as_fd(), worker.files.as_fd(), self.host.as_fd()];
-            let ready = wait_for(&fds, None)?;
+            let ready = self.wait(&worker)?;
             if ready[1] {
                 self.listen(&mut worker);
             }
@@ -213,6 +231,7 @@ impl Keeper {
                 match signal {
                     Signal::Stop => {
                         self.stopping = true;
+                        self.fail_upgrade("the director ends");
                         worker.signal(Number::SIGTERM);
                     }
                     Signal::Reload => self.pass_on(&worker, Number::SIGHUP),
@@ -220,10 +239,32 @@ impl Keeper {
                     Signal::Child => {}
                 }
             }
-            if let Some(end) = worker.ended() {
-                return Ok((end, worker.ready.is_some()));
+            self.go_on(&mut worker);
+            if let Some(end) = worker.ended()
+                && !self.hand_over(&mut worker)
+            {
+                return Ok(self.end_of(end, &worker));
             }
         }
+    }
+
+    /// Waits until there is something to do; what has something to say: signals, the worker, its files, the host.
+    fn wait(&self, worker: &Worker) -> io::Result<[bool; 7]> {
+        let signals = self.signals.as_fd();
+        let upgrade = self.upgrade.as_ref();
+        let beside = upgrade.and_then(Upgrade::peek_beside);
+        let fds = [
+            signals,
+            worker.channel.as_fd(),
+            worker.files.as_fd(),
+            self.host.as_fd(),
+            // Something that is there anyway in place of what is not.
+            beside.map_or(signals, |beside| beside.channel.as_fd()),
+            beside.map_or(signals, |beside| beside.files.as_fd()),
+            upgrade.and_then(Upgrade::awaited).unwrap_or(signals),
+        ];
+        let left = upgrade.map(|upgrade| upgrade.until.saturating_duration_since(Instant::now()));
+        wait_for(&fds, left.map(|left| left.as_millis().min(u128::from(u16::MAX - 1)) as u16 + 1))
     }
 
     /// A worker that does not listen to signals yet would be ended by them.
@@ -235,15 +276,25 @@ impl Keeper {
     }
 
     fn listen(&mut self, worker: &mut Worker) {
-        while let Some(message) = worker.message() {
+        while let Some((message, fd)) = worker.message() {
             match message {
                 ToKeeper::Ready => {
                     worker.ready = Some(Instant::now());
                     log::debug!("worker ready after {} ms", worker.started.elapsed().as_millis());
                     self.waiting.drain(..).for_each(|signal| worker.signal(signal));
-                    self.files.settle();
+                    // After an upgrade what was in force is so still.
+                    if !self.is_upgraded() {
+                        self.files.settle();
+                    }
                 }
-                ToKeeper::Reloaded => self.files.settle(),
+                ToKeeper::Reloaded => {
+                    self.files.settle();
+                    self.heed_reload();
+                }
+                ToKeeper::Upgrade => self.ask_upgrade(fd),
+                ToKeeper::Stopped => _ = self.hand_over(worker),
+                // Only a worker beside another one says so.
+                ToKeeper::Prepared(_) | ToKeeper::Unable(_) => {}
                 ToKeeper::SetAside(why) => {
                     self.set_aside(&why);
                     let file = self.state.as_ref().map(StateFile::as_fd);
@@ -271,6 +322,9 @@ impl Keeper {
                 LinkChange::Back => ToWorker::Back(number as u8),
             };
             worker.tell(&message);
+            if let Some(beside) = self.upgrade.as_ref().and_then(Upgrade::peek_beside) {
+                beside.tell(&message);
+            }
         }
     }
 

@@ -3,19 +3,17 @@
 //! Never decides whether another one is started.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus};
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::messages::{Given, ToKeeper, ToWorker, VARIABLE, decode, encode};
+use super::program::Program;
 use crate::io::{Channel, let_inherit};
-
-/// The program that runs in this process, even if its file has been replaced since.
-const SELF: &str = "/proc/self/exe";
 
 /// A running worker.
 pub struct Worker {
@@ -28,6 +26,8 @@ pub struct Worker {
     pub started: Instant,
     /// When it said that it handles frames.
     pub ready: Option<Instant>,
+    /// It was told to make room for the worker beside it.
+    pub told_to_stop: bool,
 }
 
 /// How a worker ended.
@@ -40,8 +40,8 @@ pub enum End {
 }
 
 impl Worker {
-    /// Starts this program again, with the same words, as the worker that is given this.
-    pub fn start(mut given: Given) -> io::Result<Worker> {
+    /// Starts a program with the words that this one was started with, as the worker that is given this.
+    pub fn start(program: &Program, mut given: Given) -> io::Result<Worker> {
         let (channel, its_channel) = Channel::pair()?;
         let (files, its_files) = Channel::pair()?;
         for fd in [its_channel.as_fd(), its_files.as_fd()] {
@@ -50,10 +50,9 @@ impl Worker {
         (given.channel, given.files) = (raw(&its_channel), raw(&its_files));
         let mut words = std::env::args_os();
         let name = words.next().unwrap_or_default();
-        let mut command = Command::new(SELF);
-        std::os::unix::process::CommandExt::arg0(&mut command, name);
+        let mut command = program.command(name);
         let child = command.args(words).env(VARIABLE, String::from_utf8_lossy(&encode(&given)).as_ref()).spawn()?;
-        Ok(Worker { child, channel, files, started: Instant::now(), ready: None })
+        Ok(Worker { child, channel, files, started: Instant::now(), ready: None, told_to_stop: false })
     }
 
     /// Passes a signal on.
@@ -62,10 +61,10 @@ impl Worker {
         let _ = kill(Pid::from_raw(self.child.id() as i32), signal);
     }
 
-    /// The next message, if there is one.
-    pub fn message(&self) -> Option<ToKeeper> {
-        let (bytes, _) = self.channel.receive().ok()??;
-        decode(&bytes)
+    /// The next message, if there is one, and the descriptor that came with it.
+    pub fn message(&self) -> Option<(ToKeeper, Option<OwnedFd>)> {
+        let (bytes, fd) = self.channel.receive().ok()??;
+        decode(&bytes).map(|message| (message, fd))
     }
 
     /// Tells it something; a worker that has ended hears nothing, and the next one is given all of it.
@@ -73,6 +72,12 @@ impl Worker {
         if let Err(error) = self.channel.send(&encode(message), None) {
             log::warn!("the worker was not told {message:?}: {error}");
         }
+    }
+
+    /// Waits for its end, which is near.
+    pub fn reap(&mut self) {
+        // An error is an end, too.
+        let _ = self.child.wait();
     }
 
     /// How it ended, if it has.

@@ -104,12 +104,16 @@ fn header_for(max: usize, secret: [u64; 2], epoch: u64, boot: [u64; 2]) -> [u64;
 }
 
 impl State {
+    /// Looks whether this version can go on with a file that another process uses; why not, in a sentence.
+    pub fn check(file: &File) -> Result<(), Unusable> {
+        let header = header_in(file).ok_or("the state has no header")?;
+        let boot = boot_id().map_err(|error| format!("cannot tell the boot: {error}"))?;
+        check_header(&header, header[2] as usize, boot).map_err(|why| format!("the state cannot be taken over: {why}"))
+    }
+
     /// The size of the flow table that a file is for, if its header can be trusted.
     pub fn max_of(file: &File) -> Option<usize> {
-        let mut bytes = [0; 9 * size_of::<u64>()];
-        file.read_exact_at(&mut bytes, 0).ok()?;
-        let (words, _) = bytes.as_chunks();
-        let header: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        let header = header_in(file)?;
         let max = header[2] as usize;
         check_header(&header, max, boot_id().ok()?).ok().map(|()| max)
     }
@@ -274,6 +278,16 @@ impl State {
         let of = |array: &'_ Array<[u64; 5]>, slot: u32| stats(array.get(slot as usize).copied().unwrap_or_default());
         (move |slot| of(&self.services, slot), move |slot| of(&self.dests, slot), stats(self.total[0]))
     }
+}
+
+/// The numbers of a file's header.
+fn header_in(file: &File) -> Option<[u64; 9]> {
+    let mut bytes = [0; 9 * size_of::<u64>()];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    let (words, _) = bytes.as_chunks();
+    let mut header = [0; 9];
+    header.iter_mut().zip(words).for_each(|(number, word)| *number = u64::from_ne_bytes(*word));
+    Some(header)
 }
 
 fn check_header(header: &[u64], max: usize, boot: [u64; 2]) -> Result<(), Unusable> {

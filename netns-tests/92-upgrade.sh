@@ -1,0 +1,180 @@
+# shellcheck shell=bash
+# Upgrades: what a client, a conn and an operator notice when another program goes on.
+
+tv() { in_ns director "$TAPVS" "$@"; }
+
+# another_version: a copy of the program that says another version; sets OTHER and both versions.
+another_version() {
+    OTHER=$SCRATCH/tapvs-other
+    VERSION=$("$TAPVS" --version) && VERSION=${VERSION#tapvs }
+    OTHER_VERSION=${VERSION%?}X
+    netns-tests/patch-program.py "$TAPVS" "$OTHER" version "$VERSION" "$OTHER_VERSION"
+    expect_eq "$("$OTHER" --version)" "tapvs $OTHER_VERSION" "what the copy says"
+}
+
+# upgraded BINARY: the upgrade succeeds, however busy the machine is; nobody waits for its proof.
+upgraded() {
+    expect tv upgrade --ready 60 --proof 0 "$1" >>"$LAB_DIR/upgrades"
+    wait_for 10 "the end of the old worker" has_one_worker
+}
+
+has_one_worker() { [[ $(ps -o pid= --ppid "$DIRECTOR" | wc -l) == 1 ]]; }
+
+says_version() { [[ $(tv status | head -n 1) == "tapvs $1,"* ]]; }
+
+# loop_of_requests: one after the other until `requests_ended`; each that fails leaves a line.
+loop_of_requests() {
+    spawn loop client bash -c "until [[ -e '$LAB_DIR/loop.end' ]]; do
+        curl --silent --show-error --max-time 20 'http://$AT_VIP/' >'$LAB_DIR/loop.answer' || echo failed
+        echo asked; done; echo ended"
+    wait_for 5 "the first request" grep -q asked "$LAB_DIR/loop.log"
+}
+
+requests_ended() {
+    touch "$LAB_DIR/loop.end"
+    wait_for 20 "the last request" grep -q ended "$LAB_DIR/loop.log"
+    expect_eq "$(grep -cv -e asked -e ended "$LAB_DIR/loop.log")" 0 "requests that failed of $(grep -c asked "$LAB_DIR/loop.log")"
+}
+
+# survives_upgrades SERVER...: a download, an idle conn and request after request while one program follows the other.
+survives_upgrades() {
+    serve rs1 rs2
+    another_version
+    local sum round before
+    sum=$(md5sum <"$(payload 16)")
+    serving "$@"
+    long_download one
+    idle_conn
+    loop_of_requests
+    spawn ping client ping -D -n -i 0.02 -c 6000 "$VIP"
+    for round in {1..3}; do
+        before=$(worker)
+        upgraded "$OTHER"
+        expect says_version "$OTHER_VERSION"
+        upgraded "$TAPVS"
+        expect says_version "$VERSION"
+        expect another_worker_than "$before"
+    done
+    requests_ended
+    idle_conn_answers
+    wait_for 60 "the end of the download" has_ended one
+    expect_eq "$(cat "$LAB_DIR/one")" "$sum" "the checksum of the download"
+    expect_match "$(tv status)" "0 restarts, $((2 * round)) upgrades" "what status says"
+    echo "longest silence: $(longest_silence ping.log) ms"
+}
+
+# families: 4 6
+test_upgrades_are_not_noticed_nat() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    survives_upgrades "$AT_RS1:8080,nat" "$AT_RS2:8080,nat"
+}
+
+# families: 4 6
+test_upgrades_are_not_noticed_fullnat() {
+    topo_onearm
+    survives_upgrades "$AT_RS1:8080,fullnat" "$AT_RS2:8080,fullnat"
+}
+
+# families: 4 6
+test_upgrades_are_not_noticed_direct() {
+    topo_onearm
+    realserver rs1
+    realserver rs2
+    survives_upgrades "$AT_RS1,direct" "$AT_RS2,direct"
+}
+
+# families: 4 6
+test_upgrades_are_not_noticed_tunnel() {
+    topo_onearm
+    realserver rs1 --tunnel
+    realserver rs2 --tunnel
+    survives_upgrades "$AT_RS1,tunnel" "$AT_RS2,tunnel"
+}
+
+# refused WORDS BINARY OPTION...: the command says so and exits 1, and the worker is the one that was there.
+refused() {
+    local words=$1 binary=$2 before said code=0
+    shift 2
+    before=$(worker)
+    said=$(tv upgrade "$@" "$binary" 2>&1) || code=$?
+    expect_eq "$code" 1 "the exit code of an upgrade to $binary ($said)"
+    expect_match "$said" "$words" "what is said of an upgrade to $binary"
+    expect_match "$said" "the old one goes on" "what becomes of the director"
+    expect_eq "$(worker)" "$before" "the worker after an upgrade to $binary"
+}
+
+test_a_program_that_cannot_go_on_is_not_gone_on_with() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    serving "$RS1:8080,nat"
+    idle_conn
+    netns-tests/patch-program.py "$TAPVS" "$SCRATCH/hangs" hangs
+    netns-tests/patch-program.py "$TAPVS" "$SCRATCH/dies" dies
+    echo "#!/bin/sh" >"$SCRATCH/script" && chmod 755 "$SCRATCH/script"
+    cp "$SCRATCH/script" "$SCRATCH/plain" && chmod 644 "$SCRATCH/plain"
+    cp /bin/true "$SCRATCH/others" && chmod 777 "$SCRATCH/others"
+    refused "none: cannot be opened: No such file" "$SCRATCH/none"
+    refused "is a directory" "$SCRATCH"
+    refused "is not executable" "$SCRATCH/plain"
+    refused "no ELF file" "$SCRATCH/script"
+    refused "may write it" "$SCRATCH/others"
+    refused "/bin/true: ended with exit status 0; is it tapvs" /bin/true
+    refused "dies: killed by SIGILL" "$SCRATCH/dies"
+    refused "did not say within 1 s that it is prepared" "$SCRATCH/hangs" --ready 1
+    # As if the new one were of another layout.
+    printf '\x09' | dd of="$(echo /run/tapvs/*"@$LAB_NAME-director.state")" bs=1 seek=8 conv=notrunc status=none
+    refused "the state cannot be taken over: its layout is 9, this version knows" "$TAPVS"
+    printf '\x02' | dd of="$(echo /run/tapvs/*"@$LAB_NAME-director.state")" bs=1 seek=8 conv=notrunc status=none
+    upgraded "$TAPVS"
+    idle_conn_answers
+    expect_match "$(tv status)" "0 restarts, 1 upgrades" "what status says"
+}
+
+upgrade_ended() { [[ -s $LAB_DIR/upgrade.code ]]; }
+
+test_a_program_that_dies_after_it_took_over_is_given_up() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    another_version
+    serving "$RS1:8080,nat" "$RS2:8080,nat"
+    idle_conn
+    loop_of_requests
+    spawn upgrade director bash -c "'$TAPVS' upgrade --ready 60 --proof 600 '$OTHER'; echo \$? >'$LAB_DIR/upgrade.code'"
+    wait_for 60 "the new version" says_version "$OTHER_VERSION"
+    expect_match "$(tv upgrade "$OTHER" 2>&1 || true)" "another upgrade is on its way" "a second one"
+    wait_for 10 "the end of the old worker" has_one_worker
+    kill -KILL "$(worker)"
+    wait_for 10 "the end of the upgrade" upgrade_ended
+    expect_eq "$(cat "$LAB_DIR/upgrade.code")" 1 "the exit code"
+    expect_match "$(cat "$LAB_DIR/upgrade.log")" "killed by SIGKILL; not upgraded, the old one goes on" "what is said"
+    wait_for 10 "the old version" says_version "$VERSION"
+    requests_ended
+    idle_conn_answers
+}
+
+test_an_upgrade_keeps_what_was_done_by_hand_and_what_is_counted() {
+    topo_onearm
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2
+    serving "$RS1:8080,nat" "$RS2:8080,nat"
+    with_ipvsadm
+    lb -A -t "$VIP:81" -s lc -p 300
+    lb -a -t "$VIP:81" -r "$RS1:8080" -m -w 7
+    tv set sloppy_tcp 1 >/dev/null
+    tv mark add "7=tcp/$VIP:82" >/dev/null
+    fetch "http://$AT_VIP:81/" >/dev/null
+    idle_conn
+    local before after
+    all() {
+        lb -Sn && lb -Ln && lb -Ln --stats && lb -Lnc | awk 'NR > 2 { print $1, $4, $5, $6 }' | sort
+        tv get sloppy_tcp && tv mark list
+    }
+    before=$(all)
+    upgraded "$TAPVS"
+    after=$(all)
+    expect_eq "$after" "$before" "lists after the upgrade"
+    idle_conn_answers
+}
