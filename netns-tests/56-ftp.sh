@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# FTP: the control conn names addresses and ports of data conns. In NAT the director reads and rewrites it; in direct
-# routing persistence on port 21 brings data conns to the server that the control conn went to.
+# FTP: the control conn names addresses and ports of data conns. In NAT and FULL-NAT the director reads and rewrites it; in
+# direct routing persistence on port 21 brings data conns to the server that the control conn went to.
 
 # ftp_server ROLE...: vsftpd on port 21 of each; anonymous, one file to get (100 MiB), /put to put into.
 ftp_server() {
@@ -24,7 +24,7 @@ ftp_server() {
 			anon_upload_enable=YES
 			anon_umask=000
 			anon_root=$dir/root
-			connect_from_port_20=YES
+			connect_from_port_20=${FROM_PORT_20:-YES}
 			secure_chroot_dir=$dir/empty
 			seccomp_sandbox=NO
 			xferlog_enable=NO
@@ -59,6 +59,15 @@ ftp_by_nat() {
     director --service "tcp/$AT_VIP:21" --scheduler rr --server "$AT_RS1:21,nat"
 }
 
+# No route of the server leads to the client: what goes there without the director is lost.
+ftp_by_fullnat() {
+    topo_onearm
+    realserver rs1
+    in_ns rs1 ip route add unreachable "$CLIENT"
+    ftp_server rs1
+    director --service "tcp/$AT_VIP:21" --scheduler rr --server "$AT_RS1:21,fullnat"
+}
+
 test_ftp_nat_passive_by_pasv() {
     ftp_by_nat
     # The address in the answer is used, as every client but curl does by default.
@@ -85,6 +94,27 @@ test_ftp_nat_active_by_eprt() {
     ftp_by_nat
     ftp_both_ways rs1 --ftp-port -
     expect said_in_dialogue "> EPRT "
+}
+
+# families: 4 6
+test_ftp_fullnat_passive() {
+    ftp_by_fullnat
+    ftp_both_ways rs1
+    expect said_in_dialogue "229 "
+    [[ $FAMILY == 4 ]] || return 0
+    ftp_both_ways rs1 --disable-epsv --no-ftp-skip-pasv-ip
+    expect said_in_dialogue "227 .*10,0,0,100,"
+}
+
+# families: 4 6
+# The server's data conns come from any of its ports.
+test_ftp_fullnat_active() {
+    FROM_PORT_20=NO ftp_by_fullnat
+    ftp_both_ways rs1 --ftp-port -
+    expect said_in_dialogue "> EPRT "
+    [[ $FAMILY == 4 ]] || return 0
+    ftp_both_ways rs1 --ftp-port - --disable-eprt
+    expect said_in_dialogue "> PORT 10,0,0,9,"
 }
 
 test_ftp_nat_by_a_client_that_keeps_its_control_conn() {
@@ -125,11 +155,9 @@ test_ftp_direct_by_persistence() {
     expect_eq "$(ftp "ftp://$AT_VIP/whoami")" "$role" "the server of the same client later"
 }
 
-# families: 4
-# Sequence numbers after PASV are shifted by what its answer became shorter or longer.
-test_ftp_by_nat_outlives_workers() {
-    ftp_by_nat
-    local words="--fail-early --silent --show-error --max-time 50 --disable-epsv --limit-rate 30M"
+# outlives_workers: transfers over one control conn go on while workers are killed.
+outlives_workers() {
+    local words="--fail-early --silent --show-error --max-time 50 --limit-rate 30M $*"
     spawn session client bash -c "curl $words ftp://$AT_VIP/{whoami,payload-100,whoami} \
         --output '$LAB_DIR/first' --output '$LAB_DIR/second' --output '$LAB_DIR/third'; echo \$? >'$LAB_DIR/session.end'"
     wait_for 10 "the second transfer" test -s "$LAB_DIR/second"
@@ -146,3 +174,15 @@ test_ftp_by_nat_outlives_workers() {
 }
 
 another_worker() { local now && now=$(worker) && [[ $now != "$1" ]]; }
+
+# Sequence numbers after PASV are shifted by what its answer became shorter or longer.
+test_ftp_by_nat_outlives_workers() {
+    ftp_by_nat
+    outlives_workers --disable-epsv
+}
+
+# And those of the client after PORT.
+test_ftp_by_fullnat_outlives_workers() {
+    ftp_by_fullnat
+    outlives_workers --ftp-port - --disable-eprt
+}

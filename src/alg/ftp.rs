@@ -1,18 +1,21 @@
-//! FTP through NAT (the kernel's `ip_vs_ftp`): data conns are expected where control conns announce them.
+//! FTP through NAT (the kernel's `ip_vs_ftp`) and FULL-NAT: data conns are expected where control conns announce them.
 //!
 //! ```text
 //! PASV, EPSV   the server's "I wait at RIP:port" becomes "at VIP:port"; CIP:? -> VIP:port will go to RIP:port
-//! PORT, EPRT   "I wait at CIP:port" is left as it is; RIP:20 -> CIP:port will come from VIP:20
+//! PORT, EPRT   NAT: "I wait at CIP:port" is left as it is; RIP:20 -> CIP:port will come from VIP:20
+//!              FULL-NAT: it becomes "at LIP:lport"; RIP:? -> LIP:lport will go to CIP:port, from VIP:20
 //! ```
-//! A text of another length moves every later sequence number. Only for conns in NAT to a port of `ftp_ports`.
+//! Between families PORT becomes EPRT, and PASV is asked as EPSV and answered as 227 (RFC 2428, RFC 6384).
+//! A text of another length moves every later sequence number of its sender. Only for conns to a port of `ftp_ports`.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ftp_commands::{FtpMessage, Mode, client_says, server_says};
-use crate::base::{ConnId, DropReason, Endpoint, Instant, Method, Proto};
-use crate::conn::{Kind, LifeEvent, NewConn, TcpState};
+use super::ftp_commands::{Announced, FtpMessage, Mode, client_says, server_says};
+use super::ftp_data::{expect_active, expect_passive};
+use crate::base::{ConnId, DropReason, Endpoint, Family, Instant};
+use crate::conn::{LifeEvent, TcpState};
 use crate::flows::Flows;
 use crate::forward::SequenceShift;
 use crate::wire::{Gso, Packet, tcp};
@@ -21,9 +24,16 @@ use crate::wire::{Gso, Packet, tcp};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FtpControl {
     mode: Mode,
+    /// Of the server's sequence numbers.
     shift: SequenceShift,
+    /// Of the client's.
+    #[serde(default)]
+    client_shift: SequenceShift,
     /// The announcement replaced last, by its sequence number: it may be sent again.
     answered: Option<(u32, Mode)>,
+    /// FULL-NAT: the same of the client's announcement, and the local endpoint that took its place.
+    #[serde(default)]
+    told: Option<(u32, Endpoint)>,
 }
 
 impl FtpControl {
@@ -65,7 +75,8 @@ impl Ftp {
         self.controls.insert(id, control);
     }
 
-    /// A segment of a control conn from the client: what it asks for is remembered, what it acknowledges is put back.
+    /// A segment of a control conn from the client, not rewritten yet: what it asks for is remembered, what it acknowledges
+    /// is put back.
     pub fn request(
         &mut self,
         id: ConnId,
@@ -74,21 +85,30 @@ impl Ftp {
         now: Instant,
     ) -> Result<(), DropReason> {
         let payload = control_payload(id, packet, flows)?;
-        match payload.and_then(|payload| client_says(payload, packet.ip.src)) {
-            Some(FtpMessage::Mode(mode)) => {
-                self.changed.push(id);
-                self.controls.entry(id).or_default().mode = mode;
-            }
+        let said = payload.and_then(|payload| client_says(payload, packet.ip.src));
+        if said.is_some() {
+            self.changed.push(id);
+            self.controls.entry(id).or_default();
+        }
+        let Some(control) = self.controls.get_mut(&id) else { return Ok(()) };
+        let sequence = tcp::sequence(packet.frame(), packet.ip);
+        match said {
+            Some(FtpMessage::Mode(mode)) => control.mode = ask(mode, id, packet, flows)?,
             Some(FtpMessage::Waits(client)) => {
-                self.changed.push(id);
-                self.controls.entry(id).or_default().mode = Mode::Active;
-                expect_active(id, client, flows, now);
+                control.mode = Mode::Active;
+                let local = match control.told.filter(|(told, _)| *told == sequence) {
+                    Some((_, local)) => Some(local),
+                    None => expect_active(id, client.at, flows, now)?,
+                };
+                if let Some(local) = local {
+                    control.client_shift.note(sequence, replace(packet, &client, local)?);
+                    control.told = Some((sequence, local));
+                }
             }
             None => {}
         }
-        if let Some(control) = self.controls.get(&id) {
-            tcp::shift_acknowledged(packet.buf, packet.ip, |number| control.shift.of_acknowledged(number));
-        }
+        tcp::shift_sequence(packet.buf, packet.ip, control.client_shift.of_sequence(sequence));
+        tcp::shift_acknowledged(packet.buf, packet.ip, |number| control.shift.of_acknowledged(number));
         Ok(())
     }
 
@@ -106,25 +126,46 @@ impl Ftp {
         let mode = control.mode_for(sequence);
         if let Some(announced) = payload.and_then(|payload| server_says(payload, mode, packet.ip.src)) {
             let virt = Endpoint::new(flows.conns.get(id).virt().addr, announced.at.port);
-            expect_passive(id, virt, announced.at, flows, now);
-            let text = announced.put_for(virt);
-            let from = tcp::payload_at(packet.frame(), packet.ip);
-            let range = from + announced.text.start..from + announced.text.end;
-            let by = text.len() as i32 - range.len() as i32;
-            if !tcp::replace_payload(packet.buf, packet.ip, range, &text) {
-                return Err(DropReason::NoHeadroom);
-            }
+            expect_passive(id, virt, announced.at, flows, now)?;
+            control.shift.note(sequence, replace(packet, &announced, virt)?);
             self.changed.push(id);
             control.answered = Some((sequence, mode));
             control.mode = Mode::Active;
-            if by != 0 {
-                control.shift.note(sequence, by);
-            }
         }
         // What is repeated stands where it stood: before its own correction.
         tcp::shift_sequence(packet.buf, packet.ip, control.shift.of_sequence(sequence));
+        let moved = flows.conns.shift(id);
+        tcp::shift_acknowledged(packet.buf, packet.ip, |number| {
+            control.client_shift.of_acknowledged(number.wrapping_sub(moved))
+        });
         Ok(())
     }
+}
+
+/// Asks the server in that mode: one of IPv6 knows EPSV alone.
+fn ask(mode: Mode, id: ConnId, packet: &mut Packet, flows: &Flows) -> Result<Mode, DropReason> {
+    let server = flows.conns.real(flows.conns.get(id)).addr;
+    if mode != Mode::Passive || Family::of(server) == Family::V4 {
+        return Ok(mode);
+    }
+    let from = tcp::payload_at(packet.frame(), packet.ip);
+    let word = from..from + b"EPSV".len();
+    if !tcp::replace_payload(packet.buf, packet.ip, word, b"EPSV") {
+        return Err(DropReason::NoHeadroom);
+    }
+    Ok(Mode::PassiveByExtended)
+}
+
+/// Announces that place instead; by how much the text has become longer.
+fn replace(packet: &mut Packet, announced: &Announced, place: Endpoint) -> Result<i32, DropReason> {
+    let text = announced.put_for(place);
+    let from = tcp::payload_at(packet.frame(), packet.ip);
+    let range = from + announced.text.start..from + announced.text.end;
+    let by = text.len() as i32 - range.len() as i32;
+    if !tcp::replace_payload(packet.buf, packet.ip, range, &text) {
+        return Err(DropReason::NoHeadroom);
+    }
+    Ok(by)
 }
 
 /// The payload of a segment that may say something; from a corrupt one the director would make wrong statements of its own.
@@ -135,51 +176,4 @@ fn control_payload<'a>(id: ConnId, packet: &'a Packet, flows: &Flows) -> Result<
     let established = TcpState::from_number(flows.conns.get(id).state()) == TcpState::Established;
     let payload = &packet.frame()[tcp::payload_at(packet.frame(), packet.ip)..packet.ip.end];
     Ok((established && packet.buf.vnet.gso == Gso::None && !payload.is_empty()).then_some(payload))
-}
-
-/// The client will open a conn from a port that is not known yet.
-fn expect_passive(control: ConnId, virt: Endpoint, real: Endpoint, flows: &mut Flows, now: Instant) {
-    let client = Endpoint::new(flows.conns.get(control).client().addr, 0);
-    expect(control, Expected { client, virt, real }, flows, now);
-}
-
-/// The server will open a conn from the port below its control port.
-fn expect_active(control: ConnId, client: Endpoint, flows: &mut Flows, now: Instant) {
-    let conn = flows.conns.get(control);
-    let (virt, real) = (conn.virt(), flows.conns.real(conn));
-    let virt = Endpoint::new(virt.addr, virt.port - 1);
-    let real = Endpoint::new(real.addr, real.port.wrapping_sub(1));
-    expect(control, Expected { client, virt, real }, flows, now);
-}
-
-/// The ends of a data conn that was announced.
-struct Expected {
-    client: Endpoint,
-    virt: Endpoint,
-    real: Endpoint,
-}
-
-fn expect(control: ConnId, Expected { client, virt, real }: Expected, flows: &mut Flows, now: Instant) {
-    if flows.conns.exists(Proto::TCP, client, virt) {
-        return;
-    }
-    let dest = flows.conns.get(control).dest;
-    let Some(addr) = flows.conns.intern(real.addr) else { return };
-    let new = NewConn {
-        proto: Proto::TCP,
-        client,
-        virt,
-        real: addr,
-        dport: real.port,
-        local: None,
-        dest,
-        method: Method::Nat,
-        kind: Kind::Flow,
-    };
-    let timeout = flows.timeouts.state(Proto::TCP, TcpState::Listen as u8).timeout;
-    // A full table has said so already.
-    let Ok(id) = flows.insert(&new, now, timeout) else { return };
-    flows.conns.set_state(id, TcpState::Listen as u8);
-    flows.services.bind(dest);
-    flows.conns.set_control(id, control);
 }

@@ -4,6 +4,7 @@
 
 mod ftp;
 mod ftp_commands;
+mod ftp_data;
 mod sip;
 
 pub use ftp::{Ftp, FtpControl};

@@ -16,6 +16,8 @@ pub(super) const CONTROLS: u16 = 0x0040;
 pub(super) const NO_CPORT: u16 = 0x0800;
 /// Replies are not seen (NOOUTPUT).
 pub(super) const ONE_WAY: u16 = 0x0080;
+/// The server's port was not known when the conn was made: FULL-NAT's local port is free towards all of them.
+pub(super) const ANY_DPORT: u16 = 0x0200;
 /// Counted as inactive.
 pub(super) const INACTIVE: u16 = 0x0100;
 /// A persistence template.

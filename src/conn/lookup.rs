@@ -18,9 +18,9 @@ impl ConnTable {
     pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
         let found = self.find(tuple.proto, tuple.src, tuple.dst).filter(|(id, side)| {
             // A packet from port 0 is not the packet of a conn that waits for its port.
-            *side == Side::Reply || !self.get(*id).is_without_client_port()
+            !self.lacks_port_of(*id, *side)
         });
-        if found.is_some() || self.one_way + self.without_client_port == 0 {
+        if found.is_some() || self.one_way + self.without_port == 0 {
             return found;
         }
         self.lookup_rare(tuple)
@@ -56,13 +56,22 @@ impl ConnTable {
         self.index.find(&self.records, &Key::new(proto, src, dst))
     }
 
-    /// Conns whose client port is not known yet, and replies of one-way conns.
+    /// True if a conn waits for the first packet of that side to know its port.
+    #[inline]
+    fn lacks_port_of(&self, id: ConnId, side: Side) -> bool {
+        match side {
+            Side::Request => self.get(id).is_without_client_port(),
+            Side::Reply => self.get(id).is_without_server_port(),
+        }
+    }
+
+    /// Conns of which a port is not known yet, and replies of one-way conns.
     fn lookup_rare(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
-        if self.without_client_port > 0 {
+        if self.without_port > 0 {
             let anyone = Endpoint::new(tuple.src.addr, 0);
-            let found = self.find_flow(tuple.proto, anyone, tuple.dst);
-            if let Some(id) = found.filter(|id| self.get(*id).is_without_client_port()) {
-                return Some((id, Side::Request));
+            let found = self.find(tuple.proto, anyone, tuple.dst);
+            if let Some((id, side)) = found.filter(|(id, side)| self.lacks_port_of(*id, *side)) {
+                return Some((id, side));
             }
         }
         let found = self.find_flow(tuple.proto, tuple.dst, tuple.src);

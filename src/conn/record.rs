@@ -44,6 +44,7 @@ impl Conn {
         let (local, lport) = new.local.unwrap_or((AddrId(0), 0));
         let (local, lport, kind) = match new.kind {
             Kind::Flow if new.client.port == 0 => (local, lport, flag::NO_CPORT),
+            Kind::Flow if new.local.is_some() && new.dport == 0 => (local, lport, flag::ANY_DPORT),
             Kind::Flow => (local, lport, 0),
             Kind::LocalFlow => (local, lport, flag::LOCAL),
             Kind::Template { timeout } => (AddrId((timeout >> 16) as u16), timeout as u16, flag::TEMPLATE),
@@ -270,6 +271,25 @@ impl Conn {
     pub(super) fn set_client_port(&mut self, port: u16) {
         self.cport = port;
         self.set(flag::NO_CPORT, false);
+    }
+
+    /// True if the server will open it from a port that is not known yet.
+    pub fn is_without_server_port(&self) -> bool {
+        self.flags & flag::ANY_DPORT != 0 && self.dport == 0
+    }
+
+    /// True if the port of whoever opens it is not known yet.
+    pub fn lacks_port(&self) -> bool {
+        self.is_without_client_port() || self.is_without_server_port()
+    }
+
+    pub(super) fn set_server_port(&mut self, port: u16) {
+        self.dport = port;
+    }
+
+    /// The server's port by which local ports are told apart: that of the conn, or 0 if it was not known at first.
+    pub fn port_of_pool(&self) -> u16 {
+        if self.flags & flag::ANY_DPORT != 0 { 0 } else { self.dport }
     }
 
     /// True if the real server's address is the director's own.

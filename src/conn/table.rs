@@ -64,7 +64,7 @@ pub struct ConnTable {
     /// Where the search for a conn that makes room goes on.
     pub(super) hand: usize,
     pub(super) one_way: usize,
-    pub(super) without_client_port: usize,
+    pub(super) without_port: usize,
     /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
     pub(super) expected: Vec<[u32; 2]>,
     /// For the sequence numbers of FULL-NAT.
@@ -91,7 +91,7 @@ impl ConnTable {
             shares: Shares::new([siphash13(secret, [2]), siphash13(secret, [3])]),
             hand: 0,
             one_way: 0,
-            without_client_port: 0,
+            without_port: 0,
             expected: Vec::new(),
             sequence_key: [siphash13(secret, [4]), siphash13(secret, [5])],
             life: Life::new(),
@@ -145,6 +145,11 @@ impl ConnTable {
         Endpoint::new(self.address(conn.real()), conn.dport())
     }
 
+    /// The server whose pool of local ports a FULL-NAT conn's is from.
+    pub fn pool(&self, conn: &Conn) -> Endpoint {
+        Endpoint::new(self.address(conn.real()), conn.port_of_pool())
+    }
+
     /// Local endpoint of a FULL-NAT conn.
     pub fn local(&self, conn: &Conn) -> Option<Endpoint> {
         conn.local().map(|(addr, port)| Endpoint::new(self.address(addr), port))
@@ -176,14 +181,14 @@ impl ConnTable {
     pub(super) fn link(&mut self, id: ConnId) {
         self.index.link(&mut self.records, id);
         self.one_way += usize::from(is_one_way_flow(&self.records[id]));
-        self.without_client_port += usize::from(self.records[id].is_without_client_port());
+        self.without_port += usize::from(self.records[id].lacks_port());
     }
 
     /// The opposite of `link`.
     fn unlink(&mut self, id: ConnId) {
         self.index.unlink(&mut self.records, id);
         self.one_way -= usize::from(is_one_way_flow(&self.records[id]));
-        self.without_client_port -= usize::from(self.records[id].is_without_client_port());
+        self.without_port -= usize::from(self.records[id].lacks_port());
     }
 
     /// Remembers what the sender of a segment has acknowledged: the sequence number it expects next.
@@ -240,10 +245,13 @@ impl ConnTable {
         self.life.next()
     }
 
-    /// The client has opened the conn that was announced: now its port is known.
-    pub fn learn_client_port(&mut self, id: ConnId, port: u16) {
+    /// One end has opened the conn that was announced: now its port is known.
+    pub fn learn_port(&mut self, id: ConnId, of: Side, port: u16) {
         self.unlink(id);
-        self.records[id].set_client_port(port);
+        match of {
+            Side::Request => self.records[id].set_client_port(port),
+            Side::Reply => self.records[id].set_server_port(port),
+        }
         self.link(id);
         self.records.seal(id);
     }

@@ -71,7 +71,7 @@ pub(super) fn is_half_open(conn: &Conn) -> bool {
 
 /// Why a conn may be given up, if it may; `silent` is the time since its last packet.
 pub(super) fn worth(conn: &Conn, silent: Duration) -> Option<Worth> {
-    if conn.controls() || conn.is_without_client_port() {
+    if conn.controls() || conn.lacks_port() {
         return None;
     }
     let idle = (silent >= IDLE).then_some(Worth::Idle);

@@ -142,10 +142,8 @@ impl Director {
     /// A packet from a client to the real server of its conn.
     #[inline]
     fn request(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
-        if self.flows.conns.get(id).is_without_client_port()
-            && let Some((port, _)) = packet.ip.ports()
-        {
-            self.flows.conns.learn_client_port(id, port);
+        if self.flows.conns.get(id).is_without_client_port() {
+            self.flows.learn_port(id, Side::Request, packet, turn.now);
         }
         match self.flows.fate(id, packet.ip) {
             ConnFate::Good => self.forward_request(id, packet, turn),
@@ -213,6 +211,9 @@ impl Director {
 
     /// A packet from a real server to the client of its conn.
     fn reply(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        if self.flows.conns.get(id).is_without_server_port() {
+            self.flows.learn_port(id, Side::Reply, packet, turn.now);
+        }
         let ends = self.flows.ends(id);
         // As the kernel does: a router's checks first, about the packet as the real server sent it.
         let route = self.router.route_onward(packet, ends.client().addr)?;

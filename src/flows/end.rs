@@ -47,7 +47,7 @@ impl Flows {
         }
         self.services.unbind(conn.dest, conn.counted());
         if let Some(local) = self.conns.local(conn) {
-            self.ports.give_back(local.addr, conn.proto(), self.conns.real(conn), local.port);
+            self.ports.give_back(local.addr, conn.proto(), self.conns.pool(conn), local.port);
         }
     }
 

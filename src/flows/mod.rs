@@ -110,6 +110,17 @@ impl Flows {
         }
     }
 
+    /// The first packet of a conn that was announced: who opens it has a port now.
+    #[cold]
+    pub fn learn_port(&mut self, id: ConnId, of: Side, packet: &Packet, now: Instant) {
+        if let Some((port, _)) = packet.ip.ports() {
+            self.conns.learn_port(id, of, port);
+        }
+        if of == Side::Request {
+            self.begin_sequence(id, packet, now);
+        }
+    }
+
     /// How a dest's tunnel is made now, whatever the method of the conn.
     #[inline]
     fn tunnel_of(&self, dest: DestId) -> Tunnel {

@@ -140,7 +140,7 @@ impl Flows {
     fn is_ftp_control(&self, id: ConnId) -> bool {
         let conn = self.conns.get(id);
         conn.proto() == Proto::TCP
-            && conn.is_nat()
+            && conn.rewrites_replies()
             && self.settings.ftp_ports.contains(conn.virt().port)
             && !conn.is_template()
     }

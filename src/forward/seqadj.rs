@@ -16,7 +16,7 @@ pub struct SequenceShift {
 impl SequenceShift {
     /// A text at this sequence number became longer by so many bytes.
     pub fn note(&mut self, at: u32, by: i32) {
-        if self.before == self.after || is_after(at, self.at) {
+        if by != 0 && (self.before == self.after || is_after(at, self.at)) {
             *self = SequenceShift { at, before: self.after, after: self.after + by };
         }
     }

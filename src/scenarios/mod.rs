@@ -12,6 +12,7 @@ mod drops;
 mod extensions;
 mod families;
 mod ftp;
+mod ftp_fullnat;
 mod icmp;
 mod leaving_servers;
 mod limits;
