@@ -2,6 +2,7 @@
 //!
 //! One thread, one clock reading per wake-up. Never decides anything about a packet.
 
+mod change;
 mod checks;
 mod connections;
 mod keeper;
@@ -31,6 +32,7 @@ use crate::keeper::messages::{ToKeeper, ToWorker, VirtualRouter};
 use crate::router::Turn;
 use crate::state::State;
 use crate::state::facts::Fact;
+use change::{Changed, Progress};
 use checks::Checks;
 use connections::{Answer, Control};
 use keeper::Keeper;
@@ -39,7 +41,7 @@ use scrapes::Scrapes;
 use start::Taken;
 pub use start::run;
 use wires::Wires;
-use work::{Asked, Changed, Progress, Work};
+use work::{Asked, Work};
 
 /// Frames read from one link before the others have their turn.
 const BUDGET: usize = 256;

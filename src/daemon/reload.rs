@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 
-use super::work::{COMMANDS_A_TURN, Changed, LOOKED_AT_A_TURN, Progress};
+use super::change::{COMMANDS_A_TURN, Changed, LOOKED_AT_A_TURN, Progress};
 use crate::base::{Endpoint, Instant};
 use crate::config::{self, At, Plan, PlannedLink, Problems, RunArgs, Wanted, describe};
 use crate::control::protocol::Reply;

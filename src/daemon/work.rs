@@ -2,43 +2,12 @@
 //!
 //! One at a time; other changes wait for its end, and lists do not. What is done in a part is bounded by a count.
 
-use super::checks::Checks;
+use super::change::{COMMANDS_A_TURN, Changed, LOOKED_AT_A_TURN, Progress};
 use super::reload::{Reload, Stage};
 use crate::base::Instant;
-use crate::config::rules_of;
 use crate::control::protocol::{Reply, Request};
 use crate::director::Director;
 use crate::service::command::{Command, Refused, ServiceKey};
-use crate::state::State;
-
-/// Commands carried out between two packets; each may fill a table of its scheduler anew.
-pub(super) const COMMANDS_A_TURN: usize = 64;
-/// Services and dests removed, reset or copied between two packets.
-pub(super) const LOOKED_AT_A_TURN: usize = 512;
-
-/// What is changed.
-pub(super) struct Changed<'a> {
-    pub(super) director: &'a mut Director,
-    pub(super) checks: &'a mut Checks,
-    /// Where each change is written down.
-    pub(super) state: Option<&'a mut State>,
-}
-
-impl Changed<'_> {
-    /// Carries out a command; it is written down before anyone is told that it was.
-    pub(super) fn apply(&mut self, command: &Command, now: Instant) -> Result<(), Refused> {
-        self.director.apply(command, now)?;
-        self.note(command);
-        Ok(())
-    }
-
-    /// Writes down a command that was carried out.
-    pub(super) fn note(&mut self, command: &Command) {
-        if let Some(state) = &mut self.state {
-            state.note(command, self.director, || rules_of(self.director));
-        }
-    }
-}
 
 /// A change that takes more than one turn.
 pub(super) enum Work {
@@ -97,16 +66,6 @@ pub(super) struct Outcome {
     /// One of them that takes several turns itself.
     long: Option<Box<Work>>,
     refused: Vec<(u32, Refused)>,
-}
-
-/// How far it has come.
-pub(super) enum Progress {
-    /// There is more to do at once.
-    More,
-    /// Another thread has to answer first.
-    Waits,
-    /// The end, with what is said to the client.
-    Done(Reply),
 }
 
 impl Work {
@@ -224,6 +183,7 @@ mod tests {
 
     use argh::FromArgs;
 
+    use super::super::checks::Checks;
     use super::super::reload::Started;
     use super::*;
     use crate::base::{Endpoint, Family, Proto};
