@@ -63,7 +63,7 @@ kill_at_once() {
 }
 
 # worker: the process that handles frames; $DIRECTOR is its keeper.
-worker() { ps -o pid= --ppid "$DIRECTOR" | head -n 1 | tr -d ' '; }
+worker() { ps -o pid=,comm= --ppid "$DIRECTOR" | awk '$2 == "tapvs-worker" { print $1; exit }'; }
 
 director_ready_or_gone() { grep -qw ready "$LAB_DIR/tapvs.log" || ! kill -0 "$DIRECTOR" 2>/dev/null; }
 

@@ -8,6 +8,7 @@ mod diff;
 mod draft;
 mod flags;
 mod link;
+mod outside;
 mod plan;
 pub mod spec;
 mod toml;
@@ -22,6 +23,7 @@ pub use diff::{Change, Wanted, add_daemons, add_rules, common_rules, diff, rules
 pub use draft::{At, ByHand, Problems};
 pub use flags::RunArgs;
 pub use link::PlannedLink;
+pub use outside::Outside;
 pub use plan::{Plan, run_on_processor};
 
 use crate::base::Instant;

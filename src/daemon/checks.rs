@@ -4,11 +4,9 @@
 //! slow, silent or hostile. Verdicts are the monitor's.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use mio::{Interest, Registry, Token, Waker};
+use mio::{Interest, Registry, Token};
 
 use super::own_probes::Running;
 use super::talk::Talk;
@@ -17,8 +15,9 @@ use crate::config::rules_of;
 use crate::control;
 use crate::control::protocol::{Reply, Steering};
 use crate::director::Director;
-use crate::health::{Dialogue, Kind, Monitor, OnDown, Outcome, Plan, ProbeId, Reason, Stage, Start, Target};
-use crate::io::{Ended, Program, Programs, TlsConfig, random_u64};
+use crate::health::{Dialogue, Exec, Kind, Monitor, OnDown, Outcome, Plan, ProbeId, Reason, Stage, Start, Target};
+use crate::io::{Ended, TlsConfig, random_u64};
+use crate::keeper::messages::Run;
 use crate::router::{Egress, Turn};
 use crate::service::command::ServiceKey;
 use crate::service::{Quorum, Share};
@@ -44,7 +43,8 @@ pub(super) struct Checks {
     talks: Vec<Option<Talk>>,
     /// Places of talks that may go on.
     ready: VecDeque<usize>,
-    programs: Option<Programs>,
+    /// Programs that the keeper is to be asked for.
+    programs: Vec<Run>,
     own: Running,
     tls: HashMap<Option<PathBuf>, TlsConfig>,
     /// The director's changes when its servers were looked at last, and when that was.
@@ -62,7 +62,7 @@ impl Checks {
             monitor,
             talks: (0..SOCKETS).map(|_| None).collect(),
             ready: VecDeque::new(),
-            programs: None,
+            programs: Vec::new(),
             own: Running::default(),
             tls: HashMap::new(),
             seen: None,
@@ -138,11 +138,6 @@ impl Checks {
         true
     }
 
-    /// Notes that the thread of the programs may have an answer.
-    pub(super) fn note_programs(&mut self) {
-        self.wake();
-    }
-
     /// When there is something to do next; the start of time if at once.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         if self.ready.is_empty() { self.due } else { Some(Instant::START) }
@@ -170,7 +165,6 @@ impl Checks {
         if changed && (self.seen.is_none() || now >= self.looked + OBSERVED_EVERY) {
             self.observe(director, now);
         }
-        self.hear_programs(now);
         self.own.end(director, &mut self.monitor, now);
         self.expire(now);
         for _ in 0..SERVED_A_TURN {
@@ -263,9 +257,9 @@ impl Checks {
 
     /// Runs a program that is to be told of a quorum; nobody waits for its outcome.
     fn notify(&mut self, command: Vec<String>, key: ServiceKey) {
-        if let Some(programs) = self.programs.as_ref().filter(|_| !command.is_empty()) {
-            let environment = vec![("SERVICE", key.to_string())];
-            programs.run(Program { tag: 0, command, environment, timeout: std::time::Duration::from_secs(10) });
+        if !command.is_empty() {
+            let (timeout, service) = (std::time::Duration::from_secs(10), Some(key));
+            self.programs.push(Run { tag: 0, command, timeout, server: None, service, verdict: None });
         }
     }
 
@@ -273,7 +267,10 @@ impl Checks {
         let id = start.id;
         let started = match (self.own.start(&start, director, turn), &start.check.kind) {
             (Some(sent), _) => sent,
-            (None, Kind::Exec(_)) => self.run_program(&start),
+            (None, Kind::Exec(exec)) => {
+                self.programs.push(run_of(&start, exec));
+                Ok(())
+            }
             (None, _) => self.connect(start, registry),
         };
         if let Err(outcome) = started {
@@ -343,31 +340,18 @@ impl Checks {
         }
     }
 
-    fn run_program(&mut self, start: &Start) -> Result<(), Outcome> {
-        let Kind::Exec(exec) = &start.check.kind else { return Ok(()) };
-        let Some(programs) = &self.programs else {
-            return Err(Outcome::Local(Reason::new(Stage::Run, "no thread for programs")));
-        };
-        let environment = environment(start);
-        let (command, timeout) = (exec.command.clone(), start.check.timing.timeout);
-        programs.run(Program { tag: start.id.0, command, environment, timeout });
-        Ok(())
+    /// What the keeper is to be asked for since this was called last.
+    pub(super) fn take_programs(&mut self) -> Vec<Run> {
+        std::mem::take(&mut self.programs)
     }
 
-    /// Makes the thread for programs; before any is run.
-    pub(super) fn prepare_programs(&mut self, waker: Arc<Waker>) -> io::Result<()> {
-        self.programs = Some(Programs::start(waker)?);
-        Ok(())
-    }
-
-    fn hear_programs(&mut self, now: Instant) {
-        let Some(programs) = &self.programs else { return };
-        while let Some((tag, ended)) = programs.outcome() {
-            let id = ProbeId(tag);
-            let dynamic =
-                self.monitor.check_of(id).is_some_and(|check| matches!(&check.kind, Kind::Exec(exec) if exec.dynamic));
-            self.monitor.end(id, outcome_of(ended, dynamic), now);
-        }
+    /// A program is no more.
+    pub(super) fn hear_program(&mut self, tag: u64, ended: Ended, now: Instant) {
+        let id = ProbeId(tag);
+        let dynamic =
+            self.monitor.check_of(id).is_some_and(|check| matches!(&check.kind, Kind::Exec(exec) if exec.dynamic));
+        self.monitor.end(id, outcome_of(ended, dynamic), now);
+        self.wake();
     }
 }
 
@@ -384,18 +368,10 @@ fn outcome_of(ended: Ended, dynamic: bool) -> Outcome {
     }
 }
 
-/// What a program is told.
-fn environment(start: &Start) -> Vec<(&'static str, String)> {
-    let Endpoint { addr, port } = start.target;
-    let mut told = vec![("RIP", addr.to_string()), ("RPORT", port.to_string())];
-    if let Some(key) = start.service {
-        told.push(("SERVICE", key.to_string()));
-        if let ServiceKey::Address(_, vip) = key {
-            told.extend([("VIP", vip.addr.to_string()), ("VPORT", vip.port.to_string())]);
-        }
-    }
-    told.push(("STATE", start.verdict.name().into()));
-    told
+fn run_of(start: &Start, exec: &Exec) -> Run {
+    let (command, timeout) = (exec.command.clone(), start.check.timing.timeout);
+    let (server, service, verdict) = (Some(start.target), start.service, Some(start.verdict));
+    Run { tag: start.id.0, command, timeout, server, service, verdict }
 }
 
 /// The servers that a service has now.

@@ -2,6 +2,7 @@
 //!
 //! One thread, one clock reading per wake-up. Never decides anything about a packet.
 
+mod background;
 mod change;
 mod checks;
 mod connections;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::base::{Endpoint, Family, Instant, LinkId};
+use crate::base::{Family, Instant, LinkId};
 use crate::config::rules_of;
 use crate::control::protocol::{Reply, Request, WorkerEntry};
 use crate::control::{self, Shown};
@@ -32,6 +33,7 @@ use crate::keeper::messages::{ToKeeper, ToWorker, VirtualRouter};
 use crate::router::Turn;
 use crate::state::State;
 use crate::state::facts::Fact;
+use background::Background;
 use change::{Changed, Progress};
 use checks::Checks;
 use connections::{Answer, Control};
@@ -88,15 +90,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A loop around the director, for what was taken over from the keeper; `metrics` is where they are served.
+    /// A loop around the director, for what was taken over from the keeper.
     fn new(
         (director, state): (Director, Option<(State, u64)>),
         taken: Taken,
-        mut signals: Signals,
-        (mut checks, metrics): (Checks, Option<Endpoint>),
+        (mut signals, background): (Signals, Background),
+        checks: Checks,
         start: Started,
     ) -> io::Result<Daemon> {
-        let Taken { mut links, listener, mut keeper, history, .. } = taken;
+        let Taken { mut links, listener, metrics, mut keeper, history, .. } = taken;
         let poll = Poll::new()?;
         poll.registry().register(&mut keeper.channel, KEEPER, Interest::READABLE)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
@@ -104,9 +106,7 @@ impl Daemon {
             poll.registry().register(link, Token(index), Interest::READABLE)?;
         }
         let control = Control::new(listener, poll.registry())?;
-        // One for all threads: a poll can have no second one.
-        let waker = Arc::new(Waker::new(poll.registry(), ANSWERS)?);
-        checks.prepare_programs(waker.clone())?;
+        let waker = Waker::new(poll.registry(), ANSWERS)?;
         let scrapes = Scrapes::new(metrics, poll.registry())?;
         Ok(Daemon {
             director,
@@ -119,7 +119,7 @@ impl Daemon {
             keeper,
             checks,
             scrapes,
-            reload: Reload::new(start, Arc::new(move || _ = waker.wake())),
+            reload: Reload::new(start, background, Arc::new(move || _ = waker.wake())),
             work: None,
             works: false,
             reload_asked: false,
@@ -183,11 +183,8 @@ impl Daemon {
                 match event.token() {
                     SIGNALS => signalled = true,
                     KEEPER => heard = true,
-                    // A thread has an answer, the one that reads a reload or the one that runs checks' programs.
-                    ANSWERS => {
-                        self.works = true;
-                        self.checks.note_programs();
-                    }
+                    // The thread has an answer.
+                    ANSWERS => self.works = true,
                     token if self.control.notes(token) || self.checks.notes(token) || self.scrapes.notes(token) => {}
                     Token(link) => self.ready[link] = true,
                 }
@@ -207,6 +204,7 @@ impl Daemon {
             }
             self.work(now);
             self.checks.turn(self.poll.registry(), &mut self.director, &mut self.turn, self.state.as_mut());
+            self.checks.take_programs().into_iter().for_each(|run| self.keeper.tell(&ToKeeper::Run(run)));
             Wires::flush(&mut self.turn);
             if self.scrapes.is_ready() {
                 self.serve_metrics(now);
@@ -234,6 +232,7 @@ impl Daemon {
                 Ok(Some(ToWorker::Back(_))) => self.director.presence().announce_again(now),
                 // These are said at the start only.
                 Ok(Some(ToWorker::State | ToWorker::Begin(_))) => {}
+                Ok(Some(ToWorker::Ended(tag, ended))) => self.checks.hear_program(tag, ended, now),
                 Ok(Some(ToWorker::Stop)) => self.leaving = true,
                 Ok(None) => return true,
                 Err(keeper::Ended) => return false,

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread;
 
+use super::background::Background;
 use super::change::{COMMANDS_A_TURN, Changed, LOOKED_AT_A_TURN, Progress};
 use crate::base::{Endpoint, Instant};
 use crate::config::{self, At, Plan, PlannedLink, Problems, RunArgs, Wanted, describe};
@@ -41,6 +41,7 @@ pub(super) struct Reload {
     running: Running,
     /// The processors that the process was started with.
     usual: Processors,
+    background: Background,
     wake: Wake,
 }
 
@@ -90,11 +91,11 @@ impl Stage {
 }
 
 impl Reload {
-    pub(super) fn new(started: Started, wake: Wake) -> Reload {
+    pub(super) fn new(started: Started, background: Background, wake: Wake) -> Reload {
         let Started { args, plan, usual } = started;
         let (cpu, metrics) = (plan.cpu.map(|cpu| cpu.value), plan.metrics.map(|at| at.value));
         let running = Running { links: plan.links, settings: plan.settings, metrics, health: plan.health, cpu };
-        Reload { args, running, usual, wake }
+        Reload { args, running, usual, background, wake }
     }
 
     /// The first stage; an error is a sentence.
@@ -107,17 +108,15 @@ impl Reload {
         self.ask(move || read(&args, &running, &links)).map(Stage::Reading)
     }
 
-    /// Has a thread work out an answer, on any processor but the one that is kept for packets.
+    /// Has the thread work out an answer, on any processor but the one that is kept for packets.
     fn ask<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<Receiver<T>, String> {
         let (answer, receiver) = channel();
-        let (usual, wake) = (self.usual, self.wake.clone());
-        let body = move || {
-            let _ = usual.run_on(None);
+        let wake = self.wake.clone();
+        let given = self.background.run(move || {
             let _ = answer.send(work());
             wake();
-        };
-        let started = thread::Builder::new().name("reload".into()).spawn(body);
-        started.map(|_| receiver).map_err(|error| format!("cannot start a thread for the reload: {error}"))
+        });
+        if given { Ok(receiver) } else { Err("the thread that read the configuration has failed before".into()) }
     }
 
     /// Does a part of a reload.
@@ -359,7 +358,7 @@ mod tests {
                 Instant::START,
             ) {
                 Progress::More => {}
-                Progress::Waits => thread::yield_now(),
+                Progress::Waits => std::thread::yield_now(),
                 Progress::Done(Reply::Reloaded { lines, count }) => {
                     assert!(count >= lines.len());
                     return Ok(lines);
@@ -372,7 +371,7 @@ mod tests {
 
     fn begun(args: &RunArgs, plan: &Plan) -> Reload {
         let started = Started { args: args.clone(), plan: plan.clone(), usual: Processors::allowed() };
-        Reload::new(started, Arc::new(|| ()))
+        Reload::new(started, Background::start().unwrap(), Arc::new(|| ()))
     }
 
     /// What reloads of these texts in turn say, after a start with the first one; each must leave the director as if it

@@ -3,13 +3,12 @@
 //! A client is given one page a turn and as much memory as a page takes: a slow one costs packets nothing.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 
-use crate::base::{Endpoint, Instant};
+use crate::base::Instant;
 use crate::control::{Scrape, Shown};
 
 /// Tokens from here on are the scrapes'.
@@ -46,18 +45,14 @@ struct Client {
 }
 
 impl Scrapes {
-    /// Listens there, if anywhere.
-    pub(super) fn new(at: Option<Endpoint>, registry: &Registry) -> io::Result<Scrapes> {
-        let listen = |at: Endpoint| {
-            let listener = TcpListener::bind(SocketAddr::new(at.addr, at.port));
-            let sentence = |error| format!("metrics {at}: {error}; name an address of this host and a free port");
-            listener.map_err(|error| io::Error::other(sentence(error)))
-        };
-        let mut listener = at.map(listen).transpose()?;
+    /// Without a listener nobody comes.
+    pub(super) fn new(mut listener: Option<TcpListener>, registry: &Registry) -> io::Result<Scrapes> {
         if let Some(listener) = &mut listener {
             registry.register(listener, LISTENER, Interest::READABLE)?;
         }
-        Ok(Scrapes { listener, clients: [const { None }; CLIENTS], waiting: false })
+        // Clients may have come while there was no worker.
+        let waiting = listener.is_some();
+        Ok(Scrapes { listener, clients: [const { None }; CLIENTS], waiting })
     }
 
     /// Notes an event; false if it is not a scrape's.

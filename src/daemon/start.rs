@@ -4,7 +4,11 @@
 
 use std::fs::File;
 use std::io::Error;
+use std::os::fd::RawFd;
 
+use mio::net::TcpListener;
+
+use super::background::Background;
 use super::checks::Checks;
 use super::reload::Started;
 use super::restore::restore;
@@ -23,6 +27,8 @@ use crate::state::State;
 pub fn run(args: RunArgs) -> Result<(), String> {
     let given = std::env::var(VARIABLE).ok().and_then(|text| decode::<Given>(text.as_bytes()));
     let given = given.ok_or_else(|| format!("{VARIABLE} is set and is not what a keeper says; unset it"))?;
+    // The program is started as /proc/self/exe.
+    io::set_name(c"tapvs-worker");
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
     io::end_with_parent().map_err(|error| format!("cannot ask for the keeper's end: {error}"))?;
     let mut taken = take(&given).map_err(|error| format!("cannot use what the keeper has opened: {error}"))?;
@@ -41,14 +47,17 @@ pub fn run(args: RunArgs) -> Result<(), String> {
 struct Prepared {
     plan: Plan,
     usual: Processors,
+    background: Background,
     seed: u64,
     director: Director,
 }
 
 fn prepare(args: &RunArgs, given: &Given, taken: &mut Taken) -> Result<Prepared, String> {
+    let usual = Processors::allowed();
+    let background = Background::start().map_err(|error| format!("cannot start a thread: {error}"))?;
+    io::learn_host();
     let plan = Plan::from_args(args).map_err(|problems| problems.to_string())?;
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
-    let usual = Processors::allowed();
     if plan.cpu.is_some() {
         config::run_on_processor(plan.cpu.as_ref(), &usual).map_err(|problems| problems.to_string())?;
     }
@@ -64,12 +73,12 @@ fn prepare(args: &RunArgs, given: &Given, taken: &mut Taken) -> Result<Prepared,
     {
         State::check(file)?;
     }
-    Ok(Prepared { plan, usual, seed, director })
+    Ok(Prepared { plan, usual, background, seed, director })
 }
 
 fn go(
     args: RunArgs,
-    Prepared { plan, usual, seed, mut director }: Prepared,
+    Prepared { plan, usual, background, seed, mut director }: Prepared,
     mut taken: Taken,
     signals: Signals,
     given: &Given,
@@ -93,9 +102,8 @@ fn go(
         Err(error) => log::debug!("no large pages: {error}"),
     }
     let checks = Checks::new(plan.health.clone(), seed, Instant::START);
-    let metrics = plan.metrics.as_ref().map(|at| at.value);
     let start = Started { args, plan, usual };
-    let daemon = Daemon::new((director, state), taken, signals, (checks, metrics), start);
+    let daemon = Daemon::new((director, state), taken, (signals, background), checks, start);
     let daemon = daemon.map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
 }
@@ -110,6 +118,8 @@ pub(super) struct Taken {
     pub links: Vec<Link>,
     /// Without one nobody can change anything.
     pub listener: Option<Listener>,
+    /// Without one nobody scrapes.
+    pub metrics: Option<TcpListener>,
     pub keeper: Keeper,
     /// The file of the state.
     pub state: Option<File>,
@@ -125,6 +135,7 @@ fn take(given: &Given) -> Result<Taken, Error> {
     Ok(Taken {
         links: links.collect::<Result<Vec<_>, Error>>()?,
         listener: listener.transpose()?,
+        metrics: given.metrics.map(take_metrics).transpose()?,
         state: given.state.map(|fd| io::inherited(fd).map(File::from)).transpose()?,
         history: history(given),
         keeper: Keeper::new(Channel::inherited(io::inherited(given.channel)?)),
@@ -134,6 +145,12 @@ fn take(given: &Given) -> Result<Taken, Error> {
 fn history(given: &Given) -> WorkerEntry {
     let Given { keeper, restarts, reason, upgrades, .. } = given.clone();
     WorkerEntry { keeper, restarts, reason, upgrades, up: 0 }
+}
+
+fn take_metrics(fd: RawFd) -> Result<TcpListener, Error> {
+    let listener = std::net::TcpListener::from(io::inherited(fd)?);
+    listener.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(listener))
 }
 
 /// What only the opened devices tell: where superframes may leave inside UDP tunnels.

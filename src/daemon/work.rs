@@ -183,6 +183,7 @@ mod tests {
 
     use argh::FromArgs;
 
+    use super::super::background::Background;
     use super::super::checks::Checks;
     use super::super::reload::Started;
     use super::*;
@@ -216,7 +217,7 @@ mod tests {
         let args = RunArgs::from_args(&["run"], &["--bridge", "br0", "--address", "10.0.0.2/24"]).unwrap();
         let plan = Plan::from_args(&args).unwrap();
         let started = Started { args, plan, usual: Processors::allowed() };
-        let mut reload = Reload::new(started, Arc::new(|| ()));
+        let mut reload = Reload::new(started, Background::start().unwrap(), Arc::new(|| ()));
         let Asked::Work(request) = of(request) else { panic!("done at once") };
         let mut work = Work::of(request, &reload, director).unwrap();
         let (mut changed, mut checks) = (Vec::new(), Checks::new(Vec::new(), 1, NOW));

@@ -3,6 +3,7 @@
 //! Never the wall clock, which may jump.
 
 use std::io;
+use std::sync::OnceLock;
 use std::time;
 
 use super::sys;
@@ -39,8 +40,16 @@ pub fn monotonic_millis() -> u64 {
     now.map_or(0, |since| since.as_millis() as u64)
 }
 
-/// What tells one boot of the host from another.
+/// What tells one boot of the host from another; asked of the kernel once.
 pub fn boot_id() -> io::Result<[u64; 2]> {
+    static BOOT: OnceLock<[u64; 2]> = OnceLock::new();
+    match BOOT.get() {
+        Some(boot) => Ok(*boot),
+        None => read_boot_id().map(|boot| *BOOT.get_or_init(|| boot)),
+    }
+}
+
+fn read_boot_id() -> io::Result<[u64; 2]> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let digits = text.trim().replace('-', "");
     let number = u128::from_str_radix(&digits, 16).map_err(io::Error::other)?;

@@ -45,6 +45,12 @@ impl Processors {
     }
 }
 
+/// Names this process, for `ps`.
+pub fn set_name(name: &std::ffi::CStr) {
+    // It has another one then, which is no reason not to work.
+    let _ = nix::sys::prctl::set_name(name);
+}
+
 /// Has the kernel end this process when its parent ends.
 pub fn end_with_parent() -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;

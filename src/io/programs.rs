@@ -1,23 +1,22 @@
-//! Programs of health checks: started, waited for and ended on a thread of their own, so that packets never wait for them.
+//! Programs of health checks: started, waited for and ended, without ever waiting for one.
 //!
 //! A program gets no shell, no input, no inherited environment or files, and a process group of its own; at its deadline
 //! the group gets SIGTERM, and two seconds later SIGKILL.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use mio::Waker;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 /// Programs at a time; others wait, and their deadline runs meanwhile.
 const AT_A_TIME: usize = 32;
-/// How often running programs are looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// So many may wait.
+const WAITING: usize = 1024;
 /// From SIGTERM to SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The environment of a program, besides what it is told.
@@ -26,8 +25,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// A program to run.
 #[derive(Debug)]
 pub struct Program {
-    /// Whose outcome it is.
-    pub tag: u64,
+    /// Who is told its outcome, and by what number.
+    pub caller: (u32, u64),
     /// Path and arguments.
     pub command: Vec<String>,
     /// What it is told.
@@ -37,7 +36,7 @@ pub struct Program {
 }
 
 /// How a program ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Ended {
     /// By itself, with this code.
     Exit(i32),
@@ -49,89 +48,80 @@ pub enum Ended {
     NotStarted(String),
 }
 
-/// The thread that runs programs; it ends with this.
-pub struct Programs {
-    requests: Sender<Program>,
-    outcomes: Receiver<(u64, Ended)>,
-}
-
-impl Programs {
-    /// Starts the thread; `waker` is called for each outcome.
-    pub fn start(waker: Arc<Waker>) -> io::Result<Programs> {
-        let (requests, inbox) = mpsc::channel();
-        let (outbox, outcomes) = mpsc::channel();
-        let runner = Runner { inbox, outbox, waker, waiting: Vec::new(), running: Vec::new() };
-        std::thread::Builder::new().name("programs".into()).stack_size(256 << 10).spawn(move || runner.run())?;
-        Ok(Programs { requests, outcomes })
-    }
-
-    /// Runs a program.
-    pub fn run(&self, program: Program) {
-        // The thread ends only after this.
-        let _ = self.requests.send(program);
-    }
-
-    /// An outcome, if there is one.
-    pub fn outcome(&self) -> Option<(u64, Ended)> {
-        self.outcomes.try_recv().ok()
-    }
-}
-
 struct Running {
-    tag: u64,
+    caller: (u32, u64),
     child: Child,
     /// When the next signal is sent.
     due: Instant,
     late: bool,
 }
 
-struct Runner {
-    inbox: Receiver<Program>,
-    outbox: Sender<(u64, Ended)>,
-    waker: Arc<Waker>,
-    waiting: Vec<(Program, Instant)>,
+/// Programs that run or wait; they end with this.
+#[derive(Default)]
+pub struct Programs {
+    waiting: VecDeque<(Program, Instant)>,
     running: Vec<Running>,
+    outcomes: VecDeque<((u32, u64), Ended)>,
 }
 
-impl Runner {
-    fn run(mut self) {
-        loop {
-            let idle = self.running.is_empty() && self.waiting.is_empty();
-            let request = if idle {
-                self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                self.inbox.recv_timeout(LOOK)
-            };
-            match request {
-                Ok(program) => {
-                    let until = Instant::now() + program.timeout;
-                    self.waiting.push((program, until));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            self.start_waiting();
-            self.look();
+impl Programs {
+    /// Runs a program, as soon as there is room.
+    pub fn run(&mut self, program: Program) {
+        if self.waiting.len() == WAITING {
+            return self.tell(program.caller, Ended::NotStarted("too many programs wait".into()));
         }
-        self.running.iter().for_each(|running| end(&running.child, Signal::SIGKILL));
+        let until = Instant::now() + program.timeout;
+        self.waiting.push_back((program, until));
+    }
+
+    /// A caller is gone: its programs end, and nobody is told.
+    pub fn forget(&mut self, caller: u32) {
+        self.waiting.retain(|(program, _)| program.caller.0 != caller);
+        self.outcomes.retain(|(told, _)| told.0 != caller);
+        for running in self.running.iter_mut().filter(|running| running.caller.0 == caller) {
+            (running.late, running.due) = (true, Instant::now());
+        }
+    }
+
+    /// Does what is due; call it when a child has ended and at `due`.
+    pub fn turn(&mut self) {
+        self.look();
+        self.start_waiting();
+    }
+
+    /// When something is to be done that no signal tells of.
+    pub fn due(&self) -> Option<Instant> {
+        let running = self.running.iter().map(|running| running.due);
+        running.chain(self.waiting.iter().map(|(_, until)| *until)).min()
+    }
+
+    /// The outcome that is to be told next; call `told` when it was.
+    pub fn outcome(&self) -> Option<&((u32, u64), Ended)> {
+        self.outcomes.front()
+    }
+
+    /// The first outcome was told.
+    pub fn told(&mut self) {
+        self.outcomes.pop_front();
     }
 
     fn start_waiting(&mut self) {
-        while self.running.len() < AT_A_TIME && !self.waiting.is_empty() {
-            let (program, due) = self.waiting.remove(0);
+        while self.running.len() < AT_A_TIME
+            && let Some((program, due)) = self.waiting.pop_front()
+        {
+            let caller = program.caller;
             match start(&program) {
-                Ok(child) => self.running.push(Running { tag: program.tag, child, due, late: false }),
-                Err(error) => self.tell(
-                    program.tag,
-                    Ended::NotStarted(format!("{}: {error}", program.command.first().map_or("", String::as_str))),
-                ),
+                Ok(child) => self.running.push(Running { caller, child, due, late: false }),
+                Err(error) => {
+                    let path = program.command.first().map_or("", String::as_str);
+                    self.tell(caller, Ended::NotStarted(format!("{path}: {error}")));
+                }
             }
         }
         let now = Instant::now();
-        let late: Vec<u64> =
-            self.waiting.iter().filter(|(_, due)| *due <= now).map(|(program, _)| program.tag).collect();
+        let late: Vec<_> = self.waiting.iter().filter(|(_, due)| *due <= now).map(|(late, _)| late.caller).collect();
         self.waiting.retain(|(_, due)| *due > now);
-        late.into_iter().for_each(|tag| self.tell(tag, Ended::Late));
+        late.into_iter().for_each(|caller| self.tell(caller, Ended::Late));
     }
 
     fn look(&mut self) {
@@ -140,33 +130,37 @@ impl Runner {
         while place < self.running.len() {
             let running = &mut self.running[place];
             if let Ok(Some(status)) = running.child.try_wait() {
-                let Running { tag, child, late, .. } = self.running.swap_remove(place);
+                let Running { caller, child, late, .. } = self.running.swap_remove(place);
                 // What it left behind in its group goes too.
                 end(&child, Signal::SIGKILL);
                 if !late {
                     let ended = status.code().map_or(Ended::Signal(status.signal().unwrap_or(0)), Ended::Exit);
-                    self.tell(tag, ended);
-                }
-                continue;
-            }
-            if running.due <= now {
-                let signal = if running.late { Signal::SIGKILL } else { Signal::SIGTERM };
-                end(&running.child, signal);
-                (running.due, place) = (now + PATIENCE, place + 1);
-                if !running.late {
-                    running.late = true;
-                    let tag = running.tag;
-                    self.tell(tag, Ended::Late);
+                    self.tell(caller, ended);
                 }
                 continue;
             }
             place += 1;
+            if running.due <= now {
+                let signal = if running.late { Signal::SIGKILL } else { Signal::SIGTERM };
+                end(&running.child, signal);
+                running.due = now + PATIENCE;
+                if !running.late {
+                    running.late = true;
+                    let caller = running.caller;
+                    self.tell(caller, Ended::Late);
+                }
+            }
         }
     }
 
-    fn tell(&self, tag: u64, ended: Ended) {
-        let _ = self.outbox.send((tag, ended));
-        let _ = self.waker.wake();
+    fn tell(&mut self, caller: (u32, u64), ended: Ended) {
+        self.outcomes.push_back((caller, ended));
+    }
+}
+
+impl Drop for Programs {
+    fn drop(&mut self) {
+        self.running.iter().for_each(|running| end(&running.child, Signal::SIGKILL));
     }
 }
 
@@ -194,33 +188,41 @@ fn end(child: &Child, signal: Signal) {
 mod tests {
     use super::*;
 
-    fn outcomes(commands: &[&[&str]], timeout: Duration) -> Vec<(u64, Ended)> {
-        let poll = mio::Poll::new().unwrap();
-        let waker = Arc::new(Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        let programs = Programs::start(waker).unwrap();
-        for (tag, command) in commands.iter().enumerate() {
-            let command = command.iter().map(|word| (*word).to_owned()).collect();
-            let environment = vec![("RIP", "10.0.0.1".to_owned())];
-            programs.run(Program { tag: tag as u64, command, environment, timeout });
+    fn program(caller: (u32, u64), command: &[&str], timeout: Duration) -> Program {
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
+        Program { caller, command, environment: vec![("RIP", "10.0.0.1".to_owned())], timeout }
+    }
+
+    /// Does what is due until so many outcomes are there and no program runs; the outcomes by number.
+    fn outcomes(programs: &mut Programs, count: usize) -> Vec<(u64, Ended)> {
+        let mut outcomes = Vec::new();
+        while outcomes.len() < count || !programs.running.is_empty() {
+            programs.turn();
+            while let Some(((_, number), ended)) = programs.outcome() {
+                outcomes.push((*number, ended.clone()));
+                programs.told();
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
-        let mut outcomes: Vec<_> = commands.iter().map(|_| programs.outcomes.recv().unwrap()).collect();
-        outcomes.sort_by_key(|(tag, _)| *tag);
+        outcomes.sort_by_key(|(number, _)| *number);
         outcomes
     }
 
     #[test]
     fn a_program_ends_with_its_code_and_knows_only_what_it_is_told() {
         let environment = "test \"$RIP\" = 10.0.0.1 && test -z \"$HOME\" && exit 7";
-        let outcomes = outcomes(
-            &[
-                &["/bin/true"],
-                &["/bin/sh", "-c", environment],
-                &["/no/such/program"],
-                &["/bin/sh", "-c", "kill -9 $$"],
-                &[],
-            ],
-            Duration::from_secs(60),
-        );
+        let commands: [&[&str]; 5] = [
+            &["/bin/true"],
+            &["/bin/sh", "-c", environment],
+            &["/no/such/program"],
+            &["/bin/sh", "-c", "kill -9 $$"],
+            &[],
+        ];
+        let mut programs = Programs::default();
+        for (number, command) in commands.iter().enumerate() {
+            programs.run(program((1, number as u64), command, Duration::from_secs(60)));
+        }
+        let outcomes = outcomes(&mut programs, commands.len());
         assert_eq!(outcomes[0].1, Ended::Exit(0));
         assert_eq!(outcomes[1].1, Ended::Exit(7));
         assert!(matches!(&outcomes[2].1, Ended::NotStarted(why) if why.starts_with("/no/such/program: No such file")));
@@ -230,8 +232,34 @@ mod tests {
 
     #[test]
     fn one_that_forks_and_ignores_sigterm_is_ended_with_all_it_started() {
-        let stubborn = "trap '' TERM; sleep 1000 & sleep 1000";
-        let outcomes = outcomes(&[&["/bin/sh", "-c", stubborn]], Duration::from_millis(50));
-        assert_eq!(outcomes, [(0, Ended::Late)]);
+        let stubborn = ["/bin/sh", "-c", "trap '' TERM; sleep 1000 & sleep 1000"];
+        let mut programs = Programs::default();
+        programs.run(program((1, 0), &stubborn, Duration::from_millis(50)));
+        assert_eq!(outcomes(&mut programs, 1), [(0, Ended::Late)]);
+    }
+
+    #[test]
+    fn the_programs_of_a_caller_that_is_gone_end_and_nobody_is_told() {
+        let mut programs = Programs::default();
+        programs.run(program((1, 0), &["/bin/sleep", "1000"], Duration::from_secs(1000)));
+        programs.run(program((2, 1), &["/bin/true"], Duration::from_secs(60)));
+        programs.turn();
+        programs.run(program((1, 2), &["/bin/true"], Duration::from_secs(60)));
+        programs.forget(1);
+        assert_eq!(outcomes(&mut programs, 1), [(1, Ended::Exit(0))]);
+    }
+
+    #[test]
+    fn more_than_run_at_a_time_have_their_turn_and_no_more_than_fit_wait() {
+        let mut programs = Programs::default();
+        for number in 0..=WAITING as u64 {
+            programs.run(program((1, number), &["/bin/true"], Duration::from_secs(600)));
+        }
+        assert!(matches!(programs.outcome(), Some(((1, 1024), Ended::NotStarted(_)))));
+        programs.turn();
+        assert_eq!((programs.running.len(), programs.waiting.len()), (AT_A_TIME, WAITING - AT_A_TIME));
+        programs.waiting.truncate(4);
+        let outcomes = outcomes(&mut programs, 1 + AT_A_TIME + 4);
+        assert!(outcomes[..AT_A_TIME + 4].iter().all(|(_, ended)| *ended == Ended::Exit(0)));
     }
 }

@@ -55,8 +55,7 @@ impl TlsConfig {
 fn roots(path: &Path) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     let name = path.display();
-    // Certificates of authorities are public: no keeper is asked, which opens the configuration's own files only.
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    let text = super::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
     for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
         let certificate = certificate.map_err(|error| format!("{name}: {error}"))?;
         store.add(certificate).map_err(|error| format!("{name}: {error}"))?;

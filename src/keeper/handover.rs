@@ -93,6 +93,7 @@ impl Keeper {
         }
         let Some(next) = self.upgrade.as_mut().and_then(Upgrade::take_over) else { return false };
         next.tell(&ToWorker::Begin(self.given.active.clone()));
+        self.programs.forget(worker.id());
         self.leaving = Some(std::mem::replace(worker, next));
         self.host.forget_own();
         true

@@ -1,14 +1,19 @@
 //! What a keeper and its worker say to each other.
 //!
-//! Types only: a fixed set, and nothing in it names a program of the worker's choice: whom `Upgrade` brings names it.
+//! Types only: a fixed set. A worker names a program or a file in it, but gets only what the configuration names; the program
+//! of an upgrade is named by whom `Upgrade` brings.
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::io::LinkFacts;
+use crate::base::Endpoint;
+use crate::health::Verdict;
+use crate::io::{Ended, LinkFacts};
+use crate::service::command::ServiceKey;
 
 /// The variable that tells a worker what it was given.
 pub const VARIABLE: &str = "TAPVS_WORKER";
@@ -20,6 +25,9 @@ pub struct Given {
     pub links: Vec<(RawFd, LinkFacts)>,
     /// The control socket with its path, if there is one.
     pub listener: Option<(RawFd, PathBuf)>,
+    /// The socket at which metrics are asked for, if there is one.
+    #[serde(default)]
+    pub metrics: Option<RawFd>,
     /// The file of the state, if there is one.
     pub state: Option<RawFd>,
     /// The user besides root who may ask at the control socket.
@@ -77,6 +85,25 @@ pub enum ToKeeper {
     Unable(String),
     /// It handles no more frames, and all that the next one reads is written.
     Stopped,
+    /// A program of the configuration is to be run; the answer is `ToWorker::Ended`.
+    Run(Run),
+}
+
+/// A program to run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// The worker's number for it.
+    pub tag: u64,
+    /// Path and arguments, as the configuration has them.
+    pub command: Vec<String>,
+    /// How long it may run.
+    pub timeout: Duration,
+    /// The server that it is about.
+    pub server: Option<Endpoint>,
+    /// The service that it is about.
+    pub service: Option<ServiceKey>,
+    /// What is held of the server.
+    pub verdict: Option<Verdict>,
 }
 
 /// To a worker.
@@ -92,6 +119,8 @@ pub enum ToWorker {
     Stop,
     /// The worker that was beside it has stopped: to begin. These virtual routers were active.
     Begin(Vec<VirtualRouter>),
+    /// The program with this number is no more.
+    Ended(u64, Ended),
 }
 
 /// A message as bytes; empty, which no receiver understands, if it cannot be said.

@@ -9,23 +9,25 @@ mod handover;
 mod host;
 pub mod messages;
 mod program;
+mod programs;
 mod state_file;
 mod upgrade;
 mod worker;
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal as Number;
 
-use crate::base::version;
+use crate::base::{Endpoint, version};
 use crate::config::{Plan, RunArgs};
 use crate::control;
 use crate::io::{
-    BYTES_A_CONN, Device, LinkChange, LinkError, Listener, Processors, Signal, Signals, SocketError, let_inherit,
-    own_uid,
+    BYTES_A_CONN, Device, LinkChange, LinkError, Listener, Processors, Programs, Signal, Signals, SocketError,
+    let_inherit, own_uid,
 };
 use backoff::{Backoff, Unready};
 use files::{Files, Which};
@@ -51,6 +53,7 @@ struct Keeper {
     host: Host,
     /// The file goes when this does.
     _listener: Option<Listener>,
+    _metrics: Option<TcpListener>,
     given: Given,
     state: Option<StateFile>,
     unready: Unready,
@@ -61,6 +64,7 @@ struct Keeper {
     upgrade: Option<Upgrade>,
     /// A worker that has made room for another and is about to end.
     leaving: Option<Worker>,
+    programs: Programs,
     signals: Signals,
     backoff: Backoff,
     /// A signal to end came.
@@ -83,16 +87,19 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     let open = || control::open(args.name.as_deref(), args.socket.as_deref(), &first);
     let listener = once_free(open, SocketError::is_taken).map_err(|error| error.to_string())?;
     let state = listener.as_ref().and_then(|listener| StateFile::open(listener.path(), args.fresh));
-    let given = give(&devices, listener.as_ref(), state.as_ref())
+    let metrics = plan.metrics.as_ref().map(|at| open_metrics(at.value)).transpose()?;
+    let given = give(&devices, listener.as_ref(), state.as_ref(), metrics.as_ref())
         .map_err(|error| format!("cannot hand descriptors on: {error}"))?;
     let mut keeper = Keeper {
         devices,
         host,
         _listener: listener,
+        _metrics: metrics,
         given,
         state,
         unready: Unready::default(),
-        files: Files::new(args.files()),
+        files: Files::new(args.clone()),
+        programs: Programs::default(),
         program: Program::own(),
         version: version().to_owned(),
         upgrade: None,
@@ -124,6 +131,14 @@ fn is_busy(error: &LinkError) -> bool {
     matches!(error, LinkError::Busy { .. })
 }
 
+/// A worker may have no right to a port below 1024.
+fn open_metrics(at: Endpoint) -> Result<TcpListener, String> {
+    let open = || TcpListener::bind(SocketAddr::new(at.addr, at.port));
+    let is_held = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    once_free(open, is_held)
+        .map_err(|error| format!("metrics {at}: {error}; name an address of this host and a free port"))
+}
+
 /// A processor that cannot be had is said before anything on the host is touched.
 fn check_processor(plan: &Plan) -> Result<(), String> {
     let usual = Processors::allowed();
@@ -145,7 +160,12 @@ fn check_memory(max_flows: usize) -> Result<(), String> {
 }
 
 /// Descriptors that every worker inherits.
-fn give(devices: &[Device], listener: Option<&Listener>, state: Option<&StateFile>) -> io::Result<Given> {
+fn give(
+    devices: &[Device],
+    listener: Option<&Listener>,
+    state: Option<&StateFile>,
+    metrics: Option<&TcpListener>,
+) -> io::Result<Given> {
     for device in devices {
         let_inherit(device.as_fd())?;
     }
@@ -155,9 +175,13 @@ fn give(devices: &[Device], listener: Option<&Listener>, state: Option<&StateFil
     if let Some(state) = state {
         let_inherit(state.as_fd())?;
     }
+    if let Some(metrics) = metrics {
+        let_inherit(metrics.as_fd())?;
+    }
     Ok(Given {
         links: devices.iter().map(|device| (device.as_raw_fd(), device.facts())).collect(),
         listener: listener.map(|listener| (listener.as_fd().as_raw_fd(), listener.path().to_owned())),
+        metrics: metrics.map(AsRawFd::as_raw_fd),
         state: state.map(|state| state.as_fd().as_raw_fd()),
         owner: own_uid(),
         channel: -1,
@@ -216,7 +240,8 @@ impl Keeper {
         self.tell(&worker, changed);
         loop {
             let ready = self.wait(&worker)?;
-            if ready[1] {
+            // Before files: what is in force says which may be read.
+            if ready[1] || ready[2] {
                 self.listen(&mut worker);
             }
             if ready[2] {
@@ -243,8 +268,10 @@ impl Keeper {
             if let Some(end) = worker.ended()
                 && !self.hand_over(&mut worker)
             {
+                self.programs.forget(worker.id());
                 return Ok(self.end_of(end, &worker));
             }
+            programs::turn(&mut self.programs, &worker);
         }
     }
 
@@ -263,8 +290,12 @@ impl Keeper {
             beside.map_or(signals, |beside| beside.files.as_fd()),
             upgrade.and_then(Upgrade::awaited).unwrap_or(signals),
         ];
-        let left = upgrade.map(|upgrade| upgrade.until.saturating_duration_since(Instant::now()));
-        wait_for(&fds, left.map(|left| left.as_millis().min(u128::from(u16::MAX - 1)) as u16 + 1))
+        let now = Instant::now();
+        // A worker that does not listen is told of a program's end again.
+        let retry = self.programs.outcome().map(|_| now + STEP);
+        let due = [upgrade.map(|upgrade| upgrade.until), self.programs.due(), retry].into_iter().flatten().min();
+        let left = due.map(|due| due.saturating_duration_since(now).as_millis().min(u128::from(u16::MAX - 1)));
+        wait_for(&fds, left.map(|left| left as u16 + 1))
     }
 
     /// A worker that does not listen to signals yet would be ended by them.
@@ -303,6 +334,7 @@ impl Keeper {
                     }
                 }
                 ToKeeper::Active(routers) => self.given.active = routers,
+                ToKeeper::Run(run) => programs::run(&mut self.programs, self.files.outside(), worker, run),
                 ToKeeper::Addresses(moved) => {
                     for (addr, here) in moved {
                         self.host.own(addr, here);

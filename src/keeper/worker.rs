@@ -80,6 +80,16 @@ impl Worker {
         let _ = self.child.wait();
     }
 
+    /// Tells it something if it listens.
+    pub fn takes(&self, message: &ToWorker) -> bool {
+        self.channel.send(&encode(message), None).is_ok()
+    }
+
+    /// Names it among all that run.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<End> {
         self.child.try_wait().ok().flatten().map(end_of)
