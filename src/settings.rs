@@ -17,6 +17,8 @@ pub enum Values {
     Between(i64, i64),
     /// These numbers.
     OneOf(&'static [u32]),
+    /// One of these words.
+    Words(&'static [&'static str]),
     /// A list of processors, as in `0-3,8`.
     Processors,
     /// Ports, as in `21,2121`; none if empty.
@@ -130,6 +132,36 @@ impl Ports {
     }
 }
 
+/// What becomes of a TCP segment in the middle of a conn that is not known, if it is for a service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unknown {
+    /// The director's own stack answers it with a reset, as the kernel's does.
+    Reset,
+    /// It is dropped in silence.
+    Drop,
+    /// It opens the conn.
+    Adopt,
+}
+
+impl Unknown {
+    const WORDS: [&str; 3] = ["reset", "drop", "adopt"];
+}
+
+impl Field for Unknown {
+    fn show(&self) -> String {
+        Unknown::WORDS[*self as usize].to_owned()
+    }
+
+    fn put(&mut self, value: Value) {
+        let all = [Unknown::Reset, Unknown::Drop, Unknown::Adopt];
+        if let Value::Text(text) = value
+            && let Some(place) = Unknown::WORDS.iter().position(|word| *word == text)
+        {
+            *self = all[place];
+        }
+    }
+}
+
 impl Field for Ports {
     fn show(&self) -> String {
         let ports: Vec<String> = self.0.iter().filter(|port| **port != 0).map(u16::to_string).collect();
@@ -170,7 +202,7 @@ macro_rules! settings {
     };
 }
 
-use Values::{Between, Mode, OneOf, PortList, Processors, Switch};
+use Values::{Between, Mode, OneOf, PortList, Processors, Switch, Words};
 
 /// The kernel keeps most of its numbers in an `int`.
 const INT: i64 = i32::MAX as i64;
@@ -223,6 +255,7 @@ settings! {
     sync_version: u32 = 1, OneOf(&[0, 1]), "", Works, "The version of sync messages that are sent: 0, for kernels before 2.6.39, tells neither IPv6 nor marks, timeouts and persistence engines. Both are understood.";
     timeout_close: u32 = 10, Between(1, 31_536_000), "seconds", Works, "How long a TCP conn lives in CLOSE.";
     timeout_timewait: u32 = 120, Between(1, 31_536_000), "seconds", Works, "How long a TCP conn lives in TIME_WAIT. FIN_WAIT has a place in ipvsadm --set.";
+    unknown: Unknown = Unknown::Reset, Words(&Unknown::WORDS), "", Works, "What a TCP segment in the middle of a conn meets that is for a service and that the director does not know, as after a start without state: a reset, as the kernel answers; nothing; or a server, which is the right one if the scheduler chooses by the client alone (mh, sh, dh). A service with a server in FULL-NAT cannot adopt, for its local port and sequence numbers are lost: there adopt is reset.";
 }
 
 impl Settings {
@@ -300,6 +333,10 @@ impl Values {
             let wrong = || format!("'{text}' is not a list of {}", self.text());
             return Ports::read(text).map(|_| Value::Text(text.to_owned())).ok_or_else(wrong);
         }
+        if let Words(words) = self {
+            let wrong = || format!("'{text}' is not one of {}", self.text());
+            return words.contains(&text).then(|| Value::Text(text.to_owned())).ok_or_else(wrong);
+        }
         // A number too large for any setting is refused by the row's range, like others.
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -318,7 +355,7 @@ impl Values {
             Mode => (0..=3).contains(&number),
             Between(least, most) => (least..=most).contains(&number),
             OneOf(numbers) => numbers.iter().any(|one| i64::from(*one) == number),
-            Processors | PortList => false,
+            Words(_) | Processors | PortList => false,
         }
     }
 
@@ -331,6 +368,7 @@ impl Values {
             Between(least, i64::MAX) => format!("a number from {least} on"),
             Between(least, most) => format!("{least} to {most}"),
             OneOf(numbers) => numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
+            Words(words) => words.join(", "),
             Processors => "a list of processors, as in 0-3,8".into(),
             PortList => "at most 8 ports, as in 21,2121".into(),
         }
@@ -381,6 +419,7 @@ mod tests {
             Switch | Mode => vec![0, 1],
             Between(least, most) => vec![least, least + 1, most],
             OneOf(numbers) => numbers.iter().map(|number| i64::from(*number)).collect(),
+            Words(words) => return words[1].into(),
             Processors => return "0-3,8".into(),
             PortList => return "21,2121".into(),
         };
@@ -454,6 +493,7 @@ mod tests {
                 "1,2,3,4,5,6,7,8,9",
                 "ftp_ports: '1,2,3,4,5,6,7,8,9' is not a list of at most 8 ports, as in 21,2121",
             ),
+            ("unknown", "keep", "unknown: 'keep' is not one of reset, drop, adopt"),
             ("est_cpulist", "0-x", "est_cpulist: '0-x' is not a list of processors, as in 0-3,8"),
         ] {
             assert_eq!(settings.set(name, value).unwrap_err(), wanted);

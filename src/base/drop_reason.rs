@@ -68,6 +68,8 @@ reasons! {
     NeighbourLimit => "neighbour-limit",
     /// From a server in NAT, and of no conn; the server was told (`nat_icmp_send`).
     NoConn => "no-conn",
+    /// From the middle of a conn to a service that is not known here (`unknown` is drop).
+    UnknownConn => "unknown-conn",
     /// This director stands by: another one answers and forwards.
     Standby => "standby",
     /// No server is available for a new conn; the client was told.

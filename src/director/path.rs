@@ -79,6 +79,9 @@ impl Director {
             return Err(DropReason::TruncatedL4.into());
         }
         let Some((service, tuple)) = self.flows.opening_service(packet.ip) else {
+            if self.flows.keeps_silent(packet.ip) {
+                return Err(DropReason::UnknownConn.into());
+            }
             return stack::answer(packet, &mut self.router, turn);
         };
         if self.flows.drops_this_packet() {

@@ -3,9 +3,10 @@
 //! The order of the checks is IPVS's. Never changes anything: who is admitted is opened by `open`.
 
 use super::Flows;
-use crate::base::{ConnId, Proto, ServiceId, Tuple};
+use crate::base::{ConnId, DestId, Method, Proto, ServiceId, Tuple};
 use crate::conn::{SctpState, TcpState};
 use crate::sched::Mask;
+use crate::settings::Unknown;
 use crate::wire::{Ip, L4};
 
 const SCTP_INIT: u8 = 1;
@@ -30,7 +31,8 @@ impl Flows {
     pub fn opening_service(&self, ip: &Ip) -> Option<(ServiceId, Tuple)> {
         let tuple = ip.tuple()?;
         let opens = match ip.l4 {
-            L4::Tcp { flags, .. } => !flags.rst() && (flags.syn() || self.settings.sloppy_tcp),
+            L4::Tcp { flags, .. } if flags.syn() || self.settings.sloppy_tcp => !flags.rst(),
+            L4::Tcp { flags, .. } => return self.adopting_service(&tuple).filter(|_| !flags.rst()),
             L4::Udp { .. } => true,
             L4::Sctp { chunk, .. } => chunk == SCTP_INIT || (self.settings.sloppy_sctp && chunk != SCTP_ABORT),
             L4::Icmp { .. } | L4::Other | L4::Truncated => false,
@@ -39,6 +41,28 @@ impl Flows {
             return None;
         }
         Some((self.services.find(&tuple)?, tuple))
+    }
+
+    /// The service that takes a conn whose beginning was not seen (`unknown` is adopt). In FULL-NAT none can: the server knows
+    /// the conn by a local port, and by sequence numbers, that only the director knew that had opened it.
+    #[cold]
+    fn adopting_service(&self, tuple: &Tuple) -> Option<(ServiceId, Tuple)> {
+        if self.settings.unknown != Unknown::Adopt || tuple.src.port == FTP_DATA_PORT {
+            return None;
+        }
+        let service = self.services.find(tuple)?;
+        let is_lost = |dest: &DestId| self.services.dest(*dest).method == Method::FullNat;
+        let dests = &self.services.get(service)?.dests;
+        (!dests.iter().any(is_lost)).then_some((service, *tuple))
+    }
+
+    /// True for a segment of no conn here that is for a service and opens none, where such ones get no answer (`unknown` is
+    /// drop).
+    #[cold]
+    pub fn keeps_silent(&self, ip: &Ip) -> bool {
+        let L4::Tcp { flags, .. } = ip.l4 else { return false };
+        let is_unknown = || ip.tuple().is_some_and(|tuple| self.services.find(&tuple).is_some());
+        self.settings.unknown == Unknown::Drop && !flags.syn() && is_unknown()
     }
 
     /// The service that opens a conn because of an ICMP error about one of its replies (`schedule_icmp`); `mark` is the

@@ -7,6 +7,7 @@ use super::{CLIENT, CLIENT6, RS1, VIP, VIP6};
 use crate::base::{DropReason, Mac};
 use crate::director::Settings;
 use crate::outbound::{Forward, Policy};
+use crate::settings::Unknown;
 use crate::testing::{DIRECTOR, Kind, LINK, Lab, Packet, ROUTER};
 use crate::wire::{Gso, PacketBuf, Vnet, ndp};
 
@@ -33,6 +34,7 @@ fn provoke(reason: DropReason) -> Lab {
             Lab::without_neighbours(Settings::default(), NAT)
         }
         DropReason::NoConn => Lab::with(Settings { nat_icmp_send: true, ..Settings::default() }, NAT),
+        DropReason::UnknownConn => Lab::with(Settings { unknown: Unknown::Drop, ..Settings::default() }, NAT),
         DropReason::NoRoute | DropReason::NoLocalPort => nat_without_default_route(),
         DropReason::L4Checksum => Lab::new("-A -t 198.51.100.1:21 -s rr\n-a -t 198.51.100.1:21 -r 10.0.0.21:21 -m"),
         _ => nat(),
@@ -56,6 +58,7 @@ fn send(reason: DropReason, lab: &mut Lab) {
         DropReason::EtherType => drop(lab.frame(&with(&frame, 12, 0x88))),
         DropReason::NotForUs => drop(lab.frame(&with(&frame, 5, 0x77))),
         DropReason::Martian => drop(lab.client(&syn().from("127.0.0.1:4000"))),
+        DropReason::UnknownConn => drop(lab.client(&Packet::tcp(CLIENT, VIP, "A"))),
         DropReason::TruncatedL4 => {
             drop(lab.client(&Packet::new("192.0.2.7", "198.51.100.1", Kind::Other(6)).carrying([0; 8])));
         }

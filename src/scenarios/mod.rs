@@ -35,6 +35,7 @@ mod sync;
 mod tcp_lifecycle;
 mod time;
 mod tunnels;
+mod unknown;
 mod vrrp;
 
 /// A client, behind the router.
