@@ -234,6 +234,7 @@ impl Daemon {
                 Ok(Some(ToWorker::State | ToWorker::Begin(_))) => {}
                 Ok(Some(ToWorker::Ended(tag, ended))) => self.checks.hear_program(tag, ended, now),
                 Ok(Some(ToWorker::Stop)) => self.leaving = true,
+                Ok(Some(ToWorker::Ping)) => self.keeper.tell(&ToKeeper::Pong),
                 Ok(None) => return true,
                 Err(keeper::Ended) => return false,
             }
@@ -368,6 +369,9 @@ impl Daemon {
             (Some(_), Asked::Work(request)) => Answer::NotYet(request),
             (None, Asked::Work(request)) => match Work::of(request, reload, director) {
                 Ok(begun) => {
+                    if matches!(begun, Work::Reload(_)) {
+                        keeper.tell(&ToKeeper::Reloading);
+                    }
                     (*work, *works) = (Some(begun), true);
                     Answer::Later
                 }
@@ -384,7 +388,10 @@ impl Daemon {
         if self.reload_asked && self.work.is_none() {
             self.reload_asked = false;
             match Work::of(Request::Reload, &self.reload, &self.director) {
-                Ok(begun) => (self.work, self.works) = (Some(begun), true),
+                Ok(begun) => {
+                    (self.work, self.works) = (Some(begun), true);
+                    self.keeper.tell(&ToKeeper::Reloading);
+                }
                 Err(sentence) => log::error!("reload: {sentence}"),
             }
         }
@@ -396,8 +403,10 @@ impl Daemon {
             Progress::Waits => self.works = false,
             Progress::Done(reply) => {
                 (self.work, self.works) = (None, self.reload_asked);
-                if matches!(reply, Reply::Reloaded { .. }) {
-                    self.keeper.tell(&ToKeeper::Reloaded);
+                match reply {
+                    Reply::Reloaded { .. } => self.keeper.tell(&ToKeeper::Reloaded),
+                    Reply::NotReloaded(_) => self.keeper.tell(&ToKeeper::NotReloaded),
+                    _ => {}
                 }
                 self.control.finish(&reply);
             }

@@ -36,8 +36,13 @@ impl Clock {
 
 /// Milliseconds of the kernel's monotonic clock, which all processes of one boot share.
 pub fn monotonic_millis() -> u64 {
+    monotonic_micros() / 1000
+}
+
+/// The same in microseconds.
+pub fn monotonic_micros() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(time::Duration::from);
-    now.map_or(0, |since| since.as_millis() as u64)
+    now.map_or(0, |since| since.as_micros() as u64)
 }
 
 /// What tells one boot of the host from another; asked of the kernel once.

@@ -83,6 +83,12 @@ pub enum ToKeeper {
     Prepared(String),
     /// It cannot, and why.
     Unable(String),
+    /// A reload has begun.
+    Reloading,
+    /// A reload has ended, and has changed nothing.
+    NotReloaded,
+    /// The answer to `ToWorker::Ping`, from the loop that handles frames.
+    Pong,
     /// It handles no more frames, and all that the next one reads is written.
     Stopped,
     /// A program of the configuration is to be run; the answer is `ToWorker::Ended`.
@@ -115,6 +121,8 @@ pub enum ToWorker {
     Back(u8),
     /// Another file for the state, which comes with it; there is none if it does not.
     State,
+    /// To answer, if the loop turns.
+    Ping,
     /// Another worker is prepared: to handle no more frames, and to say so.
     Stop,
     /// The worker that was beside it has stopped: to begin. These virtual routers were active.

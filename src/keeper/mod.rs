@@ -7,6 +7,7 @@ mod backoff;
 mod files;
 mod handover;
 mod host;
+mod manager;
 pub mod messages;
 mod program;
 mod programs;
@@ -32,6 +33,7 @@ use crate::io::{
 use backoff::{Backoff, Unready};
 use files::{Files, Which};
 use host::Host;
+use manager::Manager;
 use messages::{Given, ToKeeper, ToWorker, encode};
 use program::Program;
 use state_file::StateFile;
@@ -65,6 +67,7 @@ struct Keeper {
     /// A worker that has made room for another and is about to end.
     leaving: Option<Worker>,
     programs: Programs,
+    manager: Manager,
     signals: Signals,
     backoff: Backoff,
     /// A signal to end came.
@@ -104,6 +107,7 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
         version: version().to_owned(),
         upgrade: None,
         leaving: None,
+        manager: Manager::from_environment(),
         signals,
         backoff: Backoff::default(),
         stopping: false,
@@ -206,6 +210,7 @@ impl Keeper {
             };
             let wait = self.backoff.after(Instant::now(), died.1);
             log::error!("worker {}; another is started in {} ms", died.0, wait.as_millis());
+            self.manager.waiting(&died.0);
             self.count_unready(died.1);
             self.given.restarts += 1;
             self.given.reason = Some(died.0);
@@ -256,6 +261,7 @@ impl Keeper {
                 match signal {
                     Signal::Stop => {
                         self.stopping = true;
+                        self.manager.stopping();
                         self.fail_upgrade("the director ends");
                         worker.signal(Number::SIGTERM);
                     }
@@ -265,6 +271,7 @@ impl Keeper {
                 }
             }
             self.go_on(&mut worker);
+            self.manager.ask(&worker);
             if let Some(end) = worker.ended()
                 && !self.hand_over(&mut worker)
             {
@@ -293,9 +300,16 @@ impl Keeper {
         let now = Instant::now();
         // A worker that does not listen is told of a program's end again.
         let retry = self.programs.outcome().map(|_| now + STEP);
-        let due = [upgrade.map(|upgrade| upgrade.until), self.programs.due(), retry].into_iter().flatten().min();
+        let due = [upgrade.map(|upgrade| upgrade.until), self.programs.due(), self.manager.due(), retry];
+        let due = due.into_iter().flatten().min();
         let left = due.map(|due| due.saturating_duration_since(now).as_millis().min(u128::from(u16::MAX - 1)));
         wait_for(&fds, left.map(|left| left as u16 + 1))
+    }
+
+    /// The version is that of the worker at work, also while an upgrade proves itself.
+    fn say_serving(&self) {
+        let new = self.upgrade.as_ref().filter(|upgrade| upgrade.has_taken_over());
+        self.manager.serving(new.map_or(&self.version, |upgrade| &upgrade.version));
     }
 
     /// A worker that does not listen to signals yet would be ended by them.
@@ -317,11 +331,16 @@ impl Keeper {
                     if !self.is_upgraded() {
                         self.files.settle();
                     }
+                    self.say_serving();
                 }
+                ToKeeper::Reloading => self.manager.reloading(),
+                ToKeeper::NotReloaded => self.say_serving(),
                 ToKeeper::Reloaded => {
                     self.files.settle();
                     self.heed_reload();
+                    self.say_serving();
                 }
+                ToKeeper::Pong => self.manager.alive(),
                 ToKeeper::Upgrade => self.ask_upgrade(fd),
                 ToKeeper::Stopped => _ = self.hand_over(worker),
                 // Only a worker beside another one says so.

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::io::own_uid;
+use crate::io::{NOTIFY_VARIABLES, own_uid};
 
 /// The program that runs in this process, even if its file has been replaced since.
 const SELF: &str = "/proc/self/exe";
@@ -58,6 +58,8 @@ impl Program {
         let path = self.fd().map_or_else(|| SELF.to_owned(), |fd| format!("/proc/self/fd/{fd}"));
         let mut command = Command::new(path);
         command.arg0(name);
+        // The manager hears the keeper alone.
+        NOTIFY_VARIABLES.iter().for_each(|name| _ = command.env_remove(name));
         command
     }
 

@@ -124,6 +124,11 @@ impl Upgrade {
         Ok(())
     }
 
+    /// True if the new worker is the keeper's.
+    pub fn has_taken_over(&self) -> bool {
+        matches!(self.stage, Stage::Starting | Stage::Proving)
+    }
+
     /// The new worker works; it has to go on doing so for a while.
     pub fn prove(&mut self) {
         self.stage = Stage::Proving;
