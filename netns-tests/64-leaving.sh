@@ -1,9 +1,6 @@
 # shellcheck shell=bash
 # Conns whose server leaves, and conns that fall silent: what their two ends see of it.
 
-IS_RESET="tcp[tcpflags] & tcp-rst != 0"
-[[ $FAMILY == 4 ]] || IS_RESET="ip6[6] == 6 and ip6[53] & 4 != 0"
-
 # rules_of WEIGHT1 WEIGHT2: rs1 and rs2 by NAT; `-` leaves a server out.
 rules_of() {
     {

@@ -152,3 +152,92 @@ test_keepalived_is_a_peer_by_version_three_of_ipv6() {
     topo_pair
     with_keepalived 3 'version = 3' ''
 }
+
+# methods_director ROLE LAST PRIORITY: a director there with servers of all methods: NAT and FULL-NAT at port 80, direct
+# routing and a tunnel at 8080.
+methods_director() {
+    local role=$1
+    {
+        printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "$LINK$2" "$NET_BITS"
+        printf '[[service]]\ntcp = "%s:80"\nscheduler = "rr"\nlocal_address = "%s"\n' "$AT_VIP" "$DIP"
+        printf '[[service.server]]\naddress = "%s:8080"\nmethod = "%s"\n' "$AT_RS1" nat "$AT_RS2" fullnat
+        printf '[[service]]\ntcp = "%s:8080"\nscheduler = "rr"\n' "$AT_VIP"
+        printf '[[service.server]]\naddress = "%s:8080"\nmethod = "%s"\n' "$AT_RS2" tunnel "$AT_RS3" direct
+        printf '[[vrrp]]\nid = 51\npriority = %s\nsync = true\naddress = ["%s", "%s"]\n' "$3" "$VIP" "$DIP"
+    } >"$LAB_DIR/$role.toml"
+    director_of_host "$role"
+}
+
+# knows_conns ROLE PORT...: the director there has the client's conns from these ports as established.
+knows_conns() {
+    local port conns
+    conns=$(of_host "$1" ipvsadm -Lcn)
+    for port in "${@:2}"; do
+        grep -qF "ESTABLISHED $(bracketed "$CLIENT"):$port " <<<"$conns" || return 1
+    done
+}
+
+# downloads_outlive ROLE OTHER FIRST-PORT HOW...: four downloads, one by each method, go on at the other one when HOW ends
+# the work of the active one.
+downloads_outlive() {
+    local role=$1 other=$2 first=$3 file number curls=()
+    file=$(payload 16)
+    for number in 0 1 2 3; do
+        in_ns client curl --silent --show-error --max-time 60 --limit-rate 2M --local-port "$((first + number))" \
+            --output "$SCRATCH/got$number" "http://$AT_VIP:$((number < 2 ? 80 : 8080))/files/${file##*/}" 2>>"$LAB_DIR/curl.errors" &
+        curls+=("$!")
+    done
+    wait_for 15 "the downloads at the other one too" knows_conns "$other" "$first" "$((first + 1))" "$((first + 2))" "$((first + 3))"
+    "${@:4}"
+    becomes_state "$other" active
+    for number in 0 1 2 3; do
+        wait "${curls[number]}" || die "download $number broke after $4: $(cat "$LAB_DIR/curl.errors")"
+        cmp "$file" "$SCRATCH/got$number" || die "download $number differs after $4"
+    done
+}
+
+power_cut() { in_ns "$1" ip link set "$2" down; }
+
+# one_is_active ROLE OTHER: and the other one is backup.
+one_is_active() {
+    { state_is "$1" active && state_is "$2" backup; } || { state_is "$2" active && state_is "$1" backup; }
+}
+
+# families: 4 6
+# limit: 150
+# alone
+test_downloads_of_all_methods_outlive_their_director() {
+    topo_pair
+    replies_directly rs2
+    serve rs3
+    realserver rs2 --tunnel
+    realserver rs3
+    methods_director director 4 100
+    methods_director other 5 150
+    becomes_state other active
+    becomes_state director backup
+    answered_within 5
+
+    # Keeper and worker die at once.
+    downloads_outlive other director 41000 kill_director_of_host other
+    expect_none client "$IS_RESET" "resets"
+    director_of_host other
+    becomes_state other backup
+
+    # Stuck: it neither answers nor ends; when it goes on, with frames of conns that have ended since, one of them yields.
+    local worker
+    worker=$(pgrep -P "$(<"$LAB_DIR/tapvs-director.pid")")
+    downloads_outlive director other 42000 kill -STOP "$worker"
+    kill -CONT "$worker"
+    wait_for 10 "one of them to yield" one_is_active other director
+
+    # The power of its host.
+    if ! state_is other active; then
+        of_host director vrrp failover
+        becomes_state other active
+    fi
+    downloads_outlive other director 43000 power_cut other eth0
+    in_ns other ip link set eth0 up
+    wait_for 10 "one of them to yield" one_is_active other director
+    answered_within 5
+}

@@ -34,12 +34,12 @@ bracketed() { if [[ $1 == *:* ]]; then echo "[$1]"; else echo "$1"; fi; }
 family_words() {
     if [[ $FAMILY == 6 ]]; then
         IS_UNREACHABLE="icmp6 and ip6[40] == 1" IS_TOO_BIG="icmp6 and ip6[40] == 2" SYS=ipv6
-        IS_IPIP="ip6[6] == 41" IS_PORT_UNREACHABLE="icmp6 and ip6[40] == 1 and ip6[41] == 4"
+        IS_IPIP="ip6[6] == 41" IS_RESET="ip6[6] == 6 and ip6[53] & 4 != 0" IS_PORT_UNREACHABLE="icmp6 and ip6[40] == 1 and ip6[41] == 4"
         IS_FENCE="icmp6 and ip6[40] == 128 and ip6[4:2] == 45"
         return
     fi
     IS_UNREACHABLE="icmp[icmptype] == icmp-unreach" IS_TOO_BIG="icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 4" SYS=ipv4
-    IS_IPIP="ip proto 4" IS_PORT_UNREACHABLE="icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 3"
+    IS_IPIP="ip proto 4" IS_RESET="tcp[tcpflags] & tcp-rst != 0" IS_PORT_UNREACHABLE="icmp[icmptype] == icmp-unreach and icmp[icmpcode] == 3"
     IS_FENCE="icmp[icmptype] == icmp-echo and ip[2:2] == 65"
 }
 

@@ -14,7 +14,7 @@ use tapvs::RunArgs;
 use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{
     self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, GetArgs, HealthArgs, MarkArgs, ProcArgs, ReloadArgs, SetArgs,
-    StandbyArgs, StatusArgs, Tool, UndrainArgs, UpgradeArgs, VrrpArgs,
+    StandbyArgs, StatusArgs, SyncArgs, Tool, UndrainArgs, UpgradeArgs, VrrpArgs,
 };
 use tapvs::print_error;
 use tapvs::print_out;
@@ -46,6 +46,7 @@ enum Command {
     Upgrade(UpgradeArgs),
     Standby(StandbyArgs),
     Vrrp(VrrpArgs),
+    Sync(SyncArgs),
     Health(HealthArgs),
     CheckNow(CheckNowArgs),
     Drain(DrainArgs),
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         Some(Command::Upgrade(args)) => args.run(),
         Some(Command::Standby(args)) => args.run(),
         Some(Command::Vrrp(args)) => args.run(),
+        Some(Command::Sync(args)) => args.run(),
         Some(Command::Health(args)) => args.run(),
         Some(Command::CheckNow(args)) => args.run(),
         Some(Command::Drain(args)) => args.run(),

@@ -12,6 +12,7 @@ mod proc;
 mod settings;
 mod show;
 mod status;
+mod sync;
 mod upgrade;
 mod vrrp;
 
@@ -21,5 +22,6 @@ pub use ipvsadm::{Tool, ipvsadm};
 pub use proc::ProcArgs;
 pub use settings::{GetArgs, MarkArgs, SetArgs};
 pub use status::{ReloadArgs, StandbyArgs, StatusArgs};
+pub use sync::SyncArgs;
 pub use upgrade::UpgradeArgs;
 pub use vrrp::VrrpArgs;

@@ -205,6 +205,11 @@ impl ConnTable {
         self.expected.get(id.index()).map_or(0, |numbers| numbers[end as usize])
     }
 
+    /// Another director has moved them by so much.
+    pub fn set_shift(&mut self, id: ConnId, by: u32) {
+        self.records.set_shift(id, by);
+    }
+
     /// By how much the sequence numbers of a client in FULL-NAT are moved on the way to its server; 0 of any other conn.
     #[inline]
     pub fn shift(&self, id: ConnId) -> u32 {

@@ -9,7 +9,7 @@ use super::protocol::{
 use crate::base::{ConnId, DestId, Instant, Ledger, LinkId, version};
 use crate::conn::Conn;
 use crate::director::Director;
-use crate::service::command::Refused;
+use crate::service::command::{Refused, SyncOptions, SyncRole};
 use crate::service::{MarkRule, Service};
 use crate::settings::{self, Effect};
 use crate::vrrp::Report;
@@ -40,9 +40,8 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
         Request::Services(from) => services(director, *from),
         Request::Conns(from) => conns(director, *from, now),
         Request::Timeouts => Reply::Timeouts(director.flows.timeouts),
-        Request::Daemons => {
-            Reply::Daemons(director.sync.daemons().map(|(role, options)| (role, options.clone())).collect())
-        }
+        Request::Daemons => Reply::Daemons(daemons(director)),
+        Request::Sync => Reply::Sync(daemons(director), director.sync.report(now)),
         Request::Status => Reply::Status(Box::new(status(director, ledger, now))),
         Request::Settings => {
             Reply::Settings(settings::ROWS.iter().filter_map(|row| value(director, row.name)).collect())
@@ -74,6 +73,10 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
         Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
         Request::Upgrade => Reply::Error("nobody here can start another program".into()),
     }
+}
+
+fn daemons(director: &Director) -> Vec<(SyncRole, SyncOptions)> {
+    director.sync.daemons().map(|(role, options)| (role, options.clone())).collect()
 }
 
 fn virtual_router(director: &Director, report: Report, now: Instant) -> VirtualRouterEntry {

@@ -40,7 +40,7 @@ const fn family(name: &'static str, kind: &'static str, help: &'static str, of: 
 }
 
 /// Every family, in the order in which they are told.
-const FAMILIES: [FamilyOf; 24] = [
+const FAMILIES: [FamilyOf; 26] = [
     family(
         "node_ipvs_connections_total",
         "counter",
@@ -154,6 +154,21 @@ const FAMILIES: [FamilyOf; 24] = [
             for (role, _) in shown.director.sync.daemons() {
                 let _ = writeln!(out, "tapvs_sync_daemons{{role=\"{}\"}} 1", role.name());
             }
+        }),
+    ),
+    family(
+        "tapvs_sync_records_total",
+        "counter",
+        "Records of conns and sync messages that were told, heard or not taken.",
+        Of::Director(sync_records),
+    ),
+    family(
+        "tapvs_sync_lag_seconds",
+        "gauge",
+        "For how long conns have waited to be told to other directors.",
+        Of::Director(|shown, out| {
+            let lag = shown.director.sync.report(shown.now).lag_ms as f64 / 1000.0;
+            let _ = writeln!(out, "tapvs_sync_lag_seconds {lag}");
         }),
     ),
     family(
@@ -275,6 +290,14 @@ fn neighbours(shown: &Shown, out: &mut String) {
         let name = escaped(&link.name);
         let _ = writeln!(out, "tapvs_neighbours{{link=\"{name}\",state=\"known\"}} {known}");
         let _ = writeln!(out, "tapvs_neighbours{{link=\"{name}\",state=\"asked\"}} {}", of_link().count() - known);
+    }
+}
+
+fn sync_records(shown: &Shown, out: &mut String) {
+    let report = shown.director.sync.report(shown.now);
+    let refused = report.refused.iter().map(|(why, count)| (why.as_str(), *count));
+    for (what, count) in [("told", report.sent_records), ("heard", report.heard_records)].into_iter().chain(refused) {
+        let _ = writeln!(out, "tapvs_sync_records_total{{what=\"{what}\"}} {count}");
     }
 }
 

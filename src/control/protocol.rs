@@ -11,6 +11,7 @@ use crate::conn::Timeouts;
 use crate::health::{Forced, OnDown, Reason, Verdict};
 use crate::service::command::{Command, DestOptions, Refused, ServiceKey, ServiceOptions, SyncOptions, SyncRole};
 use crate::service::{Rates, Stats};
+use crate::sync::SyncReport;
 use crate::vrrp::Report;
 
 /// The longest line of a request, in bytes.
@@ -58,6 +59,8 @@ pub enum Request {
     DeleteMark(String),
     /// To stand by (true), or to work.
     Standby(bool),
+    /// What was told and heard of conns.
+    Sync,
     /// The virtual routers.
     Vrrp,
     /// To give up the addresses of all virtual routers.
@@ -126,6 +129,8 @@ pub enum Reply {
         /// Where the next page begins.
         next: Option<u32>,
     },
+    /// Synchronisation daemons that run, and what they have told and heard.
+    Sync(Vec<(SyncRole, SyncOptions)>, SyncReport),
     /// Virtual routers.
     Vrrp(Vec<VirtualRouterEntry>),
     /// So many probes are due now.

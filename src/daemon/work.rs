@@ -41,6 +41,7 @@ pub(super) fn of(request: Request) -> Asked {
         | Request::Standby(_)
         | Request::Upgrade
         | Request::Vrrp
+        | Request::Sync
         | Request::FailOver
         | Request::Steer(..)
         | Request::Set(..)

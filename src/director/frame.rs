@@ -114,7 +114,7 @@ impl Director {
         if Reassembly::is_piece(packet.frame(), packet.ip) && !self.stack.join(packet, turn)? {
             return Ok(());
         }
-        let done = self.sync.receive(packet, &mut self.flows, &self.router, turn);
+        let done = self.sync.receive(packet, &mut self.flows, &mut self.router, turn);
         self.tell_listeners();
         done
     }

@@ -111,7 +111,7 @@ impl Director {
             }
             self.tell_listeners();
         }
-        self.sync.master.send_due(&mut self.router, turn);
+        self.sync.send_due(&self.flows, &mut self.router, turn);
         let Director { flows, standby, router, .. } = self;
         flows.sweep(|flows, id, conn| expiry_resets::reset_both((id, conn), (flows, standby), router, turn));
         self.flows.defend(now);
@@ -132,7 +132,7 @@ impl Director {
 
     /// The end of the run: whoever stands by takes over, and what waits is dropped by name.
     pub fn shut_down(&mut self, turn: &mut Turn<impl Egress>) {
-        self.sync.master.flush(&mut self.router, turn);
+        self.sync.part(&self.flows, &mut self.router, turn);
         self.vrrp.shut_down(&mut self.router, turn);
         self.router.shut_down(turn);
     }

@@ -44,6 +44,7 @@ impl Presence<'_> {
         if !self.standby.judge(self.sync, &self.flows.settings) {
             return;
         }
+        self.sync.stands_by = !self.standby.is_active();
         self.announcements.clear();
         let how = self.standby.in_words();
         log::info!("{}", how.map_or("works: announces its addresses".to_owned(), |how| format!("stands by: {how}")));
@@ -116,6 +117,7 @@ impl Presence<'_> {
         packet: &Packet,
         turn: &mut Turn<impl Egress>,
     ) -> Result<(), DropReason> {
+        self.vrrp.hold_back(self.sync.is_asking());
         let done = self.vrrp.hear(link, packet, self.router, turn);
         self.move_virtuals(turn.now);
         // Neighbours hear of it in this turn: until then they send to the other one. After a tick they hear anyway.
@@ -128,8 +130,10 @@ impl Presence<'_> {
         if self.vrrp.due().is_some_and(|due| due <= turn.now) {
             if self.vrrp.is_leaving() {
                 // Whoever takes over knows the conns before it has the addresses.
-                self.sync.master.flush(self.router, turn);
+                self.sync.part(self.flows, self.router, turn);
             }
+            // Whoever returns has the conns before it takes the addresses.
+            self.vrrp.hold_back(self.sync.is_asking());
             self.vrrp.tick(self.router, turn);
             self.move_virtuals(turn.now);
         }
@@ -138,6 +142,10 @@ impl Presence<'_> {
     /// Addresses have come, gone, or do not move any more.
     fn move_virtuals(&mut self, now: Instant) {
         while let Some(change) = self.vrrp.take_change() {
+            if change.now == Place::Away {
+                // From now on conns are made and changed at the other one.
+                self.sync.ask();
+            }
             for addr in change.addresses {
                 match change.now {
                     Place::Here => self.router.virtuals.put(addr, change.link, change.mac, true),
@@ -150,6 +158,9 @@ impl Presence<'_> {
                 } else if is_here && self.speaks_for(addr) {
                     self.announcements.add(addr, now);
                 }
+            }
+            if !self.router.virtuals.any_away() {
+                self.sync.stop_asking();
             }
         }
     }

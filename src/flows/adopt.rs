@@ -26,7 +26,7 @@ impl Flows {
                 self.services.recount(conn.dest, Counted::Inactive, Counted::Active);
             }
             if let Some(local) = conns.local(conn) {
-                self.ports.hold(local.addr, conn.proto(), conns.pool(conn), local.port);
+                self.ports.claim(local.addr, conn.proto(), conns.pool(conn), local.port);
             }
         }
         self.conns = conns;

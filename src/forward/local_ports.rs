@@ -26,8 +26,10 @@ struct Pool {
     fresh: u32,
     /// Freed ports, the one freed first in front.
     freed: VecDeque<u16>,
-    /// Ports that conns of an earlier process took, and that are not fresh when their turn comes.
+    /// Ports claimed before their first turn, and that are not fresh when it comes.
     held: HashSet<u16>,
+    /// Ports claimed out of `freed`: so many of their entries there, from the front on, do not count.
+    stale: HashMap<u16, u32>,
     /// Ports in use.
     used: u32,
     /// When the last port in use was freed.
@@ -40,6 +42,32 @@ impl Pool {
     fn is_idle(&self) -> bool {
         self.used == 0
     }
+
+    /// The port freed first.
+    fn pop_freed(&mut self) -> Option<u16> {
+        loop {
+            let port = self.freed.pop_front()?;
+            if !is_stale(port, &mut self.stale) {
+                return Some(port);
+            }
+        }
+    }
+
+    /// Ports that come and go at another director leave an entry each time.
+    fn forget_stale(&mut self) {
+        let stale = &mut self.stale;
+        self.freed.retain(|port| !is_stale(*port, stale));
+    }
+}
+
+/// True for an entry that does not count, once.
+fn is_stale(port: u16, stale: &mut HashMap<u16, u32>) -> bool {
+    let Some(count) = stale.get_mut(&port) else { return false };
+    *count -= 1;
+    if *count == 0 {
+        stale.remove(&port);
+    }
+    true
 }
 
 type Key = (IpAddr, Proto, Endpoint);
@@ -97,16 +125,26 @@ impl LocalPorts {
                 return Some(port);
             }
         }
-        let port = pool.freed.pop_front();
+        let port = pool.pop_freed();
         pool.used += u32::from(port.is_some());
         port
     }
 
-    /// A port that a conn of an earlier process holds; before any port of its pool is taken.
-    pub fn hold(&mut self, local: IpAddr, proto: Proto, real: Endpoint, port: u16) {
+    /// True for a port that may be handed out.
+    pub fn is_one(port: u16) -> bool {
+        port >= FIRST
+    }
+
+    /// A port that a conn has which was not made here: of an earlier process, or of another director. It is free, or so it
+    /// was until now.
+    pub fn claim(&mut self, local: IpAddr, proto: Proto, real: Endpoint, port: u16) {
         let pool = self.pools.entry((local, proto, real)).or_default();
-        debug_assert_eq!(pool.fresh, 0, "a port held after others of its pool were taken");
-        pool.used += u32::from(pool.held.insert(port));
+        let per_pool = LocalPorts::PER_POOL as u32;
+        let turn = (u32::from(port.saturating_sub(FIRST)) + per_pool - self.start) % per_pool;
+        if turn < pool.fresh || !pool.held.insert(port) {
+            *pool.stale.entry(port).or_default() += 1;
+        }
+        pool.used += 1;
     }
 
     /// Gives a port back.
@@ -115,6 +153,9 @@ impl LocalPorts {
         debug_assert!(pool.is_some(), "a port of a pool that was never used");
         let Some(pool) = pool else { return };
         pool.freed.push_back(port);
+        if pool.freed.len() > 2 * LocalPorts::PER_POOL {
+            pool.forget_stale();
+        }
         pool.used = pool.used.saturating_sub(1);
         if pool.is_idle() {
             pool.idle_from = self.now;
@@ -169,7 +210,7 @@ mod tests {
         for random in [0, 3, 995, 60_535] {
             let mut ports = LocalPorts::new(random);
             let held = [5003, 5000, 6000, 5999, 65535];
-            held.iter().for_each(|port| ports.hold(LOCAL, Proto::TCP, real(1), *port));
+            held.iter().for_each(|port| ports.claim(LOCAL, Proto::TCP, real(1), *port));
             ports.give_back(LOCAL, Proto::TCP, real(1), 6000);
             let all: Vec<u16> = std::iter::from_fn(|| ports.take(LOCAL, Proto::TCP, real(1))).collect();
             assert_eq!(all.len(), LocalPorts::PER_POOL - held.len() + 1);
@@ -177,6 +218,42 @@ mod tests {
             assert_eq!(all.last(), Some(&6000), "the one given back is reused last");
             assert!(held.iter().all(|port| *port == 6000 || !all.contains(port)));
         }
+    }
+
+    #[test]
+    fn a_port_claimed_at_any_time_is_in_use_until_it_is_given_back() {
+        let (mut ports, mut rng) = (LocalPorts::new(17), Rng::seeded(3));
+        let mut used: HashSet<u16> = HashSet::new();
+        for round in 0..400_000 {
+            let port = FIRST + rng.below(LocalPorts::PER_POOL as u64) as u16;
+            match (rng.below(3), used.remove(&port)) {
+                (_, true) => ports.give_back(LOCAL, Proto::TCP, real(1), port),
+                (0, false) => {
+                    let taken = ports.take(LOCAL, Proto::TCP, real(1)).unwrap();
+                    assert!(used.insert(taken), "{taken} is in use already, round {round}");
+                }
+                (_, false) => {
+                    ports.claim(LOCAL, Proto::TCP, real(1), port);
+                    used.insert(port);
+                }
+            }
+        }
+        // Others that come and go at another director take no memory.
+        (0..300_000).for_each(|_| {
+            let port = FIRST + 9;
+            if used.insert(port) {
+                ports.claim(LOCAL, Proto::TCP, real(1), port);
+            } else {
+                used.remove(&port);
+                ports.give_back(LOCAL, Proto::TCP, real(1), port);
+            }
+        });
+        let pool = &ports.pools[&(LOCAL, Proto::TCP, real(1))];
+        assert!(pool.freed.len() <= 2 * LocalPorts::PER_POOL);
+        assert_eq!(pool.used as usize, used.len());
+        let rest: Vec<u16> = std::iter::from_fn(|| ports.take(LOCAL, Proto::TCP, real(1))).collect();
+        assert_eq!(rest.len() + used.len(), LocalPorts::PER_POOL);
+        assert!(rest.iter().all(|port| used.insert(*port)));
     }
 
     #[test]

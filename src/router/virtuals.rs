@@ -45,6 +45,11 @@ impl Virtuals {
         self.has_away
     }
 
+    /// True unless other directors have all of them.
+    pub fn are_not_all_away(&self) -> bool {
+        self.list.is_empty() || self.list.iter().any(|known| known.here)
+    }
+
     /// True for an address that another director has now.
     #[inline]
     pub fn is_away(&self, addr: IpAddr) -> bool {

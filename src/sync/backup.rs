@@ -6,18 +6,22 @@
 //!
 //! Anybody on the link can send such messages. What they say is bounded, therefore: a conn lives as long as one of this
 //! director in that state, half of the table is for conns of this director, and a conn whose packets pass here is not changed.
-//! Never answers.
+//! Never answers but in `table`.
 
 use std::time::Duration;
 
 use super::Sync;
 use super::message::read;
-use super::record::Record;
-use crate::base::{ConnId, Consumed, Counted, DestId, DropReason, Endpoint, Family, Instant, Method, Proto, Tunnel};
-use crate::conn::{Kind, NewConn, SctpState, TcpState};
+use super::own;
+use super::record::{FullNat, Record};
+use crate::base::{
+    ConnId, Consumed, Counted, DestId, DropReason, Endpoint, Family, Instant, Method, Proto, Tunnel, Tuple,
+};
+use crate::conn::{Kind, NewConn, SctpState, Side, TcpState};
 use crate::flows::{Flows, TemplateKey, nobody};
-use crate::router::{Router, Turn};
-use crate::service::command::ServiceKey;
+use crate::forward::LocalPorts;
+use crate::router::{Egress, Router, Turn};
+use crate::service::command::{ServiceKey, SyncOptions};
 use crate::wire::{Fragment, L4, Packet, udp};
 
 // The kernel's flags of a conn, as a message carries them.
@@ -36,36 +40,67 @@ const OWN: Duration = Duration::from_secs(10);
 const SHARE: usize = 2;
 
 impl Sync {
-    /// A whole packet to the group: a message, or something else.
-    pub fn receive<E>(
+    /// A whole packet to the group: a message, or something else. What is not taken is counted by its reason.
+    pub fn receive(
         &mut self,
         packet: &Packet,
         flows: &mut Flows,
-        router: &Router,
-        turn: &mut Turn<E>,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
     ) -> Result<(), DropReason> {
-        let Some(backup) = &self.backup else { return Err(DropReason::NotForUs) };
-        let (port, syncid) = (backup.options.port, backup.options.syncid);
-        let ip = &packet.ip;
-        let named = &backup.options.peers;
-        if !named.is_empty() && !named.contains(&ip.src) {
-            return Err(DropReason::NotForUs);
+        let done = self.hear(packet, flows, router, turn);
+        match done {
+            Ok(()) => turn.consume(Consumed::Sync),
+            Err((why, _)) => self.heard.refuse(why),
         }
-        if !matches!(ip.l4, L4::Udp { dport, .. } if dport == port) || ip.fragment != Fragment::Whole {
-            return Err(DropReason::NotForUs);
+        done.map_err(|(_, reason)| reason)
+    }
+
+    fn hear(
+        &mut self,
+        packet: &Packet,
+        flows: &mut Flows,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), (&'static str, DropReason)> {
+        const UNREADABLE: (&str, DropReason) = ("unreadable", DropReason::BadSync);
+        let Some(backup) = &self.backup else { return Err(("no backup", DropReason::NotForUs)) };
+        let SyncOptions { port, syncid, peers, .. } = &backup.options;
+        let (ip, syncid) = (&packet.ip, *syncid);
+        if !peers.is_empty() && !peers.contains(&ip.src) {
+            return Err(("peer", DropReason::NotForUs));
         }
-        let payload = udp::payload(packet.buf, ip).ok_or(DropReason::BadSync)?;
+        if !matches!(ip.l4, L4::Udp { dport, .. } if dport == *port) || ip.fragment != Fragment::Whole {
+            return Err(("port", DropReason::NotForUs));
+        }
+        let payload = udp::payload(packet.buf, ip).ok_or(UNREADABLE)?;
         if payload.get(1).is_some_and(|id| syncid != 0 && *id != syncid) {
-            return Err(DropReason::NotForUs);
+            return Err(("syncid", DropReason::NotForUs));
         }
-        for record in read(payload, syncid).map_err(|_| DropReason::BadSync)? {
-            let record = record.map_err(|_| DropReason::BadSync)?;
-            if let Some(id) = take(&record, flows, router, turn.now) {
+        let records = read(payload, syncid).map_err(|_| UNREADABLE)?;
+        self.heard.message(ip.src, turn.now);
+        if let Some(own) = own::read(payload) {
+            self.hear_own(own, router, turn);
+        }
+        for record in records {
+            self.hear_record(&record.map_err(|_| UNREADABLE)?, flows, router, turn.now);
+        }
+        Ok(())
+    }
+
+    fn hear_record(&mut self, record: &Record, flows: &mut Flows, router: &Router, now: Instant) {
+        // Directors that tell each other have the same services; a lone backup's may still come, as in the kernel.
+        if self.is_master() && record.mark == 0 && !flows.services.owns(record.virt.addr) {
+            return self.heard.refuse("address");
+        }
+        self.note_taken();
+        match take(record, flows, router, now) {
+            Some(id) => {
+                self.heard.record();
                 self.master.note_synced(id, flows.conns.get(id).state(), flows);
             }
+            None => self.heard.refuse("conn"),
         }
-        turn.consume(Consumed::Sync);
-        Ok(())
     }
 }
 
@@ -111,7 +146,8 @@ fn is_own(id: ConnId, flows: &Flows, now: Instant) -> bool {
 fn is_same(id: ConnId, record: &Record, flows: &Flows) -> bool {
     let conn = flows.conns.get(id);
     let unbound = flows.services.is_expected(conn.dest) && dest_of(record, flows).is_some();
-    !unbound && (conn.is_template() || flows.conns.real(conn) == record.real)
+    let is_at = |told: FullNat| flows.conns.local(conn) == Some(told.local);
+    !unbound && (conn.is_template() || flows.conns.real(conn) == record.real) && record.full_nat.is_none_or(is_at)
 }
 
 fn known_conn(record: &Record, template: bool, flows: &Flows) -> Option<ConnId> {
@@ -166,11 +202,13 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
     }
     let dest = dest_of(record, flows).or_else(|| expected_dest(record, flows, now))?;
     let method = flows.services.dest(dest).method;
-    if method == Method::FullNat && !template {
-        // Its local endpoint is not told.
-        return None;
-    }
     let real = record.real.addr;
+    let local = match (method, record.full_nat) {
+        (Method::FullNat, Some(full_nat)) if !template => Some(full_nat),
+        // A kernel's conn, or one that has another method there.
+        (Method::FullNat, _) if !template => return None,
+        _ => None,
+    };
     let kind = match template {
         true => Kind::Template { timeout: lifetime(record, flows) },
         false if real.is_loopback() || flows.services.owns(real) || router.owns(real) => Kind::LocalFlow,
@@ -182,12 +220,24 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         virt: record.virt,
         real: flows.conns.intern(real)?,
         dport: record.real.port,
-        local: None,
+        local: match local {
+            Some(told) => Some((flows.conns.intern(told.local.addr)?, told.local.port)),
+            None => None,
+        },
         dest,
         method,
         kind,
     };
-    let id = flows.insert(&new, now, Duration::from_secs(u64::from(lifetime(record, flows)))).ok()?;
+    if let Some(told) = local {
+        take_port(told.local, record, flows, now)?;
+    }
+    let inserted = flows.insert(&new, now, Duration::from_secs(u64::from(lifetime(record, flows))));
+    let Ok(id) = inserted else {
+        if let Some(told) = local {
+            flows.ports.give_back(told.local.addr, record.proto, record.real, told.local.port);
+        }
+        return None;
+    };
     flows.note_synced(id);
     if template {
         flows.services.bind_template(dest);
@@ -202,6 +252,25 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
     Some(id)
 }
 
+/// Takes the local port that the other director has given a conn: it is in use here too. The conn that had it before is
+/// over, unless its packets pass here.
+fn take_port(local: Endpoint, record: &Record, flows: &mut Flows, now: Instant) -> Option<()> {
+    let service = flows.services.find_marked(record.mark, record.proto, record.virt)?;
+    let is_local = flows.services.get(service)?.locals.contains(&local.addr);
+    if !is_local || !LocalPorts::is_one(local.port) {
+        return None;
+    }
+    let reply = Tuple { proto: record.proto, src: record.real, dst: local };
+    if let Some((other, Side::Reply)) = flows.conns.lookup(&reply) {
+        if is_own(other, flows, now) {
+            return None;
+        }
+        flows.replace(other);
+    }
+    flows.ports.claim(local.addr, record.proto, record.real, local.port);
+    Some(())
+}
+
 /// Counts a conn as its master does.
 fn take_activity(id: ConnId, record: &Record, flows: &mut Flows) {
     let conn = flows.conns.get(id);
@@ -212,6 +281,9 @@ fn take_activity(id: ConnId, record: &Record, flows: &mut Flows) {
 }
 
 fn take_state(id: ConnId, record: &Record, flows: &mut Flows, now: Instant) {
+    if let Some(told) = record.full_nat {
+        flows.conns.set_shift(id, told.shift);
+    }
     flows.conns.get_mut(id).in_pkts = flows.settings.sync_threshold;
     flows.conns.set_state(id, record.state as u8);
     let lifetime = lifetime(record, flows);

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::daemon::Daemon;
 use super::message::{Message, Version};
-use super::record::Record;
+use super::own::Own;
+use super::record::{FullNat, Record};
 use crate::base::{ConnId, Endpoint, Family, Instant, Proto, Tuple};
 use crate::conn::{Conn, SctpState, TcpState};
 use crate::flows::Flows;
@@ -43,51 +44,90 @@ impl Told {
     }
 }
 
-/// The daemon and the message that it fills.
-struct Running {
-    daemon: Daemon,
-    source: IpAddr,
-    port: u16,
+/// A message that fills up.
+struct Gathered {
     message: Message,
     /// When the first conn of the message was added.
     since: Instant,
 }
 
+/// The daemon and the messages that it fills: one that kernels read, and one of conns that they cannot have.
+struct Running {
+    daemon: Daemon,
+    sender: Sender,
+    gathered: [Gathered; 2],
+    /// Messages and records that have left.
+    sent: (u64, u64),
+}
+
 impl Running {
     fn new(daemon: Daemon, router: &mut Router) -> Result<Running, Refused> {
-        let group = daemon.options.group;
-        let source = router.source(daemon.link, group, group).ok_or(Refused::NoDevice)?;
-        let port = FIRST_PORT + router.fresh_id() % PORTS;
-        let message = Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
-        Ok(Running { daemon, source, port, message, since: Instant::START })
+        let sender = Sender::new(&daemon, router)?;
+        let message = || Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
+        let gathered = [message(), message()].map(|message| Gathered { message, since: Instant::START });
+        Ok(Running { daemon, sender, gathered, sent: (0, 0) })
     }
 
-    fn due(&self) -> Option<Instant> {
-        (!self.message.is_empty()).then(|| self.since + GATHERED)
+    /// When the first conn of those that wait was added.
+    fn oldest(&self) -> Option<Instant> {
+        self.gathered.iter().filter(|gathered| !gathered.message.is_empty()).map(|gathered| gathered.since).min()
     }
 
     /// Adds a conn to the message; one that is full leaves first.
     fn enqueue(&mut self, record: &Record, version: Version, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if !self.message.has_room_for(record, version) {
-            self.send(router, turn);
+        let which = usize::from(version == Version::Own);
+        if !self.gathered[which].message.has_room_for(record, version) {
+            self.send(which, router, turn);
         }
-        if self.message.is_empty() {
-            self.since = turn.now;
+        let Gathered { message, since } = &mut self.gathered[which];
+        if message.is_empty() {
+            *since = turn.now;
         }
-        self.message.push(record, version);
-        if self.message.is_full() {
-            self.send(router, turn);
+        message.push(record, version);
+        self.sent.1 += 1;
+        if message.is_full() {
+            self.send(which, router, turn);
         }
     }
 
-    fn send(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+    fn send(&mut self, which: usize, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        let message = &mut self.gathered[which].message;
+        self.sender.send(message.bytes(), &self.daemon, router, turn);
+        message.clear();
+        self.sent.0 += 1;
+    }
+
+    /// Sends messages that are not empty and whose first conn was added by then.
+    fn send_older(&mut self, than: Instant, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        for which in 0..self.gathered.len() {
+            let Gathered { message, since } = &self.gathered[which];
+            if !message.is_empty() && *since <= than {
+                self.send(which, router, turn);
+            }
+        }
+    }
+}
+
+/// Where messages come from.
+#[derive(Clone, Copy)]
+pub(super) struct Sender {
+    source: IpAddr,
+    port: u16,
+}
+
+impl Sender {
+    pub(super) fn new(daemon: &Daemon, router: &mut Router) -> Result<Sender, Refused> {
+        let group = daemon.options.group;
+        let source = router.source(daemon.link, group, group).ok_or(Refused::NoDevice)?;
+        Ok(Sender { source, port: FIRST_PORT + router.fresh_id() % PORTS })
+    }
+
+    pub(super) fn send(self, bytes: &[u8], daemon: &Daemon, router: &mut Router, turn: &mut Turn<impl Egress>) {
         turn.lend(|turn, packet| {
-            let SyncOptions { group, port, ttl, .. } = &self.daemon.options;
+            let SyncOptions { group, port, ttl, .. } = &daemon.options;
             let (src, dst) = (Endpoint::new(self.source, self.port), Endpoint::new(*group, *port));
-            let hops = Hops { ttl: *ttl, id: router.last_id() };
-            udp::datagram(packet, src, dst, hops, self.message.bytes());
-            self.message.clear();
-            send_message(packet, &self.daemon, router, turn);
+            udp::datagram(packet, src, dst, Hops { ttl: *ttl, id: router.last_id() }, bytes);
+            send_message(packet, daemon, router, turn);
         });
     }
 }
@@ -142,7 +182,19 @@ impl Master {
 
     /// When a message leaves that is not full.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.running.as_ref()?.due()
+        Some(self.running.as_ref()?.oldest()? + GATHERED)
+    }
+
+    /// Messages and records that have left, and since when conns wait for more.
+    pub(super) fn counts(&self) -> ((u64, u64), Option<Instant>) {
+        self.running.as_ref().map_or(((0, 0), None), |running| (running.sent, running.oldest()))
+    }
+
+    /// Sends a message that is none of conns.
+    pub(super) fn say(&self, own: Own, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if let Some(Running { daemon, sender, .. }) = &self.running {
+            sender.send(&own.bytes(daemon.options.syncid), daemon, router, turn);
+        }
     }
 
     /// What was told of an older conn in a slot does not count for the one that is there now.
@@ -183,7 +235,7 @@ impl Master {
         loop {
             let due = self.is_due(conn, flows, turn.now);
             if due {
-                self.queue(conn.id, flows, router, turn);
+                self.queue((conn.id, lifetime(conn.id, flows)), flows, router, turn);
             } else if version(flows) == Version::Zero {
                 return;
             }
@@ -203,16 +255,12 @@ impl Master {
         }
         let told = &mut self.told[id.index()];
         let persistent = conn.control().is_some_and(|control| flows.conns.get(control).is_template());
-        let policy = match conn.proto() {
-            _ if template => SyncPolicy::Regular,
-            _ if flows.settings.sync_persist_mode && persistent => return false,
-            Proto::TCP => policy_tcp(conn.state()),
-            Proto::SCTP => policy_sctp(conn.state()),
-            _ => SyncPolicy::Regular,
-        };
+        if !template && flows.settings.sync_persist_mode && persistent {
+            return false;
+        }
         let lifetime = lifetime(id, flows);
         let mut retries = 0;
-        match policy {
+        match policy(&conn) {
             SyncPolicy::Never => return false,
             SyncPolicy::AtOnce if told.state != conn.state() => {}
             SyncPolicy::AtOnce | SyncPolicy::Regular => {
@@ -225,8 +273,42 @@ impl Master {
         true
     }
 
-    /// Puts a conn into the message.
-    fn queue(&mut self, id: ConnId, flows: &Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+    /// Tells of a conn whatever was told before, with the time that it has left; true if it is one to be told of.
+    pub(super) fn tell(
+        &mut self,
+        id: ConnId,
+        flows: &Flows,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
+    ) -> bool {
+        let conn = *flows.conns.get(id);
+        let is_old = version(flows) == Version::Zero && !conn.client().addr.is_ipv4();
+        if policy(&conn) == SyncPolicy::Never || is_old {
+            return false;
+        }
+        let end = flows.conns.deadline(&conn);
+        if let Some(told) = self.told.get_mut(id.index()) {
+            *told = Told { state: conn.state(), retries: 0, end };
+        }
+        self.queue((id, end.since(turn.now)), flows, router, turn);
+        true
+    }
+
+    /// True for a conn of which others do not know, or not its present state.
+    pub(super) fn has_news(&self, id: ConnId, conn: &Conn) -> bool {
+        let told = self.told.get(id.index()).copied().unwrap_or_default();
+        let unknown = told.end == Instant::START && !conn.is_synced();
+        policy(conn) != SyncPolicy::Never && (unknown || told.state != conn.state())
+    }
+
+    /// Puts a conn that lives so long into the message.
+    fn queue(
+        &mut self,
+        (id, left): (ConnId, Duration),
+        flows: &Flows,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
+    ) {
         let Some(running) = &mut self.running else { return };
         let conn = flows.conns.get(id);
         let (client, virt) = (conn.client(), conn.virt());
@@ -248,25 +330,28 @@ impl Master {
             virt,
             real,
             mark,
-            timeout: lifetime(id, flows).as_secs() as u32,
+            // 0 is for those who do not say.
+            timeout: left.as_secs().max(1) as u32,
             engine: if conn.is_template() { flows.calls.engine_data(id) } else { None },
+            full_nat: flows.conns.local(conn).map(|local| FullNat { local, shift: flows.conns.shift(id) }),
         };
-        running.enqueue(&record, version(flows), router, turn);
+        let version = if record.full_nat.is_some() { Version::Own } else { version(flows) };
+        running.enqueue(&record, version, router, turn);
     }
 
     /// Sends what was gathered, without waiting for more.
     pub fn flush(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if let Some(running) = self.running.as_mut().filter(|running| !running.message.is_empty()) {
-            running.send(router, turn);
+        if let Some(running) = &mut self.running {
+            running.send_older(turn.now, router, turn);
         }
     }
 
     /// Sends the message that has waited long enough.
     pub fn send_due(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
         if let Some(running) = &mut self.running
-            && running.due().is_some_and(|due| due <= turn.now)
+            && running.oldest().is_some_and(|oldest| oldest + GATHERED <= turn.now)
         {
-            running.send(router, turn);
+            running.send_older(turn.now - GATHERED, router, turn);
         }
     }
 
@@ -345,6 +430,15 @@ enum SyncPolicy {
     Regular,
     /// As soon as it has come into the state.
     AtOnce,
+}
+
+fn policy(conn: &Conn) -> SyncPolicy {
+    match conn.proto() {
+        _ if conn.is_template() => SyncPolicy::Regular,
+        Proto::TCP => policy_tcp(conn.state()),
+        Proto::SCTP => policy_sctp(conn.state()),
+        _ => SyncPolicy::Regular,
+    }
 }
 
 fn policy_tcp(state: u8) -> SyncPolicy {

@@ -6,6 +6,7 @@
 //! ```
 //! Records start at multiples of 4; all numbers in network order. Bytes only: what is worth telling is decided above.
 
+use super::own::{self, Own};
 use super::record::{self, Record};
 use super::version0;
 
@@ -20,6 +21,8 @@ pub enum Version {
     Zero,
     /// All of a conn.
     One,
+    /// Records of version 1 with what FULL-NAT needs, which no kernel reads (`own`).
+    Own,
 }
 
 /// A message that fills up.
@@ -55,7 +58,7 @@ impl Message {
     pub fn has_room_for(&self, record: &Record, version: Version) -> bool {
         let len = match version {
             Version::Zero => version0::LARGEST,
-            Version::One => record.len(),
+            Version::One | Version::Own => record.len(),
         };
         let fits = || self.bytes[self.count_at()] < u8::MAX && self.bytes.len().next_multiple_of(4) + len <= self.limit;
         self.is_empty() || (version == self.version && fits())
@@ -73,12 +76,13 @@ impl Message {
             match version {
                 Version::Zero => self.bytes.extend_from_slice(&[0, self.syncid, 0, 0]),
                 Version::One => self.bytes.extend_from_slice(&[0, self.syncid, 0, 0, 0, VERSION, 0, 0]),
+                Version::Own => self.bytes.extend_from_slice(&own::header(self.syncid)),
             }
         }
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         match version {
             Version::Zero => version0::write(record, &mut self.bytes),
-            Version::One => record.write(&mut self.bytes),
+            Version::One | Version::Own => record.write(&mut self.bytes),
         }
         let count_at = self.count_at();
         self.bytes[count_at] += 1;
@@ -90,6 +94,7 @@ impl Message {
         match self.version {
             Version::Zero => version0::COUNT,
             Version::One => COUNT,
+            Version::Own => own::COUNT,
         }
     }
 }
@@ -106,6 +111,9 @@ pub fn read(bytes: &[u8], syncid: u8) -> Result<Records<'_>, BadMessage> {
     let meant = syncid == 0 || id == syncid;
     if !whole || !meant {
         return Err(BadMessage);
+    }
+    if let Some(Own::Conns(left)) = own::read(bytes) {
+        return Ok(Records { bytes, at: own::HEADER, left, version: Version::Own });
     }
     if let [0, _, _, _, count, VERSION, 0, 0, ..] = *bytes {
         return Ok(Records { bytes, at: HEADER, left: count, version: Version::One });
@@ -136,7 +144,7 @@ impl<'a> Iterator for Records<'a> {
         self.left -= 1;
         let read = match self.version {
             Version::Zero => version0::record,
-            Version::One => record::record,
+            Version::One | Version::Own => record::record,
         };
         let record = self.bytes.get(self.at..).and_then(read);
         match &record {
@@ -149,6 +157,7 @@ impl<'a> Iterator for Records<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::FullNat;
     use super::*;
     use crate::base::{Endpoint, Proto};
     use crate::testing::hex;
@@ -168,6 +177,7 @@ mod tests {
             mark: 0,
             timeout: 900,
             engine: None,
+            full_nat: None,
         }
     }
 
@@ -254,6 +264,19 @@ mod tests {
         assert_eq!(message.bytes()[8 + 36..8 + 48], *b"\x02\x05abc@x\x03\x03sip");
         assert_eq!(message.bytes()[padded..padded + 4], [1, 6, 0, 72]);
         assert_eq!(collected(message.bytes(), 0), [Ok(call), Ok(v6)]);
+    }
+
+    #[test]
+    fn full_nat_is_told_in_messages_of_its_own() {
+        let full_nat = |local: &str| Some(FullNat { local: end(local, 5001), shift: 0xdead_beef });
+        let four = Record { full_nat: full_nat("203.0.113.1"), ..established(1) };
+        let six = Record { full_nat: full_nat("2001:db8::9"), ..established(2) };
+        let mut message = Message::new(1472, 7);
+        message.push(&four, Version::Own);
+        message.push(&six, Version::Own);
+        assert_eq!(message.bytes()[4], 0, "no record for a kernel");
+        assert_eq!(collected(message.bytes(), 7), [Ok(four), Ok(six)]);
+        assert!(!message.has_room_for(&established(3), Version::One), "each to its readers");
     }
 
     #[test]

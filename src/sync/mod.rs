@@ -6,18 +6,25 @@ mod backup;
 mod daemon;
 mod master;
 mod message;
+mod own;
 mod record;
+mod report;
+mod table;
 mod version0;
 
 use crate::base::{Instant, LinkId, Proto};
 use crate::conn::{ConnTable, LifeEvent};
-use crate::router::Router;
+use crate::flows::Flows;
+use crate::router::{Egress, Router, Turn};
 use crate::service::Services;
 use crate::service::command::{Refused, SyncOptions, SyncRole};
 use crate::settings::Settings;
 use crate::wire::Ip;
 use daemon::Daemon;
 pub use master::Master;
+use report::Heard;
+pub use report::SyncReport;
+use table::{Asking, Telling};
 
 /// Master and backup may run at the same time.
 #[derive(Default)]
@@ -25,6 +32,11 @@ pub struct Sync {
     /// Other directors are told of conns.
     pub master: Master,
     backup: Option<Daemon>,
+    asking: Option<Asking>,
+    telling: Option<Telling>,
+    heard: Heard,
+    /// This director stands by: its table is nobody's concern.
+    pub stands_by: bool,
 }
 
 impl Sync {
@@ -78,10 +90,11 @@ impl Sync {
     ) -> Result<(), Refused> {
         let daemon = daemon::daemon(role, options, services, router)?;
         match role {
-            SyncRole::Master => return self.master.start(daemon, router),
+            SyncRole::Master => self.master.start(daemon, router)?,
             SyncRole::Backup if self.backup.is_some() => return Err(Refused::DaemonRuns),
             SyncRole::Backup => self.backup = Some(daemon),
         }
+        self.ask();
         Ok(())
     }
 
@@ -91,11 +104,18 @@ impl Sync {
             SyncRole::Master => self.master.stop(),
             SyncRole::Backup => self.backup.take().is_some(),
         };
+        (self.asking, self.telling) = (None, None);
         if ran { Ok(()) } else { Err(Refused::NoDaemon) }
     }
 
-    /// When a message leaves that is not full.
+    /// When `send_due` has something to do.
     pub fn due(&self) -> Option<Instant> {
-        self.master.due()
+        self.master.due().into_iter().chain(self.table_due()).min()
+    }
+
+    /// Sends the messages that have waited long enough; asks and tells what is due.
+    pub fn send_due(&mut self, flows: &Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        self.master.send_due(router, turn);
+        self.go_on(flows, router, turn);
     }
 }

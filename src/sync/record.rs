@@ -15,6 +15,9 @@ const FIXED: usize = 24;
 const TYPE_V6: u8 = 1;
 const ENGINE_DATA: u8 = 2;
 const ENGINE_NAME: u8 = 3;
+/// Options of this director's own; a kernel gets none of them.
+const LOCAL: u8 = 0x21;
+const SHIFT: u8 = 0x22;
 
 /// One conn or template.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +40,17 @@ pub struct Record<'a> {
     pub timeout: u32,
     /// Persistence engine and its data.
     pub engine: Option<(&'a str, &'a [u8])>,
+    /// What FULL-NAT has besides, which only directors of this kind are told.
+    pub full_nat: Option<FullNat>,
+}
+
+/// What a conn of FULL-NAT has besides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FullNat {
+    /// Where its packets to the real server come from.
+    pub local: Endpoint,
+    /// By how much its sequence numbers are moved.
+    pub shift: u32,
 }
 
 impl Record<'_> {
@@ -44,7 +58,8 @@ impl Record<'_> {
     pub(super) fn len(&self) -> usize {
         let addresses = 3 * usize::from(Family::of(self.client.addr).bits()) / 8;
         let options = self.engine.map_or(0, |(name, data)| 2 + data.len() + 2 + name.len());
-        FIXED + addresses + options
+        let local = |full_nat: FullNat| 2 + 2 + usize::from(Family::of(full_nat.local.addr).bits()) / 8;
+        FIXED + addresses + options + self.full_nat.map_or(0, |full_nat| local(full_nat) + 2 + 4)
     }
 
     /// Appends the record.
@@ -61,10 +76,7 @@ impl Record<'_> {
         out.extend_from_slice(&self.mark.to_be_bytes());
         out.extend_from_slice(&self.timeout.to_be_bytes());
         for end in [self.client, self.virt, self.real] {
-            match end.addr {
-                IpAddr::V4(addr) => out.extend_from_slice(&addr.octets()),
-                IpAddr::V6(addr) => out.extend_from_slice(&addr.octets()),
-            }
+            write_address(end.addr, out);
         }
         if let Some((name, data)) = self.engine {
             out.extend_from_slice(&[ENGINE_DATA, data.len() as u8]);
@@ -72,6 +84,20 @@ impl Record<'_> {
             out.extend_from_slice(&[ENGINE_NAME, name.len() as u8]);
             out.extend_from_slice(name.as_bytes());
         }
+        if let Some(FullNat { local, shift }) = self.full_nat {
+            out.extend_from_slice(&[LOCAL, 2 + Family::of(local.addr).bits() / 8]);
+            out.extend_from_slice(&local.port.to_be_bytes());
+            write_address(local.addr, out);
+            out.extend_from_slice(&[SHIFT, 4]);
+            out.extend_from_slice(&shift.to_be_bytes());
+        }
+    }
+}
+
+fn write_address(addr: IpAddr, out: &mut Vec<u8>) {
+    match addr {
+        IpAddr::V4(addr) => out.extend_from_slice(&addr.octets()),
+        IpAddr::V6(addr) => out.extend_from_slice(&addr.octets()),
     }
 }
 
@@ -89,6 +115,7 @@ pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         return None;
     }
     let addr = |which: usize| address(&body[FIXED + which * size..FIXED + (which + 1) * size]);
+    let Options { engine, full_nat } = read_options(options)?;
     let record = Record {
         proto: Proto(fixed[1]),
         flags: word(4),
@@ -98,7 +125,8 @@ pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         real: Endpoint::new(addr(2)?, half(14)),
         mark: word(16),
         timeout: word(20),
-        engine: engine(options)?,
+        engine,
+        full_nat,
     };
     Some((record, len))
 }
@@ -108,22 +136,34 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-/// The persistence engine among the options of a record. Sequence numbers of helpers are not kept, optional options
-/// that are unknown here are skipped, other unknown ones make the record invalid.
-fn engine(mut options: &[u8]) -> Option<Option<(&str, &[u8])>> {
+/// What the options of a record say.
+struct Options<'a> {
+    engine: Option<(&'a str, &'a [u8])>,
+    full_nat: Option<FullNat>,
+}
+
+/// The options of a record. Sequence numbers of helpers are not kept, optional options that are unknown here are skipped,
+/// other unknown ones make the record invalid.
+fn read_options(mut options: &[u8]) -> Option<Options<'_>> {
     const SEQUENCES: u8 = 1;
     const OPTIONAL: u8 = 0x40;
-    let (mut name, mut data) = (None, None);
+    let (mut name, mut data, mut local, mut shift) = (None, None, None, None);
     while let [kind, len, rest @ ..] = options {
         let (value, after) = rest.split_at_checked(usize::from(*len))?;
         match kind & !OPTIONAL {
             SEQUENCES if value.len() == 24 => {}
             ENGINE_DATA if !value.is_empty() => data = Some(value),
             ENGINE_NAME if (1..=16).contains(&value.len()) => name = std::str::from_utf8(value).ok(),
+            LOCAL => {
+                let ([high, low], addr) = value.split_first_chunk()?;
+                local = Some(Endpoint::new(address(addr)?, u16::from_be_bytes([*high, *low])));
+            }
+            SHIFT => shift = Some(u32::from_be_bytes(value.try_into().ok()?)),
             _ if kind & OPTIONAL != 0 => {}
             _ => return None,
         }
         options = after;
     }
-    options.is_empty().then_some(name.zip(data))
+    let full_nat = local.zip(shift).map(|(local, shift)| FullNat { local, shift });
+    options.is_empty().then_some(Options { engine: name.zip(data), full_nat })
 }

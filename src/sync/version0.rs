@@ -55,6 +55,7 @@ pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         mark: 0,
         timeout: 0,
         engine: None,
+        full_nat: None,
     };
     (bytes.len() >= len).then_some((record, len))
 }

@@ -86,6 +86,8 @@ pub struct Machine {
     active_interval: Duration,
     /// It has given up for maintenance: it takes over when nobody else is there, and preempts nobody.
     gave_up: bool,
+    /// It preempts nobody for now.
+    held: bool,
     /// When an advertisement is due (active) or is missed (backup).
     due: Option<Instant>,
 }
@@ -93,7 +95,14 @@ pub struct Machine {
 impl Machine {
     /// Not started.
     pub fn new(rank: Rank) -> Machine {
-        Machine { rank, state: State::Initialize, active_interval: rank.interval, gave_up: false, due: None }
+        Machine {
+            rank,
+            state: State::Initialize,
+            active_interval: rank.interval,
+            gave_up: false,
+            held: false,
+            due: None,
+        }
     }
 
     /// The state.
@@ -104,6 +113,11 @@ impl Machine {
     /// When `tick` has something to do.
     pub fn due(&self) -> Option<Instant> {
         self.due
+    }
+
+    /// Preempts nobody for now, or as its rank says.
+    pub fn hold_back(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Another rank from now on; the state stays.
@@ -168,7 +182,7 @@ impl Machine {
             State::Backup => {
                 if heard.priority == 0 {
                     self.due = Some(now + self.skew());
-                } else if !self.rank.preempt || self.gave_up || heard.priority >= self.rank.priority {
+                } else if !self.rank.preempt || self.gave_up || self.held || heard.priority >= self.rank.priority {
                     self.heed(heard, now);
                 }
                 Action::None
@@ -295,6 +309,12 @@ mod tests {
         assert_eq!(machine.due(), Some(at(3609)), "not heeded");
         machine.hear(heard(100, 9), addr(1), at(1000));
         assert_eq!(machine.due(), Some(at(4609)), "an equal one is");
+        machine.hold_back(true);
+        machine.hear(heard(99, 9), addr(1), at(2000));
+        assert_eq!(machine.due(), Some(at(5609)), "and any, while conns are not known here");
+        machine.hold_back(false);
+        machine.hear(heard(99, 9), addr(1), at(3000));
+        assert_eq!(machine.due(), Some(at(5609)));
     }
 
     #[test]

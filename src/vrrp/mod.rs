@@ -138,6 +138,11 @@ impl Vrrp {
         done
     }
 
+    /// Nobody is preempted while this is said: conns of others are not known here yet.
+    pub fn hold_back(&mut self, held: bool) {
+        self.routers.iter_mut().for_each(|known| known.hold_back(held));
+    }
+
     /// True if addresses may be given up at the next tick.
     pub fn is_leaving(&self) -> bool {
         self.is_due || self.gives_up

@@ -162,6 +162,10 @@ impl VirtualRouter {
         self.act(action, "it was active in the process before", router, turn)
     }
 
+    pub(super) fn hold_back(&mut self, held: bool) {
+        self.machine.hold_back(held);
+    }
+
     pub(super) fn is_active(&self) -> bool {
         self.machine.state() == State::Active
     }

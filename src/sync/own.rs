@@ -1,0 +1,111 @@
+//! Messages that directors of this kind alone understand: who asks for the whole table, and who has told how much of it.
+//!
+//! ```text
+//! message   0 | syncid | length(2) | 0 | 1 | 0(2) | "tapv" | kind | records | 0(2)          16 bytes, then
+//! asks      number(8)
+//! tells     number(8) | records that were told(4) | 1: these are all(1) | 0(3)
+//! conns     records of FULL-NAT
+//! ```
+//! To a kernel each is a message of version 1 without records, of which it reads no more (`ip_vs_process_message`). Bytes
+//! only.
+
+/// Bytes before what a message says.
+pub(super) const HEADER: usize = 16;
+/// Byte of the header that counts the records.
+pub(super) const COUNT: usize = 13;
+const BEFORE: usize = 8;
+const MAGIC: [u8; 4] = *b"tapv";
+const ASKS: u8 = 1;
+const TELLS: u8 = 2;
+const CONNS: u8 = 3;
+
+/// What a message says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Own {
+    /// A director that has just begun asks for all conns, under this number.
+    Asks(u64),
+    /// Another one has heard it.
+    Tells {
+        /// The asker's number.
+        number: u64,
+        /// Records that were told since.
+        records: u32,
+        /// The table has no more.
+        all: bool,
+    },
+    /// Conns of FULL-NAT follow, this many.
+    Conns(u8),
+}
+
+/// The header of a message with conns; its length and count are the caller's.
+pub(super) fn header(syncid: u8) -> [u8; HEADER] {
+    let [a, b, c, d] = MAGIC;
+    [0, syncid, 0, 0, 0, 1, 0, 0, a, b, c, d, CONNS, 0, 0, 0]
+}
+
+impl Own {
+    /// The whole message.
+    pub(super) fn bytes(self, syncid: u8) -> Vec<u8> {
+        let mut bytes = header(syncid).to_vec();
+        match self {
+            Own::Asks(number) => {
+                bytes[COUNT - 1] = ASKS;
+                bytes.extend_from_slice(&number.to_be_bytes());
+            }
+            Own::Tells { number, records, all } => {
+                bytes[COUNT - 1] = TELLS;
+                bytes.extend_from_slice(&number.to_be_bytes());
+                bytes.extend_from_slice(&records.to_be_bytes());
+                bytes.extend_from_slice(&[u8::from(all), 0, 0, 0]);
+            }
+            Own::Conns(count) => bytes[COUNT] = count,
+        }
+        let len = bytes.len() as u16;
+        bytes[2..4].copy_from_slice(&len.to_be_bytes());
+        bytes
+    }
+}
+
+/// Reads a message whose length and syncid are right already; `None` for one of another kind.
+pub(super) fn read(bytes: &[u8]) -> Option<Own> {
+    let [0, _, _, _, 0, 1, 0, 0, a, b, c, d, kind, count, ..] = *bytes else { return None };
+    if [a, b, c, d] != MAGIC {
+        return None;
+    }
+    let body = bytes.get(HEADER..)?;
+    let number = || body.first_chunk().map(|number| u64::from_be_bytes(*number));
+    match kind {
+        ASKS => Some(Own::Asks(number()?)),
+        TELLS => {
+            let [_, _, _, _, _, _, _, _, a, b, c, d, all, ..] = *body else { return None };
+            Some(Own::Tells { number: number()?, records: u32::from_be_bytes([a, b, c, d]), all: all == 1 })
+        }
+        CONNS => Some(Own::Conns(count)),
+        _ => None,
+    }
+}
+
+const _: () = assert!(BEFORE + MAGIC.len() + 1 == COUNT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_a_kernel_sees_no_record() {
+        for own in [
+            Own::Asks(0x0102_0304_0506_0708),
+            Own::Tells { number: 9, records: 70_000, all: false },
+            Own::Tells { number: u64::MAX, records: u32::MAX, all: true },
+            Own::Conns(7),
+        ] {
+            let bytes = own.bytes(51);
+            assert_eq!(read(&bytes), Some(own));
+            assert_eq!(bytes[..8], [0, 51, 0, bytes.len() as u8, 0, 1, 0, 0], "version 1, no record");
+            for len in 0..bytes.len() {
+                let _ = read(&bytes[..len]);
+            }
+        }
+        assert_eq!(read(&[0, 51, 0, 8, 0, 1, 0, 0]), None);
+    }
+}
