@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::kernel::Kernel;
 use super::memory::{Memory, Parts};
+use super::numbers::Way;
 use super::socket::Socket;
 use super::supervisor::Supervisor;
 use crate::io::seccomp::{Call, Returns};
@@ -31,14 +32,20 @@ impl Supervisor {
             return Some(Returns::Kernel);
         }
         // A file of the program's own that happens to have such a number.
-        let Some(socket) = self.sockets.get(&number) else { return Some(Returns::Kernel) };
+        if !self.sockets.contains_key(&number) {
+            return Some(Returns::Kernel);
+        }
         let done = match call.number {
             libc::SYS_bind => self.bind(call, number),
             libc::SYS_connect => self.connect(call, number),
-            libc::SYS_getsockname => put_address(call, socket.port),
+            libc::SYS_getsockname => self.name(call, number),
             libc::SYS_getpeername => put_address(call, 0),
             libc::SYS_setsockopt => return Some(self.set_option(call, number)),
             libc::SYS_getsockopt => return Some(self.get_option(call, number)),
+            // A second descriptor receives as the first one does.
+            _ if self.sockets.get(&number).is_some_and(|socket| socket.way == Way::Direct) => {
+                return Some(Returns::Kernel);
+            }
             _ => {
                 self.name_once("a second descriptor for one netlink socket (dup)");
                 return Some(Returns::Kernel);
@@ -53,11 +60,18 @@ impl Supervisor {
         if !matches!(kind & 0xf, libc::SOCK_RAW | libc::SOCK_DGRAM) {
             return Err(Errno::ESOCKTNOSUPPORT);
         }
-        let number = self.free_number().ok_or(Errno::EMFILE)?;
-        let (socket, file) = Socket::new(number, self.processes.of(call.thread), kind)?;
+        let process = self.processes.of(call.thread);
+        let way = if self.processes.has_libnl(process) { Way::Direct } else { Way::Answered };
+        let number = self.free_number(way).ok_or(Errno::EMFILE)?;
+        let (socket, file) = Socket::new(number, way, process, kind)?;
         let flags = if kind & libc::SOCK_CLOEXEC != 0 { libc::O_CLOEXEC } else { 0 };
         match self.listener.answer_with_file(call, file.as_fd(), number, flags) {
-            Ok(()) => self.watch(socket, number),
+            Ok(()) => {
+                self.watch(socket, number)?;
+                // The one before, if its program has closed it, is closed in earnest now: while this process is awake.
+                self.kept = (way == Way::Direct).then_some(file);
+                Ok(())
+            }
             // Its maker is gone.
             Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(errno),
@@ -79,6 +93,15 @@ impl Supervisor {
             self.kernel_option(number, libc::NETLINK_ADD_MEMBERSHIP, &group.to_ne_bytes())?;
         }
         Ok(())
+    }
+
+    /// `getsockname`. A socket of libnl was bound without a word.
+    fn name(&mut self, call: &Call, number: u32) -> Result<(), Errno> {
+        let is_bound = |socket: &Socket| socket.port != 0 || socket.way == Way::Answered;
+        if !self.sockets.get(&number).is_some_and(is_bound) {
+            self.give_port(number, 0)?;
+        }
+        put_address(call, self.sockets.get(&number).map_or(0, |socket| socket.port))
     }
 
     /// `connect`: to the kernel, which is where everything goes anyway.
@@ -108,12 +131,13 @@ impl Supervisor {
     fn set_option(&mut self, call: &Call, number: u32) -> Returns {
         let [_, level, name, at, len, _] = call.args;
         let (level, name, memory) = (level as i32, name as i32, Memory::of(call.thread));
+        let receives_itself = self.sockets.get(&number).is_some_and(|socket| socket.way == Way::Direct);
         let mut value = vec![0; (len as usize).min(64)];
         if let Err(errno) = memory.read(at, &mut value) {
             return Returns::Error(errno);
         }
         match (level, name) {
-            (libc::SOL_SOCKET, libc::SO_RCVTIMEO | SO_RCVTIMEO_NEW) => {
+            (libc::SOL_SOCKET, libc::SO_RCVTIMEO | SO_RCVTIMEO_NEW) if !receives_itself => {
                 if let Some(socket) = self.sockets.get_mut(&number) {
                     socket.patience = time_of(&value);
                 }

@@ -2,17 +2,22 @@
 //!
 //! It sees numbers only. A fixed range of descriptors tells the sockets that are answered here from all other files, so
 //! that a call on anything else costs a comparison or two, and most calls not even that: the kernel knows that they are
-//! always allowed.
+//! always allowed. What libnl receives is not notified either.
 
 use std::ops::Range;
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF,
-    sock_filter,
+    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO,
+    SECCOMP_RET_USER_NOTIF, sock_filter,
 };
+
+use super::numbers::Numbers;
 
 /// Options of the old interface of IPVS (`IP_VS_SO_*`).
 const OLD_OPTIONS: Range<u32> = 1152..1200;
+
+/// The call returns 0, and nothing happens.
+const DONE: u32 = SECCOMP_RET_ERRNO;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
@@ -21,14 +26,11 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 #[cfg(target_arch = "riscv64")]
 const ARCHITECTURE: u32 = 0xc000_00f3;
 
-/// Calls that are answered here when they are about one of our sockets.
+/// Calls that are answered here when they are about one of our sockets that does not receive by itself.
+const RECEIVING: &[i64] = &[libc::SYS_read, libc::SYS_recvmsg, libc::SYS_recvfrom, libc::SYS_readv, libc::SYS_recvmmsg];
+
+/// Calls that are answered here when they are about any of our sockets.
 const ANSWERED: &[i64] = &[
-    libc::SYS_read,
-    libc::SYS_recvmsg,
-    libc::SYS_recvfrom,
-    libc::SYS_readv,
-    libc::SYS_recvmmsg,
-    libc::SYS_bind,
     libc::SYS_connect,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
@@ -38,14 +40,19 @@ const ANSWERED: &[i64] = &[
     libc::SYS_dup2,
 ];
 
-/// The filter, for sockets that have a number in this range.
-pub fn filter(ours: &Range<u32>) -> Vec<sock_filter> {
+/// The filter, for sockets that have these numbers.
+pub fn filter(numbers: &Numbers) -> Vec<sock_filter> {
+    let ours = &numbers.all();
     let mut filter = vec![load(4)];
     // Programs of another architecture, whose calls have other numbers, are left alone.
     filter.extend([jump(BPF_JEQ, ARCHITECTURE, 1, 0), allow(), load(0)]);
+    for call in RECEIVING {
+        filter.extend(case(*call, &notify_if_ours(&numbers.answered())));
+    }
     for call in ANSWERED {
         filter.extend(case(*call, &notify_if_ours(ours)));
     }
+    filter.extend(case(libc::SYS_bind, &bind(numbers)));
     filter.extend(case(libc::SYS_fcntl, &duplicates(ours)));
     filter.extend(case(libc::SYS_socket, &generic_netlink()));
     filter.extend(case(libc::SYS_setsockopt, &options(ours)));
@@ -63,6 +70,20 @@ fn case(call: i64, block: &[sock_filter]) -> Vec<sock_filter> {
 
 fn notify_if_ours(ours: &Range<u32>) -> Vec<sock_filter> {
     vec![load_argument(0), jump(BPF_JGE, ours.start, 0, 2), jump(BPF_JGE, ours.end, 1, 0), notify(), allow()]
+}
+
+/// libnl asks for its address afterwards, so that its sockets are bound without a word.
+fn bind(numbers: &Numbers) -> Vec<sock_filter> {
+    let (answered, end) = (numbers.answered(), numbers.all().end);
+    vec![
+        load_argument(0),
+        jump(BPF_JGE, answered.start, 0, 4),
+        jump(BPF_JGE, answered.end, 1, 0),
+        notify(),
+        jump(BPF_JGE, end, 1, 0),
+        instruction(BPF_RET | BPF_K, 0, 0, DONE),
+        allow(),
+    ]
 }
 
 /// `fcntl` that makes a descriptor; any other one is about flags, which ours have as any socket has them.
@@ -137,15 +158,13 @@ fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
 mod tests {
     use super::*;
 
-    const OURS: Range<u32> = 900..1000;
-
     /// What a kernel does with the filter: the verdict for a call.
     fn verdict(architecture: u32, call: i64, args: [u64; 6]) -> u32 {
         let mut data = [0_u8; 64];
         data[..4].copy_from_slice(&(call as u32).to_ne_bytes());
         data[4..8].copy_from_slice(&architecture.to_ne_bytes());
         data[16..].copy_from_slice(args.map(u64::to_ne_bytes).as_flattened());
-        let (filter, mut at, mut word) = (filter(&OURS), 0, 0);
+        let (filter, mut at, mut word) = (filter(&Numbers::from(800)), 0, 0);
         loop {
             let sock_filter { code, jt, jf, k } = filter[at];
             let jump = |met: bool| at + 1 + usize::from(if met { jt } else { jf });
@@ -170,9 +189,17 @@ mod tests {
     #[test]
     fn calls_on_our_sockets_are_notified_and_no_others() {
         for call in ANSWERED {
-            assert!([900, 950, 999].into_iter().all(|fd| is_notified(*call, &[fd])), "{call}");
-            assert!(![-1, 0, 3, 899, 1000, 1 << 40].into_iter().any(|fd| is_notified(*call, &[fd])), "{call}");
+            assert!([800, 850, 900, 999].into_iter().all(|fd| is_notified(*call, &[fd])), "{call}");
+            assert!(![-1, 0, 3, 799, 1000, 1 << 40].into_iter().any(|fd| is_notified(*call, &[fd])), "{call}");
         }
+        for call in RECEIVING {
+            assert!([800, 820, 899].into_iter().all(|fd| is_notified(*call, &[fd])), "{call}");
+            assert!(![-1, 0, 3, 799, 900, 999, 1000].into_iter().any(|fd| is_notified(*call, &[fd])), "{call}");
+        }
+        let bind = |fd| verdict(ARCHITECTURE, libc::SYS_bind, [fd, 0, 0, 0, 0, 0]);
+        assert_eq!([800, 899].map(bind), [SECCOMP_RET_USER_NOTIF; 2]);
+        assert_eq!([900, 999].map(bind), [DONE; 2]);
+        assert_eq!([3, 799, 1000, u64::MAX].map(bind), [SECCOMP_RET_ALLOW; 4]);
         for call in [libc::SYS_write, libc::SYS_sendmsg, libc::SYS_close, libc::SYS_poll, libc::SYS_epoll_wait] {
             assert!(!is_notified(call, &[900]), "{call}");
         }
@@ -209,7 +236,7 @@ mod tests {
 
     #[test]
     fn programs_of_another_architecture_are_left_alone() {
-        let args = [900, 0, 0, 0, 0, 0];
+        let args = [800, 0, 0, 0, 0, 0];
         assert_eq!(verdict(ARCHITECTURE, libc::SYS_recvmsg, args), SECCOMP_RET_USER_NOTIF);
         assert_eq!(verdict(0x4000_0003, libc::SYS_recvmsg, args), SECCOMP_RET_ALLOW);
     }

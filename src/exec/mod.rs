@@ -9,6 +9,7 @@ mod filter;
 mod journal;
 mod kernel;
 mod memory;
+mod numbers;
 mod processes;
 mod program;
 mod receive;
@@ -17,7 +18,6 @@ mod supervisor;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -25,11 +25,12 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal, raise};
 
 use crate::io::seccomp::{self, StartError};
 use director::Director;
+use numbers::Numbers;
 use program::{Program, hold_signals};
 use supervisor::{End, Supervisor};
 
@@ -37,11 +38,6 @@ use supervisor::{End, Supervisor};
 const FAILED: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
-/// So many sockets at a time; and the lowest number that one may have: the program's own files come from below.
-const SOCKETS: u32 = 100;
-const LOWEST: u32 = 128;
-/// `select` knows no higher numbers than 1023, and programs are used to a limit of 1024.
-const HIGHEST: u32 = 1000;
 
 /// run a program that drives the kernel's IPVS (keepalived, ipvsadm, ...), and its children, against a running director
 #[derive(ArgsInfo, FromArgs)]
@@ -64,7 +60,7 @@ impl ExecArgs {
         let failed = |sentence: String| (sentence, FAILED);
         let mut words = self.words();
         let program = words.next().ok_or_else(|| failed("no program; write tapvs exec -- PROGRAM ARGUMENTS".into()))?;
-        let numbers = numbers().map_err(failed)?;
+        let numbers = Numbers::below_limit().map_err(failed)?;
         match processes::try_reach() {
             Ok(done) => done.map_err(|(call, errno)| failed(forbids(call, errno)))?,
             Err(error) => return Err(failed(format!("cannot start a process: {error}"))),
@@ -93,20 +89,6 @@ impl ExecArgs {
         let given = std::env::args_os().len();
         std::env::args_os().skip(given - self.program.len())
     }
-}
-
-/// The numbers that the program's netlink sockets have: below its limit of open files, above what it opens itself.
-fn numbers() -> Result<Range<u32>, String> {
-    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| format!("limit of open files: {errno}"))?;
-    let end = u32::try_from(limit).unwrap_or(HIGHEST).min(HIGHEST);
-    let start = end.saturating_sub(SOCKETS);
-    if start < LOWEST {
-        let least = LOWEST + SOCKETS;
-        return Err(format!(
-            "the limit of open files is {limit}, too few for the program's netlink sockets; raise it to {least} or more (ulimit -n)"
-        ));
-    }
-    Ok(start..end)
 }
 
 fn explain(error: &StartError, program: &str) -> (String, u8) {
@@ -177,13 +159,5 @@ mod tests {
         let missing = explain(&StartError::Execute(Errno::ENOENT.into()), "keepalived");
         assert_eq!(missing, ("keepalived: no such program".into(), NOT_FOUND));
         assert_eq!(explain(&StartError::Execute(Errno::EACCES.into()), "x").1, NOT_EXECUTABLE);
-    }
-
-    #[test]
-    fn sockets_have_numbers_below_the_limit_of_open_files() {
-        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        let numbers = numbers().unwrap();
-        assert_eq!(numbers.len() as u32, SOCKETS);
-        assert!(u64::from(numbers.end) <= limit && numbers.start >= LOWEST);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::{fs, io};
 
 use nix::errno::Errno;
@@ -19,10 +20,13 @@ pub struct Processes {
     handles: HashMap<u32, OwnedFd>,
     /// First threads, which have their process's number.
     first_threads: HashSet<u32>,
+    /// Which program a process is, and whether it has libnl.
+    programs: HashMap<u32, (PathBuf, bool)>,
 }
 
 /// As many handles are kept.
 const KEPT: usize = 64;
+const LIBNL: &[u8] = b"/libnl-3.so";
 
 impl Processes {
     /// The process that a thread belongs to; the thread itself if that cannot be read.
@@ -38,6 +42,24 @@ impl Processes {
             self.first_threads.insert(thread);
         }
         process.unwrap_or(thread)
+    }
+
+    /// True if a process has loaded libnl, which takes a datagram without looking at its sender's family. A program that
+    /// has libnl within itself is not known by that.
+    pub fn has_libnl(&mut self, process: u32) -> bool {
+        let Ok(program) = fs::read_link(format!("/proc/{process}/exe")) else { return false };
+        if let Some((known, has_libnl)) = self.programs.get(&process)
+            && *known == program
+        {
+            return *has_libnl;
+        }
+        let has_libnl = fs::read(format!("/proc/{process}/maps"))
+            .is_ok_and(|maps| maps.windows(LIBNL.len()).any(|bytes| bytes == LIBNL));
+        if self.programs.len() >= KEPT {
+            self.programs.clear();
+        }
+        self.programs.insert(process, (program, has_libnl));
+        has_libnl
     }
 
     /// The file that the process of this thread has under this number.

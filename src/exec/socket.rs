@@ -1,31 +1,45 @@
 //! One netlink socket of the program: what it has sent, what waits to be read, who waits for something to read.
 //!
-//! The program's file is one end of a pair of sockets. What it sends arrives at the other end by itself; what it
-//! receives is written into its memory. A byte lies in its end while there is something to read, for `poll`.
+//! The program's file is one end of a pair of sockets. What it sends arrives at the other end by itself. What it
+//! receives is written into its memory, and a byte lies in its end while there is something to read, for `poll`; or
+//! it is sent through the pair, where the program takes datagrams whatever the family of the sender's address is.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, recv, send};
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, UnixAddr, recv, send, sendmmsg,
+};
 
 use super::kernel::Kernel;
+use super::numbers::Way;
 use super::processes::Processes;
 use super::receive::Receive;
 use crate::base;
 use crate::genl::{Absent, Answer, Director, Inbox, Message, Outcome, Sender, Server};
+use crate::io::random_u64;
 use crate::io::seccomp::{Call, Listener, Returns};
 
 /// Larger than any datagram that the program can send: the largest buffer of a socket, unless an administrator has
 /// raised it.
 pub const LARGEST_DATAGRAM: usize = 256 * 1024;
+/// Datagrams of lists for a program that receives by itself: libnl's buffer, which it enlarges where needed.
+const DIRECT_DATAGRAM: usize = 16 * 1024;
+/// As many datagrams are sent by one call.
+const AT_A_TIME: usize = 8;
 
 /// A socket.
 pub struct Socket {
     /// The other end of the program's file.
     end: OwnedFd,
     number: u32,
+    /// How the program receives.
+    pub way: Way,
+    /// False while the program's end is full.
+    pub has_room: bool,
     /// The process that made it.
     pub process: u32,
     /// `SOCK_RAW` or `SOCK_DGRAM`.
@@ -41,11 +55,22 @@ pub struct Socket {
     /// Messages that have not been answered yet.
     questions: VecDeque<Vec<u8>>,
     inbox: Inbox,
+    /// Datagrams that go through the pair next.
+    outbox: Vec<Vec<u8>>,
     /// The byte for `poll` lies in the program's end.
     announced: bool,
     waiting: VecDeque<Waiting>,
     /// The program has closed it.
     pub closed: bool,
+}
+
+/// How much of what the program has sent is taken in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Much {
+    /// One datagram; the others are told of again.
+    One,
+    /// All of it.
+    All,
 }
 
 /// A call that waits for something to read.
@@ -57,14 +82,19 @@ struct Waiting {
 
 impl Socket {
     /// A socket that the program will have under this number, and the file that it is to be given.
-    pub fn new(number: u32, process: u32, kind: i32) -> Result<(Socket, OwnedFd), Errno> {
+    pub fn new(number: u32, way: Way, process: u32, kind: i32) -> Result<(Socket, OwnedFd), Errno> {
         let (end, file) = socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        if way == Way::Direct {
+            name_like_kernel(&end)?;
+        }
         if kind & libc::SOCK_NONBLOCK != 0 {
             nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
         }
         let socket = Socket {
             end,
             number,
+            way,
+            has_room: true,
             process,
             kind: kind & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC),
             port: 0,
@@ -73,6 +103,7 @@ impl Socket {
             kernel: None,
             questions: VecDeque::new(),
             inbox: Inbox::default(),
+            outbox: Vec::new(),
             announced: false,
             waiting: VecDeque::new(),
             closed: false,
@@ -86,10 +117,13 @@ impl Socket {
     }
 
     /// Takes in what the program has sent.
-    pub fn read_questions(&mut self, buffer: &mut [u8]) {
+    pub fn read_questions(&mut self, buffer: &mut [u8], much: Much) {
         // A datagram of no bytes holds no message, and the end of the file reads the same; its flag tells them apart.
         while let Ok(len @ 1..) = recv(self.end.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
             self.questions.extend(Message::all(&buffer[..len]).map(|message| message.bytes.to_vec()));
+            if much == Much::One {
+                break;
+            }
         }
     }
 
@@ -171,8 +205,40 @@ impl Socket {
         None
     }
 
-    /// Hands datagrams to the calls that wait for them.
+    /// Hands datagrams to the program.
     pub fn deliver(&mut self, listener: &Listener, processes: &mut Processes) {
+        match self.way {
+            Way::Answered => self.deliver_to_calls(listener, processes),
+            Way::Direct => self.deliver_through_pair(),
+        }
+    }
+
+    /// Several datagrams at a time: the program wakes up for all of them.
+    fn deliver_through_pair(&mut self) {
+        self.has_room = true;
+        loop {
+            while self.outbox.len() < AT_A_TIME
+                && let Some(datagram) = self.inbox.pull(DIRECT_DATAGRAM)
+            {
+                self.outbox.push(datagram);
+            }
+            if self.outbox.is_empty() {
+                return;
+            }
+            match send_all(&self.end, &self.outbox) {
+                Ok(sent) => drop(self.outbox.drain(..sent)),
+                Err(Errno::EAGAIN) => {
+                    self.has_room = false;
+                    return;
+                }
+                // Its end is closed: nobody reads them.
+                Err(_) => self.outbox.clear(),
+            }
+        }
+    }
+
+    /// To the calls that wait for them.
+    fn deliver_to_calls(&mut self, listener: &Listener, processes: &mut Processes) {
         while !self.inbox.is_empty()
             && let Some(Waiting { call, receive, .. }) = self.waiting.pop_front()
         {
@@ -212,7 +278,7 @@ impl Socket {
 
     /// True if there is something to read that `poll` does not tell of.
     pub fn is_unannounced(&self) -> bool {
-        !self.announced && !self.inbox.is_empty()
+        self.way == Way::Answered && !self.announced && !self.inbox.is_empty()
     }
 
     /// Makes the program's end readable.
@@ -228,5 +294,76 @@ impl Socket {
         {
             _ = recv(file.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT);
         }
+    }
+}
+
+/// Sends datagrams; how many there was room for.
+fn send_all(socket: &OwnedFd, datagrams: &[Vec<u8>]) -> Result<usize, Errno> {
+    let slices: Vec<[IoSlice; 1]> = datagrams.iter().map(|datagram| [IoSlice::new(datagram)]).collect();
+    let mut headers = MultiHeaders::<()>::preallocate(slices.len(), None);
+    let addresses = vec![None; slices.len()];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let sent = sendmmsg(socket.as_raw_fd(), &mut headers, &slices, addresses, [], flags)?;
+    Ok(sent.count())
+}
+
+/// Gives a socket an address as long as that of netlink, with zeros where the kernel's port id stands: programs look at
+/// the length, and some at the port id. The rest of the name is drawn, for no other socket may have it.
+fn name_like_kernel(socket: &OwnedFd) -> Result<(), Errno> {
+    loop {
+        let [first, a, b, c, d, ..] = random_u64().map_err(|_| Errno::EIO)?.to_ne_bytes();
+        let name = UnixAddr::new_abstract(&[first, 0, 0, 0, 0, a, b, c, d])?;
+        match socket::bind(socket.as_raw_fd(), &name) {
+            Err(Errno::EADDRINUSE) => {}
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::recvfrom;
+
+    use super::*;
+    use crate::genl::List;
+
+    /// So many messages of 1,000 bytes, each with its number.
+    fn list(messages: u32) -> Vec<u8> {
+        let one = |seq: u32| {
+            let header = [1000_u32.to_ne_bytes(), [0xff, 3, 2, 0], seq.to_ne_bytes(), [0; 4]];
+            let mut message = header.as_flattened().to_vec();
+            message.resize(1000, 7);
+            message
+        };
+        (0..messages).flat_map(one).collect()
+    }
+
+    #[test]
+    fn a_program_that_receives_by_itself_gets_everything_from_an_address_like_the_kernels() {
+        let (mut socket, file) = Socket::new(900, Way::Direct, 1, libc::SOCK_RAW).unwrap();
+        let (whole, mut read, mut buffer) = (list(3000), Vec::new(), vec![0; LARGEST_DATAGRAM]);
+        socket.inbox.push([Answer::List(List::new(whole.clone())), Answer::Whole(list(1))]);
+        socket.deliver_through_pair();
+        assert!(!socket.has_room, "the program's end takes 3 MB at once");
+        assert!(!socket.is_unannounced(), "a byte that nobody takes out again");
+        while read.len() < whole.len() + 1000 {
+            match recvfrom::<UnixAddr>(file.as_raw_fd(), &mut buffer) {
+                Ok((len, from)) => {
+                    assert!(len <= DIRECT_DATAGRAM && len % 1000 == 0, "a datagram of {len} bytes");
+                    let name = from.unwrap().as_abstract().unwrap().to_vec();
+                    assert_eq!((name.len(), &name[1..5]), (9, &[0; 4][..]), "12 bytes with the family, port id 0");
+                    read.extend_from_slice(&buffer[..len]);
+                }
+                Err(errno) => panic!("{errno}"),
+            }
+            socket.deliver_through_pair();
+        }
+        assert!(socket.has_room && socket.outbox.is_empty() && !socket.has_answers());
+        assert!(read == [whole, list(1)].concat(), "in order, each once");
+
+        drop(file);
+        socket.inbox.push([Answer::Whole(list(1))]);
+        socket.deliver_through_pair();
+        assert!(socket.outbox.is_empty() && !socket.has_answers(), "what nobody reads does not stay");
     }
 }

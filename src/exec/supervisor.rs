@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -13,10 +12,11 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::director::{Asked, Director};
+use super::numbers::{Numbers, Way};
 use super::processes::{Processes, never_waits};
 use super::program::Program;
 use super::receive::Receive;
-use super::socket::{LARGEST_DATAGRAM, Socket};
+use super::socket::{LARGEST_DATAGRAM, Much, Socket};
 use crate::genl::Server;
 use crate::io::Clock;
 use crate::io::seccomp::{Call, Forked, Listener, Returns, fork};
@@ -38,9 +38,9 @@ pub struct Supervisor {
     pub(super) sockets: BTreeMap<u32, Socket>,
     epoll: Epoll,
     program: Program,
-    /// Numbers for sockets, and the one that is given next.
-    numbers: Range<u32>,
-    next: u32,
+    numbers: Numbers,
+    /// The program's end of the newest socket of libnl, so that closing it wakes nobody.
+    pub(super) kept: Option<OwnedFd>,
     pub(super) processes: Processes,
     server: Server,
     director: Director,
@@ -60,20 +60,15 @@ pub enum End {
 
 impl Supervisor {
     /// Of a program that was started.
-    pub fn new(
-        program: Program,
-        listener: Listener,
-        numbers: Range<u32>,
-        director: Director,
-    ) -> io::Result<Supervisor> {
+    pub fn new(program: Program, listener: Listener, numbers: Numbers, director: Director) -> io::Result<Supervisor> {
         listener.wake_here();
         let supervisor = Supervisor {
             listener,
             sockets: BTreeMap::new(),
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             program,
-            next: numbers.start,
             numbers,
+            kept: None,
             processes: Processes::default(),
             server: Server::default(),
             director,
@@ -155,7 +150,7 @@ impl Supervisor {
         let Some(socket) = self.sockets.get(&number) else { return Some(Returns::Kernel) };
         // Where there is nothing to read, what the program has sent so far is answered first, as in the kernel.
         if !socket.has_answers() {
-            self.serve(number);
+            self.serve(number, Much::All);
         }
         let socket = self.sockets.get_mut(&number)?;
         let returns = socket.receive(call, receive, Instant::now(), || never_waits(call.thread, number));
@@ -178,8 +173,8 @@ impl Supervisor {
     // ---- sockets ---------------------------------------------------------------------------------------------------
 
     /// A number that no socket has. What was closed meanwhile is seen first if there is none.
-    pub(super) fn free_number(&mut self) -> Option<u32> {
-        self.find_number().or_else(|| {
+    pub(super) fn free_number(&mut self, way: Way) -> Option<u32> {
+        self.find_number(way).or_else(|| {
             let numbers: Vec<u32> = self.sockets.keys().copied().collect();
             for number in numbers {
                 let mut ends =
@@ -187,16 +182,12 @@ impl Supervisor {
                 let closed = nix::poll::poll(&mut ends, nix::poll::PollTimeout::ZERO).is_ok_and(|count| count > 0);
                 self.take_questions(number, closed);
             }
-            self.find_number()
+            self.find_number(way)
         })
     }
 
-    /// The next one in turn, so that a number is not used again at once.
-    fn find_number(&mut self) -> Option<u32> {
-        let Range { start, end } = self.numbers;
-        let number = (self.next..end).chain(start..self.next).find(|number| !self.sockets.contains_key(number))?;
-        self.next = if number + 1 < end { number + 1 } else { start };
-        Some(number)
+    fn find_number(&mut self, way: Way) -> Option<u32> {
+        self.numbers.take(way, |number| !self.sockets.contains_key(&number))
     }
 
     /// A new socket of the program's.
@@ -220,9 +211,9 @@ impl Supervisor {
     }
 
     /// What the program has sent is answered.
-    fn serve(&mut self, number: u32) {
+    fn serve(&mut self, number: u32, much: Much) {
         let Some(socket) = self.sockets.get_mut(&number) else { return };
-        socket.read_questions(&mut self.buffer);
+        socket.read_questions(&mut self.buffer, much);
         if !socket.has_questions() {
             return;
         }
@@ -239,9 +230,9 @@ impl Supervisor {
     }
 
     fn take_questions(&mut self, number: u32, closed: bool) {
-        self.serve(number);
+        self.serve(number, if closed { Much::All } else { Much::One });
+        self.deliver(number);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
-        socket.deliver(&self.listener, &mut self.processes);
         if closed && !socket.closed {
             socket.closed = true;
             // Its end would be reported for ever.
@@ -257,7 +248,22 @@ impl Supervisor {
         if let Some(socket) = self.sockets.get_mut(&number)
             && socket.read_kernel()
         {
-            socket.deliver(&self.listener, &mut self.processes);
+            self.deliver(number);
+        }
+    }
+
+    /// Hands the program what it can take now; what has no room waits until its end is writable.
+    fn deliver(&mut self, number: u32) {
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        let had_room = socket.has_room;
+        socket.deliver(&self.listener, &mut self.processes);
+        if socket.has_room == had_room || socket.closed {
+            return;
+        }
+        let wanted = if socket.has_room { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT };
+        let mut event = EpollEvent::new(wanted, SOCKET << 32 | u64::from(number));
+        if let Err(errno) = self.epoll.modify(socket.end(), &mut event) {
+            log::warn!("a netlink socket of the program: {errno}");
         }
     }
 

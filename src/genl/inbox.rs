@@ -94,6 +94,14 @@ impl Inbox {
         self.next.as_deref()
     }
 
+    /// Takes the next datagram, for a buffer of this size.
+    pub fn pull(&mut self, offered: usize) -> Option<Vec<u8>> {
+        self.peek(offered)?;
+        let datagram = self.next.take();
+        self.take();
+        datagram
+    }
+
     /// Takes the datagram that was seen.
     pub fn take(&mut self) {
         self.next = None;

@@ -11,5 +11,7 @@ mod server;
 pub use crate::wire::netlink::Message;
 #[cfg(any(test, feature = "testing"))]
 pub use crate::wire::netlink::{Address, Writer};
+#[cfg(test)]
+pub use inbox::List;
 pub use inbox::{Answer, Inbox};
 pub use server::{Absent, Director, Outcome, Sender, Server};
