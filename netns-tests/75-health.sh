@@ -450,10 +450,29 @@ test_the_metrics_are_what_promtool_wants() {
     expect_match "$(tv proc ip_vs_conn)" "TCP 0A000009 [0-9A-F]{4} 0A000064 0050 0A000015 1F90" "ip_vs_conn"
     expect_match "$(in_ns director curl --silent http://127.0.0.1:9464/)" "at /metrics" "another path"
 
+    # Through FULL-NAT a port is gone while its conn lives. A worker that was killed is told with the reason.
+    with_ipvsadm
+    lb -A -t "$VIP:81" -s rr
+    lb -a -t "$VIP:81" -r "$RS1:8080" --fullnat
+    fetch "http://$VIP:81/" >/dev/null
+    local before
+    before=$(worker)
+    kill -KILL "$before"
+    wait_for 10 "another worker to tell of the end of the first" scraped '^tapvs_worker_restarts_total 1$'
+    expect_match "$(cat "$LAB_DIR/metrics")" 'tapvs_worker_restart_info\{reason="killed by SIGKILL"\} 1' "why"
+    wait_for 10 "one port less" scraped \
+        "^tapvs_local_ports_left\\{service=\"tcp/$VIP:81\",server=\"$RS1:8080\",local=\"$DIP\",proto=\"TCP\"\\} 60535\$"
+    promtool check metrics <"$LAB_DIR/metrics" >"$LAB_DIR/promtool" 2>&1 || die "promtool: $(head -5 "$LAB_DIR/promtool")"
+
     # A scraper that does not read costs packets nothing, and others get their answer.
     spawn slow director bash -c 'exec 3<>/dev/tcp/127.0.0.1/9464; printf "GET /metrics HTTP/1.1\r\n\r\n" >&3; sleep 60'
     requests 20 "http://$VIP/"
     expect_match "$(in_ns director curl --silent --max-time 10 http://127.0.0.1:9464/metrics)" "tapvs_flows " "the second scrape"
+}
+
+# scraped LINE: a scrape has a line like this.
+scraped() {
+    in_ns director curl --silent --max-time 10 http://127.0.0.1:9464/metrics >"$LAB_DIR/metrics" && grep -Eq "$1" "$LAB_DIR/metrics"
 }
 
 # metric NAME: its value.

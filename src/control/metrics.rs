@@ -5,16 +5,10 @@
 
 use std::fmt::Write;
 
-use crate::base::{DestId, Endpoint, Family, Instant, Ledger, LinkId, version};
-use crate::director::Director;
-use crate::health::{Monitor, ServerReport, ServiceReport, Verdict};
+use super::told::{self, Shown};
+use crate::base::version;
+use crate::health::{ServerReport, ServiceReport};
 use crate::sched::Server;
-use crate::service::command::ServiceKey;
-use crate::service::{Service, Services};
-use crate::vrrp::Report;
-
-/// A page ends with the service that brings it to so many servers.
-const SERVERS_A_PAGE: usize = 256;
 
 /// What a family of metrics is of.
 enum Of {
@@ -22,6 +16,8 @@ enum Of {
     Director(fn(&Shown, &mut String)),
     /// Each dest.
     Dests(fn(&Server) -> u64),
+    /// Each local address of each server behind FULL-NAT.
+    Ports,
     /// Each service with checks.
     Services(fn(&ServiceReport) -> u64),
     /// Each server with checks.
@@ -40,13 +36,13 @@ const fn family(name: &'static str, kind: &'static str, help: &'static str, of: 
 }
 
 /// Every family, in the order in which they are told.
-const FAMILIES: [FamilyOf; 26] = [
+const FAMILIES: [FamilyOf; 30] = [
     family(
         "node_ipvs_connections_total",
         "counter",
         "The total number of connections made.",
         Of::Director(|shown, out| {
-            total("node_ipvs_connections_total", shown.director.flows.services.total.conns, out);
+            told::total("node_ipvs_connections_total", shown.director.flows.services.total.conns, out);
         }),
     ),
     family(
@@ -54,7 +50,7 @@ const FAMILIES: [FamilyOf; 26] = [
         "counter",
         "The total number of incoming packets.",
         Of::Director(|shown, out| {
-            total("node_ipvs_incoming_packets_total", shown.director.flows.services.total.in_pkts, out);
+            told::total("node_ipvs_incoming_packets_total", shown.director.flows.services.total.in_pkts, out);
         }),
     ),
     family(
@@ -62,7 +58,7 @@ const FAMILIES: [FamilyOf; 26] = [
         "counter",
         "The total number of outgoing packets.",
         Of::Director(|shown, out| {
-            total("node_ipvs_outgoing_packets_total", shown.director.flows.services.total.out_pkts, out);
+            told::total("node_ipvs_outgoing_packets_total", shown.director.flows.services.total.out_pkts, out);
         }),
     ),
     family(
@@ -70,7 +66,7 @@ const FAMILIES: [FamilyOf; 26] = [
         "counter",
         "The total amount of incoming data.",
         Of::Director(|shown, out| {
-            total("node_ipvs_incoming_bytes_total", shown.director.flows.services.total.in_bytes, out);
+            told::total("node_ipvs_incoming_bytes_total", shown.director.flows.services.total.in_bytes, out);
         }),
     ),
     family(
@@ -78,7 +74,7 @@ const FAMILIES: [FamilyOf; 26] = [
         "counter",
         "The total amount of outgoing data.",
         Of::Director(|shown, out| {
-            total("node_ipvs_outgoing_bytes_total", shown.director.flows.services.total.out_bytes, out);
+            told::total("node_ipvs_outgoing_bytes_total", shown.director.flows.services.total.out_bytes, out);
         }),
     ),
     family(
@@ -112,16 +108,21 @@ const FAMILIES: [FamilyOf; 26] = [
         "gauge",
         "Seconds since the director started.",
         Of::Director(|shown, out| {
-            total("tapvs_uptime_seconds", shown.now.secs(), out);
+            told::total("tapvs_uptime_seconds", shown.now.secs(), out);
         }),
     ),
-    family("tapvs_frames_total", "counter", "Frames by what became of them: the packet ledger.", Of::Director(frames)),
+    family(
+        "tapvs_frames_total",
+        "counter",
+        "Frames by what became of them: the packet ledger.",
+        Of::Director(told::frames),
+    ),
     family(
         "tapvs_frames_held",
         "gauge",
         "Frames that wait for a neighbour now.",
         Of::Director(|shown, out| {
-            total("tapvs_frames_held", shown.ledger.held(), out);
+            told::total("tapvs_frames_held", shown.ledger.held(), out);
         }),
     ),
     family(
@@ -129,7 +130,7 @@ const FAMILIES: [FamilyOf; 26] = [
         "gauge",
         "Conns and templates in the flow table.",
         Of::Director(|shown, out| {
-            total("tapvs_flows", shown.director.flows.conns.len() as u64, out);
+            told::total("tapvs_flows", shown.director.flows.conns.len() as u64, out);
         }),
     ),
     family(
@@ -137,30 +138,26 @@ const FAMILIES: [FamilyOf; 26] = [
         "gauge",
         "Conns and templates that the flow table holds.",
         Of::Director(|shown, out| {
-            total("tapvs_flows_limit", shown.director.flows.settings.max_flows as u64, out);
+            told::total("tapvs_flows_limit", shown.director.flows.settings.max_flows as u64, out);
         }),
     ),
     family(
         "tapvs_neighbours",
         "gauge",
         "Neighbours by link, and whether their MAC is known.",
-        Of::Director(neighbours),
+        Of::Director(told::neighbours),
     ),
     family(
         "tapvs_sync_daemons",
         "gauge",
         "Synchronisation daemons that run, by role.",
-        Of::Director(|shown, out| {
-            for (role, _) in shown.director.sync.daemons() {
-                let _ = writeln!(out, "tapvs_sync_daemons{{role=\"{}\"}} 1", role.name());
-            }
-        }),
+        Of::Director(told::sync_daemons),
     ),
     family(
         "tapvs_sync_records_total",
         "counter",
         "Records of conns and sync messages that were told, heard or not taken.",
-        Of::Director(sync_records),
+        Of::Director(told::sync_records),
     ),
     family(
         "tapvs_sync_lag_seconds",
@@ -172,17 +169,45 @@ const FAMILIES: [FamilyOf; 26] = [
         }),
     ),
     family(
+        "tapvs_worker_restarts_total",
+        "counter",
+        "Workers that died and were replaced.",
+        Of::Director(|shown, out| {
+            told::total("tapvs_worker_restarts_total", u64::from(shown.worker.restarts), out);
+        }),
+    ),
+    family(
+        "tapvs_worker_restart_info",
+        "gauge",
+        "Why the last worker that died did so.",
+        Of::Director(told::restart_reason),
+    ),
+    family(
+        "tapvs_upgrades_total",
+        "counter",
+        "Programs that took over from another one.",
+        Of::Director(|shown, out| {
+            told::total("tapvs_upgrades_total", u64::from(shown.worker.upgrades), out);
+        }),
+    ),
+    family(
+        "tapvs_local_ports_left",
+        "gauge",
+        "Ports of a local address that FULL-NAT can still use towards a server.",
+        Of::Ports,
+    ),
+    family(
         "tapvs_vrrp_active",
         "gauge",
         "1 for a virtual router whose addresses are here, else 0.",
-        Of::Director(vrrp_active),
+        Of::Director(told::vrrp_active),
     ),
     family(
         "tapvs_vrrp_priority",
         "gauge",
         "The priority of a virtual router, with what it tracks.",
         Of::Director(|shown, out| {
-            virtual_routers(shown, out, |report, labels, out| {
+            told::virtual_routers(shown, out, |report, labels, out| {
                 let _ = writeln!(out, "tapvs_vrrp_priority{{{labels}}} {}", report.priority);
             });
         }),
@@ -191,13 +216,13 @@ const FAMILIES: [FamilyOf; 26] = [
         "tapvs_vrrp_transitions_total",
         "counter",
         "Changes of a virtual router, by what it became.",
-        Of::Director(vrrp_transitions),
+        Of::Director(told::vrrp_transitions),
     ),
     family(
         "tapvs_vrrp_advertisements_total",
         "counter",
         "VRRP advertisements by what became of them.",
-        Of::Director(vrrp_adverts),
+        Of::Director(told::vrrp_adverts),
     ),
     family(
         "tapvs_service_quorum",
@@ -209,28 +234,16 @@ const FAMILIES: [FamilyOf; 26] = [
         "tapvs_server_up",
         "gauge",
         "1 for a server that its checks hold for up, 0 for down; none while nothing is known.",
-        Of::Servers(server_up),
+        Of::Servers(told::server_up),
     ),
-    family("tapvs_server_down_info", "gauge", "Why a probe holds a server for down.", Of::Servers(server_down)),
+    family("tapvs_server_down_info", "gauge", "Why a probe holds a server for down.", Of::Servers(told::server_down)),
     family(
         "tapvs_probe_duration_seconds",
         "gauge",
         "How long the last probe of each check took.",
-        Of::Servers(probe_seconds),
+        Of::Servers(told::probe_seconds),
     ),
 ];
-
-/// What a scrape reads.
-pub struct Shown<'a> {
-    /// The director.
-    pub director: &'a Director,
-    /// What became of every frame.
-    pub ledger: &'a Ledger,
-    /// Its checks.
-    pub monitor: &'a Monitor,
-    /// The time.
-    pub now: Instant,
-}
 
 /// One scrape, as far as it has come.
 #[derive(Debug, Default)]
@@ -244,6 +257,7 @@ impl Scrape {
     /// The next page; `None` after the last.
     pub fn page(&mut self, shown: &Shown) -> Option<String> {
         let Shown { director, monitor, now, .. } = *shown;
+        let services = &director.flows.services;
         let family = FAMILIES.get(self.family)?;
         let mut out = String::new();
         if self.place == 0 {
@@ -255,11 +269,17 @@ impl Scrape {
                 tell(shown, &mut out);
                 None
             }
-            Of::Dests(value) => dests(family.name, *value, &director.flows.services, self.place, &mut out),
-            Of::Services(value) => reports(monitor, self.place, now, |report| {
+            Of::Dests(value) => told::dests(services, self.place, |_, service, dest| {
+                let labels = told::backend(service, dest, services);
+                let _ = writeln!(out, "{}{{{labels}}} {}", family.name, value(services.server(dest)));
+            }),
+            Of::Ports => told::dests(services, self.place, |place, service, dest| {
+                told::ports_left(director, (place, service, dest), &mut out);
+            }),
+            Of::Services(value) => told::reports(monitor, self.place, now, |report| {
                 let _ = writeln!(out, "{}{{service=\"{}\"}} {}", family.name, report.key, value(report));
             }),
-            Of::Servers(tell) => reports(monitor, self.place, now, |report| {
+            Of::Servers(tell) => told::reports(monitor, self.place, now, |report| {
                 let service = report.key.to_string();
                 report.servers.iter().for_each(|server| tell(&service, server, &mut out));
             }),
@@ -272,146 +292,6 @@ impl Scrape {
     }
 }
 
-fn total(name: &str, value: u64, out: &mut String) {
-    let _ = writeln!(out, "{name} {value}");
-}
-
-fn frames(shown: &Shown, out: &mut String) {
-    for (name, count) in shown.ledger.entries().into_iter().filter(|(name, _)| name != "held") {
-        let _ = writeln!(out, "tapvs_frames_total{{fate=\"{}\"}} {count}", escaped(&name));
-    }
-}
-
-fn neighbours(shown: &Shown, out: &mut String) {
-    let director = shown.director;
-    for (id, link) in director.router.links() {
-        let of_link = || director.router.neighbours.iter().filter(|(on, _, _)| *on == id);
-        let known = of_link().filter(|(_, _, mac)| mac.is_some()).count();
-        let name = escaped(&link.name);
-        let _ = writeln!(out, "tapvs_neighbours{{link=\"{name}\",state=\"known\"}} {known}");
-        let _ = writeln!(out, "tapvs_neighbours{{link=\"{name}\",state=\"asked\"}} {}", of_link().count() - known);
-    }
-}
-
-fn sync_records(shown: &Shown, out: &mut String) {
-    let report = shown.director.sync.report(shown.now);
-    let refused = report.refused.iter().map(|(why, count)| (why.as_str(), *count));
-    for (what, count) in [("told", report.sent_records), ("heard", report.heard_records)].into_iter().chain(refused) {
-        let _ = writeln!(out, "tapvs_sync_records_total{{what=\"{what}\"}} {count}");
-    }
-}
-
-fn virtual_routers(shown: &Shown, out: &mut String, mut tell: impl FnMut(&Report, &str, &mut String)) {
-    for report in shown.director.vrrp.reports() {
-        let link = &shown.director.router.link(LinkId(report.link)).name;
-        tell(&report, &format!("link=\"{link}\",id=\"{}\",family=\"{}\"", report.id, report.family), out);
-    }
-}
-
-fn vrrp_active(shown: &Shown, out: &mut String) {
-    virtual_routers(shown, out, |report, labels, out| {
-        let active = u8::from(report.state == "active");
-        let _ = writeln!(out, "tapvs_vrrp_active{{{labels}}} {active}");
-    });
-}
-
-fn vrrp_transitions(shown: &Shown, out: &mut String) {
-    virtual_routers(shown, out, |report, labels, out| {
-        for (state, count) in [("active", report.transitions.0), ("backup", report.transitions.1)] {
-            let _ = writeln!(out, "tapvs_vrrp_transitions_total{{{labels},to=\"{state}\"}} {count}");
-        }
-    });
-}
-
-fn vrrp_adverts(shown: &Shown, out: &mut String) {
-    virtual_routers(shown, out, |report, labels, out| {
-        let usual = [("sent", report.sent), ("heeded", report.received)];
-        let refused = report.refused.iter().map(|(reason, count)| (reason.as_str(), *count));
-        for (what, count) in usual.into_iter().chain(refused) {
-            let _ = writeln!(out, "tapvs_vrrp_advertisements_total{{{labels},what=\"{what}\"}} {count}");
-        }
-    });
-}
-
-/// A page of dests; the service to go on with.
-fn dests(name: &str, value: fn(&Server) -> u64, services: &Services, from: u32, out: &mut String) -> Option<u32> {
-    let mut size = 0;
-    for (place, service) in services.slots_from(from) {
-        if size >= SERVERS_A_PAGE {
-            return Some(place);
-        }
-        size += 1 + service.dests.len();
-        for dest in &service.dests {
-            let _ = writeln!(out, "{name}{{{}}} {}", backend(service, *dest, services), value(services.server(*dest)));
-        }
-    }
-    None
-}
-
-/// node_exporter's labels of a dest.
-fn backend(service: &Service, dest: DestId, services: &Services) -> String {
-    let real = services.server(dest).endpoint;
-    let (local, proto, mark) = match service.key {
-        ServiceKey::Address(proto, vip) => (vip, proto.to_string(), String::new()),
-        ServiceKey::Mark(Family::V4 | Family::V6, mark) => (Endpoint::UNSPECIFIED, "FWM".into(), format!("{mark:08X}")),
-    };
-    let address = if mark.is_empty() { local.addr.to_string() } else { String::new() };
-    format!(
-        "local_address=\"{address}\",local_port=\"{}\",remote_address=\"{}\",remote_port=\"{}\",proto=\"{proto}\",local_mark=\"{mark}\"",
-        local.port, real.addr, real.port
-    )
-}
-
-/// A page of services with checks; the service to go on with.
-fn reports(monitor: &Monitor, from: u32, now: Instant, mut tell: impl FnMut(&ServiceReport)) -> Option<u32> {
-    let (mut place, mut size) = (from, 0);
-    while let Some(report) = monitor.report(place as usize, now) {
-        if size >= SERVERS_A_PAGE {
-            return Some(place);
-        }
-        size += 1 + report.servers.len();
-        tell(&report);
-        place += 1;
-    }
-    None
-}
-
-fn server_up(service: &str, report: &ServerReport, out: &mut String) {
-    let up = match report.verdict {
-        Verdict::Up => 1,
-        Verdict::Down => 0,
-        Verdict::Unknown => return,
-    };
-    let _ = writeln!(out, "tapvs_server_up{{service=\"{service}\",server=\"{}\"}} {up}", report.endpoint);
-}
-
-fn server_down(service: &str, report: &ServerReport, out: &mut String) {
-    for probe in report.probes.iter().filter(|probe| probe.verdict == Verdict::Down) {
-        let reason = probe.last_failure.map_or(String::new(), |(_, reason)| escaped(&reason.to_string()));
-        let (server, check) = (report.endpoint, escaped(&probe.check.to_string()));
-        let _ = writeln!(
-            out,
-            "tapvs_server_down_info{{service=\"{service}\",server=\"{server}\",check=\"{check}\",reason=\"{reason}\"}} 1"
-        );
-    }
-}
-
-fn probe_seconds(service: &str, report: &ServerReport, out: &mut String) {
-    for (number, probe) in report.probes.iter().enumerate() {
-        let (server, check) = (report.endpoint, escaped(&probe.check.to_string()));
-        let seconds = probe.took as f64 / 1000.0;
-        let _ = writeln!(
-            out,
-            "tapvs_probe_duration_seconds{{service=\"{service}\",server=\"{server}\",number=\"{number}\",check=\"{check}\"}} {seconds}"
-        );
-    }
-}
-
-/// As a value of a label may stand between quotes.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -419,9 +299,21 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::base::Proto;
-    use crate::service::command::{Command, DestOptions, ServiceOptions};
+    use crate::base::{Endpoint, Family, Instant, Ledger, Method, Proto};
+    use crate::control::protocol::WorkerEntry;
+    use crate::director::Director;
+    use crate::health::Monitor;
+    use crate::service::command::{Command, DestOptions, ServiceKey, ServiceOptions};
     use crate::settings::Settings;
+
+    /// A whole scrape.
+    fn pages_of(director: &Director, worker: &WorkerEntry) -> Vec<String> {
+        let (monitor, ledger, mut scrape) = (Monitor::new(1), Ledger::default(), Scrape::default());
+        let shown = Shown { director, ledger: &ledger, monitor: &monitor, worker, now: Instant::START };
+        let pages: Vec<String> = std::iter::from_fn(|| scrape.page(&shown)).collect();
+        pages.iter().for_each(|page| assert!(page.len() < 100_000, "{} bytes in one page", page.len()));
+        pages
+    }
 
     #[test]
     fn every_family_is_told_once_and_every_dest_in_its_pages() {
@@ -436,13 +328,7 @@ mod tests {
                 director.apply(&command, Instant::START).unwrap();
             }
         }
-        let (monitor, ledger, mut scrape, mut pages) =
-            (Monitor::new(1), Ledger::default(), Scrape::default(), Vec::new());
-        let shown = Shown { director: &director, ledger: &ledger, monitor: &monitor, now: Instant::START };
-        while let Some(page) = scrape.page(&shown) {
-            assert!(page.len() < 100_000, "{} bytes in one page", page.len());
-            pages.push(page);
-        }
+        let pages = pages_of(&director, &WorkerEntry::default());
         let text = pages.concat();
         let heads: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
         assert_eq!(heads.len(), FAMILIES.len());
@@ -456,7 +342,41 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_escaped() {
-        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    fn ports_left_and_restarts_are_told_of_each() {
+        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, RandomState::new(), 1);
+        let key = ServiceKey::Address(Proto::TCP, Endpoint::new(IpAddr::from([10, 0, 0, 100]), 80));
+        let (local, other) = (IpAddr::from([10, 0, 0, 31]), IpAddr::from([10, 0, 0, 32]));
+        let real = |last| Endpoint::new(IpAddr::from([10, 0, 0, last]), 80);
+        let fullnat = DestOptions { method: Method::FullNat, ..DestOptions::default() };
+        for command in [
+            Command::AddService(key, ServiceOptions::defaults(Family::V4)),
+            Command::AddLocalAddress(key, local),
+            Command::AddLocalAddress(key, other),
+            Command::AddDest(key, real(21), fullnat),
+            Command::AddDest(key, real(22), DestOptions::default()),
+        ] {
+            director.apply(&command, Instant::START).unwrap();
+        }
+        for _ in 0..3 {
+            director.flows.ports.take(other, Proto::TCP, real(21));
+        }
+        let reason = Some("killed by SIGKILL".to_owned());
+        let worker = WorkerEntry { restarts: 3, reason, upgrades: 1, ..WorkerEntry::default() };
+        let text = pages_of(&director, &worker).concat();
+        let lines = |name: &str| text.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+        let left = |local, count| {
+            format!(
+                "tapvs_local_ports_left{{service=\"tcp/10.0.0.100:80\",server=\"10.0.0.21:80\",local=\"{local}\",proto=\"TCP\"}} {count}"
+            )
+        };
+        assert_eq!(lines("tapvs_local_ports_left{"), [left(local, 60_536), left(other, 60_533)]);
+        assert_eq!(
+            [lines("tapvs_worker_restart"), lines("tapvs_upgrades")].concat(),
+            [
+                "tapvs_worker_restarts_total 3",
+                "tapvs_worker_restart_info{reason=\"killed by SIGKILL\"} 1",
+                "tapvs_upgrades_total 1"
+            ]
+        );
     }
 }

@@ -8,9 +8,11 @@ mod health;
 mod metrics;
 pub mod protocol;
 mod socket;
+mod told;
 
 pub use answer::answer;
 pub use client::{Client, Unreachable, strange};
 pub use health::{health, steer};
-pub use metrics::{Scrape, Shown};
+pub use metrics::Scrape;
 pub use socket::open;
+pub use told::Shown;

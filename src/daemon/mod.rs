@@ -415,8 +415,8 @@ impl Daemon {
 
     /// A page to each scraper that is ready.
     fn serve_metrics(&mut self, now: Instant) {
-        let Daemon { director, turn, checks, scrapes, poll, .. } = self;
-        let shown = Shown { director, ledger: turn.ledger(), monitor: &checks.monitor, now };
+        let Daemon { director, turn, checks, scrapes, poll, history, .. } = self;
+        let shown = Shown { director, ledger: turn.ledger(), monitor: &checks.monitor, worker: &history.0, now };
         scrapes.turn(poll.registry(), &shown);
     }
 

@@ -26,7 +26,7 @@ use crate::wire::{L4, Packet, tcp};
 pub use admission::{ConnFate, SCTP_ABORT};
 pub use bypass::nobody;
 pub use calls::Calls;
-pub use open::Opening;
+pub use open::{Opening, own_address};
 pub use persistence::{Choice, TemplateKey};
 pub use refusals::Refusals;
 

@@ -204,7 +204,8 @@ impl Flows {
     }
 }
 
-fn own_address(router: &Router, towards: IpAddr) -> Option<IpAddr> {
+/// The address as which the director itself sends to a server.
+pub fn own_address(router: &Router, towards: IpAddr) -> Option<IpAddr> {
     let route = router.route(towards).ok()?;
     router.source(route.link, route.next_hop, towards)
 }

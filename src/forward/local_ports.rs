@@ -109,9 +109,14 @@ impl LocalPorts {
 
     /// How many pools there are.
     #[cfg(test)]
-    #[cfg(test)]
     pub fn pools(&self) -> usize {
         self.pools.len()
+    }
+
+    /// Ports of `local` that no conn to a real server has.
+    pub fn left(&self, local: IpAddr, proto: Proto, real: Endpoint) -> usize {
+        let used = self.pools.get(&(local, proto, real)).map_or(0, |pool| pool.used as usize);
+        LocalPorts::PER_POOL.saturating_sub(used)
     }
 
     /// A free port of `local` towards a real server; `None` if all are in use.
