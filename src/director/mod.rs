@@ -113,7 +113,7 @@ impl Director {
         }
         self.sync.send_due(&self.flows, &mut self.router, turn);
         let Director { flows, standby, router, .. } = self;
-        flows.sweep(|flows, id, conn| expiry_resets::reset_both((id, conn), (flows, standby), router, turn));
+        flows.sweep(now, |flows, id, conn| expiry_resets::reset_both((id, conn), (flows, standby), router, turn));
         self.flows.defend(now);
         self.outbound.expire(&mut self.flows.ports, now);
         self.flows.ports.pass_time(now);

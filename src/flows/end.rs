@@ -3,6 +3,8 @@
 //! Never sends a packet to the ends of a conn: who has it done is told which.
 
 use super::Flows;
+use std::time::Duration;
+
 use crate::base::{ConnId, Endpoint, Instant};
 use crate::conn::{Conn, Due};
 use crate::service::command::ServiceKey;
@@ -10,6 +12,10 @@ use crate::service::{Ending, Judgement};
 
 /// Records looked at in one turn.
 const SWEEP_BUDGET: usize = 4096;
+/// Conns that are reset before the search pauses, and for how long: 10,000 a second, so that the clients of a server with
+/// many conns do not all come back at the same moment.
+const RESETS_AT_ONCE: usize = 100;
+const RESET_PAUSE: Duration = Duration::from_millis(10);
 
 impl Flows {
     /// Takes a conn out before its time, or, while others depend on it, out of sight.
@@ -58,7 +64,7 @@ impl Flows {
 
     /// When `sweep` has something to do.
     pub fn sweep_due(&self) -> Option<Instant> {
-        self.sweep.map(|_| Instant::START)
+        self.sweep.map(|_| self.sweep_from)
     }
 
     /// Applies what checks say of a dest; its conns are searched for if they are to end.
@@ -75,16 +81,18 @@ impl Flows {
     }
 
     /// Ends conns of removed dests (`expire_nodest_conn`) and of failed ones, a part of the table at a time. `reset` is
-    /// called, before it ends, for each conn whose ends are to be told.
-    pub fn sweep(&mut self, mut reset: impl FnMut(&Flows, ConnId, &Conn)) {
-        let Some(mut cursor) = self.sweep else { return };
+    /// called, before it ends, for each conn whose ends are to be told. Templates of a failed server wait for its return.
+    pub fn sweep(&mut self, now: Instant, mut reset: impl FnMut(&Flows, ConnId, &Conn)) {
+        let Some(mut cursor) = self.sweep.filter(|_| self.sweep_from <= now) else { return };
+        let mut resets = 0;
         let expire = self.settings.expire_nodest_conn;
         let until = cursor + SWEEP_BUDGET;
         while cursor < until {
             let services = &self.services;
             let idle = |conn: &Conn| {
                 let gone = expire && !services.server(conn.dest).available;
-                !conn.controls() && (gone || services.dest(conn.dest).judgement.ending.ends_conns())
+                let failed = || !conn.is_template() && services.dest(conn.dest).judgement.ending.ends_conns();
+                !conn.controls() && (gone || failed())
             };
             let (found, next) = self.conns.scan(cursor, until - cursor, idle);
             self.sweep = next;
@@ -93,11 +101,16 @@ impl Flows {
             let control = conn.control();
             if self.services.dest(conn.dest).judgement.ending == Ending::Reset {
                 reset(self, id, &conn);
+                resets += 1;
             }
             self.end(id);
             // What controlled it may be idle now.
             let again = control.filter(|control| control.index() < id.index()).map(|control| control.index());
             self.sweep = again.or(next);
+            if resets == RESETS_AT_ONCE {
+                self.sweep_from = now + RESET_PAUSE;
+                return;
+            }
             cursor = self.sweep.unwrap_or(until);
         }
     }

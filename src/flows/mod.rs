@@ -51,6 +51,8 @@ pub struct Flows {
     pub synced: usize,
     /// Where the search for conns of removed dests goes on.
     sweep: Option<usize>,
+    /// Not before.
+    sweep_from: Instant,
     /// Some service resets the conns of failed dests: what ends expect is remembered.
     resets_wanted: bool,
     /// Servers that refuse conns.
@@ -71,6 +73,7 @@ impl Flows {
             warnings: warnings::Warnings::default(),
             synced: 0,
             sweep: None,
+            sweep_from: Instant::START,
             resets_wanted: false,
             refusals: Refusals::default(),
             settings,

@@ -1,5 +1,7 @@
 //! What becomes of conns, templates and flows when checks say that a server has failed.
 
+use std::time::Duration;
+
 use super::steps::{NAT, establish, served_by, syn_from};
 use super::{CLIENT, VIP};
 use crate::base::{Endpoint, Proto};
@@ -43,7 +45,7 @@ fn an_established_conn_waits_for_its_server_and_then_ends() {
         assert_eq!(establish(&mut lab, 4000), 22);
         let data = Packet::tcp(CLIENT, VIP, "A");
         judge(&mut lab, Proto::TCP, 22, Mask::Failed, ending);
-        let told = lab.advance(std::time::Duration::from_millis(10));
+        let told = lab.advance(Duration::from_millis(10));
         assert_eq!(told.len(), if ending == Ending::Reset { 2 } else { 0 }, "{ending:?}: resets");
         assert_eq!(lab.conn_of(&data).is_some(), goes_on, "{ending:?}");
     }
@@ -69,4 +71,46 @@ fn a_persistent_client_goes_elsewhere_when_its_server_fails_but_not_when_it_is_d
     failed(&mut lab, Proto::TCP, 22);
     assert_eq!(served_by(&mut lab, &syn_from(4002)), 21);
     assert_eq!(served_by(&mut lab, &syn_from(4003)), 21);
+}
+
+/// A template is put aside only for a client that comes while its server is down; conns end, templates do not.
+#[test]
+fn templates_of_a_failed_server_wait_for_its_return() {
+    let mut lab = Lab::new(&NAT.replace("-s rr", "-s rr -p 300"));
+    let from = |client: u8, port: u16| Packet::tcp(&format!("192.0.2.{client}:{port}"), VIP, "S");
+    let before: Vec<u8> = (10..20).map(|client| served_by(&mut lab, &from(client, 4000))).collect();
+    assert!(before.contains(&21) && before.contains(&22), "{before:?}");
+    for ending in [Ending::Reschedule, Ending::Drop] {
+        judge(&mut lab, Proto::TCP, 22, Mask::Failed, ending);
+        lab.advance(Duration::from_secs(10));
+    }
+    assert!(lab.conn_of(&from(11, 4000)).is_none_or(|_| before[1] == 21), "conns of the failed server have ended");
+    assert_eq!(served_by(&mut lab, &from(10, 4001)), 21);
+    judge(&mut lab, Proto::TCP, 22, Mask::None, Ending::None);
+    let after: Vec<u8> = (11..20).map(|client| served_by(&mut lab, &from(client, 4002))).collect();
+    assert_eq!(after, before[1..], "clients that did not come meanwhile");
+    assert_eq!(served_by(&mut lab, &from(10, 4003)), 21, "the one that did");
+    lab.recount().unwrap();
+}
+
+#[test]
+fn resets_are_paced_and_stop_when_the_server_is_back() {
+    let mut lab = Lab::new(NAT);
+    lab.director.flows.prepare_resets();
+    let served: Vec<u8> = (4000..5000).map(|port| establish(&mut lab, port)).collect();
+    assert_eq!(served.iter().filter(|last| **last == 22).count(), 500);
+    judge(&mut lab, Proto::TCP, 22, Mask::Failed, Ending::Reset);
+    let (mut told, began) = (0, lab.turn.now);
+    while told < 600 {
+        let resets = lab.advance(Duration::from_millis(1)).len();
+        assert!(resets <= 200, "{resets} frames in a millisecond");
+        told += resets;
+    }
+    let took = lab.turn.now.since(began);
+    assert!((20..=40).contains(&took.as_millis()), "300 conns, two ends each, in {took:?}");
+    judge(&mut lab, Proto::TCP, 22, Mask::None, Ending::None);
+    assert_eq!(lab.advance(Duration::from_secs(1)).len(), 0, "the rest goes on");
+    let left = (4000..5000).filter(|port| lab.conn_of(&Packet::tcp(&format!("192.0.2.7:{port}"), VIP, "A")).is_some());
+    assert_eq!(left.count(), 700);
+    lab.recount().unwrap();
 }
