@@ -213,3 +213,90 @@ test_without_room_for_the_state_it_serves_all_the_same() {
     expect_eq "$(fetch "http://$AT_VIP/")" rs1 "the answer without a place for the file"
     expect_match "$(cat "$LAB_DIR/tapvs.log")" "conns and rules will not outlive this run" "the line about that"
 }
+
+# has_failed_requests FILE: as wrk counts them.
+has_failed_requests() { grep -qE "Socket errors|Non-2xx" "$LAB_DIR/$1.log"; }
+
+# survives_kills_under_load METHOD FLAG PORT: iperf3, and wrk with and without keep-alive, while the worker is killed again and again.
+survives_kills_under_load() {
+    serve rs1 rs2
+    spawn iperf3d rs1 iperf3 -s
+    wait_for 10 "iperf3" listens rs1 tcp 5201
+    local name before rounds=0
+    serving "$AT_RS1$3,$1" "$AT_RS2$3,$1"
+    with_ipvsadm
+    lb -A -t "$AT_VIP:5201" -s rr
+    lb -a -t "$AT_VIP:5201" -r "$AT_RS1:5201" "$2"
+    spawn iperf3 client bash -c "iperf3 -c '$VIP' -t 6 --connect-timeout 20000 && echo ended"
+    spawn keep client bash -c "wrk -t 1 -c 8 -d 6s --timeout 30s 'http://$AT_VIP/' && echo ended"
+    spawn close client bash -c "wrk -t 1 -c 8 -d 6s --timeout 30s -H 'Connection: close' 'http://$AT_VIP/' && echo ended"
+    until grep -q ended "$LAB_DIR/keep.log" && grep -q ended "$LAB_DIR/close.log" && grep -q ended "$LAB_DIR/iperf3.log"; do
+        before=$(worker)
+        kill -KILL "$before"
+        wait_for 10 "another worker" another_worker_than "$before"
+        rounds=$((rounds + 1))
+        ((rounds < 500)) || die "the load does not end: $(tail -n 3 "$LAB_DIR/"{keep,close,iperf3}.log)"
+        sleep 0.2 # time itself: what is killed has worked for a while
+    done
+    for name in keep close; do
+        ! has_failed_requests "$name" || die "requests failed in $rounds kills: $(grep -E 'Socket|Non' "$LAB_DIR/$name.log")"
+    done
+    ! grep -q error "$LAB_DIR/iperf3.log" || die "iperf3 failed in $rounds kills: $(grep error "$LAB_DIR/iperf3.log")"
+    ((rounds >= 1)) || die "no kill under load"
+    echo "$rounds kills; $(grep -h Requests/sec "$LAB_DIR/keep.log" "$LAB_DIR/close.log" | tr -s '\n ' ' ')"
+}
+
+# families: 4 6
+test_killed_workers_are_not_noticed_under_load_nat() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    survives_kills_under_load nat -m :8080
+}
+
+# families: 4 6
+test_killed_workers_are_not_noticed_under_load_direct() {
+    topo_onearm
+    realserver rs1
+    realserver rs2
+    survives_kills_under_load direct -g ""
+}
+
+# service PORT SCHEDULER: a service of the file, with both servers.
+service() {
+    printf '%s\n' "[[service]]" "tcp = \"$AT_VIP:$1\"" "scheduler = \"$2\""
+    printf '[[service.server]]\naddress = "%s"\nmethod = "nat"\n' "$AT_RS1:8080" "$AT_RS2:8080"
+}
+
+# families: 4 6
+# As where a package's new configuration comes with a restart.
+test_a_stop_and_a_start_with_a_changed_file_keep_conns_and_do_the_changes() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    local sum link
+    sum=$(md5sum <"$(payload 16)")
+    link=$(printf '%s\n' "[[link]]" "bridge = \"br0\"" "tap = \"tap0\"" "address = \"$DIP/$NET_BITS\"")
+    { echo "$link" && service 80 rr; } >"$LAB_DIR/tapvs.toml"
+    director_from_file
+    with_ipvsadm
+    lb -A -t "$AT_VIP:82" -s rr
+    lb -a -t "$AT_VIP:82" -r "$AT_RS1:8080" -m -w 5
+    long_download one
+    idle_conn
+    wait_for 10 "the download's conn and the idle one" has_conns 2
+    local client
+    client=$(lb -Lnc | awk 'NR > 2 { print $1, $4, $6 }' | sort)
+    director_stop
+    { echo "$link" && service 80 wlc && service 81 lc; } >"$LAB_DIR/tapvs.toml"
+    director_start
+    expect_eq "$(lb -Lnc | awk 'NR > 2 { print $1, $4, $6 }' | sort)" "$client" "the conns after the start"
+    expect_eq "$(lb -Sn | grep -c -e "-A -t .*:80 -s wlc" -e "-A -t .*:81 -s lc" -e "-A -t .*:82 -s rr" -e ":82 -r .* -w 5")" 4 \
+        "changes of the file and rules made by hand"
+    expect_match "$(fetch "http://$AT_VIP:81/")" "^rs[12]" "the answer of the service that is new"
+    idle_conn_answers
+    wait_for 60 "the end of the download" has_ended one
+    expect_eq "$(cat "$LAB_DIR/one")" "$sum" "the checksum of the download"
+}
+
+# has_conns NUMBER: established ones at the service on port 80.
+has_conns() { (($(lb -Lnc | grep -c "ESTABLISHED") >= $1)); }

@@ -64,6 +64,12 @@ pub mod inside {
     pub mod conn {
         pub use crate::conn::*;
     }
+    pub mod config {
+        pub use crate::config::*;
+    }
+    pub mod daemon {
+        pub use crate::daemon::*;
+    }
     pub mod director {
         pub use crate::director::*;
     }

@@ -41,9 +41,10 @@ impl Keeper {
         self.channel.send(&encode(&ToKeeper::Prepared(version().to_owned())), None).ok()?;
         loop {
             let (bytes, _) = self.channel.wait().ok()??;
-            match decode(&bytes)? {
-                ToWorker::Begin(active) => return Some(active),
-                word => self.heard.push_back(word),
+            match decode(&bytes) {
+                Some(ToWorker::Begin(active)) => return Some(active),
+                // A keeper of another version may say what is not known here.
+                word => self.heard.extend(word),
             }
         }
     }

@@ -39,6 +39,8 @@ use checks::Checks;
 use connections::{Answer, Control};
 use keeper::Keeper;
 use reload::{Reload, Started};
+#[cfg(any(test, feature = "testing"))]
+pub use restore::try_restore;
 use scrapes::Scrapes;
 use start::Taken;
 pub use start::run;

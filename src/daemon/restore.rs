@@ -94,6 +94,15 @@ pub(super) fn restore(
     Some(go_on(director, plan, links, opened, is_replacement))
 }
 
+/// The same for a file of nobody else's, as a start does it; why not, if it cannot be used.
+#[cfg(any(test, feature = "testing"))]
+pub fn try_restore(director: &mut Director, plan: &Plan, file: std::fs::File, max: usize) -> Result<State, Unusable> {
+    let links: Vec<String> = plan.links.iter().map(describe::link_text).collect();
+    let opened = State::open(file, max).and_then(|(state, found)| check_links(state, found, &links))?;
+    director.flows.settings.max_flows = max;
+    Ok(go_on(director, plan, links, opened, false).0)
+}
+
 fn check_links(state: State, found: Found, links: &[String]) -> Result<(State, Found), Unusable> {
     let said = found.entries.iter().rev().find_map(|entry| match entry {
         Entry::Links(links) => Some(links),

@@ -7,6 +7,7 @@ mod answers;
 mod director;
 mod mutate;
 mod netlink;
+mod state;
 mod text;
 mod vrrp;
 
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "dns", run: answers::dns, seeds: answers::dns_seeds },
     Target { name: "smtp", run: answers::smtp, seeds: answers::smtp_seeds },
     Target { name: "agent", run: answers::agent, seeds: answers::agent_seeds },
+    Target { name: "state", run: state::state, seeds: state::state_seeds },
     Target { name: "vrrp", run: vrrp::vrrp, seeds: vrrp::vrrp_seeds },
 ];
 
