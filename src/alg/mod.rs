@@ -1,11 +1,13 @@
-//! Application helpers: FTP's data conns, SIP's Call-IDs.
+//! Application helpers: FTP's data conns, SIP's Call-IDs, the PROXY protocol's headers.
 //!
 //! They read payloads, and change what must be changed there. Never choose a server.
 
 mod ftp;
 mod ftp_commands;
 mod ftp_data;
+mod proxy;
 mod sip;
 
 pub use ftp::{Ftp, FtpControl};
+pub use proxy::{Ahead, Proxy, ProxyHeader};
 pub use sip::call_of;

@@ -132,6 +132,7 @@ fn values(name: &str) -> Values {
         "scheduler" => Values::Words(sched::NAMES.to_vec()),
         "shell" => Values::Words(vec!["bash", "zsh"]),
         "tun-type" | "kind" => Values::Words(vec!["ipip", "gre", "gue"]),
+        "client-address" => Values::Words(vec!["none", "proxy-v1", "proxy-v2"]),
         "pe" => Values::Words(vec!["sip"]),
         "start-daemon" | "stop-daemon" => Values::Words(vec!["master", "backup"]),
         _ => Values::Unknown,

@@ -65,6 +65,8 @@ SERVER:
   --ipip            -i        tunnel
   --masquerading    -m        NAT
   --fullnat         -b        NAT of both addresses
+  --client-address {none|proxy-v1|proxy-v2}
+                              how a server behind FULL-NAT learns who its client is
   --weight          -w N      0 takes no new connections (default 1)
   --u-threshold     -x N      no new connections above so many; 0: no limit
   --l-threshold     -y N      again below so many; 0: three quarters of the upper one

@@ -80,6 +80,7 @@ fn dest_words(options: &DestOptions) -> Words {
         ("weight", options.weight.to_string()),
         ("upper", options.upper.to_string()),
         ("lower", options.lower.to_string()),
+        ("client_address", options.client_address.name().to_owned()),
     ]
 }
 

@@ -211,7 +211,8 @@ mod tests {
             for last in (21..25).filter(|_| rng.below(3) > 0).collect::<Vec<u8>>() {
                 let methods = [Method::Nat, Method::Direct, Method::FullNat, Method::Tunnel(Tunnel::Ipip)];
                 let (upper, lower) = one_of(rng, &[(0, 0), (5, 0), (5, 4)]);
-                let options = DestOptions { method: one_of(rng, &methods), weight: rng.below(3) as u32, upper, lower };
+                let (method, weight) = (one_of(rng, &methods), rng.below(3) as u32);
+                let options = DestOptions { method, weight, upper, lower, ..DestOptions::default() };
                 rules.push(Command::AddDest(key, Endpoint::new(IpAddr::from([10, 0, 0, last]), 80), options));
             }
         }

@@ -128,6 +128,8 @@ pub enum Field {
     Method,
     /// The server's lower threshold.
     Lower,
+    /// How the server learns who its clients are.
+    ClientAddress,
 }
 
 /// A command, where it was said, and where its parts were.

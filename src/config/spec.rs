@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::{Endpoint, Family, Proto};
 use crate::outbound::{FORWARDS, Forward};
-use crate::service::command::{DestOptions, Method, ServiceKey, Tunnel, TunnelChecksum};
+use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey, Tunnel, TunnelChecksum};
 use crate::service::limits::COUNT;
 use crate::service::words::{CHECKSUMS, method_names};
 
@@ -60,6 +60,12 @@ impl FromStr for ServerSpec {
         for word in words {
             match word.split_once('=') {
                 Some(("tun-port", value)) => tunnel.port = Some(tunnel_port(value, text)?),
+                Some(("proxy", value)) => {
+                    let known = ClientAddress::of_version(value);
+                    let unknown =
+                        || format!("'{text}': proxy '{value}' is not a version of the PROXY protocol; use v1 or v2");
+                    options.client_address = known.ok_or_else(unknown)?;
+                }
                 Some((name, value)) => set_number(&mut options, name, value, text)?,
                 None if tunnel.takes(word) => {}
                 None => method = Some(Method::named(word).ok_or_else(|| unknown_method(word, text))?),
@@ -133,7 +139,7 @@ fn set_number(options: &mut DestOptions, name: &str, value: &str, text: &str) ->
         "weight" => &mut options.weight,
         "upper" => &mut options.upper,
         "lower" => &mut options.lower,
-        _ => return Err(format!("'{text}': '{name}' is not known; use weight, upper or lower")),
+        _ => return Err(format!("'{text}': '{name}' is not known; use weight, upper, lower or proxy")),
     };
     let (number, most) = (value.parse().ok().filter(|number| COUNT.contains(number)), COUNT.end());
     *field = number.ok_or_else(|| format!("'{text}': {name} '{value}' is not a number it can be (0 to {most})"))?;

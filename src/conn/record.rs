@@ -258,9 +258,9 @@ impl Conn {
         self.flags & flag::HELPED != 0
     }
 
-    /// Has a helper read its packets from now on.
-    pub fn set_helped(&mut self) {
-        self.set(flag::HELPED, true);
+    /// Whether a helper reads its packets from now on.
+    pub fn set_helped(&mut self, is_helped: bool) {
+        self.set(flag::HELPED, is_helped);
     }
 
     /// True while the client's port is not known (a data conn that was announced).

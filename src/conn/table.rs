@@ -228,6 +228,11 @@ impl ConnTable {
         self.records.set_shift(id, hash.wrapping_add(clock_of(now)).wrapping_sub(said));
     }
 
+    /// The stream of a client in FULL-NAT stands so many bytes further on at its server.
+    pub fn move_sequence(&mut self, id: ConnId, by: u32) {
+        self.records.set_shift(id, self.records.shift(id).wrapping_add(by));
+    }
+
     /// Moves a conn's state; its timer and its dest's counters are the caller's.
     #[inline]
     pub fn set_state(&mut self, id: ConnId, state: u8) {

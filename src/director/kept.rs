@@ -1,11 +1,12 @@
-//! What helpers keep beside conns, for a later process: FTP's shifted sequence numbers, the calls of SIP.
+//! What helpers keep beside conns, for a later process: FTP's shifted sequence numbers, headers of the PROXY
+//! protocol, the calls of SIP.
 //!
 //! Never looks at a packet.
 
 use serde::{Deserialize, Serialize};
 
 use super::Director;
-use crate::alg::FtpControl;
+use crate::alg::{FtpControl, ProxyHeader};
 use crate::base::{ConnId, Endpoint};
 use crate::flows::TemplateKey;
 
@@ -22,6 +23,7 @@ pub struct Kept {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 enum What {
     Ftp(FtpControl),
+    Proxy(ProxyHeader),
     Call(Box<[u8]>),
 }
 
@@ -29,13 +31,14 @@ impl Director {
     /// Conns of which something new is kept since this was asked last, or nothing any more.
     pub fn take_kept(&mut self) -> Vec<(ConnId, Option<Kept>)> {
         let controls = self.ftp.take_changed().into_iter().map(|(id, control)| (id, control.map(What::Ftp)));
+        let headers = self.proxy.take_changed().into_iter().map(|(id, header)| (id, header.map(What::Proxy)));
         let calls = self.flows.calls.take_changed().into_iter().map(|(id, call)| (id, call.map(What::Call)));
         let conn = |id: ConnId| (self.flows.conns.get(id).client(), self.flows.conns.get(id).virt());
         let kept = |(id, what): (ConnId, Option<What>)| {
             let (client, virt) = conn(id);
             (id, what.map(|what| Kept { client, virt, what }))
         };
-        controls.chain(calls).map(kept).collect()
+        controls.chain(headers).chain(calls).map(kept).collect()
     }
 
     /// Goes on with what an earlier process kept beside a conn, if it is that conn still.
@@ -44,12 +47,13 @@ impl Director {
         let is_that = (conn.client(), conn.virt()) == (kept.client, kept.virt);
         match &kept.what {
             What::Ftp(control) if is_that && conn.is_helped() => self.ftp.recall(id, *control),
+            What::Proxy(header) if is_that && conn.is_helped() => self.proxy.recall(id, *header),
             What::Call(call) if is_that && conn.is_template() => {
                 // A call is found by whom it is of, not by the port that its template binds to.
                 let key = TemplateKey { proto: conn.proto(), client: kept.client, virt: kept.virt, of_one_port: false };
                 self.flows.calls.remember(&key, call, id);
             }
-            What::Ftp(_) | What::Call(_) => return false,
+            What::Ftp(_) | What::Proxy(_) | What::Call(_) => return false,
         }
         true
     }

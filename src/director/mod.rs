@@ -28,7 +28,7 @@ pub use batch::Batch;
 pub use kept::Kept;
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
-use crate::alg::Ftp;
+use crate::alg::{Ftp, Proxy};
 use crate::base::Instant;
 use crate::conn::Due;
 use crate::flows::Flows;
@@ -48,6 +48,7 @@ pub struct Director {
     pub flows: Flows,
     stack: Stack,
     ftp: Ftp,
+    proxy: Proxy,
     /// Conns of which other directors are told, or tell.
     pub sync: Sync,
     /// Whether another director works.
@@ -68,9 +69,9 @@ impl Director {
         router.path_mtus.discovery = settings.pmtu_disc;
         let stack = Stack::new(settings.icmp_rate, seed);
         let flows = Flows::new(settings, hasher, seed);
-        let (ftp, sync, standby) = (Ftp::default(), Sync::default(), Standby::default());
+        let (ftp, proxy, sync, standby) = (Ftp::default(), Proxy::default(), Sync::default(), Standby::default());
         let (outbound, own_probes, vrrp) = (Outbound::default(), OwnProbes::default(), Vrrp::default());
-        Director { router, flows, stack, ftp, sync, standby, outbound, own_probes, vrrp }
+        Director { router, flows, stack, ftp, proxy, sync, standby, outbound, own_probes, vrrp }
     }
 
     /// To whom packets belong.
@@ -94,6 +95,7 @@ impl Director {
         while let Some(event) = self.flows.conns.next_event() {
             self.sync.on(event, &self.flows.conns);
             self.ftp.on(event);
+            self.proxy.on(event);
             self.flows.refusals.on(event, &self.flows.conns);
         }
     }

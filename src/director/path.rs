@@ -6,7 +6,7 @@ use super::Director;
 use super::kernel_quirks::layer4_for_state;
 use super::martians::check_addresses;
 use super::owner::Owner;
-use crate::alg;
+use crate::alg::{self, Ahead};
 use crate::base::{ConnId, DropReason, Method, Proto, ServiceId, Tuple};
 use crate::conn::{Event, Side};
 use crate::flows::{ConnFate, Opening};
@@ -104,6 +104,7 @@ impl Director {
         }
         let id = self.flows.open(opening, call, &self.router, turn.now)?;
         self.flows.begin_sequence(id, packet, turn.now);
+        self.proxy.begin(id, packet, &mut self.flows);
         self.tell_listeners();
         self.forward_request(id, packet, turn)
     }
@@ -192,10 +193,32 @@ impl Director {
             return self.deliver_here(id, packet, turn);
         }
         if conn.is_helped() {
-            self.ftp.request(id, packet, &mut self.flows, turn.now)?;
+            self.help_request(id, packet, turn)?;
         }
         let ends = self.flows.ends(id);
         forward::send_to_server(packet, &ends, &mut self.router, turn)
+    }
+
+    /// A request that helpers read before it goes on.
+    #[cold]
+    fn help_request(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+        self.ftp.request(id, packet, &mut self.flows, turn.now)?;
+        let ends = self.flows.ends(id);
+        let mtu = self.router.route(ends.real.addr)?.mtu;
+        if self.proxy.request(id, packet, mtu, &self.flows)? == Ahead::Header {
+            let Director { proxy, flows, router, .. } = self;
+            turn.lend(|turn, piece| {
+                turn.generated();
+                let sent = proxy
+                    .alone(id, packet, piece, flows)
+                    .map_err(Refusal::from)
+                    .and_then(|mut ip| forward::send_to_server(&mut Packet::new(piece, &mut ip), &ends, router, turn));
+                if let Err(refusal) = sent {
+                    turn.drop(refusal.reason);
+                }
+            });
+        }
+        Ok(())
     }
 
     /// A packet of a conn whose real server is the director itself: nobody listens here, and its own stack says so.
@@ -224,6 +247,7 @@ impl Director {
         self.flows.note_expected(id, Side::Reply, packet);
         if self.flows.conns.get(id).is_helped() {
             self.ftp.reply(id, packet, &mut self.flows, turn.now)?;
+            self.proxy.reply(id, packet, &mut self.flows)?;
         }
         let fit = Fit::on(&mut self.router, &route);
         forward::reply(packet, &ends, fit)?;

@@ -114,7 +114,7 @@ impl Flows {
             DropReason::FlowTableFull
         })?;
         if self.is_ftp_control(id) {
-            self.conns.get_mut(id).set_helped();
+            self.conns.get_mut(id).set_helped(true);
         }
         Ok(id)
     }

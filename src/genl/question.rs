@@ -237,7 +237,7 @@ fn dest_options(dest: &Attributes) -> Result<DestOptions, Errno> {
         method::FULL_NAT => Method::FullNat,
         _ => return Err(Errno::EINVAL),
     };
-    Ok(DestOptions { method, weight, upper, lower })
+    Ok(DestOptions { method, weight, upper, lower, ..DestOptions::default() })
 }
 
 fn tunnel_of(dest: &Attributes) -> Result<Tunnel, Errno> {

@@ -265,6 +265,7 @@ fn errno_of(refused: Refused) -> Errno {
         | Refused::NotATime
         | Refused::ZeroPort
         | Refused::OnePacketNotUdp
+        | Refused::ClientAddress
         | Refused::NotLocal
         | Refused::OnePacket => Errno::EINVAL,
         Refused::NoDevice => Errno::ENODEV,

@@ -41,6 +41,7 @@ pub(super) const ALL_CHECKED: &[Opt] = &[
     Opt::McastPort,
     Opt::McastTtl,
     Opt::LocalAddress,
+    Opt::ClientAddress,
 ];
 
 /// Options that a command needs, and those that it takes besides.
@@ -63,6 +64,7 @@ pub(super) fn options_of(verb: Verb) -> (&'static [Opt], &'static [Opt]) {
                 TunnelNoChecksum,
                 TunnelChecksum,
                 TunnelRemoteChecksum,
+                ClientAddress,
             ],
         ),
         Verb::DeleteServer => (&[ServiceAddress, RealServer], &[]),

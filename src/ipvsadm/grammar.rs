@@ -9,7 +9,7 @@ use super::options::{Opt, Verb, Word};
 use super::words::{Given, Words};
 use super::{CliError, address};
 use crate::base::{Endpoint, Family, Proto};
-use crate::service::command::{Command, ServiceKey, SyncOptions, SyncRole};
+use crate::service::command::{ClientAddress, Command, ServiceKey, SyncOptions, SyncRole};
 use crate::service::limits;
 use crate::service::words::METHODS;
 
@@ -65,6 +65,7 @@ pub(super) struct ParsedArgs {
     pub(super) weight: Option<u32>,
     pub(super) upper: u32,
     pub(super) lower: u32,
+    pub(super) client_address: ClientAddress,
     pub(super) role: Option<SyncRole>,
     pub(super) sync: SyncOptions,
 }
@@ -210,6 +211,10 @@ impl ParsedArgs {
             Opt::Weight => self.weight = Some(count("weight")?),
             Opt::UpperThreshold => self.upper = count("u_threshold")?,
             Opt::LowerThreshold => self.lower = count("l_threshold")?,
+            Opt::ClientAddress => {
+                let bad = |cure| CliError::usage(format!("illegal client address `{value}' specified; {cure}"));
+                self.client_address = ClientAddress::named(value).map_err(bad)?;
+            }
             Opt::TunnelType if !METHODS.iter().any(|words| words.tunnel == Some(value)) => {
                 return Err(illegal("tunnel type"));
             }

@@ -13,7 +13,7 @@ use crate::base::{Endpoint, Family, Proto};
 use crate::conn::Timeouts;
 use crate::control::protocol::{ConnEntry, DestEntry, ServiceEntry};
 use crate::sched::{self, Flags};
-use crate::service::command::{Method, ServiceKey, SyncOptions, SyncRole};
+use crate::service::command::{ClientAddress, DestOptions, ServiceKey, SyncOptions, SyncRole};
 
 /// Which columns a listing of services has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,7 +151,7 @@ fn dest_row(key: ServiceKey, dest: &DestEntry, format: Format, exact: bool, name
         Format::Thresholds => format!("{:<10} {:<10} {conns}", options.upper, options.lower),
         Format::Persistent => format!("{:<9} {:<11} {conns}", dest.weight, dest.persistent),
         Format::Tunnels => {
-            let tunnel = tunnel_text(options.method);
+            let tunnel = extra_text(options);
             format!("{:<7} {tunnel:<13} {:<6} {conns}", options.method.words().listed, dest.weight)
         }
         Format::Plain => format!("{:<7} {:<6} {conns}", options.method.words().listed, dest.weight),
@@ -159,9 +159,13 @@ fn dest_row(key: ServiceKey, dest: &DestEntry, format: Format, exact: bool, name
     format!("  -> {name:<28} {rest}\n")
 }
 
-/// `gue:6080:-c`
-fn tunnel_text(method: Method) -> String {
-    let Some(kind) = method.words().tunnel else { return "n/a".into() };
+/// `gue:6080:-c`, or how a server behind FULL-NAT learns who its clients are.
+fn extra_text(options: &DestOptions) -> String {
+    let method = options.method;
+    let Some(kind) = method.words().tunnel else {
+        let told = options.client_address;
+        return if told == ClientAddress::None { "n/a".into() } else { told.name().into() };
+    };
     let (port, checksum) = method.tunnel_options();
     let port = port.map(|port| port.to_string());
     let parts = [Some(kind.to_owned()), port, checksum.map(|words| words.listed.to_owned())];

@@ -95,7 +95,9 @@ impl ParsedArgs {
             real.port = vip.port;
         }
         let (upper, lower) = (self.upper, self.lower);
-        Ok((real, DestOptions { method, weight: self.weight.unwrap_or(1), upper, lower }))
+        let options =
+            DestOptions { method, weight: self.weight.unwrap_or(1), upper, lower, client_address: self.client_address };
+        Ok((real, options))
     }
 
     fn method(&self) -> Result<Method, CliError> {

@@ -111,6 +111,7 @@ pub enum Opt {
     McastPort,
     McastTtl,
     LocalAddress,
+    ClientAddress,
 }
 
 impl Opt {
@@ -152,6 +153,7 @@ impl Opt {
             Opt::McastPort => "mcast-port",
             Opt::McastTtl => "mcast-ttl",
             Opt::LocalAddress => "local-address",
+            Opt::ClientAddress => "client-address",
         }
     }
 }
@@ -267,6 +269,7 @@ pub(super) const TABLE: &[Row] = &[
     long("mcast-port", Needed, Word::Opt(Opt::McastPort)),
     long("mcast-ttl", Needed, Word::Opt(Opt::McastTtl)),
     row("local-address", 'z', Needed, Word::Opt(Opt::LocalAddress)),
+    long("client-address", Needed, Word::Opt(Opt::ClientAddress)),
 ];
 
 /// Every option: its long name, its letter, and whether a value may follow.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::Names;
 use crate::base::{Endpoint, Family, Proto};
 use crate::sched::{self, Flags};
-use crate::service::command::{DestOptions, Method, ServiceKey, ServiceOptions};
+use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey, ServiceOptions};
 
 /// How much of a rule is saved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +70,11 @@ pub fn dest_line(key: ServiceKey, real: Endpoint, options: &DestOptions, names: 
     let words = options.method.words();
     let tunnel = words.tunnel.map_or_else(String::new, |kind| tunnel_text(kind, options.method));
     let (service, real) = (key_text(key, names), names.endpoint(real, key.proto()));
-    format!("-a {service} -r {real} {} -w {}{tunnel}", words.option, options.weight)
+    let client_address = match options.client_address {
+        ClientAddress::None => String::new(),
+        told => format!(" --client-address {}", told.name()),
+    };
+    format!("-a {service} -r {real} {} -w {}{tunnel}{client_address}", words.option, options.weight)
 }
 
 fn tunnel_text(kind: &str, method: Method) -> String {

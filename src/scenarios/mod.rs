@@ -22,6 +22,7 @@ mod outbound;
 mod own_addresses;
 mod own_probes;
 mod persistence;
+mod proxy;
 mod refusals;
 mod rewriting;
 mod room;

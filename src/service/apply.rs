@@ -167,6 +167,7 @@ impl Services {
         let dest = &mut self.dests[id.index()];
         dest.place = Place::Serving;
         (dest.method, dest.weight, dest.judgement) = (options.method, options.weight, Judgement::default());
+        dest.client_address = options.client_address;
         self.servers[id.index()].revive(options.weight, options.upper, options.lower);
         Some(id)
     }
@@ -177,6 +178,7 @@ impl Services {
             service,
             slot: ServiceId(0),
             method: options.method,
+            client_address: options.client_address,
             weight: options.weight,
             judgement: Judgement::default(),
             refs: 0,
@@ -211,6 +213,7 @@ impl Services {
         self.count_nat(dest, false);
         let known = &mut self.dests[dest.index()];
         (known.method, known.weight) = (options.method, options.weight);
+        known.client_address = options.client_address;
         let weight = known.judgement.weight(options.weight);
         self.count_nat(dest, true);
         let server = &mut self.servers[dest.index()];

@@ -94,6 +94,19 @@ impl ServiceOptions {
     }
 }
 
+/// How a server behind FULL-NAT learns who its client is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientAddress {
+    /// It does not.
+    #[default]
+    None,
+    /// By a line of text in front of the stream (PROXY protocol 1), TCP only.
+    ProxyV1,
+    /// By a binary header in front of the stream (PROXY protocol 2), TCP only.
+    ProxyV2,
+}
+
 /// Everything of a dest besides its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,12 +119,15 @@ pub struct DestOptions {
     pub upper: u32,
     /// `-y`; 0: automatic.
     pub lower: u32,
+    /// `--client-address`
+    #[serde(default)]
+    pub client_address: ClientAddress,
 }
 
 impl Default for DestOptions {
     /// What `ipvsadm -a` gives without options: Route, weight 1, no thresholds.
     fn default() -> DestOptions {
-        DestOptions { method: Method::Direct, weight: 1, upper: 0, lower: 0 }
+        DestOptions { method: Method::Direct, weight: 1, upper: 0, lower: 0, client_address: ClientAddress::None }
     }
 }
 
@@ -236,6 +252,8 @@ pub enum Refused {
     NoEthernet,
     /// One-packet scheduling together with FULL-NAT.
     OnePacket,
+    /// A header of the PROXY protocol elsewhere than in TCP through FULL-NAT.
+    ClientAddress,
     /// A local address that no host, or another host, has.
     NotLocal,
     /// The daemon runs already.
@@ -265,6 +283,9 @@ impl std::fmt::Display for Refused {
             }
             Refused::OnePacket => {
                 "one-packet scheduling keeps no conn by which a FULL-NAT reply could find its client; leave out one-packet scheduling, or use nat, direct or tunnel"
+            }
+            Refused::ClientAddress => {
+                "the PROXY protocol tells the client's address to servers of TCP behind FULL-NAT; leave it out, or use fullnat"
             }
             Refused::NotLocal => {
                 "not an address that the director can have: a group's, a broadcast, loopback or a real server's own; use a free one of its net"

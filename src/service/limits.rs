@@ -5,7 +5,9 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::command::{Command, DestOptions, Method, Refused, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum};
+use super::command::{
+    ClientAddress, Command, DestOptions, Method, Refused, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum,
+};
 use crate::base::Proto;
 use crate::sched::Flags;
 
@@ -29,7 +31,7 @@ pub fn check(command: &Command) -> Result<(), Refused> {
         }
         Command::AddDest(key, _, options) | Command::EditDest(key, _, options) => {
             check_key(*key)?;
-            check_dest(options)
+            check_dest(*key, options)
         }
         Command::SetTimeouts { tcp, tcp_fin, udp } => {
             let fit = [tcp, tcp_fin, udp].iter().all(|seconds| **seconds <= LONGEST);
@@ -72,7 +74,7 @@ fn check_key(key: ServiceKey) -> Result<(), Refused> {
     if fits { Ok(()) } else { Err(Refused::Invalid) }
 }
 
-fn check_dest(options: &DestOptions) -> Result<(), Refused> {
+fn check_dest(key: ServiceKey, options: &DestOptions) -> Result<(), Refused> {
     let can_be_asked_for = match options.method {
         Method::Tunnel(Tunnel::Gue { port, .. }) => port != 0,
         Method::Tunnel(Tunnel::Gre { checksum }) => checksum != TunnelChecksum::Remote,
@@ -81,6 +83,10 @@ fn check_dest(options: &DestOptions) -> Result<(), Refused> {
     };
     if !can_be_asked_for {
         return Err(Refused::Invalid);
+    }
+    let can_be_told = options.method == Method::FullNat && matches!(key.proto(), Proto::TCP | Proto::IP);
+    if options.client_address != ClientAddress::None && !can_be_told {
+        return Err(Refused::ClientAddress);
     }
     let numbers = [options.weight, options.upper, options.lower];
     if numbers.iter().all(|number| COUNT.contains(number)) { Ok(()) } else { Err(Refused::NotACount) }

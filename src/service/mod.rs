@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use crate::base::{Counted, DestId, Endpoint, Family, FastHash, Instant, Proto, Rng, ServiceId, Tuple};
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use addresses::{Addresses, Use};
-use command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
+use command::{ClientAddress, Command, DestOptions, Method, ServiceKey, ServiceOptions};
 pub use judge::Quorum;
 pub use judgement::{Ending, Judgement, Share};
 pub use marks::{MarkRule, Marks, ports};
@@ -68,6 +68,8 @@ pub struct Dest {
     slot: ServiceId,
     /// How packets reach it.
     pub method: Method,
+    /// How it learns who its clients are.
+    pub client_address: ClientAddress,
     /// The administrator's weight; the present one also has what checks say in it.
     pub weight: u32,
     /// What checks say.
@@ -338,7 +340,8 @@ impl Services {
     /// A dest as the operator configured it.
     pub fn dest_options(&self, id: DestId) -> DestOptions {
         let (server, dest) = (self.server(id), self.dest(id));
-        DestOptions { method: dest.method, weight: dest.weight, upper: server.upper, lower: server.lower }
+        let (method, client_address) = (dest.method, dest.client_address);
+        DestOptions { method, weight: dest.weight, upper: server.upper, lower: server.lower, client_address }
     }
 
     /// The local addresses of a service that are of that family.

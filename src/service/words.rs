@@ -2,7 +2,7 @@
 //!
 //! Words only; which of them may stand together is for those to say who read them.
 
-use super::command::{Method, Tunnel, TunnelChecksum};
+use super::command::{ClientAddress, Method, Tunnel, TunnelChecksum};
 
 /// The port that IANA gave GUE.
 pub const GUE_PORT: u16 = 6080;
@@ -102,6 +102,31 @@ impl Method {
     }
 }
 
+/// How servers learn who their clients are: in the file and in rules, and in flags after `proxy=`.
+const CLIENT_ADDRESSES: &[(ClientAddress, &str, &str)] = &[
+    (ClientAddress::None, "none", "none"),
+    (ClientAddress::ProxyV1, "proxy-v1", "v1"),
+    (ClientAddress::ProxyV2, "proxy-v2", "v2"),
+];
+
+impl ClientAddress {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        CLIENT_ADDRESSES.iter().find(|row| row.0 == self).map_or("none", |row| row.1)
+    }
+
+    /// The one with that name; an error says which there are.
+    pub fn named(name: &str) -> Result<ClientAddress, String> {
+        let found = CLIENT_ADDRESSES.iter().find(|row| row.1 == name);
+        found.map(|row| row.0).ok_or_else(|| "use one of none, proxy-v1, proxy-v2".into())
+    }
+
+    /// The one that a flag names by its version alone.
+    pub fn of_version(version: &str) -> Option<ClientAddress> {
+        CLIENT_ADDRESSES.iter().find(|row| row.2 == version).map(|row| row.0)
+    }
+}
+
 /// The names of all methods, with commas between.
 pub fn method_names() -> String {
     METHODS.iter().map(|words| words.name).collect::<Vec<_>>().join(", ")
@@ -132,5 +157,10 @@ mod tests {
             assert_eq!(gre.tunnel_options().1.map(|found| found.name), Some(words.name));
         }
         assert_eq!(Method::named("Masq"), None);
+        for (value, name, version) in CLIENT_ADDRESSES {
+            assert_eq!((value.name(), ClientAddress::named(name)), (*name, Ok(*value)));
+            assert_eq!(ClientAddress::of_version(version), Some(*value));
+        }
+        assert_eq!((ClientAddress::named("v1").is_err(), ClientAddress::of_version("v3")), (true, None));
     }
 }

@@ -137,6 +137,14 @@ fn each_option(buf: &mut PacketBuf, ip: &Ip, mut each: impl FnMut(&mut PacketBuf
     }
 }
 
+/// Takes the FIN out of a segment; its checksum is for the caller to make.
+pub fn clear_fin(buf: &mut PacketBuf, ip: &mut Ip) {
+    buf.frame_mut()[ip.l4_at + tcp::FLAGS] &= !1;
+    if let L4::Tcp { flags, .. } = &mut ip.l4 {
+        *flags = TcpFlags(flags.0 & !1);
+    }
+}
+
 /// The sequence number of a segment.
 pub fn sequence(frame: &[u8], ip: &Ip) -> u32 {
     be32(frame, ip.l4_at + tcp::SEQUENCE)

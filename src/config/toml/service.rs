@@ -8,7 +8,7 @@ use super::super::spec;
 use super::reader::{Kind, Section};
 use super::{check, ip_address};
 use crate::base::{Family, Proto};
-use crate::service::command::{DestOptions, Method, ServiceKey};
+use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey};
 use crate::service::limits;
 use crate::service::words::{CHECKSUMS, method_names};
 
@@ -43,7 +43,17 @@ pub(super) const SERVICE: Kind = Kind {
 };
 pub(super) const SERVER: Kind = Kind {
     name: "[[service.server]]",
-    keys: &["address", "method", "weight", "upper", "lower", "tunnel_port", "tunnel_checksum", "check"],
+    keys: &[
+        "address",
+        "method",
+        "weight",
+        "upper",
+        "lower",
+        "client_address",
+        "tunnel_port",
+        "tunnel_checksum",
+        "check",
+    ],
 };
 
 /// A service; none if it has no name to go by.
@@ -142,15 +152,21 @@ fn server(mut section: Section) -> Option<ServerDraft> {
     let weight = section.number("weight", count()).map_or(1, |weight| weight.value);
     let upper = section.number("upper", count()).map_or(0, |upper| upper.value);
     let lower = section.number("lower", count());
+    let client_address = section.parsed("client_address", ClientAddress::named);
     let (address, method) = (address?, method?);
-    let fields = [Some((Field::Method, method.place)), lower.as_ref().map(|lower| (Field::Lower, lower.place.clone()))];
+    let fields = [
+        Some((Field::Method, method.place)),
+        lower.as_ref().map(|lower| (Field::Lower, lower.place.clone())),
+        client_address.as_ref().map(|found| (Field::ClientAddress, found.place.clone())),
+    ];
     let lower = lower.map_or(0, |lower| lower.value);
+    let client_address = client_address.map_or(ClientAddress::None, |found| found.value);
     let (addr, port) = address.value;
     Some(ServerDraft {
         place: address.place.named("server".to_owned()),
         addr,
         port,
-        options: DestOptions { method: method.value, weight, upper, lower },
+        options: DestOptions { method: method.value, weight, upper, lower, client_address },
         fields: fields.into_iter().flatten().collect(),
         checks,
     })

@@ -1,0 +1,124 @@
+# shellcheck shell=bash
+# Servers behind FULL-NAT learn who their client is, by the PROXY protocol.
+
+STREAM_MODULE=/usr/lib/nginx/modules/ngx_stream_module.so
+
+# proxied ROLE...: nginx that expects the header: HTTP on 9000, which answers with the client's address and port; on 9001 it
+# speaks first; haproxy on 9002 hands on to 9000 with a header of its own.
+proxied() {
+    local role dir
+    scripts/need haproxy "$STREAM_MODULE"
+    for role; do
+        dir=$SCRATCH/proxied-$role
+        mkdir -p "$dir/tmp"
+        cat >"$dir/nginx.conf" <<-NGINX
+		load_module $STREAM_MODULE;
+		daemon off;
+		user root;
+		worker_processes 1;
+		pid $dir/nginx.pid;
+		error_log $LAB_DIR/proxied-$role.log warn;
+		events { worker_connections 4096; }
+		stream {
+		    server { listen $(bracketed "$ANYWHERE"):9001 proxy_protocol; return "220 \$proxy_protocol_addr \$proxy_protocol_port\n"; }
+		}
+		http {
+		    access_log off;
+		    client_body_temp_path $dir/tmp; proxy_temp_path $dir/tmp; fastcgi_temp_path $dir/tmp;
+		    uwsgi_temp_path $dir/tmp; scgi_temp_path $dir/tmp;
+		    client_max_body_size 0; default_type application/octet-stream;
+		    server {
+		        listen $(bracketed "$ANYWHERE"):9000 proxy_protocol;
+		        location / { return 200 "\$proxy_protocol_addr \$proxy_protocol_port \$proxy_protocol_server_addr:\$proxy_protocol_server_port\n"; }
+		        location /files/ { alias ${PAYLOADS:-$SCRATCH}/; add_header Client \$proxy_protocol_addr; }
+		        location /put/ { proxy_pass http://unix:$dir/put.sock; }
+		    }
+		    server { listen unix:$dir/put.sock; location / { root $dir; dav_methods PUT; create_full_put_path on; } }
+		}
+		NGINX
+        cat >"$dir/haproxy.cfg" <<-HAPROXY
+		defaults
+		    mode tcp
+		    timeout connect 5s
+		    timeout client 30s
+		    timeout server 30s
+		listen first
+		    bind $ANYWHERE:9002 accept-proxy
+		    server web $AT_LOOPBACK:9000 send-proxy-v2
+		HAPROXY
+        spawn "proxied-$role" "$role" nginx -p "$dir" -c "$dir/nginx.conf" -e "$LAB_DIR/proxied-$role.log"
+        spawn "haproxy-$role" "$role" haproxy -db -f "$dir/haproxy.cfg"
+    done
+    for role; do
+        wait_for 10 "nginx in $role" listens "$role" tcp 9001
+        wait_for 10 "haproxy in $role" listens "$role" tcp 9002
+    done
+}
+
+# told_by PORT SERVICE: what the server of that port of the VIP says of a client with that port.
+told_by() { in_ns client curl --silent --show-error --max-time 20 --local-port "$1" "http://$AT_VIP:$2/"; }
+
+# families: 4 6
+# limit: 60
+test_servers_learn_their_client_by_the_proxy_protocol() {
+    topo_onearm
+    with_ipvsadm
+    AT_LOOPBACK=$(bracketed "$([[ $FAMILY == 4 ]] && echo 127.0.0.1 || echo ::1)")
+    proxied rs1
+    {
+        local port
+        for port in 9000 9001 9002; do
+            echo "-A -t $AT_VIP:$port -s rr"
+            echo "-a -t $AT_VIP:$port -r $AT_RS1:$port -b --client-address proxy-v$((port == 9002 ? 1 : 2))"
+        done
+    } >"$LAB_DIR/rules"
+    director --rules "$LAB_DIR/rules"
+
+    expect_eq "$(told_by 40001 9000)" "$CLIENT 40001 $VIP:9000" "what nginx knows of its client"
+    expect_eq "$(told_by 40002 9002)" "$CLIENT 40002 $VIP:9002" "what haproxy hands on"
+    expect_eq "$(in_ns client timeout 10 socat -u "TCP:$AT_VIP:9001,sourceport=40003" -)" "220 $CLIENT 40003" \
+        "the greeting of a server that speaks first"
+
+    # What goes over the wire is the file and nothing else, both ways.
+    local file
+    file=$(payload 32)
+    in_ns client curl --silent --max-time 30 "http://$AT_VIP:9000/files/${file##*/}" | cmp - "$file" || die "download"
+    in_ns client curl --silent --max-time 30 --upload-file "$file" "http://$AT_VIP:9000/put/up" || die "upload"
+    cmp "$SCRATCH/proxied-rs1/put/up" "$file" || die "the upload differs"
+
+    # Saved, listed and restored as given.
+    expect_match "$(lb -Ln --tun-info)" "FullNat +proxy-v2" "the listing"
+    expect_eq "$(lb -Sn | grep -c -- '--client-address proxy-v')" 3 "the rules that say so"
+}
+
+# Every fifth segment is lost, each of the first five in turn, on the way to the server and on the way back.
+# limit: 120
+test_the_clients_address_comes_whatever_segment_is_lost() {
+    topo_onearm
+    AT_LOOPBACK=127.0.0.1
+    proxied rs1
+    with_ipvsadm
+    director --service "tcp/$AT_VIP:9000" --scheduler rr --server "$AT_RS1:9000,fullnat,proxy=v2"
+    lb -A -t "$AT_VIP:9001" -s rr
+    lb -a -t "$AT_VIP:9001" -r "$AT_RS1:9001" -b --client-address proxy-v1
+    local way lost port=41000
+    for way in dport sport; do
+        for lost in 0 1 2 3 4; do
+            in_ns rs1 nft -f - <<-NFT
+			table inet f
+			delete table inet f
+			table inet f {
+			    chain c {
+			        type filter hook $([[ $way == dport ]] && echo input || echo output) priority 0;
+			        tcp $way 9000-9001 numgen inc mod 5 == $lost drop
+			    }
+			}
+			NFT
+            port=$((port + 1))
+            expect_eq "$(told_by "$port" 9000)" "$CLIENT $port $VIP:9000" "with segment $lost by $way lost"
+            port=$((port + 1))
+            expect_eq "$(in_ns client timeout 20 socat -u "TCP:$AT_VIP:9001,sourceport=$port" -)" "220 $CLIENT $port" \
+                "the greeting with segment $lost by $way lost"
+        done
+    done
+}

@@ -1,0 +1,210 @@
+//! The PROXY protocol in front of a client's stream through FULL-NAT: whatever becomes of segments, the server gets the header
+//! and then the stream, and the client never learns of it.
+
+use super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6};
+use crate::base::{DropReason, Endpoint, Rng};
+use crate::director::Settings;
+use crate::ipvsadm;
+use crate::service::command::Refused;
+use crate::testing::{DIRECTOR, Frame, Lab, Packet, ROUTER};
+use crate::wire::{Gso, Vnet};
+
+const V1: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 4000 80\r\n";
+
+/// A conn, as both ends see it.
+struct Session {
+    lab: Lab,
+    client: &'static str,
+    virt: &'static str,
+    real: &'static str,
+    /// What the server sees as its client.
+    peer: Endpoint,
+    /// The client's first number, and what the server takes for it.
+    first: u32,
+    begun: u32,
+}
+
+impl Session {
+    fn new(version: &str) -> Session {
+        Session::between(CLIENT, VIP, RS1, version)
+    }
+
+    fn between(client: &'static str, virt: &'static str, real: &'static str, version: &str) -> Session {
+        let local = if real == RS6 { "2001:db8::30" } else { LIP };
+        let rules = format!(
+            "-A -t {virt} -s rr\n-a -t {virt} -r {real} -b --client-address {version}\n-P -t {virt} -z {local}\n"
+        );
+        let mut lab = Lab::with(Settings { icmp_rate: 0, ..Settings::default() }, &rules);
+        let syn = Packet::tcp(client, virt, "S");
+        let sent = lab.client(&syn)[0].packet();
+        assert!(sent.payload.is_empty());
+        let first = syn.seq + 1;
+        let mut session = Session { lab, client, virt, real, peer: sent.src, first, begun: sent.seq.wrapping_add(1) };
+        assert_eq!(session.answer("SA", 0).ack, first);
+        session
+    }
+
+    /// A segment of the client `at` so many bytes from its first.
+    fn segment(&self, flags: &'static str, at: u32, payload: &[u8]) -> Packet {
+        Packet { seq: self.first.wrapping_add(at), ..Packet::tcp(self.client, self.virt, flags) }.carrying(payload)
+    }
+
+    fn send(&mut self, flags: &'static str, at: u32, payload: &[u8]) -> Vec<Packet> {
+        let segment = self.segment(flags, at, payload);
+        self.lab.client(&segment).iter().map(Frame::packet).collect()
+    }
+
+    /// A segment of the server, which has got so many bytes; as the client sees it.
+    fn answer(&mut self, flags: &'static str, got: u32) -> Packet {
+        let ack = self.begun.wrapping_add(got);
+        let packet = Packet { ack, dst: self.peer, ..Packet::tcp(self.real, "0.0.0.0:0", flags) };
+        self.lab.real(&packet)[0].packet()
+    }
+
+    /// How many bytes before a segment the server's stream has.
+    fn place(&self, sent: &Packet) -> u32 {
+        sent.seq.wrapping_sub(self.begun)
+    }
+}
+
+#[test]
+fn the_header_comes_with_the_handshake_until_it_is_acknowledged() {
+    let mut session = Session::new("proxy-v1");
+    let header = V1.len() as u32;
+    for (flags, at, payload, place, wanted) in [
+        // The handshake's end alone, for servers that speak first.
+        ("A", 0, "", 0, V1.to_owned()),
+        ("AP", 0, "HELO\r\n", 0, format!("{V1}HELO\r\n")),
+        ("AP", 6, "DATA", header + 6, "DATA".into()),
+        ("FA", 10, "", header + 10, String::new()),
+        ("AP", 0, "HELO\r\n", 0, format!("{V1}HELO\r\n")),
+    ] {
+        let sent = session.send(flags, at, payload.as_bytes());
+        assert_eq!((sent.len(), session.place(&sent[0])), (1, place), "{flags} {at}");
+        assert_eq!(String::from_utf8_lossy(&sent[0].payload), wanted);
+    }
+    // A part of the header is nothing of the client's.
+    for got in [0, 1, header - 1, header] {
+        assert_eq!(session.answer("A", got).ack, session.first, "{got}");
+    }
+    let sent = session.send("AP", 0, b"HELO\r\n");
+    assert_eq!((session.place(&sent[0]), &sent[0].payload[..]), (header, &b"HELO\r\n"[..]), "once it is there");
+    assert_eq!(session.answer("A", header + 6).ack, session.first + 6);
+    session.lab.recount().unwrap();
+}
+
+#[test]
+fn where_there_is_no_room_the_header_is_a_segment_of_its_own() {
+    let mut session = Session::new("proxy-v2");
+    let full = [7; 1460];
+    let sent = session.send("FA", 0, &full);
+    let [header, data] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!((session.place(header), header.payload.len()), (0, 28));
+    assert_eq!((session.place(data), &data.payload[..]), (28, &full[..]));
+    assert_eq!(
+        (header.kind.clone(), data.kind.clone()),
+        (Packet::tcp(RS1, VIP, "A").kind, Packet::tcp(RS1, VIP, "FA").kind)
+    );
+
+    // A superframe, whose segments stay as they are.
+    let vnet =
+        Vnet { needs_csum: true, gso: Gso::Tcp4, gso_size: 1000, csum_start: 34, csum_offset: 16, ..Vnet::default() };
+    let frame = session.segment("AP", 0, &[7; 1460]).frame(ROUTER, DIRECTOR);
+    let sent = session.lab.frame_with(&frame, vnet);
+    assert_eq!(sent.len(), 2);
+    assert_eq!((sent[0].packet().payload.len(), sent[1].packet().payload.len()), (28, 1460));
+    assert_eq!(sent[1].vnet.gso_size, 1000);
+}
+
+#[test]
+fn resets_and_damaged_segments_bring_no_header() {
+    let mut session = Session::new("proxy-v2");
+    let mut frame = session.segment("AP", 0, b"GET /").frame(ROUTER, DIRECTOR);
+    *frame.last_mut().unwrap() ^= 1;
+    assert!(session.lab.frame(&frame).is_empty());
+    assert_eq!(session.lab.turn.ledger().dropped(DropReason::L4Checksum), 1);
+    let sent = session.send("R", 0, b"");
+    assert_eq!((session.place(&sent[0]), sent[0].payload.len()), (0, 0), "what the server expects next");
+}
+
+#[test]
+fn servers_of_the_other_family_learn_the_clients_own() {
+    for (client, virt, real, wanted) in
+        [(CLIENT6, VIP6, RS1, "PROXY TCP6 2001:db8:c::7 2001:db8:51::1 4000 80\r\n"), (CLIENT, VIP, RS6, V1)]
+    {
+        let mut session = Session::between(client, virt, real, "proxy-v1");
+        let sent = session.send("A", 0, b"");
+        assert_eq!(String::from_utf8_lossy(&sent[0].payload), wanted);
+    }
+}
+
+#[test]
+fn data_in_a_syn_is_left_for_the_client_to_send_again() {
+    let rules = format!("-A -t {VIP} -s rr\n-a -t {VIP} -r {RS1} -b --client-address proxy-v1\n-P -t {VIP} -z {LIP}\n");
+    let mut lab = Lab::new(&rules);
+    let sent = lab.client(&Packet::tcp(CLIENT, VIP, "S").carrying("GET /"))[0].packet();
+    assert!(sent.payload.is_empty());
+}
+
+#[test]
+fn headers_go_to_tcp_through_full_nat_alone() {
+    let mut lab = Lab::new("-A -t 198.51.100.1:80 -s rr\n-A -u 198.51.100.1:80 -s rr\n");
+    for rule in ["-a -t 198.51.100.1:80 -r 10.0.0.21 -m", "-a -u 198.51.100.1:80 -r 10.0.0.21 -b"] {
+        let told = ipvsadm::parse_rules(&format!("{rule} --client-address proxy-v1")).unwrap();
+        assert_eq!(lab.director.apply(&told[0].1, lab.turn.now), Err(Refused::ClientAddress));
+    }
+}
+
+/// What a server has put together of what came, by its place.
+#[derive(Default)]
+struct Received {
+    bytes: Vec<Option<u8>>,
+}
+
+impl Received {
+    fn take(&mut self, at: usize, payload: &[u8]) {
+        self.bytes.resize(self.bytes.len().max(at + payload.len()), None);
+        for (byte, place) in payload.iter().zip(&mut self.bytes[at..]) {
+            assert!(place.is_none_or(|known| known == *byte), "another byte at a place that was filled");
+            *place = Some(*byte);
+        }
+    }
+
+    fn in_order(&self) -> usize {
+        self.bytes.iter().position(Option::is_none).unwrap_or(self.bytes.len())
+    }
+}
+
+#[test]
+fn any_order_loss_and_segmentation_comes_out_as_header_and_stream() {
+    for seed in 0..300 {
+        let mut rng = Rng::seeded(seed);
+        let mut session = Session::new(if seed % 2 == 0 { "proxy-v1" } else { "proxy-v2" });
+        let header = if seed % 2 == 0 { V1.len() } else { 28 };
+        let stream: Vec<u8> = (0..rng.below(4000)).map(|_| rng.below(256) as u8).collect();
+        let (mut received, mut known) = (Received::default(), 0);
+        let mut rounds = 0;
+        while received.in_order() < header + stream.len() || known < stream.len() {
+            rounds += 1;
+            assert!(rounds < 10_000, "seed {seed}: nothing moves any more");
+            // From anywhere in the window, but often what is missing, as a client sends again.
+            let at = known + if rng.below(2) == 0 { 0 } else { rng.below((stream.len() - known) as u64 + 1) as usize };
+            let len = rng.below(1461).min((stream.len() - at) as u64) as usize;
+            let mut sent = session.send("A", at as u32, &stream[at..at + len]);
+            if rng.below(3) == 0 {
+                sent.reverse();
+            }
+            for segment in sent.iter().filter(|_| rng.below(4) != 0).collect::<Vec<_>>() {
+                received.take(session.place(segment) as usize, &segment.payload);
+            }
+            if rng.below(3) != 0 {
+                let told = session.answer("A", received.in_order() as u32).ack.wrapping_sub(session.first) as usize;
+                assert_eq!(told, received.in_order().saturating_sub(header), "seed {seed}");
+                known = told;
+            }
+        }
+        let bytes: Vec<u8> = received.bytes.into_iter().flatten().collect();
+        assert_eq!(&bytes[header..], stream, "seed {seed}");
+        session.lab.recount().unwrap();
+    }
+}
