@@ -28,7 +28,7 @@ use journal::Journal;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"tapvs st");
 /// Changes whenever what lies in the file does.
-const LAYOUT: u64 = 2;
+const LAYOUT: u64 = 3;
 const HEADER: usize = 512;
 /// Bytes of half a journal: some 200,000 rules.
 const HALF: usize = 64 << 20;
