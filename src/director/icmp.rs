@@ -76,6 +76,11 @@ impl Errors<'_> {
             Side::Reply if !rewritten => None,
             Side::Reply => {
                 self.flows.services.count_out(dest, bytes);
+                if let L4::Icmp { icmp_type, code } = packet.ip.l4
+                    && icmp::is_unreachable(packet.ip, (icmp_type, code))
+                {
+                    self.flows.refused_by_error(id);
+                }
                 Some(error_to_client(packet, &quote, &ends, self.router, turn))
             }
             Side::Request => {

@@ -75,6 +75,15 @@ impl Flows {
         }
     }
 
+    /// An ICMP error says that what the client of a conn sent does not arrive. Servers of a service without a port answer
+    /// so for every port that a client thinks of.
+    pub fn refused_by_error(&mut self, id: ConnId) {
+        let conn = self.conns.get(id);
+        if self.services.server(conn.dest).endpoint.port != 0 {
+            self.refusals.unreachable(conn);
+        }
+    }
+
     /// From now on what each end of a conn expects is remembered, so that it can be reset.
     pub fn prepare_resets(&mut self) {
         self.resets_wanted = true;

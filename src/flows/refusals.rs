@@ -1,4 +1,4 @@
-//! Passive checks: servers that answer what clients open with resets, as the replies show that pass here (NAT, FULL-NAT).
+//! Passive checks: servers that answer what clients open with resets or ICMP errors, which pass here (NAT, FULL-NAT).
 //!
 //! Counts only: what follows is for those who check servers. What a client alone can bring about counts for nothing, nor
 //! what is not answered: with a forged address anybody can send SYNs.
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::base::{DestId, Instant, Proto};
-use crate::conn::{ConnTable, Event, LifeEvent, TcpState};
+use crate::conn::{Conn, ConnTable, Event, LifeEvent, TcpState};
 
 /// So many refusals of so many clients, at least half of what was answered within this time.
 const LEAST: u32 = 5;
@@ -79,6 +79,18 @@ impl Refusals {
             if conn.proto() == Proto::TCP && (refused || accepted) {
                 self.count(conn.dest, refused.then(|| conn.client().addr));
             }
+        }
+    }
+
+    /// An ICMP error says that what a client sent does not arrive at the server: what opens a TCP conn, or a datagram.
+    #[cold]
+    pub fn unreachable(&mut self, conn: &Conn) {
+        let opens = match conn.proto() {
+            Proto::TCP => conn.state() == TcpState::SynRecv as u8,
+            proto => proto == Proto::UDP,
+        };
+        if self.on && opens {
+            self.count(conn.dest, Some(conn.client().addr));
         }
     }
 

@@ -83,3 +83,32 @@ fn established_conns_that_are_reset_do_not_count() {
     }
     assert!(!accused(&mut lab));
 }
+
+#[test]
+fn icmp_errors_count_that_answer_what_opens_but_not_those_about_size() {
+    let wanted =
+        [("-t", (3, 3, 0), true), ("-t", (3, 1, 0), true), ("-t", (3, 13, 0), true), ("-t", (3, 4, 1400), false)];
+    let wanted = wanted.into_iter().chain([("-u", (3, 3, 0), true), ("-t", (11, 0, 0), false)]);
+    for (proto, error, counts) in wanted {
+        let mut lab = Lab::new(&format!("{} -m", ONE.replace("-t", proto)));
+        lab.director.flows.refusals.watch(true);
+        for number in 0..5 {
+            let from = client(number, 4000);
+            let packet = if proto == "-t" { Packet::tcp(&from, VIP, "S") } else { Packet::udp(&from, VIP) };
+            lab.client(&packet);
+            let about = packet.to(RS1).one_hop_on();
+            let told = lab.real(&Packet::icmp_about("10.0.0.21", &format!("192.0.2.{number}"), error, &about));
+            assert_eq!(told.len(), 1, "the client is told: {error:?}");
+        }
+        assert_eq!(accused(&mut lab), counts, "{proto} {error:?}");
+    }
+    // What concerns a conn that is open says nothing of the server as a whole.
+    let mut lab = watched("-m");
+    for number in 0..5 {
+        let from = client(number, 4000);
+        open(&mut lab, &from, Some("SA"), Some("A"));
+        let about = Packet::tcp(&from, RS1, "A").one_hop_on();
+        lab.real(&Packet::icmp_about("10.0.0.21", &format!("192.0.2.{number}"), (3, 1, 0), &about));
+    }
+    assert!(!accused(&mut lab));
+}

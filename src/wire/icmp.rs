@@ -118,6 +118,14 @@ pub fn is_related(ip: &Ip, icmp_type: u8) -> bool {
     }
 }
 
+/// True for an error that says that a packet does not arrive at its end: neither its size nor its age is the reason.
+pub fn is_unreachable(ip: &Ip, (icmp_type, code): (u8, u8)) -> bool {
+    match ip.proto {
+        Proto::ICMP => icmp_type == 3 && code != 4,
+        _ => icmp_type == 1,
+    }
+}
+
 /// True for the errors that may concern a conn: those of `is_related`, and the parameter problem of IPv4, which only a conn
 /// between families carries on (RFC 7915 4.2).
 pub fn is_translatable(ip: &Ip, icmp_type: u8) -> bool {
