@@ -70,6 +70,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tls")]
     fn programs_and_files_are_those_that_are_named_word_by_word() {
         let text = r#"
             [[link]]

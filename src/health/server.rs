@@ -342,6 +342,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_flaps_is_told_of_six_times_a_minute() {
+        let mut quiet = Quiet::default();
+        let allowed: Vec<Option<u64>> = (0..300).map(|second| quiet.allows(seconds(second))).collect();
+        for minute in allowed.chunks(60) {
+            assert_eq!(minute.iter().flatten().count(), 6);
+        }
+        assert_eq!(allowed.iter().flatten().sum::<u64>(), 4 * 54, "what was silenced is told of in the next minute");
+    }
+
+    #[test]
     fn shares_change_at_most_once_a_second() {
         let (mut server, policy) = (server(), policy());
         let share = |server: &Server, at| server.judgement(&policy, true, true, false, Instant(at)).share;

@@ -132,6 +132,12 @@ fn check(section: &mut Section) -> Option<Check> {
         "agent" => health::Kind::Agent,
         "http" => health::Kind::Http(http(section, None)?),
         "https" => {
+            if !cfg!(feature = "tls") {
+                section.report(
+                    &kind.place,
+                    "kind \"https\": this tapvs was built without TLS; use one built with the feature 'tls', or kind \"tcp\"",
+                );
+            }
             let verify = section.text("verify").map(|path| PathBuf::from(path.value));
             let sni = section.text("sni").map(|name| name.value);
             health::Kind::Http(http(section, Some(Tls { verify, sni }))?)

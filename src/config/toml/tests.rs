@@ -463,7 +463,17 @@ fn what_a_check_cannot_be_is_named_where_it_stands() {
     }
 }
 
+/// `scripts/check` runs this one by itself.
 #[test]
+#[cfg(not(feature = "tls"))]
+fn a_check_by_tls_is_refused_without_tls() {
+    let file = format!("{LINK}[[service]]\ntcp = \"10.0.0.100:443\"\ncheck = {{ kind = \"https\" }}\n");
+    let said = read("/t.toml", &file).unwrap_err().to_string();
+    assert!(said.contains("kind \"https\": this tapvs was built without TLS"), "{said}");
+}
+
+#[test]
+#[cfg(feature = "tls")]
 fn checks_are_read_with_all_their_words() {
     let file = format!(
         "{LINK}[[service]]\ntcp = \"10.0.0.100:443\"\ncheck = [{{ kind = \"tcp\" }}, {{ kind = \"https\", host = \"shop.example\", \
