@@ -73,6 +73,13 @@ impl Buckets {
         Buckets { words, skip, count, mask: count - 1, most, entries: 0 }
     }
 
+    /// Makes room for so many entries at once, while there are none: no bucket has to be split for them.
+    pub(super) fn expect(&mut self, entries: usize) {
+        debug_assert_eq!(self.entries, 0);
+        self.count = entries.div_ceil(LOAD).clamp(self.count, self.most);
+        self.mask = self.count.next_power_of_two() - 1;
+    }
+
     /// Splits a bucket in two if there are too many entries for their number; call before each `insert`. `hashes_of` tells
     /// the hashes by which a conn was entered.
     pub(super) fn grow(&mut self, hashes_of: impl Fn(ConnId) -> [Option<u64>; 2]) {

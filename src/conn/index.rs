@@ -100,6 +100,16 @@ impl FlowIndex {
         self.buckets.memory()
     }
 
+    /// So many entries are about to be made in an empty index.
+    pub(super) fn expect(&mut self, entries: usize) {
+        self.buckets.expect(entries);
+    }
+
+    /// Prefetches the buckets of a conn that is linked soon.
+    pub(super) fn prefetch(&self, records: &Records, id: ConnId) {
+        hashes(records, id, self.secret).into_iter().flatten().for_each(|hash| self.buckets.prefetch(hash));
+    }
+
     /// The conn that a packet or a template's key belongs to.
     #[inline(always)]
     pub(super) fn find(&self, records: &Records, key: &Key) -> Option<(ConnId, Side)> {

@@ -13,6 +13,8 @@ use crate::base::{ConnId, DestId, Instant};
 
 /// No conn lives longer after its last packet (the longest persistence, 31 days).
 const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+/// Buckets are prefetched for the conn that is so many slots away.
+const AHEAD: usize = 16;
 /// What controls what: a data conn, its control conn, a template.
 const DEEPEST: usize = 4;
 
@@ -98,7 +100,14 @@ impl ConnTable {
     /// Makes all conns findable, each under its timer. Of two with the same reply key the one made last takes the replies;
     /// which that was is not known any more, so it is the one in the later slot.
     fn link_all(&mut self, used: usize) {
-        for id in (0..used).map(|slot| ConnId(slot as u32)) {
+        let is_linked = |conn: &&Conn| conn.is_live() && !conn.is_hidden();
+        let linked = self.records.all()[..used].iter().filter(is_linked);
+        self.index.expect(linked.map(|conn| 1 + usize::from(conn.local().is_some())).sum());
+        for slot in 0..used {
+            let (id, later) = (ConnId(slot as u32), ConnId((slot + AHEAD) as u32));
+            if self.live(later).is_some() {
+                self.index.prefetch(&self.records, later);
+            }
             let conn = &self.records[id];
             if !conn.is_live() {
                 continue;
