@@ -94,6 +94,14 @@ impl Image {
         Image { len, pages, leads, rules }
     }
 
+    /// The last edit in words: how, and which page.
+    fn last_damage(&self, input: &[u8]) -> String {
+        let last = input.chunks_exact(EDIT).take(EDITS).next_back();
+        last.map_or("sound".into(), |edit| {
+            format!("edit {} of page {}", edit[0] % 8, usize::from(edit[1]) % self.pages.len())
+        })
+    }
+
     /// A file with these edits.
     fn damaged(&self, input: &[u8]) -> File {
         let file = memory();
@@ -125,10 +133,11 @@ impl Image {
 pub fn state(input: &[u8]) -> Result<String, String> {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     let image = IMAGE.get_or_init(Image::make);
+    let kind = image.last_damage(input);
     let (mut lab, _state) = match go_on(image.damaged(input)) {
         Ok(begun) => begun,
         // Numbers make no other place of it.
-        Err(why) => return Ok(format!("set aside: {}", why.replace(|c: char| c.is_ascii_digit(), ""))),
+        Err(why) => return Ok(format!("{kind}, set aside: {}", why.replace(|c: char| c.is_ascii_digit(), ""))),
     };
     if let Some(lead) = leads(&lab).iter().find(|lead| !image.leads.contains(lead)) {
         return Err(format!("a conn that was not there: {lead:?}"));
@@ -143,7 +152,7 @@ pub fn state(input: &[u8]) -> Result<String, String> {
         lab.client(&segment(port, "A"));
     }
     lab.recount()?;
-    Ok(format!("{conns} conns, {count} rules"))
+    Ok(format!("{kind}, {conns} conns, {count} rules"))
 }
 
 /// The sound file, and one with each kind of damage.
