@@ -47,11 +47,17 @@ test_ipv6_gateway_by_its_link_local_address() {
 }
 
 # families: 6
-test_ipv6_bridge_that_snoops_passes_what_is_for_us() {
+test_ipv6_bridge_that_snoops_passes_what_is_for_us() { behind_a_bridge_that_snoops 1; }
+
+# families: 6
+test_ipv6_bridge_that_snoops_by_mldv2_passes_what_is_for_us() { behind_a_bridge_that_snoops 2; }
+
+# behind_a_bridge_that_snoops VERSION: its querier is of that version of MLD.
+behind_a_bridge_that_snoops() {
     topo_onearm
     replies_through_director rs1 rs2
     serve rs1 rs2
-    in_ns director ip link set br0 type bridge mcast_snooping 1 mcast_querier 1 mcast_startup_query_interval 100
+    in_ns director ip link set br0 type bridge mcast_snooping 1 mcast_querier 1 mcast_startup_query_interval 100 mcast_mld_version "$1"
     serving "$AT_RS1:80,nat" "$AT_RS2:80,nat"
     wait_for 5 "the group of the VIP among those of tap0" listens_to_group ff02::1:ff00:100
 
@@ -59,6 +65,9 @@ test_ipv6_bridge_that_snoops_passes_what_is_for_us() {
     requests 200 "http://$AT_VIP/"
 
     expect_shares rs1=100 rs2=100
+    with_ipvsadm
+    lb --start-daemon backup --mcast-interface tap0 --mcast-group ff05::8
+    wait_for 5 "the group of the synchronisation among those of tap0" listens_to_group ff05::8
 }
 
 listens_to_group() { in_ns director bridge mdb show dev br0 | grep -q "port tap0 grp $1"; }

@@ -21,7 +21,7 @@ impl Director {
                 return Ok(());
             }
             Command::StopDaemon(role) => {
-                self.sync.stop(*role)?;
+                self.sync.stop(*role, &mut self.router)?;
                 self.presence().judge_standby(now);
                 return Ok(());
             }

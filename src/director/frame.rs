@@ -82,8 +82,8 @@ impl Director {
             Parsed::Ip(ip) => self.group_packet(link, &mut Packet::new(buf, ip), turn),
             Parsed::Arp(arp) => self.host().arp(link, arp, turn),
             Parsed::Ndp(Ndp::Query(query)) => {
-                let host = Host { services: &self.flows.services, router: &mut self.router };
-                self.stack.listeners.queried(link, query, &host, turn)
+                let mut host = Host { services: &self.flows.services, router: &mut self.router };
+                self.stack.listeners.queried(link, query, &mut host, turn)
             }
             Parsed::Ndp(ndp) => self.host().ndp(link, ndp, turn),
         }

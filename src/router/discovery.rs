@@ -3,13 +3,17 @@
 //! Never decides whether something is to be said.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::neighbours::Ask;
 use super::{Egress, Router, Turn};
-use crate::base::{LinkId, Mac, Medium};
+use crate::base::{Instant, LinkId, Mac, Medium};
 use crate::wire::PacketBuf;
 use crate::wire::arp::{self, Arp, ArpOp};
 use crate::wire::ndp::{self, Report, Speaker};
+
+/// RFC 3810 section 9.12: twice the usual interval between queries, and the time that they give.
+const OLD_QUERIER_PRESENT: Duration = Duration::from_secs(260);
 
 impl Router {
     /// Answers an ARP request for an own address.
@@ -88,11 +92,30 @@ impl Router {
         self.groups.iter().filter(move |(on, _)| *on == link).map(|(_, group)| *group)
     }
 
+    /// Listens to a group no more.
+    pub fn leave(&mut self, link: LinkId, group: IpAddr) {
+        self.groups.retain(|(on, known)| (*on, IpAddr::V6(*known)) != (link, group));
+    }
+
+    /// A query of MLDv1 was heard: reports are of that version for a while.
+    pub fn hear_old_querier(&mut self, link: LinkId, now: Instant) {
+        self.ports[link.index()].old_mld_until = now + OLD_QUERIER_PRESENT;
+    }
+
+    /// So many groups are named by one report.
+    pub fn groups_per_report(&self, link: LinkId, now: Instant) -> usize {
+        if now < self.ports[link.index()].old_mld_until { 1 } else { ndp::GROUPS_PER_REPORT }
+    }
+
     /// Says which groups are listened to, those of the given addresses; an address that is a group is one of them.
     pub fn report(&mut self, link: LinkId, why: Report, addresses: &[Ipv6Addr], turn: &mut Turn<impl Egress>) {
         let mac = self.link(link).mac;
+        let speaker = Speaker { mac, addr: ndp::link_local(mac) };
+        if turn.now < self.ports[link.index()].old_mld_until {
+            return addresses.iter().for_each(|addr| say(link, turn, |frame| ndp::old_report(frame, speaker, *addr)));
+        }
         for some in addresses.chunks(ndp::GROUPS_PER_REPORT) {
-            say(link, turn, |frame| ndp::report(frame, Speaker { mac, addr: ndp::link_local(mac) }, why, some));
+            say(link, turn, |frame| ndp::report(frame, speaker, why, some));
         }
     }
 

@@ -50,6 +50,8 @@ struct Port {
     bridge: LinkId,
     /// It takes superframes inside UDP tunnels.
     cuts_udp_tunnels: bool,
+    /// Until then reports are of MLDv1, for a querier of that version was heard.
+    old_mld_until: Instant,
 }
 
 /// Links, routes and neighbours.
@@ -99,7 +101,7 @@ impl Router {
     fn add(&mut self, link: Link, medium: Medium, nets: &[Prefix]) -> LinkId {
         let id = LinkId(self.ports.len() as u8);
         nets.iter().for_each(|net| self.routes.add(*net, None, id));
-        self.ports.push(Port { link, medium, bridge: id, cuts_udp_tunnels: false });
+        self.ports.push(Port { link, medium, bridge: id, cuts_udp_tunnels: false, old_mld_until: Instant::default() });
         id
     }
 

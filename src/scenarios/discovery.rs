@@ -231,6 +231,64 @@ fn a_query_for_one_group_is_answered_with_that_group() {
     assert!((1..16).contains(&sent), "{sent} of {times} in the first eighth");
 }
 
+/// The same as a query of MLDv1: without the four bytes behind the group that MLDv2 has.
+fn old_query(group: &str, within: u16) -> PacketBuf {
+    let mut buf = query(group, within);
+    buf.truncate(78);
+    let frame = buf.frame_mut();
+    frame[18..20].copy_from_slice(&24_u16.to_be_bytes());
+    let ip = wire::ip_packet(buf.frame()).unwrap();
+    wire::icmp::set_checksum(&mut buf, &ip);
+    buf
+}
+
+/// The groups that reports of MLDv1 were sent about, each to its group.
+fn old_reports(sent: &[Frame]) -> Vec<IpAddr> {
+    let is_report = |frame: &&Frame| frame.bytes[20] == 0 && frame.bytes[62] == 131;
+    sent.iter().filter(is_report).map(|frame| wire::ip_packet(&frame.bytes).unwrap().dst).collect()
+}
+
+#[test]
+fn a_querier_of_mldv1_gets_reports_of_its_version_and_so_does_its_link_for_a_while() {
+    let mut lab = lab();
+    let group = |text: &str| IpAddr::V6(ndp::solicited_node(addr(text)));
+    lab.frame(old_query("::", 1000).frame());
+    let mut sent = lab.advance(Duration::from_secs(2));
+    assert_eq!(reported(&sent), [0; 0]);
+    assert_eq!(old_reports(&sent), [group("2001:db8::2")], "which is the group of the link-local address too");
+
+    // What is new is told in that version too; and answers to queries of the next one, for it is the oldest that counts.
+    lab.rules("-A -t [2001:db8::55:1234]:80 -s rr");
+    sent = lab.advance(Duration::from_secs(5));
+    assert_eq!(reported(&sent), [0; 0]);
+    assert!(old_reports(&sent).contains(&group("2001:db8::55:1234")), "{sent:?}");
+    lab.frame(query("::", 1000).frame());
+    sent = lab.advance(Duration::from_secs(2));
+    assert_eq!((reported(&sent).len(), old_reports(&sent).len()), (0, 2));
+
+    lab.advance(Duration::from_secs(260));
+    lab.frame(query("::", 1000).frame());
+    sent = lab.advance(Duration::from_secs(2));
+    assert_eq!(
+        (reported(&sent), old_reports(&sent).len()),
+        (vec![2], 0),
+        "the old querier has not been heard for long"
+    );
+}
+
+#[test]
+fn a_backup_is_a_member_of_the_ipv6_group_that_it_listens_to() {
+    let mut lab = lab();
+    lab.advance(Duration::from_secs(5));
+    lab.rules("--start-daemon backup --mcast-interface tap0 --mcast-group ff05::8");
+    assert_eq!(reported(&lab.advance(Duration::from_millis(100))), [1], "the group is told of at once");
+    lab.frame(query("ff05::8", 1000).frame());
+    assert_eq!(reported(&lab.advance(Duration::from_secs(2))), [1]);
+    lab.rules("--stop-daemon backup");
+    lab.frame(query("ff05::8", 1000).frame());
+    assert_eq!(reported(&lab.advance(Duration::from_secs(2))), [0; 0], "it listens no more");
+}
+
 #[test]
 fn a_link_local_source_stays_on_its_link() {
     let mut lab = lab();

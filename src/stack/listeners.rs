@@ -1,4 +1,4 @@
-//! Answers to queries for listeners (RFC 3810): the reports of all groups are spread over the time that the query gives.
+//! Answers to queries for listeners (RFC 3810, and RFC 2710 of old queriers): the reports of all groups are spread over the time that the query gives.
 //!
 //! At most one answer to a general query waits for a link, so that queries cannot cause more reports than their response
 //! times allow (RFC 3810 section 6.2). Never answers on behalf of others.
@@ -10,10 +10,12 @@ use std::time::Duration;
 use super::Host;
 use crate::base::{Consumed, DropReason, Instant, LinkId, Rng};
 use crate::router::{Egress, Router, Turn};
-use crate::wire::ndp::{GROUPS_PER_REPORT, Query, Report, solicited_node};
+use crate::wire::ndp::{Query, Report, solicited_node};
 
 /// A querier that gives less time is answered within this one: it could have any number of reports otherwise.
 const LEAST: Duration = Duration::from_millis(200);
+/// Between two reports, however many there are.
+const SHORTEST_STEP: Duration = Duration::from_millis(1);
 /// Answers about single groups that wait, on all links.
 const SINGLE: usize = 16;
 
@@ -46,7 +48,7 @@ impl Listeners {
         &mut self,
         link: LinkId,
         query: &Query,
-        host: &Host<'_>,
+        host: &mut Host<'_>,
         turn: &mut Turn<E>,
     ) -> Result<(), DropReason> {
         let left = groups(link, host, query.group);
@@ -54,14 +56,17 @@ impl Listeners {
             return Err(DropReason::Ndp);
         }
         turn.consume(Consumed::NdpQuery);
+        if query.old {
+            host.router.hear_old_querier(link, turn.now);
+        }
         let answers = || self.answers.iter().filter(|answer| answer.link == link);
         // What waits already answers this query too, or there is no room.
         let is_answered = answers().any(|answer| answer.asked.is_none() || answer.asked == query.group);
         if is_answered || (query.group.is_some() && self.answers.len() >= SINGLE) {
             return Ok(());
         }
-        let reports = left.len().div_ceil(GROUPS_PER_REPORT) as u32;
-        let step = query.within.max(LEAST) / reports;
+        let reports = left.len().div_ceil(host.router.groups_per_report(link, turn.now)) as u32;
+        let step = (query.within.max(LEAST) / reports).max(SHORTEST_STEP);
         let delay = Duration::from_millis(self.rng.below(step.as_millis() as u64));
         self.answers.push(Answer { link, asked: query.group, left, due: turn.now + delay, step });
         Ok(())
@@ -76,7 +81,7 @@ impl Listeners {
     pub fn send_due(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
         let now = turn.now;
         for answer in self.answers.iter_mut().filter(|answer| answer.due <= now) {
-            let rest = answer.left.len().saturating_sub(GROUPS_PER_REPORT);
+            let rest = answer.left.len().saturating_sub(router.groups_per_report(answer.link, now));
             router.report(answer.link, Report::Current, &answer.left.split_off(rest), turn);
             answer.due = now + answer.step;
         }

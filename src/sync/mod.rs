@@ -33,6 +33,8 @@ pub struct Sync {
     pub master: Master,
     backup: Option<Daemon>,
     asking: Option<Asking>,
+    /// The backup's group is still to be joined.
+    joins: bool,
     telling: Option<Telling>,
     heard: Heard,
     /// This director stands by: its table is nobody's concern.
@@ -92,17 +94,17 @@ impl Sync {
         match role {
             SyncRole::Master => self.master.start(daemon, router)?,
             SyncRole::Backup if self.backup.is_some() => return Err(Refused::DaemonRuns),
-            SyncRole::Backup => self.backup = Some(daemon),
+            SyncRole::Backup => (self.backup, self.joins) = (Some(daemon), true),
         }
         self.ask();
         Ok(())
     }
 
     /// Stops a daemon. Conns that were gathered and not sent are forgotten, as in the kernel.
-    pub fn stop(&mut self, role: SyncRole) -> Result<(), Refused> {
+    pub fn stop(&mut self, role: SyncRole, router: &mut Router) -> Result<(), Refused> {
         let ran = match role {
             SyncRole::Master => self.master.stop(),
-            SyncRole::Backup => self.backup.take().is_some(),
+            SyncRole::Backup => self.backup.take().inspect(|it| router.leave(it.link, it.options.group)).is_some(),
         };
         (self.asking, self.telling) = (None, None);
         if ran { Ok(()) } else { Err(Refused::NoDaemon) }
@@ -110,11 +112,18 @@ impl Sync {
 
     /// When `send_due` has something to do.
     pub fn due(&self) -> Option<Instant> {
-        self.master.due().into_iter().chain(self.table_due()).min()
+        let joins = self.joins.then_some(Instant::START);
+        self.master.due().into_iter().chain(self.table_due()).chain(joins).min()
     }
 
     /// Sends the messages that have waited long enough; asks and tells what is due.
     pub fn send_due(&mut self, flows: &Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if std::mem::take(&mut self.joins)
+            && let Some(backup) = &self.backup
+        {
+            // Bridges that snoop deliver the frames of an IPv6 group to members only.
+            router.join(backup.link, backup.options.group, turn);
+        }
         self.master.send_due(router, turn);
         self.go_on(flows, router, turn);
     }

@@ -14,6 +14,7 @@ use super::packet::{Fragment, Ip, L4};
 use crate::base::{DropReason, Mac, Proto};
 
 const QUERY: u8 = 130;
+const OLD_REPORT: u8 = 131;
 const ROUTER_SOLICITATION: u8 = 133;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
@@ -72,6 +73,8 @@ pub struct Query {
     pub group: Option<Ipv6Addr>,
     /// Within which time it is to be answered.
     pub within: Duration,
+    /// It is of MLDv1 (RFC 2710), and so are the reports that its sender understands.
+    pub old: bool,
 }
 
 /// The reason for a report: the record type of RFC 3810 5.2.12.
@@ -135,10 +138,11 @@ pub(super) fn parse(frame: &[u8], ip: &Ip) -> Result<Ndp, DropReason> {
 fn query(message: &[u8]) -> Query {
     let code = u64::from(u16::from_be_bytes(take(message, 4)));
     // From 0x8000 on it is a number of floating point (RFC 3810 5.1.3).
-    let is_plain = code < 0x8000 || message.len() == FIXED_LEN;
+    let old = message.len() == FIXED_LEN;
+    let is_plain = code < 0x8000 || old;
     let millis = if is_plain { code } else { (code & 0xfff | 0x1000) << ((code >> 12 & 7) + 3) };
     let group = Ipv6Addr::from(take::<16>(message, TARGET));
-    Query { group: Some(group).filter(|group| !group.is_unspecified()), within: Duration::from_millis(millis) }
+    Query { group: Some(group).filter(|group| !group.is_unspecified()), within: Duration::from_millis(millis), old }
 }
 
 /// The first option of that type; every option must have a length (RFC 4861 4.6).
@@ -227,11 +231,31 @@ pub fn report(buf: &mut PacketBuf, from: Speaker, why: Report, addresses: &[Ipv6
     body[7] = count as u8;
     for (record, addr) in body[8..].chunks_exact_mut(RECORD_LEN).zip(addresses) {
         record[0] = why as u8;
-        let group = if addr.is_multicast() { *addr } else { solicited_node(*addr) };
-        record[4..].copy_from_slice(&group.octets());
+        record[4..].copy_from_slice(&group_of(*addr).octets());
     }
     let at = ETH_LEN + ipv6::LEN + ROUTER_ALERT.len();
     finish(buf, at, from.addr, ALL_REPORTS);
+    behind_router_alert(buf);
+}
+
+/// Writes a report of MLDv1 (RFC 2710 section 3) about the group of an address, to that group.
+pub fn old_report(buf: &mut PacketBuf, from: Speaker, addr: Ipv6Addr) {
+    let group = group_of(addr);
+    let frame = message(buf, from, (group_mac(group), group), ROUTER_ALERT.len() + FIXED_LEN);
+    frame[..8].copy_from_slice(&ROUTER_ALERT);
+    let body = &mut frame[8..];
+    body[0] = OLD_REPORT;
+    put(body, TARGET, &group.octets());
+    finish(buf, ETH_LEN + ipv6::LEN + ROUTER_ALERT.len(), from.addr, group);
+    behind_router_alert(buf);
+}
+
+fn group_of(addr: Ipv6Addr) -> Ipv6Addr {
+    if addr.is_multicast() { addr } else { solicited_node(addr) }
+}
+
+/// A listener report comes behind a hop-by-hop header and goes no further than the link.
+fn behind_router_alert(buf: &mut PacketBuf) {
     let frame = buf.frame_mut();
     frame[ETH_LEN + ipv6::NEXT_HEADER] = Proto::IP.0;
     frame[ETH_LEN + ipv6::HOP_LIMIT] = 1;
@@ -358,6 +382,21 @@ mod tests {
         assert!(icmp::checksum_is_right(buf.frame(), &ip));
         assert_eq!(buf.frame()[ip.l4_at + 12..ip.l4_at + 28], addr("ff02::1:ff00:100").octets());
         assert_eq!(buf.frame()[ip.l4_at + 32..ip.l4_at + 48], addr("ff02::1:ff00:2").octets());
+    }
+
+    #[test]
+    fn a_report_of_mldv1_goes_to_the_group_that_it_is_about() {
+        let mut buf = PacketBuf::new();
+        let from = Speaker { mac: OURS, addr: link_local(OURS) };
+        for (of, group) in [("2001:db8::100", "ff02::1:ff00:100"), ("ff02::12", "ff02::12")] {
+            old_report(&mut buf, from, addr(of));
+            let ip = ip_packet(buf.frame()).unwrap();
+            assert_eq!((ip.ttl, ip.dst, ip.proto), (1, IpAddr::V6(addr(group)), Proto::ICMP6));
+            assert!(icmp::checksum_is_right(buf.frame(), &ip));
+            assert_eq!(ip.l4, L4::Icmp { icmp_type: 131, code: 0 });
+            assert_eq!(buf.frame()[ip.l4_at + 8..ip.end], addr(group).octets());
+            assert_eq!(buf.frame()[..6], group_mac(addr(group)).0);
+        }
     }
 
     #[test]
