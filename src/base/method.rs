@@ -48,6 +48,7 @@ impl Method {
     }
 
     /// True if replies come back through the director and are rewritten there.
+    #[inline]
     pub fn rewrites_replies(self) -> bool {
         match self {
             Method::Nat | Method::FullNat => true,

@@ -36,7 +36,11 @@ impl Life {
         self.events.push_back(event);
     }
 
-    #[inline]
+    #[inline(always)]
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     pub(super) fn next(&mut self) -> Option<LifeEvent> {
         self.events.pop_front()
     }

@@ -40,6 +40,7 @@ pub struct Conn {
 }
 
 impl Conn {
+    #[inline]
     pub(super) fn new(new: &NewConn) -> Conn {
         let (local, lport) = new.local.unwrap_or((AddrId(0), 0));
         let (local, lport, kind) = match new.kind {

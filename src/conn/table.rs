@@ -249,6 +249,12 @@ impl ConnTable {
         }
     }
 
+    /// True while listeners have something to be told.
+    #[inline(always)]
+    pub fn has_events(&self) -> bool {
+        self.life.has_events()
+    }
+
     /// The next thing that happened to a conn, in order; every listener is told of it before the next packet.
     #[inline]
     pub fn next_event(&mut self) -> Option<LifeEvent> {

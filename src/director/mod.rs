@@ -90,9 +90,11 @@ impl Director {
     }
 
     /// What has happened to conns is told to those who keep something beside them, in one place.
-    #[inline]
+    #[inline(always)]
     fn tell_listeners(&mut self) {
-        while let Some(event) = self.flows.conns.next_event() {
+        while self.flows.conns.has_events()
+            && let Some(event) = self.flows.conns.next_event()
+        {
             self.sync.on(event, &self.flows.conns);
             self.ftp.on(event);
             self.proxy.on(event);

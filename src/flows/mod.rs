@@ -103,8 +103,10 @@ impl Flows {
     }
 
     /// The first packet of a conn: a SYN through FULL-NAT gets a sequence number of ours.
+    #[inline]
     pub fn begin_sequence(&mut self, id: ConnId, packet: &Packet, now: Instant) {
-        if let L4::Tcp { flags, .. } = packet.ip.l4
+        if self.conns.get(id).is_full_nat()
+            && let L4::Tcp { flags, .. } = packet.ip.l4
             && flags.syn()
             && !flags.ack()
             && self.settings.fullnat_sequence

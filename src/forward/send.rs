@@ -22,8 +22,11 @@ pub fn send_to_server(
 ) -> Result<(), Refusal> {
     let route = route_to_server(packet, ends, router, turn.now)?;
     check_translatable(packet, ends)?;
-    let fit = Fit::on(router, &route);
-    request(packet, ends, fit)?;
+    // The other methods leave the packet as it is.
+    if ends.method.rewrites_replies() {
+        let fit = Fit::on(router, &route);
+        request(packet, ends, fit)?;
+    }
     Ok(send_by_method(packet, ends, &route, router, turn)?)
 }
 

@@ -183,6 +183,8 @@ pub fn checksum_is_right(buf: &PacketBuf, ip: &Ip) -> bool {
     buf.vnet.needs_csum || checksum::with_pseudo(ip.src, ip.dst, Proto::TCP, segment) == 0xffff
 }
 
+/// Inlined, so that the place of a header's own number is a constant.
+#[inline(always)]
 fn shift(buf: &mut PacketBuf, ip: &Ip, at: usize, by: i32) {
     if by == 0 {
         return;
