@@ -143,6 +143,12 @@ pub fn processor_text(before: Option<usize>, after: Option<usize>) -> Option<Str
 }
 
 /// A route by a neighbour.
+/// Which rights there are.
+pub fn sandbox_text(user: Option<&str>, sandbox: bool) -> String {
+    format!("user {}, sandbox {sandbox}", user.unwrap_or("usual"))
+}
+
+/// A route, as it is told.
 pub fn route_text((to, via): (Prefix, IpAddr)) -> String {
     format!("route {to} via {via}")
 }

@@ -348,6 +348,10 @@ pub struct Draft {
     pub max_flows: Option<At<u64>>,
     /// The processor to run on.
     pub cpu: Option<At<usize>>,
+    /// Who handles packets.
+    pub user: Option<At<String>>,
+    /// Who handles packets keeps all rights.
+    pub no_sandbox: bool,
     /// Where the metrics are served.
     pub metrics: Option<At<Endpoint>>,
     /// What becomes of rules that were made by hand.

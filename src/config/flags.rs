@@ -71,6 +71,16 @@ pub struct RunArgs {
     #[argh(option)]
     pub metrics: Option<SocketAddr>,
 
+    /// the user, by name or as UID[:GID], who handles packets, without any rights (default: tapvs if there is one, else
+    /// nobody; where tapvs was not started by root, who has started it); beside --config it takes the place of what the
+    /// file says
+    #[argh(option)]
+    pub user: Option<String>,
+
+    /// who handles packets keeps all rights, for debuggers and tracers
+    #[argh(switch)]
+    pub no_sandbox: bool,
+
     /// do not take superframes and unfinished checksums from the kernel
     #[argh(switch)]
     pub no_offload: bool,
@@ -217,6 +227,8 @@ impl RunArgs {
             vrrps,
             max_flows: self.max_flows.map(|size| said("--max-flows", size)),
             cpu: self.cpu_said(),
+            user: self.user_said(),
+            no_sandbox: self.no_sandbox,
             metrics: self.metrics.map(|at| said("--metrics", Endpoint::new(at.ip(), at.port()))),
             ..Draft::default()
         };
@@ -226,6 +238,11 @@ impl RunArgs {
     /// The processor to run on, which may be said beside a file too: hosts that share a file may differ in it.
     pub(super) fn cpu_said(&self) -> Option<At<usize>> {
         self.cpu.map(|cpu| said("--cpu", cpu))
+    }
+
+    /// Who handles packets, which may be said beside a file too.
+    pub(super) fn user_said(&self) -> Option<At<String>> {
+        self.user.as_ref().map(|user| said("--user", user.clone()))
     }
 
     fn link(&self) -> LinkDraft {

@@ -13,7 +13,8 @@ use crate::health::{Check, Http, Kind};
 /// All of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outside {
-    programs: HashSet<Vec<String>>,
+    /// Each with the user that it runs as, if it has one.
+    programs: HashSet<(Vec<String>, Option<String>)>,
     files: HashSet<PathBuf>,
 }
 
@@ -33,23 +34,25 @@ impl Outside {
         for service in &draft.services {
             let of_servers = service.servers.iter().flat_map(|server| &server.checks);
             service.checks.iter().chain(of_servers).for_each(|check| outside.note(check));
-            let policy = service.policy.iter().flat_map(|policy| [&policy.quorum_up, &policy.quorum_down]);
-            outside.programs.extend(policy.filter(|command| !command.is_empty()).cloned());
+            if let Some(policy) = &service.policy {
+                let commands = [&policy.quorum_up, &policy.quorum_down].into_iter().filter(|words| !words.is_empty());
+                outside.programs.extend(commands.map(|words| (words.clone(), policy.quorum_user.clone())));
+            }
         }
         outside
     }
 
     fn note(&mut self, check: &Check) {
         match &check.kind {
-            Kind::Exec(exec) => _ = self.programs.insert(exec.command.clone()),
+            Kind::Exec(exec) => _ = self.programs.insert((exec.command.clone(), exec.user.clone())),
             Kind::Http(Http { tls: Some(tls), .. }) => self.files.extend(tls.verify.clone()),
             _ => {}
         }
     }
 
-    /// True for a program with exactly these arguments.
-    pub fn has_program(&self, command: &[String]) -> bool {
-        self.programs.contains(command)
+    /// True for a program with exactly these arguments, as this user.
+    pub fn has_program(&self, command: &[String], user: Option<&str>) -> bool {
+        self.programs.contains(&(command.to_vec(), user.map(str::to_owned)))
     }
 
     /// True for a file to read.
@@ -80,6 +83,7 @@ mod tests {
             tcp = "10.0.0.100:443"
             check = { kind = "exec", command = ["/usr/bin/check", "-q"] }
             quorum_up = ["/usr/bin/up"]
+            quorum_user = "root"
             [[service.server]]
             address = "10.0.0.21:443"
             method = "nat"
@@ -87,9 +91,12 @@ mod tests {
         "#;
         let outside = |text| outside("--config /etc/tapvs.toml", text);
         let named = outside(Some(text));
-        let has = |words: &[&str]| named.has_program(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-        assert!(has(&["/usr/bin/check", "-q"]) && has(&["/usr/bin/up"]));
-        assert!(!has(&["/usr/bin/check"]) && !has(&["/usr/bin/check", "-q", "-q"]) && !has(&[]));
+        let has = |words: &[&str], user| {
+            named.has_program(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), user)
+        };
+        assert!(has(&["/usr/bin/check", "-q"], None) && has(&["/usr/bin/up"], Some("root")));
+        assert!(!has(&["/usr/bin/check", "-q"], Some("root")) && !has(&["/usr/bin/up"], None));
+        assert!(!has(&["/usr/bin/check"], None) && !has(&["/usr/bin/check", "-q", "-q"], None) && !has(&[], None));
         assert!(named.has_file(Path::new("/etc/ca.pem")) && !named.has_file(Path::new("/etc/shadow")));
         assert_eq!([outside(Some("[[")), outside(None)], [Outside::default(), Outside::default()]);
     }
@@ -97,6 +104,6 @@ mod tests {
     #[test]
     fn flags_name_programs_too() {
         let words = "--bridge br0 --service tcp/10.0.0.100:80 --check exec:/usr/bin/check";
-        assert!(outside(words, None).has_program(&["/usr/bin/check".to_owned()]));
+        assert!(outside(words, None).has_program(&["/usr/bin/check".to_owned()], None));
     }
 }

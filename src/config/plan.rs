@@ -53,6 +53,10 @@ pub struct Plan {
     pub vrrp: Vec<crate::vrrp::Options>,
     /// The synchronisation daemons that they bring.
     daemons: Vec<vrrp::Daemons>,
+    /// Who handles packets, where that was said.
+    pub user: Option<At<String>>,
+    /// Who handles packets has no rights.
+    pub sandbox: bool,
     /// Where the metrics are served.
     pub metrics: Option<At<Endpoint>>,
     /// What becomes of rules that were made by hand.
@@ -65,7 +69,8 @@ impl Plan {
         let Some(path) = &args.config else { return Plan::from_draft(args.draft()?) };
         let read = read_file(path)?;
         let rules = args.rules.clone().map(|rules| (rules, Vec::new()));
-        let draft = Draft { rules, cpu: args.cpu_said().or(read.cpu), ..read };
+        let (cpu, user) = (args.cpu_said().or(read.cpu), args.user_said().or(read.user));
+        let draft = Draft { rules, cpu, user, no_sandbox: args.no_sandbox || read.no_sandbox, ..read };
         match args.besides_config().first() {
             Some(flag) => Err(Problems(vec![format!("{flag}: not with --config; say it in {}", path.display())])),
             None => Plan::from_draft(draft),
@@ -88,6 +93,8 @@ impl Plan {
             cpu: draft.cpu,
             vrrp: Vec::new(),
             daemons: Vec::new(),
+            user: draft.user,
+            sandbox: !draft.no_sandbox,
             metrics: draft.metrics,
             by_hand: draft.by_hand,
         };

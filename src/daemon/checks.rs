@@ -244,6 +244,7 @@ impl Checks {
         director.flows.services.set_sorry(key, plan.policy.sorry, now);
         director.flows.services.set_lost(key, if lost { Quorum::Lost } else { Quorum::There });
         let commands = [plan.policy.quorum_down.clone(), plan.policy.quorum_up.clone()];
+        let user = plan.policy.quorum_user.clone();
         let (key, judgements) = self.monitor.judgements(place, now);
         for (real, judgement) in judgements {
             director.flows.judge(key, real, judgement);
@@ -251,15 +252,15 @@ impl Checks {
         if let Some(there) = self.monitor.take_quorum_change(place) {
             log::warn!("health: the quorum of {key} is {}", if there { "there again" } else { "lost" });
             let [down, up] = commands;
-            self.notify(if there { up } else { down }, key);
+            self.notify(if there { up } else { down }, user, key);
         }
     }
 
     /// Runs a program that is to be told of a quorum; nobody waits for its outcome.
-    fn notify(&mut self, command: Vec<String>, key: ServiceKey) {
+    fn notify(&mut self, command: Vec<String>, user: Option<String>, key: ServiceKey) {
         if !command.is_empty() {
             let (timeout, service) = (std::time::Duration::from_secs(10), Some(key));
-            self.programs.push(Run { tag: 0, command, timeout, server: None, service, verdict: None });
+            self.programs.push(Run { tag: 0, command, timeout, server: None, service, verdict: None, user });
         }
     }
 
@@ -371,7 +372,7 @@ fn outcome_of(ended: Ended, dynamic: bool) -> Outcome {
 fn run_of(start: &Start, exec: &Exec) -> Run {
     let (command, timeout) = (exec.command.clone(), start.check.timing.timeout);
     let (server, service, verdict) = (Some(start.target), start.service, Some(start.verdict));
-    Run { tag: start.id.0, command, timeout, server, service, verdict }
+    Run { tag: start.id.0, command, timeout, server, service, verdict, user: exec.user.clone() }
 }
 
 /// The servers that a service has now.

@@ -51,6 +51,7 @@ struct Running {
     links: Vec<PlannedLink>,
     settings: Settings,
     metrics: Option<Endpoint>,
+    sandbox: String,
     health: Vec<health::Plan>,
     cpu: Option<usize>,
 }
@@ -93,8 +94,10 @@ impl Stage {
 impl Reload {
     pub(super) fn new(started: Started, background: Background, wake: Wake) -> Reload {
         let Started { args, plan, usual } = started;
+        let sandbox = sandbox_text(&plan);
         let (cpu, metrics) = (plan.cpu.map(|cpu| cpu.value), plan.metrics.map(|at| at.value));
-        let running = Running { links: plan.links, settings: plan.settings, metrics, health: plan.health, cpu };
+        let running =
+            Running { sandbox, links: plan.links, settings: plan.settings, metrics, health: plan.health, cpu };
         Reload { args, running, usual, background, wake }
     }
 
@@ -204,6 +207,10 @@ impl Reload {
     }
 }
 
+fn sandbox_text(plan: &Plan) -> String {
+    describe::sandbox_text(plan.user.as_ref().map(|user| user.value.as_str()), plan.sandbox)
+}
+
 fn sentence(what: String) -> Problems {
     Problems(vec![what])
 }
@@ -240,6 +247,10 @@ fn check_fixed(running: &Running, plan: &Plan) -> Result<(), Problems> {
     if before != after {
         let (before, after) = (text(before), text(after));
         problems.0.push(format!("metrics {before} -> {after}: cannot change while tapvs runs; start it again"));
+    }
+    let sandbox = sandbox_text(plan);
+    if running.sandbox != sandbox {
+        problems.0.push(format!("{} -> {sandbox}: cannot change while tapvs runs; start it again", running.sandbox));
     }
     for row in settings::ROWS.iter().filter(|row| row.effect == Effect::AtStart) {
         let (before, after) = (running.settings.get(row.name), plan.settings.get(row.name));

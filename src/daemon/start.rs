@@ -3,8 +3,8 @@
 //! Never opens a device and never handles a packet.
 
 use std::fs::File;
-use std::io::Error;
-use std::os::fd::RawFd;
+use std::io::{Error, ErrorKind, PipeReader, Read};
+use std::os::fd::{IntoRawFd, RawFd};
 
 use mio::net::TcpListener;
 
@@ -30,9 +30,8 @@ pub fn run(args: RunArgs) -> Result<(), String> {
     // The program is started as /proc/self/exe.
     io::set_name(c"tapvs-worker");
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    io::end_with_parent().map_err(|error| format!("cannot ask for the keeper's end: {error}"))?;
     let mut taken = take(&given).map_err(|error| format!("cannot use what the keeper has opened: {error}"))?;
-    match prepare(&args, &given, &mut taken) {
+    match give_up_rights(&given).and_then(|background| prepare(&args, background, &given, &mut taken)) {
         Ok(prepared) => go(args, prepared, taken, signals, &given),
         Err(why) => {
             if given.beside {
@@ -52,10 +51,42 @@ struct Prepared {
     director: Director,
 }
 
-fn prepare(args: &RunArgs, given: &Given, taken: &mut Taken) -> Result<Prepared, String> {
-    let usual = Processors::allowed();
+/// Gives up all rights before anything that others have written is read; what is asked of the system once, is asked
+/// before. The thread is started between: it has the rights of the thread that starts it.
+fn give_up_rights(given: &Given) -> Result<Background, String> {
+    let cannot = |error: Error| format!("cannot give up rights: {error}; --no-sandbox keeps them all");
+    if let Some(sandbox) = &given.sandbox {
+        io::give_up_all(sandbox.user.as_ref()).map_err(cannot)?;
+    }
+    if let Some(lifeline) = given.lifeline {
+        watch_keeper(lifeline).map_err(|error| format!("cannot ask for the keeper's end: {error}"))?;
+    }
     let background = Background::start().map_err(|error| format!("cannot start a thread: {error}"))?;
     io::learn_host();
+    if given.sandbox.is_some() {
+        io::enclose_worker().map_err(cannot)?;
+    }
+    Ok(background)
+}
+
+/// The kernel ends this process when the keeper ends, whoever they are: a signal from a parent that ends
+/// (PR_SET_PDEATHSIG) does not reach a process of another user.
+fn watch_keeper(lifeline: RawFd) -> Result<(), Error> {
+    let mut lifeline = PipeReader::from(io::inherited(lifeline)?);
+    io::end_when_closed(&lifeline)?;
+    // It may have ended before; as long as it has not there is nothing to read.
+    match lifeline.read_exact(&mut [0]) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            // Open for as long as this process is there.
+            let _ = lifeline.into_raw_fd();
+            Ok(())
+        }
+        _ => Err(Error::other("it has ended")),
+    }
+}
+
+fn prepare(args: &RunArgs, background: Background, given: &Given, taken: &mut Taken) -> Result<Prepared, String> {
+    let usual = Processors::allowed();
     let plan = Plan::from_args(args).map_err(|problems| problems.to_string())?;
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
     if plan.cpu.is_some() {

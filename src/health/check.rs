@@ -189,6 +189,8 @@ pub struct Exec {
     pub command: Vec<String>,
     /// Exit codes from 2 on are success and give the weight, code - 2.
     pub dynamic: bool,
+    /// The user that it runs as; the worker's without one.
+    pub user: Option<String>,
 }
 
 impl fmt::Display for Check {

@@ -271,7 +271,7 @@ fn services_share_a_probe_of_the_same_check() {
     world.run(10_000);
     assert!((0..50).all(|service| world.masks(service) == [Mask::Failed, Mask::None]));
     let exec = |number| Plan {
-        checks: vec![check(Kind::Exec(crate::health::Exec { command: vec!["/x".into()], dynamic: false }))],
+        checks: vec![check(Kind::Exec(crate::health::Exec { command: vec!["/x".into()], dynamic: false, user: None }))],
         ..plan(number)
     };
     let world = World::new(vec![exec(1), exec(2)], &[1]);

@@ -94,6 +94,8 @@ pub struct Policy {
     pub passive: bool,
     /// Program and arguments to run when the quorum is there again.
     pub quorum_up: Vec<String>,
+    /// The user that these two run as; the worker's without one.
+    pub quorum_user: Option<String>,
     /// Program and arguments to run when it is lost.
     pub quorum_down: Vec<String>,
 }
@@ -109,6 +111,7 @@ impl Default for Policy {
             if_all_down: AllDown::Sorry,
             passive: true,
             quorum_up: Vec::new(),
+            quorum_user: None,
             quorum_down: Vec::new(),
         }
     }

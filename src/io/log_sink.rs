@@ -31,6 +31,8 @@ pub fn start_log() {
     let pipe = env_logger::Target::Pipe(Box::new(Lines));
     let inner = env_logger::Builder::from_env(env).target(pipe).build();
     log::set_max_level(inner.filter());
+    // Now: later this process may not be allowed to open anything.
+    output();
     // Only a second call fails, and the first logger is as good.
     _ = log::set_boxed_logger(Box::new(Limited { inner, kinds: Mutex::default() }));
 }
@@ -59,8 +61,12 @@ impl Write for Lines {
     }
 }
 
+fn output() -> &'static Mutex<Output> {
+    OUTPUT.get_or_init(|| Mutex::new(Output::of_stderr()))
+}
+
 fn write(line: &[u8]) {
-    let output = OUTPUT.get_or_init(|| Mutex::new(Output::of_stderr()));
+    let output = output();
     // A thread that panicked while it held the lock left nothing half-done that matters here.
     let mut output = output.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     output.write(line);

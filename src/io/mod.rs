@@ -1,6 +1,6 @@
 //! The only system calls: the TAP, netlink, signals, the clock, random keys.
 //!
-//! Never decides what happens to a packet. `unsafe` stands in `sys` and `seccomp`, and nowhere else.
+//! Never decides what happens to a packet. `unsafe` stands in `sys`, `seccomp` and `refused`, and nowhere else.
 
 mod channel;
 mod clock;
@@ -21,6 +21,9 @@ mod notify;
 mod probe;
 mod process;
 mod programs;
+mod refused;
+mod rights;
+mod sandbox;
 pub(crate) mod seccomp;
 mod signals;
 pub(crate) mod sys;
@@ -50,8 +53,10 @@ pub use memory::{BYTES_A_CONN, learn_host, room_for_conns};
 pub use netlink::Netlink;
 pub use notify::{NOTIFY_VARIABLES, Notify};
 pub use probe::{ProbeSocket, is_servers};
-pub use process::{PROCESSORS, Processors, end_with_parent, set_name, use_large_pages};
+pub use process::{PROCESSORS, Processors, set_name, use_large_pages};
 pub use programs::{Ended, Program, Programs};
+pub use rights::{Sandbox, User, give_up_all, keep_few, run_without_rights, with_rights_over_others};
+pub use sandbox::{enclose_keeper, enclose_worker};
 pub use signals::{Signal, Signals};
-pub use sys::inherited;
+pub use sys::{end_when_closed, inherited};
 pub use tls::{TlsConfig, TlsSession};

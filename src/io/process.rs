@@ -51,12 +51,6 @@ pub fn set_name(name: &std::ffi::CStr) {
     let _ = nix::sys::prctl::set_name(name);
 }
 
-/// Has the kernel end this process when its parent ends.
-pub fn end_with_parent() -> io::Result<()> {
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-    Ok(())
-}
-
 /// Processors as people write them: `0-3,8`.
 fn list(set: &CpuSet) -> String {
     let has = |cpu: &usize| set.is_set(*cpu).unwrap_or(false);

@@ -13,6 +13,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::rights::{Sandbox, run_without_rights, with_rights_over_others};
+
 /// Programs at a time; others wait, and their deadline runs meanwhile.
 const AT_A_TIME: usize = 32;
 /// So many may wait.
@@ -33,6 +35,8 @@ pub struct Program {
     pub environment: Vec<(&'static str, String)>,
     /// How long it may run.
     pub timeout: Duration,
+    /// It has no rights; else those of this process.
+    pub sandbox: Option<Sandbox>,
 }
 
 /// How a program ended.
@@ -166,7 +170,11 @@ impl Drop for Programs {
 
 fn start(program: &Program) -> io::Result<Child> {
     let (path, arguments) = program.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    Command::new(path)
+    let mut command = Command::new(path);
+    if let Some(sandbox) = &program.sandbox {
+        run_without_rights(&mut command, sandbox.user.as_ref());
+    }
+    command
         .args(arguments)
         .env_clear()
         .env("PATH", PATH)
@@ -175,13 +183,13 @@ fn start(program: &Program) -> io::Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
+        .process_group(0);
+    with_rights_over_others(|| command.spawn())
 }
 
 /// Signals the program's whole group.
 fn end(child: &Child, signal: Signal) {
-    let _ = killpg(Pid::from_raw(child.id().cast_signed()), signal);
+    let _ = with_rights_over_others(|| killpg(Pid::from_raw(child.id().cast_signed()), signal));
 }
 
 #[cfg(test)]
@@ -190,7 +198,7 @@ mod tests {
 
     fn program(caller: (u32, u64), command: &[&str], timeout: Duration) -> Program {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
-        Program { caller, command, environment: vec![("RIP", "10.0.0.1".to_owned())], timeout }
+        Program { caller, command, environment: vec![("RIP", "10.0.0.1".to_owned())], timeout, sandbox: None }
     }
 
     /// Does what is due until so many outcomes are there and no program runs; the outcomes by number.

@@ -7,6 +7,8 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr::NonNull;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -121,6 +123,27 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     checked(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     // SAFETY: it is open, and the parent named it for this process alone, which takes each once.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Has the child do something before it becomes the program.
+pub fn before_exec(command: &mut Command, work: fn() -> io::Result<()>) {
+    // SAFETY: the keeper, which alone calls this, has one thread: no lock is held by another one when the child begins.
+    unsafe { command.pre_exec(work) };
+}
+
+/// Has the kernel end this process when no other one holds the writing end of this pipe any more.
+pub fn end_when_closed(pipe: &impl AsRawFd) -> io::Result<()> {
+    /// linux/fcntl.h
+    const F_SETSIG: libc::c_int = 10;
+    let fd = pipe.as_raw_fd();
+    let set = |command, value: libc::c_int| {
+        // SAFETY: these commands take an integer.
+        checked(unsafe { libc::fcntl(fd, command, value) }).map(drop)
+    };
+    let own = std::process::id().cast_signed();
+    set(libc::F_SETOWN, own)?;
+    set(F_SETSIG, libc::SIGKILL)?;
+    set(libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)
 }
 
 /// A shared mapping of a file.

@@ -157,10 +157,10 @@ mod tests {
         files.settle();
         assert_eq!(text(&mut files), "others", "it is read anew, whatever a worker before had read");
         with("{ kind = \"exec\", command = [\"/bin/true\"] }");
-        assert!(!files.outside().has_program(&["/bin/true".to_owned()]), "the file alone puts nothing in force");
+        assert!(!files.outside().has_program(&["/bin/true".to_owned()], None), "the file alone puts nothing in force");
         files.open(&config, Which::Present).unwrap();
         files.settle();
-        assert!(files.outside().has_program(&["/bin/true".to_owned()]));
+        assert!(files.outside().has_program(&["/bin/true".to_owned()], None));
         assert!(files.open(&roots, Which::Present).is_err(), "named no more");
         std::fs::remove_dir_all(&dir).unwrap();
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::base::Endpoint;
 use crate::health::Verdict;
-use crate::io::{Ended, LinkFacts};
+use crate::io::{Ended, LinkFacts, Sandbox};
 use crate::service::command::ServiceKey;
 
 /// The variable that tells a worker what it was given.
@@ -51,6 +51,12 @@ pub struct Given {
     /// How often another program took over.
     #[serde(default)]
     pub upgrades: u32,
+    /// It is to give up all rights.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
+    /// A pipe that nothing is written to; its other end closes when the keeper ends.
+    #[serde(default)]
+    pub lifeline: Option<RawFd>,
 }
 
 /// Names a virtual router.
@@ -110,6 +116,8 @@ pub struct Run {
     pub service: Option<ServiceKey>,
     /// What is held of the server.
     pub verdict: Option<Verdict>,
+    /// Whose program it is, where the configuration says so.
+    pub user: Option<String>,
 }
 
 /// To a worker.

@@ -11,6 +11,7 @@ mod manager;
 pub mod messages;
 mod program;
 mod programs;
+mod rights;
 mod state_file;
 mod upgrade;
 mod worker;
@@ -81,6 +82,7 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     let plan = Plan::from_args(args).map_err(|problems| problems.to_string())?;
     // Before a device exists: a signal that comes meanwhile must not leave it behind.
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let sandbox = rights::sandbox_of(&plan)?;
     check_processor(&plan)?;
     check_memory(plan.settings.max_flows)?;
     let host = Host::open().map_err(|error| format!("cannot listen to changes of the host's links: {error}"))?;
@@ -93,6 +95,8 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     let metrics = plan.metrics.as_ref().map(|at| open_metrics(at.value)).transpose()?;
     let given = give(&devices, listener.as_ref(), state.as_ref(), metrics.as_ref())
         .map_err(|error| format!("cannot hand descriptors on: {error}"))?;
+    let given = Given { sandbox, ..given };
+    rights::give_up(given.sandbox.as_ref())?;
     let mut keeper = Keeper {
         devices,
         host,
@@ -196,6 +200,8 @@ fn give(
         beside: false,
         keeper: version().to_owned(),
         upgrades: 0,
+        sandbox: None,
+        lifeline: None,
     })
 }
 
@@ -353,7 +359,10 @@ impl Keeper {
                     }
                 }
                 ToKeeper::Active(routers) => self.given.active = routers,
-                ToKeeper::Run(run) => programs::run(&mut self.programs, self.files.outside(), worker, run),
+                ToKeeper::Run(run) => {
+                    let told = (&*worker, self.given.sandbox.as_ref());
+                    programs::run(&mut self.programs, self.files.outside(), told, run);
+                }
                 ToKeeper::Addresses(moved) => {
                     for (addr, here) in moved {
                         self.host.own(addr, here);

@@ -6,17 +6,30 @@ use super::messages::{Run, ToWorker};
 use super::worker::Worker;
 use crate::base::Endpoint;
 use crate::config::Outside;
-use crate::io::{Ended, Program, Programs};
+use crate::io::{Ended, Program, Programs, Sandbox, User};
 use crate::service::command::ServiceKey;
 
-/// Answers `Run`.
-pub(super) fn run(programs: &mut Programs, outside: &Outside, worker: &Worker, run: Run) {
-    if !outside.has_program(&run.command) {
+/// Answers `Run`; `sandbox` is the worker's.
+pub(super) fn run(
+    programs: &mut Programs,
+    outside: &Outside,
+    (worker, sandbox): (&Worker, Option<&Sandbox>),
+    run: Run,
+) {
+    let refuse = |why: String| worker.tell(&ToWorker::Ended(run.tag, Ended::NotStarted(why)));
+    if !outside.has_program(&run.command, run.user.as_deref()) {
         log::warn!("the worker asks for a program that the configuration does not name: {:?}", run.command);
-        return worker.tell(&ToWorker::Ended(run.tag, Ended::NotStarted("not in the configuration".into())));
+        return refuse("not in the configuration".into());
     }
-    let environment = environment(&run);
-    programs.run(Program { caller: (worker.id(), run.tag), command: run.command, environment, timeout: run.timeout });
+    let sandbox = match &run.user {
+        None => sandbox.cloned(),
+        Some(name) => match User::named(name) {
+            Some(user) => Some(Sandbox { user: Some(user) }),
+            None => return refuse(format!("there is no user {name}")),
+        },
+    };
+    let (caller, environment) = ((worker.id(), run.tag), environment(&run));
+    programs.run(Program { caller, command: run.command, environment, timeout: run.timeout, sandbox });
 }
 
 /// Starts and ends what is due, and tells the worker how its programs ended, as far as it listens.

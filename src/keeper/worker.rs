@@ -2,8 +2,8 @@
 //!
 //! Never decides whether another one is started.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, PipeWriter};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::time::Instant;
@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use super::messages::{Given, ToKeeper, ToWorker, VARIABLE, decode, encode};
 use super::program::Program;
-use crate::io::{Channel, let_inherit};
+use crate::io::{Channel, let_inherit, with_rights_over_others};
 
 /// A running worker.
 pub struct Worker {
@@ -28,7 +28,11 @@ pub struct Worker {
     pub ready: Option<Instant>,
     /// It was told to make room for the worker beside it.
     pub told_to_stop: bool,
+    /// The worker ends with this.
+    _lifeline: PipeWriter,
 }
+
+const SIGSYS: i32 = Signal::SIGSYS as i32;
 
 /// How a worker ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,21 +48,31 @@ impl Worker {
     pub fn start(program: &Program, mut given: Given) -> io::Result<Worker> {
         let (channel, its_channel) = Channel::pair()?;
         let (files, its_files) = Channel::pair()?;
-        for fd in [its_channel.as_fd(), its_files.as_fd()] {
+        let (its_lifeline, lifeline) = io::pipe()?;
+        for fd in [its_channel.as_fd(), its_files.as_fd(), its_lifeline.as_fd()] {
             let_inherit(fd)?;
         }
         (given.channel, given.files) = (raw(&its_channel), raw(&its_files));
+        given.lifeline = Some(raw(&its_lifeline));
         let mut words = std::env::args_os();
         let name = words.next().unwrap_or_default();
         let mut command = program.command(name);
         let child = command.args(words).env(VARIABLE, String::from_utf8_lossy(&encode(&given)).as_ref()).spawn()?;
-        Ok(Worker { child, channel, files, started: Instant::now(), ready: None, told_to_stop: false })
+        Ok(Worker {
+            child,
+            channel,
+            files,
+            started: Instant::now(),
+            ready: None,
+            told_to_stop: false,
+            _lifeline: lifeline,
+        })
     }
 
     /// Passes a signal on.
     pub fn signal(&self, signal: Signal) {
         // It may have ended this very moment, which the next SIGCHLD tells.
-        let _ = kill(Pid::from_raw(self.child.id() as i32), signal);
+        let _ = with_rights_over_others(|| kill(Pid::from_raw(self.child.id() as i32), signal));
     }
 
     /// The next message, if there is one, and the descriptor that came with it.
@@ -96,8 +110,8 @@ impl Worker {
     }
 }
 
-fn raw(channel: &Channel) -> i32 {
-    std::os::fd::AsRawFd::as_raw_fd(channel)
+fn raw(of: &impl AsRawFd) -> RawFd {
+    of.as_raw_fd()
 }
 
 /// A panic that is not compiled to an abort exits with 101.
@@ -107,7 +121,9 @@ fn end_of(status: ExitStatus) -> End {
         (Some(code), _) => End::Exit(u8::try_from(code).unwrap_or(1)),
         (None, Some(number)) => {
             let name = Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |it| it.to_string());
-            End::Died(format!("killed by {name}"))
+            // The worker has named the call in a line of its own.
+            let why = if number == SIGSYS { ": it made a system call that its sandbox refuses" } else { "" };
+            End::Died(format!("killed by {name}{why}"))
         }
         (None, None) => End::Died("ended".into()),
     }

@@ -26,7 +26,7 @@ const KINDS: [(&str, &[&str]); 11] = [
     ("udp", &["payload", "payload_hex", "silence", "contains"]),
     ("smtp", &["helo"]),
     ("agent", &[]),
-    ("exec", &["command", "dynamic"]),
+    ("exec", &["command", "dynamic", "user"]),
     ("icmp", &[]),
     ("neigh", &[]),
     ("path", &[]),
@@ -65,6 +65,7 @@ pub(super) const CHECK: Kind = Kind {
         "helo",
         "command",
         "dynamic",
+        "user",
     ],
 };
 const SORRY: Kind = Kind { name: "sorry_server", keys: &["address", "method"] };
@@ -274,7 +275,8 @@ fn exec(section: &mut Section) -> Option<Exec> {
         );
         return None;
     }
-    Some(Exec { command, dynamic: section.truth("dynamic").is_some_and(|said| said.value) })
+    let dynamic = section.truth("dynamic").is_some_and(|said| said.value);
+    Some(Exec { command, dynamic, user: section.text("user").map(|name| name.value) })
 }
 
 /// A program's path with its arguments.
@@ -291,7 +293,7 @@ fn one_line(text: &str) -> Result<String, String> {
     good.then(|| text.to_owned()).ok_or_else(|| "not a name, like lb.example".into())
 }
 
-const POLICY: [&str; 11] = [
+const POLICY: [&str; 12] = [
     "check",
     "quorum",
     "hysteresis",
@@ -303,6 +305,7 @@ const POLICY: [&str; 11] = [
     "passive",
     "quorum_up",
     "quorum_down",
+    "quorum_user",
 ];
 
 /// What follows from checks, if anything is said of it; and the sorry server, which the service has to be asked about.
@@ -336,6 +339,7 @@ pub(super) fn policy(section: &mut Section) -> (Option<Policy>, Option<SorryDraf
         passive: section.truth("passive").map_or(usual.passive, |on| on.value),
         quorum_up: command(section, "quorum_up"),
         quorum_down: command(section, "quorum_down"),
+        quorum_user: section.text("quorum_user").map(|name| name.value),
     };
     let sorry = section.section("sorry_server", &SORRY).and_then(sorry);
     (said.then_some(policy), sorry)
