@@ -39,6 +39,7 @@ pub(super) const SERVICE: Kind = Kind {
         "passive",
         "quorum_up",
         "quorum_down",
+        "quorum_user",
     ],
 };
 pub(super) const SERVER: Kind = Kind {
