@@ -37,6 +37,7 @@ test_a_worker_has_no_rights_and_its_keeper_few() {
     topo_onearm
     replies_through_director rs1
     serve rs1
+    director_options --sandbox
     serving "$RS1:8080,nat"
     local worker nobody threads
     worker=$(worker) nobody=$(id -u tapvs 2>/dev/null || id -u nobody)
@@ -102,6 +103,7 @@ both_have_run() { (($(wc -l <"$LAB_DIR/one") == 4 && $(wc -l <"$LAB_DIR/two") ==
 # The end of a keeper is its worker's, whoever it is and whatever it does.
 test_a_worker_that_stands_still_ends_with_its_keeper() {
     topo_onearm
+    director_options --sandbox
     serving "$RS1:8080,nat"
     local worker started
     worker=$(worker) started=$(start_time "$worker")
@@ -132,7 +134,7 @@ test_a_container_with_cap_net_admin_alone_is_enough() {
     replies_through_director rs1
     serve rs1
     run_enclosed setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=+net_admin --ambient-caps=+net_admin \
-        "--bounding-set=-all,+net_admin" --no-new-privs "$SCRATCH/tapvs" run --bridge br0 --tap tap0 --address "$DIP/$NET_BITS" \
+        "--bounding-set=-all,+net_admin" --no-new-privs "$SCRATCH/tapvs" run --sandbox --bridge br0 --tap tap0 --address "$DIP/$NET_BITS" \
         --service "tcp/$AT_VIP:80" --scheduler rr --server "$RS1:8080,nat" --check exec:/bin/true
     expect_eq "$(fetch "http://$AT_VIP/")" rs1 "an answer"
     expect_enclosed "$(worker)" 65534
@@ -154,7 +156,7 @@ test_a_user_runs_a_director_in_a_namespace_of_its_own() {
     # shellcheck disable=SC2016
     spawn rootless director unshare -m env "TAPVS_SOCKET=$LAB_DIR/own/sock" sh -c 'mount --bind "$0" /dev/net/tun && exec "$@"' \
         "$LAB_DIR/tun" setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Ur -n sh -c "$run" "$SCRATCH/tapvs" \
-        --bridge br0 --tap tap0 --address 10.9.0.2/24 --service tcp/10.9.0.100:80 --server 10.9.0.21:80,nat
+        --sandbox --bridge br0 --tap tap0 --address 10.9.0.2/24 --service tcp/10.9.0.100:80 --server 10.9.0.21:80,nat
     wait_for 20 "the end" grep -q "^exit" "$LAB_DIR/rootless.log"
     expect_match "$(<"$LAB_DIR/rootless.log")" "CapEff:.0000000000000000.*tap0.*exit 0" "what a director without root says"
 }

@@ -350,8 +350,8 @@ pub struct Draft {
     pub cpu: Option<At<usize>>,
     /// Who handles packets.
     pub user: Option<At<String>>,
-    /// Who handles packets keeps all rights.
-    pub no_sandbox: bool,
+    /// Whether who handles packets gives up all rights, where that was said.
+    pub sandbox: Option<bool>,
     /// Where the metrics are served.
     pub metrics: Option<At<Endpoint>>,
     /// What becomes of rules that were made by hand.

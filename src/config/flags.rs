@@ -71,15 +71,19 @@ pub struct RunArgs {
     #[argh(option)]
     pub metrics: Option<SocketAddr>,
 
-    /// the user, by name or as UID[:GID], who handles packets, without any rights (default: tapvs if there is one, else
-    /// nobody; where tapvs was not started by root, who has started it); beside --config it takes the place of what the
-    /// file says
-    #[argh(option)]
-    pub user: Option<String>,
+    /// who handles packets gives up all rights (default: with --user)
+    #[argh(switch)]
+    pub sandbox: bool,
 
-    /// who handles packets keeps all rights, for debuggers and tracers
+    /// who handles packets keeps all rights, whatever the file says, for debuggers and tracers
     #[argh(switch)]
     pub no_sandbox: bool,
+
+    /// the user, by name or as UID[:GID], who handles packets, without any rights (default of --sandbox: tapvs if there
+    /// is one, else nobody; where tapvs was not started by root, who has started it); beside --config it takes the place
+    /// of what the file says
+    #[argh(option)]
+    pub user: Option<String>,
 
     /// do not take superframes and unfinished checksums from the kernel
     #[argh(switch)]
@@ -228,7 +232,7 @@ impl RunArgs {
             max_flows: self.max_flows.map(|size| said("--max-flows", size)),
             cpu: self.cpu_said(),
             user: self.user_said(),
-            no_sandbox: self.no_sandbox,
+            sandbox: self.sandbox_said(),
             metrics: self.metrics.map(|at| said("--metrics", Endpoint::new(at.ip(), at.port()))),
             ..Draft::default()
         };
@@ -238,6 +242,11 @@ impl RunArgs {
     /// The processor to run on, which may be said beside a file too: hosts that share a file may differ in it.
     pub(super) fn cpu_said(&self) -> Option<At<usize>> {
         self.cpu.map(|cpu| said("--cpu", cpu))
+    }
+
+    /// Whether who handles packets gives up all rights, which may be said beside a file too.
+    pub(super) fn sandbox_said(&self) -> Option<bool> {
+        (self.sandbox || self.no_sandbox).then_some(!self.no_sandbox)
     }
 
     /// Who handles packets, which may be said beside a file too.

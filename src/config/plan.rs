@@ -70,7 +70,7 @@ impl Plan {
         let read = read_file(path)?;
         let rules = args.rules.clone().map(|rules| (rules, Vec::new()));
         let (cpu, user) = (args.cpu_said().or(read.cpu), args.user_said().or(read.user));
-        let draft = Draft { rules, cpu, user, no_sandbox: args.no_sandbox || read.no_sandbox, ..read };
+        let draft = Draft { rules, cpu, user, sandbox: args.sandbox_said().or(read.sandbox), ..read };
         match args.besides_config().first() {
             Some(flag) => Err(Problems(vec![format!("{flag}: not with --config; say it in {}", path.display())])),
             None => Plan::from_draft(draft),
@@ -93,8 +93,8 @@ impl Plan {
             cpu: draft.cpu,
             vrrp: Vec::new(),
             daemons: Vec::new(),
+            sandbox: draft.sandbox.unwrap_or(draft.user.is_some()),
             user: draft.user,
-            sandbox: !draft.no_sandbox,
             metrics: draft.metrics,
             by_hand: draft.by_hand,
         };

@@ -282,7 +282,8 @@ impl Daemon {
     fn timeout(&self) -> Option<Duration> {
         let is_asked = self.control.is_hot() || self.scrapes.is_ready();
         let is_busy = self.ready.contains(&true) || is_asked || self.keeper.has_unsent();
-        if is_busy || self.works || self.director.has_moved_addresses() {
+        let reloads = self.reload_asked && self.work.is_none();
+        if is_busy || self.works || reloads || self.director.has_moved_addresses() {
             return Some(Duration::ZERO);
         }
         let due = [self.director.next_deadline(), self.checks.next_deadline(), self.control.retry_due()];

@@ -11,7 +11,6 @@ use crate::io::{Sandbox, User, enclose_keeper, keep_few, own_uid};
 /// What workers are to be; `None` if they keep all rights. An error is a sentence.
 pub(super) fn sandbox_of(plan: &Plan) -> Result<Option<Sandbox>, String> {
     if !plan.sandbox {
-        log::warn!("without the sandbox the worker has all rights of this process");
         return Ok(None);
     }
     let Some(named) = &plan.user else {

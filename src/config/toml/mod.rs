@@ -84,7 +84,7 @@ fn draft(mut top: Section) -> Draft {
         cpu: top.number("cpu", 0..=PROCESSORS as u64 - 1),
         by_hand: by_hand(&mut top),
         user: top.text("user"),
-        no_sandbox: top.truth("sandbox").is_some_and(|said| !said.value),
+        sandbox: top.truth("sandbox").map(|said| said.value),
         ..Draft::default()
     };
     draft.links = top.sections("link", &LINK).into_iter().map(link).collect();
