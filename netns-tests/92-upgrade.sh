@@ -124,9 +124,12 @@ test_a_program_that_cannot_go_on_is_not_gone_on_with() {
     refused "dies: killed by SIGILL" "$SCRATCH/dies"
     refused "did not say within 1 s that it is prepared" "$SCRATCH/hangs" --ready 1
     # As if the new one were of another layout.
-    printf '\x09' | dd of="$(echo /run/tapvs/*"@$LAB_NAME-director.state")" bs=1 seek=8 conv=notrunc status=none
-    refused "the state cannot be taken over: its layout is 9, this version knows" "$TAPVS"
-    printf '\x02' | dd of="$(echo /run/tapvs/*"@$LAB_NAME-director.state")" bs=1 seek=8 conv=notrunc status=none
+    local state
+    state=$(echo /run/tapvs/*"@$LAB_NAME-director.state")
+    dd if="$state" of="$LAB_DIR/layout" bs=1 skip=8 count=1 status=none
+    printf '\x99' | dd of="$state" bs=1 seek=8 conv=notrunc status=none
+    refused "the state cannot be taken over: its layout is 153, this version knows" "$TAPVS"
+    dd if="$LAB_DIR/layout" of="$state" bs=1 seek=8 conv=notrunc status=none
     upgraded "$TAPVS"
     idle_conn_answers
     expect_match "$(tv status)" "0 restarts, 1 upgrades" "what status says"
