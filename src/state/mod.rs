@@ -322,7 +322,11 @@ fn numbers(stats: &Stats) -> [u64; 5] {
     [conns, in_pkts, out_pkts, in_bytes, out_bytes]
 }
 
-fn stats([conns, in_pkts, out_pkts, in_bytes, out_bytes]: [u64; 5]) -> Stats {
+/// Counters have no check of their own: what no director counts in ten years is damage, and nothing is taken of it.
+fn stats(numbers: [u64; 5]) -> Stats {
+    const MOST: u64 = 1 << 62;
+    let fit = numbers.iter().all(|number| *number < MOST);
+    let [conns, in_pkts, out_pkts, in_bytes, out_bytes] = if fit { numbers } else { [0; 5] };
     Stats { conns, in_pkts, out_pkts, in_bytes, out_bytes }
 }
 

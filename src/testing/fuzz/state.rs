@@ -16,7 +16,7 @@ use crate::daemon::try_restore;
 use crate::ipvsadm;
 use crate::service::command::Command;
 use crate::state::State;
-use crate::testing::{Lab, Packet};
+use crate::testing::{LINK, Lab, Packet, ROUTER};
 
 const MAX: usize = 64;
 const PAGE: usize = 4096;
@@ -63,8 +63,11 @@ fn leads(lab: &Lab) -> Vec<Lead> {
     conns.iter().map(|(_, conn)| lead(conn)).collect()
 }
 
-fn segment(port: u16, flags: &'static str) -> Packet {
-    Packet::tcp(&format!("192.0.2.7:{port}"), "198.51.100.1:80", flags)
+/// A client's segment, to the director's MAC, which follows from its address.
+fn send(lab: &mut Lab, port: u16, flags: &'static str) {
+    let segment = Packet::tcp(&format!("192.0.2.7:{port}"), "198.51.100.1:80", flags);
+    let mac = lab.director.router.link(LINK).mac;
+    lab.frame(&segment.frame(ROUTER, mac));
 }
 
 impl Image {
@@ -78,11 +81,13 @@ impl Image {
             state.note(&command, &lab.director, Vec::new);
         }
         for port in CLIENTS {
-            lab.client(&segment(port, "S"));
+            send(&mut lab, port, "S");
         }
-        lab.client(&Packet::udp("192.0.2.8:5000", "198.51.100.2:53"));
+        let mac = lab.director.router.link(LINK).mac;
+        lab.frame(&Packet::udp("192.0.2.8:5000", "198.51.100.2:53").frame(ROUTER, mac));
         state.save_counters(&lab.director);
         let (leads, rules) = (leads(&lab), rules_of(&lab.director));
+        assert_eq!(leads.len(), CLIENTS.len() + 2, "a conn of each client, and a template");
         drop((lab, state));
         let len = file.metadata().unwrap().len();
         let page = |at: u64| {
@@ -149,7 +154,7 @@ pub fn state(input: &[u8]) -> Result<String, String> {
     lab.recount()?;
     let (conns, count) = (lab.director.flows.conns.len(), rules.len());
     for port in CLIENTS {
-        lab.client(&segment(port, "A"));
+        send(&mut lab, port, "A");
     }
     lab.recount()?;
     Ok(format!("{kind}, {conns} conns, {count} rules"))
