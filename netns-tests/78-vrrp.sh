@@ -241,3 +241,30 @@ test_downloads_of_all_methods_outlive_their_director() {
     wait_for 10 "one of them to yield" one_is_active other director
     answered_within 5
 }
+
+last_line_is() { [[ $(tail -n 1 "$1") == "$2" ]]; }
+
+# limit: 60
+# alone
+test_what_a_director_tracks_moves_its_addresses_and_programs_are_told() {
+    topo_pair
+    local told=$SCRATCH/told
+    printf '#!/bin/sh\necho "$*" >>%s\n' "$told" >"$SCRATCH/notify"
+    chmod +x "$SCRATCH/notify"
+    touch "$SCRATCH/well"
+    vrrp_director director 4 150 "track = { script = [\"/usr/bin/test\", \"-e\", \"$SCRATCH/well\"], interval = \"200ms\" }" \
+        "notify = \"$SCRATCH/notify\""
+    becomes_state director active
+    vrrp_director other 5 100
+    becomes_state other backup
+
+    rm "$SCRATCH/well"
+    becomes_state director fault
+    becomes_state other active
+    answered_within 5
+    expect_match "$(of_host director vrrp)" "script /usr/bin/test -e .* has failed" "the reason"
+    touch "$SCRATCH/well"
+    becomes_state director backup
+    wait_for 5 "the last notice" last_line_is "$told" "INSTANCE 51 BACKUP 150"
+    expect_match "$(tr '\n' ' ' <"$told")" "INSTANCE 51 MASTER 150 INSTANCE 51 FAULT 150 INSTANCE 51 BACKUP 150 $" "what the program was told"
+}

@@ -15,6 +15,7 @@ use crate::outbound::{Forward, Masquerade};
 use crate::router::is_link_local;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, SyncOptions, SyncRole};
+use crate::vrrp::Track;
 use crate::wire::vrrp::{Covers, Version};
 
 /// Where something was said, and what: `--server 10.0.0.21:8080`, `/etc/tapvs.toml:14:11: server "10.0.0.21:8080"`.
@@ -317,6 +318,14 @@ pub struct VrrpDraft {
     pub virtual_mac: bool,
     /// What the checksum covers.
     pub covers: Covers,
+    /// For how long it hears of a lower priority before it preempts.
+    pub preempt_delay: Duration,
+    /// What it depends on.
+    pub tracks: Vec<Track>,
+    /// Those of a group change together.
+    pub group: Option<String>,
+    /// A program that is told of changes.
+    pub notify: Vec<String>,
     /// Its directors tell each other of conns.
     pub sync: Option<At<bool>>,
 }

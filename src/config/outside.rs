@@ -9,12 +9,15 @@ use super::draft::Draft;
 use super::flags::RunArgs;
 use super::toml;
 use crate::health::{Check, Http, Kind};
+use crate::vrrp::Tracked;
 
 /// All of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outside {
     /// Each with the user that it runs as, if it has one.
     programs: HashSet<(Vec<String>, Option<String>)>,
+    /// Programs that are told of virtual routers, in keepalived's words behind their own arguments.
+    notified: HashSet<Vec<String>>,
     files: HashSet<PathBuf>,
 }
 
@@ -39,7 +42,23 @@ impl Outside {
                 outside.programs.extend(commands.map(|words| (words.clone(), policy.quorum_user.clone())));
             }
         }
+        for vrrp in &draft.vrrps {
+            outside.notified.extend(Some(&vrrp.notify).filter(|command| !command.is_empty()).cloned());
+            outside.programs.extend(vrrp.tracks.iter().filter_map(|track| match &track.what {
+                Tracked::Script { command, .. } => Some((command.clone(), None)),
+                Tracked::Service(_) => None,
+            }));
+        }
         outside
+    }
+
+    /// True for a program that is told of a virtual router, and nothing else.
+    fn is_notice(&self, command: &[String]) -> bool {
+        let Some((own, [kind, _, state, priority])) = command.split_last_chunk() else { return false };
+        let words = ["INSTANCE", "GROUP"].contains(&kind.as_str())
+            && ["MASTER", "BACKUP", "FAULT"].contains(&state.as_str())
+            && priority.parse::<u8>().is_ok();
+        words && self.notified.contains(own)
     }
 
     fn note(&mut self, check: &Check) {
@@ -50,9 +69,10 @@ impl Outside {
         }
     }
 
-    /// True for a program with exactly these arguments, as this user.
+    /// True for a program with exactly these arguments, but for the words of a notice, as this user.
     pub fn has_program(&self, command: &[String], user: Option<&str>) -> bool {
-        self.programs.contains(&(command.to_vec(), user.map(str::to_owned)))
+        let is_named = self.programs.contains(&(command.to_vec(), user.map(str::to_owned)));
+        is_named || (user.is_none() && self.is_notice(command))
     }
 
     /// True for a file to read.

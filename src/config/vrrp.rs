@@ -104,9 +104,11 @@ fn of_one_family(draft: &VrrpDraft, link: LinkId, addresses: Vec<IpAddr>, proble
     if peers.is_empty() && !draft.peers.is_empty() {
         problems.add(&draft.place, format!("no peer of the family of {}; name one, or leave peers out", addresses[0]));
     }
-    let rank = Rank { priority: draft.priority, interval: draft.interval, preempt: draft.preempt, is_v2 };
+    let VrrpDraft { priority, interval, preempt, preempt_delay, .. } = *draft;
+    let rank = Rank { priority, interval, preempt, preempt_delay, is_v2 };
     let VrrpDraft { id, version, virtual_mac, covers, .. } = *draft;
-    Options { link, id, version, rank, addresses, peers, virtual_mac, covers }
+    let (tracks, group, notify) = (draft.tracks.clone(), draft.group.clone(), draft.notify.clone());
+    Options { link, id, version, rank, addresses, peers, virtual_mac, covers, tracks, group, notify }
 }
 
 /// An address belongs to one virtual router, and a number is used once on a link.

@@ -14,6 +14,7 @@ mod restore;
 mod scrapes;
 mod start;
 mod talk;
+mod tracks;
 mod wires;
 mod work;
 
@@ -44,6 +45,7 @@ pub use restore::try_restore;
 use scrapes::Scrapes;
 use start::Taken;
 pub use start::run;
+use tracks::Tracks;
 use wires::Wires;
 use work::{Asked, Work};
 
@@ -73,6 +75,7 @@ pub struct Daemon {
     control: Control,
     keeper: Keeper,
     checks: Checks,
+    tracks: Tracks,
     scrapes: Scrapes,
     reload: Reload,
     /// A change that takes more than one turn.
@@ -120,6 +123,7 @@ impl Daemon {
             control,
             keeper,
             checks,
+            tracks: Tracks::default(),
             scrapes,
             reload: Reload::new(start, background, Arc::new(move || _ = waker.wake())),
             work: None,
@@ -206,7 +210,8 @@ impl Daemon {
             }
             self.work(now);
             self.checks.turn(self.poll.registry(), &mut self.director, &mut self.turn, self.state.as_mut());
-            self.checks.take_programs().into_iter().for_each(|run| self.keeper.tell(&ToKeeper::Run(run)));
+            let runs = self.tracks.due_programs(&mut self.director.vrrp, now);
+            self.checks.take_programs().into_iter().chain(runs).for_each(|run| self.keeper.tell(&ToKeeper::Run(run)));
             Wires::flush(&mut self.turn);
             if self.scrapes.is_ready() {
                 self.serve_metrics(now);
@@ -234,7 +239,11 @@ impl Daemon {
                 Ok(Some(ToWorker::Back(_))) => self.director.presence().announce_again(now),
                 // These are said at the start only.
                 Ok(Some(ToWorker::State | ToWorker::Begin(_))) => {}
-                Ok(Some(ToWorker::Ended(tag, ended))) => self.checks.hear_program(tag, ended, now),
+                Ok(Some(ToWorker::Ended(tag, ended))) => {
+                    if !self.tracks.hear(tag, &ended, &mut self.director.vrrp) {
+                        self.checks.hear_program(tag, ended, now);
+                    }
+                }
                 Ok(Some(ToWorker::Stop)) => self.leaving = true,
                 Ok(Some(ToWorker::Ping)) => self.keeper.tell(&ToKeeper::Pong),
                 Ok(None) => return true,
@@ -286,8 +295,9 @@ impl Daemon {
         if is_busy || self.works || reloads || self.director.has_moved_addresses() {
             return Some(Duration::ZERO);
         }
-        let due = [self.director.next_deadline(), self.checks.next_deadline(), self.control.retry_due()];
-        let due = due.into_iter().flatten().min()?;
+        let programs = [self.checks.next_deadline(), self.tracks.due()];
+        let due = [self.director.next_deadline(), self.control.retry_due()].into_iter().chain(programs);
+        let due = due.flatten().min()?;
         // Counters that move are copied soon.
         let moves = self.state.is_some() && self.director.flows.services.meters_due().is_some();
         let due = if moves { due.min(self.saving) } else { due };

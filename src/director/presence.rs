@@ -11,7 +11,7 @@ use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::stack::Announcements;
 use crate::sync::Sync;
-use crate::vrrp::{Options, Place, Vrrp};
+use crate::vrrp::{Options, Place, Tracked, Vrrp};
 use crate::wire::Packet;
 
 /// Those parts of a director that say where its addresses are, and those that are told.
@@ -127,6 +127,12 @@ impl Presence<'_> {
 
     /// Lets the time of virtual routers pass.
     pub(super) fn tick_vrrp(&mut self, turn: &mut Turn<impl Egress>) {
+        let tracked: Vec<Tracked> = self.vrrp.tracked().cloned().collect();
+        for what in tracked {
+            if let Tracked::Service(key) = &what {
+                self.vrrp.judge(&what, self.flows.services.has_quorum(key));
+            }
+        }
         if self.vrrp.due().is_some_and(|due| due <= turn.now) {
             if self.vrrp.is_leaving() {
                 // Whoever takes over knows the conns before it has the addresses.

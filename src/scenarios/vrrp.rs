@@ -7,9 +7,9 @@ use super::{CLIENT, VIP};
 use crate::base::{LinkId, Mac, Proto};
 use crate::sched::Mask;
 use crate::service::command::ServiceKey;
-use crate::service::{Ending, Judgement};
+use crate::service::{Ending, Judgement, Quorum};
 use crate::testing::{DIRECTOR, Frame, Kind, LINK, Lab, Packet, ROUTER, endpoint, hex};
-use crate::vrrp::{Options, Rank};
+use crate::vrrp::{Options, Rank, Track, Tracked};
 use crate::wire::Vnet;
 use crate::wire::vrrp::{Covers, Version};
 
@@ -23,7 +23,13 @@ const GROUP: Mac = Mac([1, 0, 0x5e, 0, 0, 18]);
 const SYNC: Mac = Mac([1, 0, 0x5e, 0, 0, 0x51]);
 
 fn options() -> Options {
-    let rank = Rank { priority: 100, interval: Duration::from_secs(1), preempt: false, is_v2: true };
+    let rank = Rank {
+        priority: 100,
+        interval: Duration::from_secs(1),
+        preempt: false,
+        preempt_delay: Duration::ZERO,
+        is_v2: true,
+    };
     Options {
         link: LINK,
         id: 51,
@@ -33,6 +39,9 @@ fn options() -> Options {
         peers: Vec::new(),
         virtual_mac: true,
         covers: Covers::default(),
+        tracks: Vec::new(),
+        group: None,
+        notify: Vec::new(),
     }
 }
 
@@ -237,4 +246,60 @@ fn routers_that_stay_keep_their_state_over_other_options() {
     let sent = lab.advance(Duration::ZERO);
     assert!(!lab.director.owns(more.addresses[0]) && lab.director.vrrp.reports().next().is_none());
     assert_eq!(sent[0].packet().payload[2], 0, "the others are told");
+}
+
+fn with_tracks(weight: i16) -> Options {
+    let what = Tracked::Service(ServiceKey::Address(Proto::TCP, endpoint(VIP)));
+    Options { tracks: vec![Track { what, weight }], notify: vec!["/bin/tell".into()], ..options() }
+}
+
+/// Checks have lost or found the service's quorum.
+fn quorum(lab: &mut Lab, quorum: Quorum) -> Vec<Frame> {
+    lab.director.flows.services.set_lost(ServiceKey::Address(Proto::TCP, endpoint(VIP)), quorum);
+    lab.advance(Duration::ZERO)
+}
+
+fn notices(lab: &mut Lab) -> Vec<String> {
+    std::iter::from_fn(|| lab.director.vrrp.take_notice()).map(|words| words.join(" ")).collect()
+}
+
+#[test]
+fn a_lost_quorum_is_a_fault_or_lowers_the_priority() {
+    let mut lab = lab(&with_tracks(0));
+    lab.advance(Duration::from_secs(4));
+    assert_eq!((state(&lab), notices(&mut lab)), ("active".into(), vec!["/bin/tell INSTANCE 51 MASTER 100".into()]));
+    let sent = quorum(&mut lab, Quorum::Lost);
+    assert_eq!((sent[0].packet().payload[2], state(&lab)), (0, "fault".into()), "others take over at once");
+    assert_eq!(notices(&mut lab), ["/bin/tell INSTANCE 51 FAULT 100"]);
+    assert!(asks(&mut lab).is_empty());
+    assert!(lab.advance(Duration::from_secs(60)).is_empty(), "however long");
+    quorum(&mut lab, Quorum::There);
+    assert_eq!((state(&lab), notices(&mut lab)), ("backup".into(), vec!["/bin/tell INSTANCE 51 BACKUP 100".into()]));
+
+    let mut lab = self::lab(&with_tracks(-60));
+    lab.advance(Duration::from_secs(4));
+    quorum(&mut lab, Quorum::Lost);
+    let sent = lab.advance(Duration::from_secs(1));
+    assert_eq!((sent[0].packet().payload[2], state(&lab)), (40, "active".into()));
+    quorum(&mut lab, Quorum::There);
+    assert_eq!(lab.advance(Duration::from_secs(1))[0].packet().payload[2], 100);
+}
+
+#[test]
+fn those_of_a_group_come_and_go_together() {
+    let one = Options { group: Some("pair".into()), ..options() };
+    let addresses = vec!["198.51.100.7".parse().unwrap()];
+    let two = Options { id: 52, addresses, notify: vec!["/bin/tell".into()], ..one.clone() };
+    let mut lab = lab(&one);
+    lab.director.presence().set_vrrp(vec![one, two]);
+    let states = |lab: &Lab| lab.director.vrrp.reports().map(|report| report.state).collect::<Vec<_>>();
+    // The second one has begun later, and the first one waits for it.
+    lab.advance(Duration::from_secs(1));
+    hears(&mut lab, &advert(BETTER));
+    lab.advance(Duration::from_millis(3500));
+    assert_eq!(states(&lab), ["backup", "backup"], "another one has the first one's addresses");
+    lab.advance(Duration::from_secs(2));
+    assert_eq!(states(&lab), ["active", "active"]);
+    hears(&mut lab, &advert(BETTER));
+    assert_eq!(states(&lab), ["backup", "backup"], "the second one goes with the first");
 }

@@ -269,6 +269,12 @@ impl Services {
         self.get(*self.by_key.get(key)?)
     }
 
+    /// True for a service that is there, with servers enough that take conns.
+    pub fn has_quorum(&self, key: &ServiceKey) -> bool {
+        let takes = |dest: &DestId| self.server(*dest).present_weight() > 0;
+        self.by_key(key).is_some_and(|service| !service.lost && service.dests.iter().any(takes))
+    }
+
     /// The dests of the service with that key, the one added last first; none without it.
     pub fn dests_of(&self, key: &ServiceKey) -> &[DestId] {
         self.by_key(key).map_or(&[], |service| &service.dests)

@@ -24,6 +24,8 @@ pub struct Rank {
     pub interval: Duration,
     /// Takes over from a lower priority.
     pub preempt: bool,
+    /// For how long it hears of a lower priority before.
+    pub preempt_delay: Duration,
     /// The skew of version 2 is a part of a second, whatever the interval (RFC 3768 6.1).
     pub is_v2: bool,
 }
@@ -38,6 +40,8 @@ pub enum State {
     Backup,
     /// Has the addresses.
     Active,
+    /// Something that it tracks has failed: it takes no part.
+    Fault,
 }
 
 impl State {
@@ -47,6 +51,7 @@ impl State {
             State::Initialize => "initialize",
             State::Backup => "backup",
             State::Active => "active",
+            State::Fault => "fault",
         }
     }
 }
@@ -88,6 +93,12 @@ pub struct Machine {
     gave_up: bool,
     /// It preempts nobody for now.
     held: bool,
+    /// Whom the last advertisement was from, and the highest priority that it has had.
+    reign: Option<(IpAddr, u8)>,
+    /// Since when a lower priority advertises that is to be preempted.
+    lower_since: Option<Instant>,
+    /// It would take over, and waits for others of its group.
+    wants: bool,
     /// When an advertisement is due (active) or is missed (backup).
     due: Option<Instant>,
 }
@@ -101,6 +112,9 @@ impl Machine {
             active_interval: rank.interval,
             gave_up: false,
             held: false,
+            reign: None,
+            lower_since: None,
+            wants: false,
             due: None,
         }
     }
@@ -145,19 +159,43 @@ impl Machine {
         self.due = None;
         match std::mem::replace(&mut self.state, State::Initialize) {
             State::Active => Action::Advertise(0),
-            State::Initialize | State::Backup => Action::None,
+            State::Initialize | State::Backup | State::Fault => Action::None,
         }
+    }
+
+    /// Something that it tracks has failed.
+    pub fn fail(&mut self) -> Action {
+        let action = self.stop();
+        self.state = State::Fault;
+        action
     }
 
     /// Gives the addresses up for as long as others have them; they take over at once.
     pub fn give_up(&mut self, now: Instant) -> Action {
+        self.gave_up |= self.state == State::Active;
+        self.step_down(now)
+    }
+
+    /// Gives the addresses up; others take over at once, or it does again.
+    pub fn step_down(&mut self, now: Instant) -> Action {
         if self.state != State::Active {
             return Action::None;
         }
         self.active_interval = self.rank.interval;
-        self.gave_up = true;
         self.become_backup(now);
         Action::Advertise(0)
+    }
+
+    /// True if nobody else has its addresses, as far as it knows.
+    pub fn may_be_active(&self, now: Instant) -> bool {
+        let missed = self.wants || self.due.is_some_and(|due| due <= now);
+        self.state == State::Active || (self.state == State::Backup && missed)
+    }
+
+    /// It would take over, but for others of its group; it asks again at that time.
+    pub fn wait(&mut self, until: Instant) {
+        self.wants = true;
+        self.due = Some(until);
     }
 
     /// Time has passed.
@@ -166,7 +204,7 @@ impl Machine {
             return Action::None;
         }
         match self.state {
-            State::Initialize => Action::None,
+            State::Initialize | State::Fault => Action::None,
             State::Backup => self.become_active(now),
             State::Active => {
                 self.due = Some(now + self.rank.interval);
@@ -178,11 +216,11 @@ impl Machine {
     /// Another router has advertised; `own` is the address that the own advertisements come from.
     pub fn hear(&mut self, heard: Heard, own: IpAddr, now: Instant) -> Action {
         match self.state {
-            State::Initialize => Action::None,
+            State::Initialize | State::Fault => Action::None,
             State::Backup => {
                 if heard.priority == 0 {
                     self.due = Some(now + self.skew());
-                } else if !self.rank.preempt || self.gave_up || self.held || heard.priority >= self.rank.priority {
+                } else if !self.preempts(heard, now) {
                     self.heed(heard, now);
                 }
                 Action::None
@@ -203,14 +241,29 @@ impl Machine {
         }
     }
 
+    /// True if this advertisement does not keep it from taking over. One whose priority has fallen is preempted in any case:
+    /// something that it tracks has failed.
+    fn preempts(&mut self, heard: Heard, now: Instant) -> bool {
+        let before = self.reign.filter(|(from, _)| *from == heard.from).map_or(0, |(_, priority)| priority);
+        self.reign = Some((heard.from, before.max(heard.priority)));
+        let wanted = self.rank.preempt || heard.priority < before;
+        if !wanted || self.gave_up || self.held || heard.priority >= self.rank.priority {
+            self.lower_since = None;
+            return false;
+        }
+        let since = *self.lower_since.get_or_insert(now);
+        now.since(since) >= self.rank.preempt_delay
+    }
+
     /// The active one is there.
     fn heed(&mut self, heard: Heard, now: Instant) {
         self.active_interval = heard.interval;
+        self.wants = false;
         self.due = Some(now + self.active_down());
     }
 
     fn become_active(&mut self, now: Instant) -> Action {
-        self.gave_up = false;
+        (self.gave_up, self.wants, self.reign, self.lower_since) = (false, false, None, None);
         (self.state, self.due) = (State::Active, Some(now + self.rank.interval));
         Action::TakeOver
     }
@@ -238,7 +291,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn rank(priority: u8) -> Rank {
-        Rank { priority, interval: SECOND, preempt: false, is_v2: false }
+        Rank { priority, interval: SECOND, preempt: false, preempt_delay: Duration::ZERO, is_v2: false }
     }
 
     fn addr(last: u8) -> IpAddr {
@@ -315,6 +368,31 @@ mod tests {
         machine.hold_back(false);
         machine.hear(heard(99, 9), addr(1), at(3000));
         assert_eq!(machine.due(), Some(at(5609)));
+    }
+
+    #[test]
+    fn one_whose_priority_has_fallen_is_preempted_and_a_delay_is_kept() {
+        let mut machine = Machine::new(rank(100));
+        machine.start(at(0));
+        machine.hear(heard(150, 9), addr(1), at(1000));
+        machine.hear(heard(90, 9), addr(1), at(2000));
+        assert_eq!(machine.due(), Some(at(4609)), "it was 150");
+        machine.hear(heard(90, 8), addr(1), at(3000));
+        assert_eq!(machine.due(), Some(at(6609)), "another one never was");
+        let delay = Duration::from_secs(5);
+        let mut machine = Machine::new(Rank { preempt: true, preempt_delay: delay, ..rank(100) });
+        machine.start(at(0));
+        (1..=6).for_each(|second| _ = machine.hear(heard(90, 9), addr(1), at(second * 1000)));
+        assert_eq!(machine.due(), Some(at(8609)), "heeded for five seconds");
+    }
+
+    #[test]
+    fn one_that_has_failed_takes_no_part_until_it_starts_again() {
+        let mut machine = active(rank(100));
+        assert_eq!((machine.fail(), machine.state()), (Action::Advertise(0), State::Fault));
+        assert_eq!(machine.hear(heard(50, 9), addr(5), at(9000)), Action::None);
+        assert_eq!((machine.tick(at(99_000)), machine.due()), (Action::None, None));
+        assert_eq!((machine.start(at(99_000)), machine.state()), (Action::None, State::Backup));
     }
 
     #[test]

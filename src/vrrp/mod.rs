@@ -3,17 +3,20 @@
 //! Speaks with other routers and says what changes; what an address that comes or goes means is the director's matter.
 
 mod machine;
+mod track;
 mod virtual_router;
 
 use std::net::IpAddr;
 
 pub use machine::Rank;
+pub use track::{Track, Tracked};
 pub use virtual_router::{Options, Report};
 
 use crate::base::{Consumed, DropReason, Family, Instant, LinkId, Mac};
 use crate::router::{Egress, Router, Turn};
 use crate::wire::Packet;
 use crate::wire::vrrp::{GROUP4, GROUP6};
+use track::Standing;
 use virtual_router::VirtualRouter;
 
 /// Addresses that have come or gone.
@@ -54,6 +57,10 @@ pub struct Vrrp {
     resumed: Vec<Name>,
     /// Which ones are active is not told yet.
     has_news: bool,
+    /// What has failed of all that is tracked.
+    failed: Vec<Tracked>,
+    /// Which is not heeded yet.
+    failed_anew: bool,
 }
 
 /// Names a virtual router: its link, number and family.
@@ -91,6 +98,8 @@ impl Vrrp {
                 self.changes.push(old.change(Place::Fixed));
             }
         }
+        self.failed.retain(|what| wanted.iter().flat_map(|options| &options.tracks).any(|track| track.what == *what));
+        self.failed_anew = true;
         for options in &wanted {
             match self.routers.iter_mut().find(|known| options.is_of(known.options())) {
                 Some(known) => self.changes.extend(known.set_options(options.clone())),
@@ -134,6 +143,7 @@ impl Vrrp {
         }
         if done.is_ok() {
             turn.consume(Consumed::Vrrp);
+            self.follow_groups(router, turn);
         }
         done
     }
@@ -145,7 +155,69 @@ impl Vrrp {
 
     /// True if addresses may be given up at the next tick.
     pub fn is_leaving(&self) -> bool {
-        self.is_due || self.gives_up
+        self.is_due || self.gives_up || self.failed_anew
+    }
+
+    /// All that is tracked.
+    pub fn tracked(&self) -> impl Iterator<Item = &Tracked> {
+        self.wanted.iter().flat_map(|options| &options.tracks).map(|track| &track.what)
+    }
+
+    /// Something of it is well, or has failed.
+    pub fn judge(&mut self, what: &Tracked, is_well: bool) {
+        let known = self.failed.iter().position(|failed| failed == what);
+        match (known, is_well) {
+            (Some(place), true) => drop(self.failed.swap_remove(place)),
+            (None, false) => self.failed.push(what.clone()),
+            (Some(_), false) | (None, true) => return,
+        }
+        self.failed_anew = true;
+    }
+
+    /// A program to run, with its arguments, that is to be told of a change. Of a group, its first one speaks.
+    pub fn take_notice(&mut self) -> Option<Vec<String>> {
+        let is_first = |at: usize, all: &[VirtualRouter]| {
+            let group = &all[at].options().group;
+            group.is_none() || all[..at].iter().all(|other| other.options().group != *group)
+        };
+        (0..self.routers.len())
+            .find_map(|at| if is_first(at, &self.routers) { self.routers[at].take_notice() } else { None })
+    }
+
+    /// What is tracked says something else. Those of a group have all that one of them tracks.
+    fn stand(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        let all: Vec<Options> = self.routers.iter().map(|known| known.options().clone()).collect();
+        for (known, own) in self.routers.iter_mut().zip(&all) {
+            let with = |other: &&Options| other.is_of(own) || (own.group.is_some() && other.group == own.group);
+            let tracks = all.iter().filter(with).flat_map(|other| &other.tracks);
+            let standing = Standing::of(own.rank.priority, tracks, &self.failed);
+            self.changes.extend(known.stand(&standing, router, turn));
+        }
+    }
+
+    /// One of a group takes over only with all others.
+    fn gather_groups(&mut self, now: Instant) {
+        for at in 0..self.routers.len() {
+            let (group, is_active) = (self.routers[at].options().group.clone(), self.routers[at].is_active());
+            if group.is_none() || is_active || !self.routers[at].may_be_active(now) {
+                continue;
+            }
+            let mut others = self.routers.iter().filter(|other| other.options().group == group);
+            let all = others.all(|other| other.may_be_active(now));
+            let until = if all { now } else { now + self.routers[at].options().rank.interval };
+            self.routers[at].wait(until);
+        }
+    }
+
+    /// One of a group that has gone takes the others with it.
+    fn follow_groups(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        for at in 0..self.routers.len() {
+            let group = self.routers[at].options().group.clone();
+            let left = |other: &VirtualRouter| other.options().group == group && !other.is_active();
+            if group.is_some() && self.routers[at].is_active() && self.routers.iter().any(left) {
+                self.changes.extend(self.routers[at].step_down(router, turn));
+            }
+        }
     }
 
     /// Sends what is due, takes over what nobody has.
@@ -159,10 +231,15 @@ impl Vrrp {
                 self.changes.extend(change);
             }
         }
+        if std::mem::take(&mut self.failed_anew) {
+            self.stand(router, turn);
+        }
+        self.gather_groups(turn.now);
         for known in &mut self.routers {
             let change = known.tick(router, turn);
             self.changes.extend(change);
         }
+        self.follow_groups(router, turn);
     }
 
     /// Gives up what is here at the next tick, for others to take over at once; how many virtual routers that are.

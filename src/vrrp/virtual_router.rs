@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::machine::{Action, Heard, Machine, Rank, State};
+use super::track::{Standing, Track};
 use super::{Change, Name, Place};
 use crate::base::{Family, Instant, LinkId, Mac};
 use crate::router::{Egress, Router, Turn};
@@ -34,6 +35,12 @@ pub struct Options {
     pub virtual_mac: bool,
     /// What the checksum covers.
     pub covers: Covers,
+    /// What it depends on.
+    pub tracks: Vec<Track>,
+    /// Those of a group change together.
+    pub group: Option<String>,
+    /// A program that is told of each change, and its arguments; empty without one.
+    pub notify: Vec<String>,
 }
 
 impl Options {
@@ -78,7 +85,7 @@ pub struct Report {
     pub transitions: (u64, u64),
     /// Why.
     pub reason: String,
-    /// Its priority.
+    /// Its priority, with what it tracks.
     pub priority: u8,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
@@ -95,6 +102,10 @@ pub struct Report {
 /// One virtual router.
 pub(super) struct VirtualRouter {
     options: Options,
+    /// With what it tracks.
+    priority: u8,
+    /// The state that programs were told.
+    told: State,
     machine: Machine,
     since: Instant,
     reason: String,
@@ -112,6 +123,8 @@ impl VirtualRouter {
     pub(super) fn new(options: Options, now: Instant) -> VirtualRouter {
         let machine = Machine::new(options.rank);
         VirtualRouter {
+            priority: options.rank.priority,
+            told: State::default(),
             options,
             machine,
             since: now,
@@ -146,7 +159,7 @@ impl VirtualRouter {
             return Vec::new();
         }
         let old = self.change(Place::Fixed);
-        self.machine.set_rank(options.rank);
+        self.machine.set_rank(Rank { priority: self.priority, ..options.rank });
         self.options = options;
         vec![old, self.change(if self.is_active() { Place::Here } else { Place::Away })]
     }
@@ -160,6 +173,69 @@ impl VirtualRouter {
     pub(super) fn resume(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) -> Option<Change> {
         let action = self.machine.resume(turn.now);
         self.act(action, "it was active in the process before", router, turn)
+    }
+
+    /// What it tracks says something else.
+    pub(super) fn stand(
+        &mut self,
+        standing: &Standing,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
+    ) -> Option<Change> {
+        let Standing { priority, fault } = standing;
+        if *priority != self.priority {
+            log::warn!("vrrp {} ({}): priority {} -> {priority}", self.options.id, self.family_name(), self.priority);
+            self.priority = *priority;
+            self.machine.set_rank(Rank { priority: *priority, ..self.options.rank });
+        }
+        match (fault, self.machine.state()) {
+            (Some(_), State::Fault) | (None, State::Initialize | State::Backup | State::Active) => None,
+            (Some(why), _) => {
+                let action = self.machine.fail();
+                self.act(action, why, router, turn);
+                Some(self.turned(why, Place::Away, turn.now))
+            }
+            (None, State::Fault) => {
+                let action = self.machine.start(turn.now);
+                let why = "what it tracks is well again";
+                let taken = self.act(action, why, router, turn);
+                taken.or_else(|| Some(self.turned(why, Place::Away, turn.now)))
+            }
+        }
+    }
+
+    /// True if nobody else has its addresses, as far as it knows.
+    pub(super) fn may_be_active(&self, now: Instant) -> bool {
+        self.machine.may_be_active(now)
+    }
+
+    /// It would take over, but for others of its group; it asks again at that time.
+    pub(super) fn wait(&mut self, until: Instant) {
+        self.machine.wait(until);
+    }
+
+    /// Gives up with its group.
+    pub(super) fn step_down(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) -> Option<Change> {
+        let action = self.machine.step_down(turn.now);
+        let why = "another one of its group has gone";
+        self.act(action, why, router, turn);
+        (action != Action::None).then(|| self.turned(why, Place::Away, turn.now))
+    }
+
+    /// The program to tell of the state, in keepalived's words, if it has not been told.
+    pub(super) fn take_notice(&mut self) -> Option<Vec<String>> {
+        let state = match self.machine.state() {
+            state if state == self.told => return None,
+            State::Initialize => return None,
+            State::Backup => "BACKUP",
+            State::Active => "MASTER",
+            State::Fault => "FAULT",
+        };
+        self.told = self.machine.state();
+        let Options { id, group, notify, .. } = &self.options;
+        let (kind, name) = group.as_ref().map_or(("INSTANCE", id.to_string()), |group| ("GROUP", group.clone()));
+        let words = [kind.to_owned(), name, state.to_owned(), self.priority.to_string()];
+        (!notify.is_empty()).then(|| notify.iter().cloned().chain(words).collect())
     }
 
     pub(super) fn hold_back(&mut self, held: bool) {
@@ -261,7 +337,7 @@ impl VirtualRouter {
     fn act(&mut self, action: Action, why: &str, router: &mut Router, turn: &mut Turn<impl Egress>) -> Option<Change> {
         let priority = match action {
             Action::Advertise(priority) => Some(priority),
-            Action::TakeOver | Action::Insist => Some(self.options.rank.priority),
+            Action::TakeOver | Action::Insist => Some(self.priority),
             Action::None | Action::Yield => None,
         };
         if let Some(priority) = priority {
@@ -334,7 +410,7 @@ impl VirtualRouter {
             since: self.since,
             transitions: self.transitions,
             reason: self.reason.clone(),
-            priority: self.options.rank.priority,
+            priority: self.priority,
             addresses: self.options.addresses.clone(),
             heard: self.heard,
             sent: self.sent,

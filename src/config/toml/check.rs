@@ -280,7 +280,7 @@ fn exec(section: &mut Section) -> Option<Exec> {
 }
 
 /// A program's path with its arguments.
-fn command(section: &mut Section, key: &str) -> Vec<String> {
+pub(super) fn command(section: &mut Section, key: &str) -> Vec<String> {
     let words = section.list(key, |word| Ok(word.to_owned()));
     if let Some(first) = words.first().filter(|first| !first.value.starts_with('/')) {
         section.report(&first.place, "not a full path; no shell looks for it");

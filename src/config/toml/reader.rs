@@ -185,6 +185,15 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A whole number that may be negative.
+    pub fn signed(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<At<i64>> {
+        let must = format!("a number from {} to {}", range.start(), range.end());
+        self.take_as(key, &must, |value| {
+            let number = value.as_integer()?;
+            i64::from_str_radix(number.as_str(), number.radix()).ok().filter(|number| range.contains(number))
+        })
+    }
+
     /// A time: `"500ms"`, `"2s"`, `"10m"`, `"1h"`, or a number of seconds.
     pub fn duration(&mut self, key: &str, range: RangeInclusive<Duration>) -> Option<At<Duration>> {
         let text = self.text_or_number(key)?;

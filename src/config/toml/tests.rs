@@ -379,6 +379,11 @@ fn virtual_routers_are_refused_where_they_stand() {
             "id = 1\n[[vrrp]]\nid = 2",
             "/t.toml:9:1: [[vrrp]]: 10.0.0.100 belongs to another virtual router already; name it once",
         ),
+        ("id = 1\ntrack = { weight = -3 }", "/t.toml:9:9: track: say what is tracked: a service, or a script"),
+        (
+            "id = 1\ntrack = [{ service = \"tcp/10.0.0.100:80\", weight = -254 }]",
+            "/t.toml:9:52: weight -254: must be a number from -253 to 253",
+        ),
         (
             "id = 1\nsync = true\n[[vrrp]]\nid = 2\naddress = \"10.0.0.9\"\nsync = true",
             "/t.toml:13:8: sync true: a second master; one is all there can be\n/t.toml:13:8: sync true: a second backup; one is all there can be",
@@ -389,6 +394,12 @@ fn virtual_routers_are_refused_where_they_stand() {
     let plan = said("id = 9\npriority = 150\naddress = [\"10.0.0.100\", \"2001:db8::100\"]").unwrap();
     let told: Vec<_> = plan.vrrp.iter().map(|options| (options.name(), options.rank.priority)).collect();
     assert_eq!(told, [((LinkId(0), 9, Family::V4), 150), ((LinkId(0), 9, Family::V6), 150)]);
+    let lines = "id = 9\ngroup = \"pair\"\nnotify = [\"/bin/tell\", \"me\"]\n\
+                 track = [{ service = \"tcp/10.0.0.100:80\", weight = -60 }, { script = [\"/bin/true\"] }]";
+    let options = said(lines).unwrap().vrrp.remove(0);
+    let tracks: Vec<String> = options.tracks.iter().map(|track| format!("{} {}", track.what, track.weight)).collect();
+    assert_eq!(tracks, ["service tcp/10.0.0.100:80 -60", "script /bin/true 0"]);
+    assert_eq!((options.group.as_deref(), options.notify.join(" ").as_str()), (Some("pair"), "/bin/tell me"));
     let director = said("id = 9\nsync = true").unwrap().rehearse().unwrap();
     let daemons: Vec<_> =
         director.sync.daemons().map(|(role, options)| (role, options.interface.as_str(), options.syncid)).collect();

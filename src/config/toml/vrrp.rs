@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::super::draft::{At, Problems, VrrpDraft};
+use super::super::spec;
+use super::check::command;
 use super::reader::{Kind, Section};
 use super::{ip_address, word};
+use crate::vrrp::{Track, Tracked};
 use crate::wire::vrrp::{Covers, Version};
 
 pub(super) const VRRP: Kind = Kind {
@@ -22,8 +25,15 @@ pub(super) const VRRP: Kind = Kind {
         "virtual_mac",
         "checksum",
         "sync",
+        "preempt_delay",
+        "track",
+        "group",
+        "notify",
     ],
 };
+const TRACK: Kind = Kind { name: "track", keys: &["service", "script", "interval", "weight"] };
+/// As in keepalived.
+const LONGEST_DELAY: Duration = Duration::from_secs(1000);
 const PASSWORD_LEN: usize = 8;
 
 /// A virtual router in one word, as a flag gives it: `id=51,priority=150`.
@@ -66,9 +76,32 @@ pub(super) fn vrrp(section: &mut Section) -> Option<VrrpDraft> {
         peers: section.list("peers", ip_address),
         virtual_mac: section.truth("virtual_mac").is_none_or(|said| said.value),
         covers: covers.map_or(Covers::default(), |covers| covers.value),
+        preempt_delay: section
+            .duration("preempt_delay", Duration::ZERO..=LONGEST_DELAY)
+            .map_or(Duration::ZERO, |delay| delay.value),
+        tracks: section.one_or_more("track", &TRACK).iter_mut().filter_map(track).collect(),
+        group: section.text("group").map(|group| group.value),
+        notify: command(section, "notify"),
         sync: section.truth("sync").filter(|said| said.value),
         id: id?.value,
     })
+}
+
+fn track(section: &mut Section) -> Option<Track> {
+    let place = section.place.clone();
+    let service = section.parsed("service", spec::service_key).map(|key| Tracked::Service(key.value));
+    let interval = section.duration("interval", Duration::from_millis(100)..=Duration::from_secs(3600));
+    let interval = interval.map_or(Duration::from_secs(1), |interval| interval.value);
+    let command = command(section, "script");
+    let script = (!command.is_empty()).then_some(Tracked::Script { command, interval });
+    let weight = section.signed("weight", -253..=253).map_or(0, |weight| weight.value as i16);
+    match (service, script) {
+        (Some(what), None) | (None, Some(what)) => Some(Track { what, weight }),
+        _ => {
+            section.report(&place, "say what is tracked: a service, or a script");
+            None
+        }
+    }
 }
 
 fn password(text: &str) -> Result<[u8; PASSWORD_LEN], String> {

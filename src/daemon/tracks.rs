@@ -1,0 +1,76 @@
+//! Programs that virtual routers depend on or that are told of them: when each is due, and what its end means.
+//!
+//! Never runs one: the keeper is asked for it.
+
+use std::time::Duration;
+
+use crate::base::Instant;
+use crate::io::Ended;
+use crate::keeper::messages::Run;
+use crate::vrrp::{Tracked, Vrrp};
+
+/// Numbers of programs begin here, far from those of probes.
+const FIRST_TAG: u64 = 1 << 62;
+/// How long a program may take that is told of a change.
+const TELLING: Duration = Duration::from_secs(30);
+
+struct Script {
+    what: Tracked,
+    due: Instant,
+    /// Its number while it runs.
+    running: Option<u64>,
+}
+
+/// The programs of virtual routers.
+#[derive(Default)]
+pub(super) struct Tracks {
+    scripts: Vec<Script>,
+    started: u64,
+}
+
+impl Tracks {
+    /// When `due_programs` has something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.scripts.iter().filter(|script| script.running.is_none()).map(|script| script.due).min()
+    }
+
+    /// The programs to run now.
+    pub(super) fn due_programs(&mut self, vrrp: &mut Vrrp, now: Instant) -> Vec<Run> {
+        let run = |tag, command, timeout| Run {
+            tag,
+            command,
+            timeout,
+            server: None,
+            service: None,
+            verdict: None,
+            user: None,
+        };
+        let mut runs = Vec::new();
+        while let Some(command) = vrrp.take_notice() {
+            runs.push(run(FIRST_TAG, command, TELLING));
+        }
+        self.scripts.retain(|script| vrrp.tracked().any(|what| *what == script.what));
+        for what in vrrp.tracked().filter(|what| matches!(what, Tracked::Script { .. })) {
+            if !self.scripts.iter().any(|script| script.what == *what) {
+                self.scripts.push(Script { what: what.clone(), due: now, running: None });
+            }
+        }
+        for script in self.scripts.iter_mut().filter(|script| script.running.is_none() && script.due <= now) {
+            if let Tracked::Script { command, interval } = &script.what {
+                self.started += 1;
+                (script.due, script.running) = (now + *interval, Some(FIRST_TAG + self.started));
+                runs.push(run(FIRST_TAG + self.started, command.clone(), *interval));
+            }
+        }
+        runs
+    }
+
+    /// A program is no more; false if it was another one's.
+    pub(super) fn hear(&mut self, tag: u64, ended: &Ended, vrrp: &mut Vrrp) -> bool {
+        if let Some(script) = self.scripts.iter_mut().find(|script| script.running == Some(tag)) {
+            script.running = None;
+            vrrp.judge(&script.what, *ended == Ended::Exit(0));
+        }
+        tag >= FIRST_TAG
+    }
+}
