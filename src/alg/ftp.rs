@@ -8,10 +8,9 @@
 //! Between families PORT becomes EPRT, and PASV is asked as EPSV and answered as 227 (RFC 2428, RFC 6384).
 //! A text of another length moves every later sequence number of its sender. Only for conns to a port of `ftp_ports`.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
+use super::beside::Beside;
 use super::ftp_commands::{Announced, FtpMessage, Mode, client_says, server_says};
 use super::ftp_data::{expect_active, expect_passive};
 use crate::base::{ConnId, DropReason, Endpoint, Family, Instant};
@@ -48,31 +47,22 @@ impl FtpControl {
 
 /// What is known of control conns.
 #[derive(Default)]
-pub struct Ftp {
-    controls: HashMap<ConnId, FtpControl>,
-    /// Those of which something new is known, or nothing any more.
-    changed: Vec<ConnId>,
-}
+pub struct Ftp(Beside<FtpControl>);
 
 impl Ftp {
     /// A control conn has ended: what was known of it is forgotten.
     pub fn on(&mut self, event: LifeEvent) {
-        if let LifeEvent::Ended(id) = event
-            && !self.controls.is_empty()
-        {
-            self.changed.extend(self.controls.remove(&id).map(|_| id));
-        }
+        self.0.on(event);
     }
 
     /// Those that have changed since they were asked for, each with what is known of it now.
     pub fn take_changed(&mut self) -> Vec<(ConnId, Option<FtpControl>)> {
-        let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|id| (id, self.controls.get(&id).copied())).collect()
+        self.0.take_changed()
     }
 
     /// Goes on with what an earlier process knew of a control conn.
     pub fn recall(&mut self, id: ConnId, control: FtpControl) {
-        self.controls.insert(id, control);
+        self.0.recall(id, control);
     }
 
     /// A segment of a control conn from the client, not rewritten yet: what it asks for is remembered, what it acknowledges
@@ -87,10 +77,10 @@ impl Ftp {
         let payload = control_payload(id, packet, flows)?;
         let said = payload.and_then(|payload| client_says(payload, packet.ip.src));
         if said.is_some() {
-            self.changed.push(id);
-            self.controls.entry(id).or_default();
+            let known = self.0.get(id).copied();
+            self.0.set(id, known.unwrap_or_default());
         }
-        let Some(control) = self.controls.get_mut(&id) else { return Ok(()) };
+        let Some(control) = self.0.get_mut(id) else { return Ok(()) };
         let sequence = tcp::sequence(packet.frame(), packet.ip);
         match said {
             Some(FtpMessage::Mode(mode)) => control.mode = ask(mode, id, packet, flows)?,
@@ -121,16 +111,16 @@ impl Ftp {
         now: Instant,
     ) -> Result<(), DropReason> {
         let payload = control_payload(id, packet, flows)?;
-        let Some(control) = self.controls.get_mut(&id) else { return Ok(()) };
+        let Some(mut control) = self.0.get(id).copied() else { return Ok(()) };
         let sequence = tcp::sequence(packet.frame(), packet.ip);
         let mode = control.mode_for(sequence);
         if let Some(announced) = payload.and_then(|payload| server_says(payload, mode, packet.ip.src)) {
             let virt = Endpoint::new(flows.conns.get(id).virt().addr, announced.at.port);
             expect_passive(id, virt, announced.at, flows, now)?;
             control.shift.note(sequence, replace(packet, &announced, virt)?);
-            self.changed.push(id);
             control.answered = Some((sequence, mode));
             control.mode = Mode::Active;
+            self.0.set(id, control);
         }
         // What is repeated stands where it stood: before its own correction.
         tcp::shift_sequence(packet.buf, packet.ip, control.shift.of_sequence(sequence));

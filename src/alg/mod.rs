@@ -2,6 +2,7 @@
 //!
 //! They read payloads, and change what must be changed there. Never choose a server.
 
+mod beside;
 mod ftp;
 mod ftp_commands;
 mod ftp_data;

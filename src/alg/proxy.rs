@@ -9,11 +9,11 @@
 //! So a header that is lost, doubled or overtaken is one that its client sends again, and servers that speak first have it
 //! with the handshake. Afterwards a shift is all that is left. Never keeps a packet.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::beside::Beside;
 use crate::base::{ConnId, DropReason, Endpoint};
 use crate::conn::{Conn, LifeEvent};
 use crate::flows::Flows;
@@ -52,31 +52,27 @@ pub enum Ahead {
 
 /// Headers that are on their way.
 #[derive(Default)]
-pub struct Proxy {
-    headers: HashMap<ConnId, ProxyHeader>,
-    /// Those of which something new is known, or nothing any more.
-    changed: Vec<ConnId>,
-}
+pub struct Proxy(Beside<ProxyHeader>);
 
 impl Proxy {
     /// A conn has ended: what was known of it is forgotten.
     pub fn on(&mut self, event: LifeEvent) {
-        if let LifeEvent::Ended(id) = event
-            && !self.headers.is_empty()
-        {
-            self.changed.extend(self.headers.remove(&id).map(|_| id));
-        }
+        self.0.on(event);
     }
 
     /// Those that have changed since they were asked for, each with what is known of it now.
     pub fn take_changed(&mut self) -> Vec<(ConnId, Option<ProxyHeader>)> {
-        let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|id| (id, self.headers.get(&id).copied())).collect()
+        self.0.take_changed()
     }
 
     /// Goes on with what an earlier process knew of a conn.
     pub fn recall(&mut self, id: ConnId, header: ProxyHeader) {
-        self.headers.insert(id, header);
+        self.0.recall(id, header);
+    }
+
+    /// True while the header of a conn is on its way: no other helper reads that conn.
+    pub fn has(&self, id: ConnId) -> bool {
+        self.0.get(id).is_some()
     }
 
     /// A conn was opened by this packet: if it is a SYN, and its server is to be told, the header has its place.
@@ -91,13 +87,12 @@ impl Proxy {
         let header = ProxyHeader { first, version };
         flows.conns.move_sequence(id, header.bytes(&conn).len() as u32);
         flows.conns.get_mut(id).set_helped(true);
-        self.headers.insert(id, header);
-        self.changed.push(id);
+        self.0.set(id, header);
     }
 
     /// A segment of the client, not rewritten yet; `mtu` is that of its way to the server.
     pub fn request(&mut self, id: ConnId, packet: &mut Packet, mtu: u16, flows: &Flows) -> Result<Ahead, DropReason> {
-        let (Some(header), L4::Tcp { flags, .. }) = (self.headers.get_mut(&id), packet.ip.l4) else {
+        let (Some(header), L4::Tcp { flags, .. }) = (self.0.get_mut(id), packet.ip.l4) else {
             return Ok(Ahead::Nothing);
         };
         if !tcp::checksum_is_right(packet.buf, packet.ip) {
@@ -123,7 +118,7 @@ impl Proxy {
 
     /// The header as a segment of its own, ahead of that of the client; written into `piece`.
     pub fn alone(&self, id: ConnId, packet: &Packet, piece: &mut PacketBuf, flows: &Flows) -> Result<Ip, DropReason> {
-        let header = self.headers.get(&id).ok_or(DropReason::NoConn)?;
+        let header = self.0.get(id).ok_or(DropReason::NoConn)?;
         let bytes = header.bytes(flows.conns.get(id));
         let mut ip = *packet.ip;
         piece.set(&packet.frame()[..ip.end]);
@@ -137,7 +132,7 @@ impl Proxy {
 
     /// A segment of the server, not rewritten yet.
     pub fn reply(&mut self, id: ConnId, packet: &mut Packet, flows: &mut Flows) -> Result<(), DropReason> {
-        let (Some(header), L4::Tcp { flags, .. }) = (self.headers.get(&id), packet.ip.l4) else { return Ok(()) };
+        let (Some(header), L4::Tcp { flags, .. }) = (self.0.get(id), packet.ip.l4) else { return Ok(()) };
         if !flags.ack() {
             return Ok(());
         }
@@ -150,8 +145,7 @@ impl Proxy {
             tcp::shift_acknowledged(packet.buf, packet.ip, |number| (first.wrapping_sub(number) as i32).max(0));
             return Ok(());
         }
-        self.headers.remove(&id);
-        self.changed.push(id);
+        self.0.forget(id);
         flows.conns.get_mut(id).set_helped(false);
         Ok(())
     }

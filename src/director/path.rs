@@ -202,7 +202,9 @@ impl Director {
     /// A request that helpers read before it goes on.
     #[cold]
     fn help_request(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
-        self.ftp.request(id, packet, &mut self.flows, turn.now)?;
+        if !self.proxy.has(id) {
+            return Ok(self.ftp.request(id, packet, &mut self.flows, turn.now)?);
+        }
         let ends = self.flows.ends(id);
         let mtu = self.router.route(ends.real.addr)?.mtu;
         if self.proxy.request(id, packet, mtu, &self.flows)? == Ahead::Header {
@@ -246,8 +248,10 @@ impl Director {
         forward::check_translatable(packet, &ends)?;
         self.flows.note_expected(id, Side::Reply, packet);
         if self.flows.conns.get(id).is_helped() {
-            self.ftp.reply(id, packet, &mut self.flows, turn.now)?;
-            self.proxy.reply(id, packet, &mut self.flows)?;
+            match self.proxy.has(id) {
+                true => self.proxy.reply(id, packet, &mut self.flows)?,
+                false => self.ftp.reply(id, packet, &mut self.flows, turn.now)?,
+            }
         }
         let fit = Fit::on(&mut self.router, &route);
         forward::reply(packet, &ends, fit)?;

@@ -94,6 +94,15 @@ fn the_header_comes_with_the_handshake_until_it_is_acknowledged() {
 }
 
 #[test]
+fn what_a_client_says_behind_the_header_is_not_read_as_ftp() {
+    let mut session = Session::new("proxy-v1");
+    let said = "PORT 192,0,2,7,10,1\r\n";
+    let sent = session.send("AP", 0, said.as_bytes());
+    assert_eq!(String::from_utf8_lossy(&sent[0].payload), format!("{V1}{said}"));
+    assert_eq!(session.lab.director.flows.conns.len(), 1, "no data conn is expected");
+}
+
+#[test]
 fn where_there_is_no_room_the_header_is_a_segment_of_its_own() {
     let mut session = Session::new("proxy-v2");
     let full = [7; 1460];
