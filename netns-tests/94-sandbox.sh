@@ -37,7 +37,6 @@ test_a_worker_has_no_rights_and_its_keeper_few() {
     topo_onearm
     replies_through_director rs1
     serve rs1
-    director_options --sandbox
     serving "$RS1:8080,nat"
     local worker nobody threads
     worker=$(worker) nobody=$(id -u tapvs 2>/dev/null || id -u nobody)
@@ -100,10 +99,51 @@ test_programs_of_checks_have_no_rights_either() {
 
 both_have_run() { (($(wc -l <"$LAB_DIR/one") == 4 && $(wc -l <"$LAB_DIR/two") == 4)); }
 
+# limited COMMAND...: a director started by it, ready, and an answer through it.
+limited() {
+    bridge_state >"$LAB_DIR/bridge.before"
+    : >"$LAB_DIR/tapvs.log"
+    spawn tapvs director "$@" "$TAPVS" run --bridge br0 --tap tap0 --address "$DIP/$NET_BITS" --fresh \
+        --service "tcp/$AT_VIP:80" --scheduler rr --server "$RS1:8080,nat"
+    DIRECTOR=$SPAWNED
+    wait_for 10 "tapvs to be ready" grep -qw ready "$LAB_DIR/tapvs.log"
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "an answer"
+}
+
+# Where a system does not let go of a right, one line says so, and the rest is given up all the same.
+test_what_cannot_be_given_up_is_said_in_one_line() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    local nobody said
+    nobody=$(id -u tapvs 2>/dev/null || id -u nobody)
+    limited netns-tests/without-seccomp.py
+    expect_eq "$(grep -c "cannot give up" "$LAB_DIR/tapvs.log")" 1 "lines about it"
+    expect_match "$(<"$LAB_DIR/tapvs.log")" "keeps rights that it cannot give up here: seccomp: .*Invalid argument" "what is said"
+    expect_eq "$(right "$(worker)" Uid) $((16#$(right "$(worker)" CapPrm)))" "$nobody 0" "the worker's user and capabilities"
+    expect_eq "$((16#$(right "$DIRECTOR" CapEff)))" "$((1 << 12))" "the keeper's capabilities"
+    director_stop
+
+    limited env CAPSET=no netns-tests/without-seccomp.py
+    expect_eq "$(grep -c "cannot give up" "$LAB_DIR/tapvs.log")" 1 "lines about it"
+    expect_match "$(<"$LAB_DIR/tapvs.log")" "capabilities: .*not permitted .*, seccomp: " "what is said"
+    expect_eq "$(right "$(worker)" Uid) $((16#$(right "$(worker)" CapPrm)))" "$nobody 0" "the worker's user and capabilities"
+    director_stop
+
+    # Root of a container that may not become another user.
+    limited setpriv --bounding-set=-all,+net_admin --inh-caps=-all,+net_admin
+    expect_match "$(<"$LAB_DIR/tapvs.log")" "the worker stays root, without rights" "what is said"
+    expect_enclosed "$(worker)" 0
+    expect_few_rights "$DIRECTOR"
+    director_stop
+
+    said=$(in_ns director netns-tests/without-seccomp.py "$TAPVS" run --sandbox --bridge br0 --address "$DIP/$NET_BITS" 2>&1 || true)
+    expect_match "$said" "cannot give up rights: seccomp: .*; --no-sandbox keeps them all" "what was asked for and cannot be had"
+}
+
 # The end of a keeper is its worker's, whoever it is and whatever it does.
 test_a_worker_that_stands_still_ends_with_its_keeper() {
     topo_onearm
-    director_options --sandbox
     serving "$RS1:8080,nat"
     local worker started
     worker=$(worker) started=$(start_time "$worker")
@@ -134,7 +174,7 @@ test_a_container_with_cap_net_admin_alone_is_enough() {
     replies_through_director rs1
     serve rs1
     run_enclosed setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=+net_admin --ambient-caps=+net_admin \
-        "--bounding-set=-all,+net_admin" --no-new-privs "$SCRATCH/tapvs" run --sandbox --bridge br0 --tap tap0 --address "$DIP/$NET_BITS" \
+        "--bounding-set=-all,+net_admin" --no-new-privs "$SCRATCH/tapvs" run --bridge br0 --tap tap0 --address "$DIP/$NET_BITS" \
         --service "tcp/$AT_VIP:80" --scheduler rr --server "$RS1:8080,nat" --check exec:/bin/true
     expect_eq "$(fetch "http://$AT_VIP/")" rs1 "an answer"
     expect_enclosed "$(worker)" 65534
@@ -156,7 +196,7 @@ test_a_user_runs_a_director_in_a_namespace_of_its_own() {
     # shellcheck disable=SC2016
     spawn rootless director unshare -m env "TAPVS_SOCKET=$LAB_DIR/own/sock" sh -c 'mount --bind "$0" /dev/net/tun && exec "$@"' \
         "$LAB_DIR/tun" setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Ur -n sh -c "$run" "$SCRATCH/tapvs" \
-        --sandbox --bridge br0 --tap tap0 --address 10.9.0.2/24 --service tcp/10.9.0.100:80 --server 10.9.0.21:80,nat
+        --bridge br0 --tap tap0 --address 10.9.0.2/24 --service tcp/10.9.0.100:80 --server 10.9.0.21:80,nat
     wait_for 20 "the end" grep -q "^exit" "$LAB_DIR/rootless.log"
     expect_match "$(<"$LAB_DIR/rootless.log")" "CapEff:.0000000000000000.*tap0.*exit 0" "what a director without root says"
 }

@@ -359,10 +359,32 @@ pub struct Draft {
     pub cpu: Option<At<usize>>,
     /// Who handles packets.
     pub user: Option<At<String>>,
-    /// Whether who handles packets gives up all rights, where that was said.
+    /// Whether the processes give up their rights, where that was said.
     pub sandbox: Option<bool>,
     /// Where the metrics are served.
     pub metrics: Option<At<Endpoint>>,
     /// What becomes of rules that were made by hand.
     pub by_hand: ByHand,
+}
+
+/// Which rights processes keep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rights {
+    /// All that they were started with: `--no-sandbox`.
+    All,
+    /// As few as the system lets them be left with; what it does not let go is said.
+    FewIfPossible,
+    /// Few, or there is no start: `--sandbox`, or a user was named.
+    Few,
+}
+
+impl Rights {
+    /// By what was said, and whether a user was named.
+    pub fn of(sandbox: Option<bool>, names_user: bool) -> Rights {
+        match (sandbox, names_user) {
+            (Some(false), _) => Rights::All,
+            (Some(true), _) | (None, true) => Rights::Few,
+            (None, false) => Rights::FewIfPossible,
+        }
+    }
 }

@@ -71,17 +71,17 @@ pub struct RunArgs {
     #[argh(option)]
     pub metrics: Option<SocketAddr>,
 
-    /// who handles packets gives up all rights (default: with --user)
+    /// do not start where the processes cannot give up their rights (default: say what they keep, and go on)
     #[argh(switch)]
     pub sandbox: bool,
 
-    /// who handles packets keeps all rights, whatever the file says, for debuggers and tracers
+    /// the processes keep all rights, whatever the file says, for debuggers and tracers
     #[argh(switch)]
     pub no_sandbox: bool,
 
-    /// the user, by name or as UID[:GID], who handles packets, without any rights (default of --sandbox: tapvs if there
-    /// is one, else nobody; where tapvs was not started by root, who has started it); beside --config it takes the place
-    /// of what the file says
+    /// the user, by name or as UID[:GID], who handles packets, without any rights (default: tapvs if there is one, else
+    /// nobody; where tapvs was not started by root, who has started it); beside --config it takes the place of what the
+    /// file says
     #[argh(option)]
     pub user: Option<String>,
 
@@ -244,7 +244,7 @@ impl RunArgs {
         self.cpu.map(|cpu| said("--cpu", cpu))
     }
 
-    /// Whether who handles packets gives up all rights, which may be said beside a file too.
+    /// Whether the processes give up their rights, which may be said beside a file too.
     pub(super) fn sandbox_said(&self) -> Option<bool> {
         (self.sandbox || self.no_sandbox).then_some(!self.no_sandbox)
     }

@@ -20,7 +20,7 @@ pub use self::toml::read as read_text;
 pub use self::toml::read_file;
 use self::toml::{check_of_word, vrrp_of_word};
 pub use diff::{Change, Wanted, add_daemons, add_rules, common_rules, diff, rules_of};
-pub use draft::{At, ByHand, Problems};
+pub use draft::{At, ByHand, Problems, Rights};
 pub use flags::RunArgs;
 pub use link::PlannedLink;
 pub use outside::Outside;

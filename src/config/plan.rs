@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use super::draft::{At, ByHand, Draft, Hop, Place, Planned, Problems, ServiceDraft};
+use super::draft::{At, ByHand, Draft, Hop, Place, Planned, Problems, Rights, ServiceDraft};
 use super::flags::RunArgs;
 use super::link::{self, PlannedLink};
 use super::{BEFORE, commands, read_file, validate, vrrp};
@@ -55,8 +55,8 @@ pub struct Plan {
     daemons: Vec<vrrp::Daemons>,
     /// Who handles packets, where that was said.
     pub user: Option<At<String>>,
-    /// Who handles packets has no rights.
-    pub sandbox: bool,
+    /// Which rights the processes keep.
+    pub rights: Rights,
     /// Where the metrics are served.
     pub metrics: Option<At<Endpoint>>,
     /// What becomes of rules that were made by hand.
@@ -93,7 +93,7 @@ impl Plan {
             cpu: draft.cpu,
             vrrp: Vec::new(),
             daemons: Vec::new(),
-            sandbox: draft.sandbox.unwrap_or(draft.user.is_some()),
+            rights: Rights::of(draft.sandbox, draft.user.is_some()),
             user: draft.user,
             metrics: draft.metrics,
             by_hand: draft.by_hand,

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use super::background::Background;
 use super::change::{COMMANDS_A_TURN, Changed, LOOKED_AT_A_TURN, Progress};
 use crate::base::{Endpoint, Instant};
-use crate::config::{self, At, Plan, PlannedLink, Problems, RunArgs, Wanted, describe};
+use crate::config::{self, At, Plan, PlannedLink, Problems, Rights, RunArgs, Wanted, describe};
 use crate::control::protocol::Reply;
 use crate::director::Director;
 use crate::health;
@@ -208,7 +208,7 @@ impl Reload {
 }
 
 fn sandbox_text(plan: &Plan) -> String {
-    describe::sandbox_text(plan.user.as_ref().map(|user| user.value.as_str()), plan.sandbox)
+    describe::sandbox_text(plan.user.as_ref().map(|user| user.value.as_str()), plan.rights != Rights::All)
 }
 
 fn sentence(what: String) -> Problems {

@@ -54,17 +54,17 @@ struct Prepared {
 /// Gives up all rights before anything that others have written is read; what is asked of the system once, is asked
 /// before. The thread is started between: it has the rights of the thread that starts it.
 fn give_up_rights(given: &Given) -> Result<Background, String> {
-    let cannot = |error: Error| format!("cannot give up rights: {error}; --no-sandbox keeps them all");
-    if let Some(sandbox) = &given.sandbox {
-        io::give_up_all(sandbox.user.as_ref()).map_err(cannot)?;
+    let mut sandbox = given.sandbox.clone();
+    if let Some(sandbox) = &mut sandbox {
+        sandbox.heed(io::give_up_all(sandbox.user.as_ref()))?;
     }
     if let Some(lifeline) = given.lifeline {
         watch_keeper(lifeline).map_err(|error| format!("cannot ask for the keeper's end: {error}"))?;
     }
     let background = Background::start().map_err(|error| format!("cannot start a thread: {error}"))?;
     io::learn_host();
-    if given.sandbox.is_some() {
-        io::enclose_worker().map_err(cannot)?;
+    if let Some(sandbox) = &mut sandbox {
+        sandbox.heed(io::enclose_worker().map_err(|error| format!("seccomp: {error}")))?;
     }
     Ok(background)
 }

@@ -56,7 +56,7 @@ pub use probe::{ProbeSocket, is_servers};
 pub use process::{PROCESSORS, Processors, set_name, use_large_pages};
 pub use programs::{Ended, Program, Programs};
 pub use rights::{Sandbox, User, give_up_all, keep_few, with_rights_over_others};
-pub use sandbox::{enclose_keeper, enclose_worker};
+pub use sandbox::enclose_worker;
 pub use signals::{Signal, Signals};
 pub use sys::{end_when_closed, inherited};
 pub use tls::{TlsConfig, TlsSession};

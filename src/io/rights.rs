@@ -11,7 +11,7 @@ use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
-use super::sys;
+use super::{sandbox, sys};
 use std::os::unix::process::CommandExt;
 
 /// Who a worker is where nobody says otherwise: the first one that there is.
@@ -61,6 +61,33 @@ impl User {
 pub struct Sandbox {
     /// Who it becomes; the user that it is started by without one.
     pub user: Option<User>,
+    /// It does not start with rights that it cannot give up.
+    #[serde(default)]
+    pub strict: bool,
+    /// What could not be given up was said by the process that was first to try.
+    #[serde(default)]
+    pub said: bool,
+}
+
+impl Sandbox {
+    /// What could not be given up ends the start where the sandbox is strict; elsewhere it is said once.
+    pub fn heed(&mut self, given_up: Result<(), String>) -> Result<(), String> {
+        let Err(why) = given_up else { return Ok(()) };
+        if self.strict {
+            return Err(format!("cannot give up rights: {why}; --no-sandbox keeps them all"));
+        }
+        if !std::mem::replace(&mut self.said, true) {
+            log::warn!("tapvs keeps rights that it cannot give up here: {why}");
+        }
+        Ok(())
+    }
+}
+
+/// What failed of these, all of which were done.
+fn all_of<const N: usize>(done: [(&str, io::Result<()>); N]) -> Result<(), String> {
+    let failed = done.into_iter().filter_map(|(what, how)| Some(format!("{what}: {}", how.err()?)));
+    let failed: Vec<String> = failed.collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join(", ")) }
 }
 
 /// A line of passwd(5).
@@ -88,34 +115,52 @@ fn is_mapped(map: &str, id: u32) -> bool {
 
 /// Keeps CAP_NET_ADMIN, and, `for_others`, what starting and ending processes of another user takes; the latter is not in
 /// force but within `with_rights_over_others`.
-pub fn keep_few(for_others: bool) -> io::Result<()> {
+pub fn keep_few(for_others: bool) -> Result<(), String> {
+    all_of([
+        ("capabilities", keep_few_capabilities(for_others)),
+        ("no_new_privs", prctl::set_no_new_privs().map_err(Into::into)),
+        ("seccomp", sandbox::enclose_keeper()),
+    ])
+}
+
+fn keep_few_capabilities(for_others: bool) -> io::Result<()> {
     let kept = |cap: &Capability| *cap == Capability::CAP_NET_ADMIN || (for_others && FOR_OTHERS.contains(cap));
     let had = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
     limit(kept);
     let kept: CapsHashSet = had.into_iter().filter(kept).collect();
     let in_force: CapsHashSet = kept.iter().copied().filter(|cap| *cap == Capability::CAP_NET_ADMIN).collect();
-    let none = CapsHashSet::new();
-    for (set, caps) in [(CapSet::Effective, &in_force), (CapSet::Permitted, &kept), (CapSet::Inheritable, &none)] {
-        caps::set(None, set, caps).map_err(io::Error::other)?;
-    }
-    Ok(prctl::set_no_new_privs()?)
+    set(CapSet::Effective, &in_force)?;
+    set(CapSet::Permitted, &kept)?;
+    set(CapSet::Inheritable, &CapsHashSet::new())
 }
 
 /// Gives up all capabilities, for good, and becomes `user` if there is one.
-pub fn give_up_all(user: Option<&User>) -> io::Result<()> {
-    let may = caps::read(None, CapSet::Permitted).map_err(io::Error::other)?;
-    caps::set(None, CapSet::Effective, &may).map_err(io::Error::other)?;
+pub fn give_up_all(user: Option<&User>) -> Result<(), String> {
+    all_of([
+        ("user", user.map_or(Ok(()), become_user)),
+        ("capabilities", have_none()),
+        ("no_new_privs", prctl::set_no_new_privs().map_err(Into::into)),
+        // Nobody of the same user reads its memory.
+        ("memory", prctl::set_dumpable(false).map_err(Into::into)),
+    ])
+}
+
+fn become_user(User { uid, gid }: &User) -> io::Result<()> {
+    // What is refused here is missed below.
+    let _ = caps::read(None, CapSet::Permitted).map(|may| set(CapSet::Effective, &may));
     limit(|_| false);
-    if let Some(User { uid, gid }) = user {
-        let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
-        setgroups(&[])?;
-        setresgid(gid, gid, gid)?;
-        setresuid(uid, uid, uid)?;
+    let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
+}
+
+/// Where nothing changes the system is not asked: it may refuse the call whatever it would do.
+fn set(of: CapSet, wanted: &CapsHashSet) -> io::Result<()> {
+    if caps::read(None, of).is_ok_and(|present| present == *wanted) {
+        return Ok(());
     }
-    have_none()?;
-    prctl::set_no_new_privs()?;
-    // Nobody of the same user reads its memory.
-    Ok(prctl::set_dumpable(false)?)
+    caps::set(None, of, wanted).map_err(io::Error::other)
 }
 
 /// What a program that is started later could gain. Without CAP_SETPCAP it stays what it was, and no_new_privs is what counts.
@@ -127,10 +172,9 @@ fn limit(kept: impl Fn(&Capability) -> bool) {
 }
 
 fn have_none() -> io::Result<()> {
-    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
-        caps::clear(None, set).map_err(io::Error::other)?;
-    }
-    Ok(())
+    limit(|_| false);
+    let none = CapsHashSet::new();
+    [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable].into_iter().try_for_each(|of| set(of, &none))
 }
 
 /// Does something for which processes of another user must be started or ended.
@@ -155,8 +199,7 @@ pub fn run_without_rights(command: &mut Command, user: Option<&User>) {
         if Uid::effective().is_root() {
             let may = caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_ADMIN).unwrap_or(false);
             let few: CapsHashSet = may.then_some(Capability::CAP_NET_ADMIN).into_iter().collect();
-            let set = |set| caps::set(None, set, &few).map_err(io::Error::other);
-            set(CapSet::Effective).and_then(|()| set(CapSet::Permitted))
+            set(CapSet::Effective, &few).and_then(|()| set(CapSet::Permitted, &few))
         } else {
             have_none()
         }

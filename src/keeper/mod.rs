@@ -95,8 +95,8 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     let metrics = plan.metrics.as_ref().map(|at| open_metrics(at.value)).transpose()?;
     let given = give(&devices, listener.as_ref(), state.as_ref(), metrics.as_ref())
         .map_err(|error| format!("cannot hand descriptors on: {error}"))?;
-    let given = Given { sandbox, ..given };
-    rights::give_up(given.sandbox.as_ref())?;
+    let mut given = Given { sandbox, ..given };
+    rights::give_up(given.sandbox.as_mut())?;
     let mut keeper = Keeper {
         devices,
         host,

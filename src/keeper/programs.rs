@@ -24,7 +24,7 @@ pub(super) fn run(
     let sandbox = match &run.user {
         None => sandbox.cloned(),
         Some(name) => match User::named(name) {
-            Some(user) => Some(Sandbox { user: Some(user) }),
+            Some(user) => Some(Sandbox { user: Some(user), strict: true, said: false }),
             None => return refuse(format!("there is no user {name}")),
         },
     };

@@ -5,26 +5,27 @@
 //! crash must not leave it without the means to start another worker; they are in force for the moments in which a process
 //! is started or signalled, and at no other time. All else it has done with its rights is done before.
 
-use crate::config::Plan;
-use crate::io::{Sandbox, User, enclose_keeper, keep_few, own_uid};
+use crate::config::{Plan, Rights};
+use crate::io::{Sandbox, User, keep_few, own_uid};
 
 /// What workers are to be; `None` if they keep all rights. An error is a sentence.
 pub(super) fn sandbox_of(plan: &Plan) -> Result<Option<Sandbox>, String> {
-    if !plan.sandbox {
+    if plan.rights == Rights::All {
         return Ok(None);
     }
+    let strict = plan.rights == Rights::Few;
     let Some(named) = &plan.user else {
         let user = Some(User::usual()).filter(|user| own_uid() == 0 && user.is_open_to_us());
         if own_uid() == 0 && user.is_none() {
             log::info!("the worker stays root, without rights: this process may not become another user");
         }
-        return Ok(Some(Sandbox { user }));
+        return Ok(Some(Sandbox { user, strict, said: false }));
     };
     let place = &named.place;
     let user =
         User::named(&named.value).ok_or_else(|| format!("{place}: there is no such user; make it, or name another"))?;
     if user.uid == own_uid() {
-        return Ok(Some(Sandbox { user: None }));
+        return Ok(Some(Sandbox { user: None, strict, said: false }));
     }
     if !user.is_open_to_us() {
         return Err(format!(
@@ -32,12 +33,11 @@ pub(super) fn sandbox_of(plan: &Plan) -> Result<Option<Sandbox>, String> {
              leave it out, or start tapvs as that user"
         ));
     }
-    Ok(Some(Sandbox { user: Some(user) }))
+    Ok(Some(Sandbox { user: Some(user), strict, said: false }))
 }
 
 /// Keeps what is needed from here on.
-pub(super) fn give_up(sandbox: Option<&Sandbox>) -> Result<(), String> {
+pub(super) fn give_up(sandbox: Option<&mut Sandbox>) -> Result<(), String> {
     let Some(sandbox) = sandbox else { return Ok(()) };
-    let given_up = keep_few(sandbox.user.is_some()).and_then(|()| enclose_keeper());
-    given_up.map_err(|error| format!("cannot give up rights: {error}; --no-sandbox keeps them all"))
+    sandbox.heed(keep_few(sandbox.user.is_some()))
 }
