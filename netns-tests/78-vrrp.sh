@@ -253,7 +253,7 @@ test_what_a_director_tracks_moves_its_addresses_and_programs_are_told() {
     chmod +x "$SCRATCH/notify"
     touch "$SCRATCH/well"
     vrrp_director director 4 150 "track = { script = [\"/usr/bin/test\", \"-e\", \"$SCRATCH/well\"], interval = \"200ms\" }" \
-        "notify = \"$SCRATCH/notify\""
+        "notify = \"$SCRATCH/notify\"" 'user = "root"'
     becomes_state director active
     vrrp_director other 5 100
     becomes_state other backup

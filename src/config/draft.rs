@@ -326,6 +326,8 @@ pub struct VrrpDraft {
     pub group: Option<String>,
     /// A program that is told of changes.
     pub notify: Vec<String>,
+    /// Who it and scripts run as, where that was said.
+    pub user: Option<String>,
     /// Its directors tell each other of conns.
     pub sync: Option<At<bool>>,
 }

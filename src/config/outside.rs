@@ -16,8 +16,8 @@ use crate::vrrp::Tracked;
 pub struct Outside {
     /// Each with the user that it runs as, if it has one.
     programs: HashSet<(Vec<String>, Option<String>)>,
-    /// Programs that are told of virtual routers, in keepalived's words behind their own arguments.
-    notified: HashSet<Vec<String>>,
+    /// Programs that are told of virtual routers, each with its user, in keepalived's words behind their own arguments.
+    notified: HashSet<(Vec<String>, Option<String>)>,
     files: HashSet<PathBuf>,
 }
 
@@ -43,22 +43,24 @@ impl Outside {
             }
         }
         for vrrp in &draft.vrrps {
-            outside.notified.extend(Some(&vrrp.notify).filter(|command| !command.is_empty()).cloned());
+            if !vrrp.notify.is_empty() {
+                outside.notified.insert((vrrp.notify.clone(), vrrp.user.clone()));
+            }
             outside.programs.extend(vrrp.tracks.iter().filter_map(|track| match &track.what {
-                Tracked::Script { command, .. } => Some((command.clone(), None)),
+                Tracked::Script { command, user, .. } => Some((command.clone(), user.clone())),
                 Tracked::Service(_) => None,
             }));
         }
         outside
     }
 
-    /// True for a program that is told of a virtual router, and nothing else.
-    fn is_notice(&self, command: &[String]) -> bool {
+    /// True for a program that is told of a virtual router, and nothing else, as this user.
+    fn is_notice(&self, command: &[String], user: Option<&str>) -> bool {
         let Some((own, [kind, _, state, priority])) = command.split_last_chunk() else { return false };
         let words = ["INSTANCE", "GROUP"].contains(&kind.as_str())
             && ["MASTER", "BACKUP", "FAULT"].contains(&state.as_str())
             && priority.parse::<u8>().is_ok();
-        words && self.notified.contains(own)
+        words && self.notified.contains(&(own.to_vec(), user.map(str::to_owned)))
     }
 
     fn note(&mut self, check: &Check) {
@@ -72,7 +74,7 @@ impl Outside {
     /// True for a program with exactly these arguments, but for the words of a notice, as this user.
     pub fn has_program(&self, command: &[String], user: Option<&str>) -> bool {
         let is_named = self.programs.contains(&(command.to_vec(), user.map(str::to_owned)));
-        is_named || (user.is_none() && self.is_notice(command))
+        is_named || self.is_notice(command, user)
     }
 
     /// True for a file to read.
@@ -108,6 +110,11 @@ mod tests {
             address = "10.0.0.21:443"
             method = "nat"
             check = { kind = "https", path = "/", verify = "/etc/ca.pem" }
+            [[vrrp]]
+            id = 51
+            notify = ["/usr/bin/tell"]
+            track = { script = ["/usr/bin/track"] }
+            user = "root"
         "#;
         let outside = |text| outside("--config /etc/tapvs.toml", text);
         let named = outside(Some(text));
@@ -116,6 +123,9 @@ mod tests {
         };
         assert!(has(&["/usr/bin/check", "-q"], None) && has(&["/usr/bin/up"], Some("root")));
         assert!(!has(&["/usr/bin/check", "-q"], Some("root")) && !has(&["/usr/bin/up"], None));
+        let notice = ["/usr/bin/tell", "INSTANCE", "51", "MASTER", "100"];
+        assert!(has(&notice, Some("root")) && has(&["/usr/bin/track"], Some("root")));
+        assert!(!has(&notice, None) && !has(&notice[..4], Some("root")) && !has(&["/usr/bin/track"], None));
         assert!(!has(&["/usr/bin/check"], None) && !has(&["/usr/bin/check", "-q", "-q"], None) && !has(&[], None));
         assert!(named.has_file(Path::new("/etc/ca.pem")) && !named.has_file(Path::new("/etc/shadow")));
         assert_eq!([outside(Some("[[")), outside(None)], [Outside::default(), Outside::default()]);

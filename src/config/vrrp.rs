@@ -107,8 +107,9 @@ fn of_one_family(draft: &VrrpDraft, link: LinkId, addresses: Vec<IpAddr>, proble
     let VrrpDraft { priority, interval, preempt, preempt_delay, .. } = *draft;
     let rank = Rank { priority, interval, preempt, preempt_delay, is_v2 };
     let VrrpDraft { id, version, virtual_mac, covers, .. } = *draft;
-    let (tracks, group, notify) = (draft.tracks.clone(), draft.group.clone(), draft.notify.clone());
-    Options { link, id, version, rank, addresses, peers, virtual_mac, covers, tracks, group, notify }
+    let (tracks, group) = (draft.tracks.clone(), draft.group.clone());
+    let (notify, user) = (draft.notify.clone(), draft.user.clone());
+    Options { link, id, version, rank, addresses, peers, virtual_mac, covers, tracks, group, notify, user }
 }
 
 /// An address belongs to one virtual router, and a number is used once on a link.

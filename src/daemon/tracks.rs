@@ -36,18 +36,18 @@ impl Tracks {
 
     /// The programs to run now.
     pub(super) fn due_programs(&mut self, vrrp: &mut Vrrp, now: Instant) -> Vec<Run> {
-        let run = |tag, command, timeout| Run {
+        let run = |tag, command, user, timeout| Run {
             tag,
             command,
             timeout,
             server: None,
             service: None,
             verdict: None,
-            user: None,
+            user,
         };
         let mut runs = Vec::new();
-        while let Some(command) = vrrp.take_notice() {
-            runs.push(run(FIRST_TAG, command, TELLING));
+        while let Some((command, user)) = vrrp.take_notice() {
+            runs.push(run(FIRST_TAG, command, user, TELLING));
         }
         self.scripts.retain(|script| vrrp.tracked().any(|what| *what == script.what));
         for what in vrrp.tracked().filter(|what| matches!(what, Tracked::Script { .. })) {
@@ -56,10 +56,10 @@ impl Tracks {
             }
         }
         for script in self.scripts.iter_mut().filter(|script| script.running.is_none() && script.due <= now) {
-            if let Tracked::Script { command, interval } = &script.what {
+            if let Tracked::Script { command, interval, user } = &script.what {
                 self.started += 1;
                 (script.due, script.running) = (now + *interval, Some(FIRST_TAG + self.started));
-                runs.push(run(FIRST_TAG + self.started, command.clone(), *interval));
+                runs.push(run(FIRST_TAG + self.started, command.clone(), user.clone(), *interval));
             }
         }
         runs

@@ -42,6 +42,7 @@ fn options() -> Options {
         tracks: Vec::new(),
         group: None,
         notify: Vec::new(),
+        user: None,
     }
 }
 
@@ -260,7 +261,7 @@ fn quorum(lab: &mut Lab, quorum: Quorum) -> Vec<Frame> {
 }
 
 fn notices(lab: &mut Lab) -> Vec<String> {
-    std::iter::from_fn(|| lab.director.vrrp.take_notice()).map(|words| words.join(" ")).collect()
+    std::iter::from_fn(|| lab.director.vrrp.take_notice()).map(|(words, _)| words.join(" ")).collect()
 }
 
 #[test]

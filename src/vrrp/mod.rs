@@ -174,8 +174,9 @@ impl Vrrp {
         self.failed_anew = true;
     }
 
-    /// A program to run, with its arguments, that is to be told of a change. Of a group, its first one speaks.
-    pub fn take_notice(&mut self) -> Option<Vec<String>> {
+    /// A program to run, with its arguments, that is to be told of a change, and who it runs as. Of a group, its first one
+    /// speaks.
+    pub fn take_notice(&mut self) -> Option<(Vec<String>, Option<String>)> {
         let is_first = |at: usize, all: &[VirtualRouter]| {
             let group = &all[at].options().group;
             group.is_none() || all[..at].iter().all(|other| other.options().group != *group)

@@ -23,6 +23,8 @@ pub enum Tracked {
         command: Vec<String>,
         /// From one start to the next; it may run as long.
         interval: Duration,
+        /// Who it runs as, where that was said.
+        user: Option<String>,
     },
 }
 
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn weights_add_as_in_keepalived() {
-        let script = |name: &str| Tracked::Script { command: vec![name.into()], interval: Duration::ZERO };
+        let script = |name: &str| Tracked::Script { command: vec![name.into()], interval: Duration::ZERO, user: None };
         let tracks = [("a", -60), ("b", 20), ("c", 0)].map(|(name, weight)| Track { what: script(name), weight });
         for (priority, failed, wanted, fault) in [
             (100, &[][..], 120, None),

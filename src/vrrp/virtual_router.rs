@@ -41,6 +41,8 @@ pub struct Options {
     pub group: Option<String>,
     /// A program that is told of each change, and its arguments; empty without one.
     pub notify: Vec<String>,
+    /// Who it runs as, where that was said.
+    pub user: Option<String>,
 }
 
 impl Options {
@@ -222,8 +224,8 @@ impl VirtualRouter {
         (action != Action::None).then(|| self.turned(why, Place::Away, turn.now))
     }
 
-    /// The program to tell of the state, in keepalived's words, if it has not been told.
-    pub(super) fn take_notice(&mut self) -> Option<Vec<String>> {
+    /// The program to tell of the state, in keepalived's words, if it has not been told, and who it runs as.
+    pub(super) fn take_notice(&mut self) -> Option<(Vec<String>, Option<String>)> {
         let state = match self.machine.state() {
             state if state == self.told => return None,
             State::Initialize => return None,
@@ -232,10 +234,10 @@ impl VirtualRouter {
             State::Fault => "FAULT",
         };
         self.told = self.machine.state();
-        let Options { id, group, notify, .. } = &self.options;
+        let Options { id, group, notify, user, .. } = &self.options;
         let (kind, name) = group.as_ref().map_or(("INSTANCE", id.to_string()), |group| ("GROUP", group.clone()));
         let words = [kind.to_owned(), name, state.to_owned(), self.priority.to_string()];
-        (!notify.is_empty()).then(|| notify.iter().cloned().chain(words).collect())
+        (!notify.is_empty()).then(|| (notify.iter().cloned().chain(words).collect(), user.clone()))
     }
 
     pub(super) fn hold_back(&mut self, held: bool) {

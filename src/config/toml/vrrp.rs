@@ -29,6 +29,7 @@ pub(super) const VRRP: Kind = Kind {
         "track",
         "group",
         "notify",
+        "user",
     ],
 };
 const TRACK: Kind = Kind { name: "track", keys: &["service", "script", "interval", "weight"] };
@@ -65,6 +66,8 @@ pub(super) fn vrrp(section: &mut Section) -> Option<VrrpDraft> {
         "rfc9568" => Ok(Covers::Message),
         _ => Err("use pseudo (as keepalived) or rfc9568".into()),
     });
+    let user = section.text("user").map(|user| user.value);
+    let mut tracks = section.one_or_more("track", &TRACK);
     Some(VrrpDraft {
         place,
         link: section.text("link"),
@@ -79,21 +82,22 @@ pub(super) fn vrrp(section: &mut Section) -> Option<VrrpDraft> {
         preempt_delay: section
             .duration("preempt_delay", Duration::ZERO..=LONGEST_DELAY)
             .map_or(Duration::ZERO, |delay| delay.value),
-        tracks: section.one_or_more("track", &TRACK).iter_mut().filter_map(track).collect(),
+        tracks: tracks.iter_mut().filter_map(|section| track(section, user.as_ref())).collect(),
         group: section.text("group").map(|group| group.value),
         notify: command(section, "notify"),
+        user,
         sync: section.truth("sync").filter(|said| said.value),
         id: id?.value,
     })
 }
 
-fn track(section: &mut Section) -> Option<Track> {
+fn track(section: &mut Section, user: Option<&String>) -> Option<Track> {
     let place = section.place.clone();
     let service = section.parsed("service", spec::service_key).map(|key| Tracked::Service(key.value));
     let interval = section.duration("interval", Duration::from_millis(100)..=Duration::from_secs(3600));
     let interval = interval.map_or(Duration::from_secs(1), |interval| interval.value);
     let command = command(section, "script");
-    let script = (!command.is_empty()).then_some(Tracked::Script { command, interval });
+    let script = (!command.is_empty()).then_some(Tracked::Script { command, interval, user: user.cloned() });
     let weight = section.signed("weight", -253..=253).map_or(0, |weight| weight.value as i16);
     match (service, script) {
         (Some(what), None) | (None, Some(what)) => Some(Track { what, weight }),
