@@ -9,41 +9,38 @@ mod handover;
 mod host;
 mod manager;
 pub mod messages;
+mod open;
 mod program;
 mod programs;
 mod rights;
 mod state_file;
+mod talk;
 mod upgrade;
 mod worker;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal as Number;
 
-use crate::base::{Endpoint, version};
+use crate::base::version;
 use crate::config::{Plan, RunArgs};
 use crate::control;
-use crate::io::{
-    BYTES_A_CONN, Device, LinkChange, LinkError, Listener, Processors, Programs, Signal, Signals, SocketError,
-    let_inherit, own_uid,
-};
+use crate::io::{Device, Listener, Programs, Signal, Signals, SocketError, let_inherit};
 use backoff::{Backoff, Unready};
 use files::{Files, Which};
 use host::Host;
 use manager::Manager;
-use messages::{Given, ToKeeper, ToWorker, encode};
+use messages::Given;
 use program::Program;
 use state_file::StateFile;
 use upgrade::Upgrade;
 use worker::{End, Worker};
-
-/// How long something that another process holds is waited for.
-const PATIENCE: Duration = Duration::from_millis(500);
-const STEP: Duration = Duration::from_millis(10);
+/// When a worker that does not listen is told of a program's end again.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// True in a process that a keeper has started as its worker.
 pub fn is_worker() -> bool {
@@ -83,17 +80,17 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     // Before a device exists: a signal that comes meanwhile must not leave it behind.
     let signals = Signals::open().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let sandbox = rights::sandbox_of(&plan)?;
-    check_processor(&plan)?;
-    check_memory(plan.settings.max_flows)?;
+    open::check_processor(&plan)?;
+    open::check_memory(plan.settings.max_flows)?;
     let host = Host::open().map_err(|error| format!("cannot listen to changes of the host's links: {error}"))?;
-    let devices = plan.links.iter().map(|link| once_free(|| Device::open(&link.device), is_busy));
+    let devices = plan.links.iter().map(|link| open::once_free(|| Device::open(&link.device), open::is_busy));
     let devices = devices.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let first = devices.first().map_or_else(|| "tapvs".to_owned(), |device| device.facts().name);
-    let open = || control::open(args.name.as_deref(), args.socket.as_deref(), &first);
-    let listener = once_free(open, SocketError::is_taken).map_err(|error| error.to_string())?;
+    let open_socket = || control::open(args.name.as_deref(), args.socket.as_deref(), &first);
+    let listener = open::once_free(open_socket, SocketError::is_taken).map_err(|error| error.to_string())?;
     let state = listener.as_ref().and_then(|listener| StateFile::open(listener.path(), args.fresh));
-    let metrics = plan.metrics.as_ref().map(|at| open_metrics(at.value)).transpose()?;
-    let given = give(&devices, listener.as_ref(), state.as_ref(), metrics.as_ref())
+    let metrics = plan.metrics.as_ref().map(|at| open::open_metrics(at.value)).transpose()?;
+    let given = open::give(&devices, listener.as_ref(), state.as_ref(), metrics.as_ref())
         .map_err(|error| format!("cannot hand descriptors on: {error}"))?;
     let mut given = Given { sandbox, ..given };
     rights::give_up(given.sandbox.as_mut())?;
@@ -122,87 +119,6 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
         state.remove();
     }
     done
-}
-
-/// The worker of a keeper that was killed ends a moment after it, and holds device and socket until then.
-fn once_free<T, E>(open: impl Fn() -> Result<T, E>, is_held: impl Fn(&E) -> bool) -> Result<T, E> {
-    for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
-        match open() {
-            Err(error) if is_held(&error) => std::thread::sleep(STEP),
-            other => return other,
-        }
-    }
-    open()
-}
-
-fn is_busy(error: &LinkError) -> bool {
-    matches!(error, LinkError::Busy { .. })
-}
-
-/// A worker may have no right to a port below 1024.
-fn open_metrics(at: Endpoint) -> Result<TcpListener, String> {
-    let open = || TcpListener::bind(SocketAddr::new(at.addr, at.port));
-    let is_held = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
-    once_free(open, is_held)
-        .map_err(|error| format!("metrics {at}: {error}; name an address of this host and a free port"))
-}
-
-/// A processor that cannot be had is said before anything on the host is touched.
-fn check_processor(plan: &Plan) -> Result<(), String> {
-    let usual = Processors::allowed();
-    crate::config::run_on_processor(plan.cpu.as_ref(), &usual).map_err(|problems| problems.to_string())?;
-    usual.run_on(None)
-}
-
-/// Asks for the memory of a worker's flow table, for a process that does not get it ends. What is got is given back.
-fn check_memory(max_flows: usize) -> Result<(), String> {
-    let bytes = max_flows.saturating_mul(BYTES_A_CONN as usize);
-    let mut memory: Vec<u8> = Vec::new();
-    memory.try_reserve_exact(bytes).map_err(|_| {
-        let mebibytes = bytes >> 20;
-        format!(
-            "--max-flows {max_flows}: a table of so many conns takes {mebibytes} MiB, which this process cannot have; \
-             lower --max-flows (in a file max_flows), or raise the limit of memory"
-        )
-    })
-}
-
-/// Descriptors that every worker inherits.
-fn give(
-    devices: &[Device],
-    listener: Option<&Listener>,
-    state: Option<&StateFile>,
-    metrics: Option<&TcpListener>,
-) -> io::Result<Given> {
-    for device in devices {
-        let_inherit(device.as_fd())?;
-    }
-    if let Some(listener) = listener {
-        let_inherit(listener.as_fd())?;
-    }
-    if let Some(state) = state {
-        let_inherit(state.as_fd())?;
-    }
-    if let Some(metrics) = metrics {
-        let_inherit(metrics.as_fd())?;
-    }
-    Ok(Given {
-        links: devices.iter().map(|device| (device.as_raw_fd(), device.facts())).collect(),
-        listener: listener.map(|listener| (listener.as_fd().as_raw_fd(), listener.path().to_owned())),
-        metrics: metrics.map(AsRawFd::as_raw_fd),
-        state: state.map(|state| state.as_fd().as_raw_fd()),
-        owner: own_uid(),
-        channel: -1,
-        files: -1,
-        restarts: 0,
-        reason: None,
-        active: Vec::new(),
-        beside: false,
-        keeper: version().to_owned(),
-        upgrades: 0,
-        sandbox: None,
-        lifeline: None,
-    })
 }
 
 impl Keeper {
@@ -304,8 +220,7 @@ impl Keeper {
             upgrade.and_then(Upgrade::awaited).unwrap_or(signals),
         ];
         let now = Instant::now();
-        // A worker that does not listen is told of a program's end again.
-        let retry = self.programs.outcome().map(|_| now + STEP);
+        let retry = self.programs.outcome().map(|_| now + RETRY);
         let due = [upgrade.map(|upgrade| upgrade.until), self.programs.due(), self.manager.due(), retry];
         let due = due.into_iter().flatten().min();
         let left = due.map(|due| due.saturating_duration_since(now).as_millis().min(u128::from(u16::MAX - 1)));
@@ -316,76 +231,6 @@ impl Keeper {
     fn say_serving(&self) {
         let new = self.upgrade.as_ref().filter(|upgrade| upgrade.has_taken_over());
         self.manager.serving(new.map_or(&self.version, |upgrade| &upgrade.version));
-    }
-
-    /// A worker that does not listen to signals yet would be ended by them.
-    fn pass_on(&mut self, worker: &Worker, signal: Number) {
-        match worker.ready {
-            Some(_) => worker.signal(signal),
-            None => self.waiting.push(signal),
-        }
-    }
-
-    fn listen(&mut self, worker: &mut Worker) {
-        while let Some((message, fd)) = worker.message() {
-            match message {
-                ToKeeper::Ready => {
-                    worker.ready = Some(Instant::now());
-                    log::debug!("worker ready after {} ms", worker.started.elapsed().as_millis());
-                    self.waiting.drain(..).for_each(|signal| worker.signal(signal));
-                    // After an upgrade what was in force is so still.
-                    if !self.is_upgraded() {
-                        self.files.settle();
-                    }
-                    self.say_serving();
-                }
-                ToKeeper::Reloading => self.manager.reloading(),
-                ToKeeper::NotReloaded => self.say_serving(),
-                ToKeeper::Reloaded => {
-                    self.files.settle();
-                    self.heed_reload();
-                    self.say_serving();
-                }
-                ToKeeper::Pong => self.manager.alive(),
-                ToKeeper::Upgrade => self.ask_upgrade(fd),
-                ToKeeper::Stopped => _ = self.hand_over(worker),
-                // Only a worker beside another one says so.
-                ToKeeper::Prepared(_) | ToKeeper::Unable(_) => {}
-                ToKeeper::SetAside(why) => {
-                    self.set_aside(&why);
-                    let file = self.state.as_ref().map(StateFile::as_fd);
-                    if let Err(error) = worker.channel.send(&encode(&ToWorker::State), file) {
-                        log::warn!("the worker has no state file: {error}");
-                    }
-                }
-                ToKeeper::Active(routers) => self.given.active = routers,
-                ToKeeper::Run(run) => {
-                    let told = (&*worker, self.given.sandbox.as_ref());
-                    programs::run(&mut self.programs, self.files.outside(), told, run);
-                }
-                ToKeeper::Addresses(moved) => {
-                    for (addr, here) in moved {
-                        self.host.own(addr, here);
-                        self.devices.iter_mut().for_each(|device| device.route(addr, here));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Tells the worker what has become of links; one that is started later is given the same.
-    fn tell(&mut self, worker: &Worker, changed: Vec<(usize, LinkChange)>) {
-        for (number, change) in changed {
-            self.given.links[number].1 = self.devices[number].facts();
-            let message = match change {
-                LinkChange::Mtu(mtu) => ToWorker::Mtu(number as u8, mtu),
-                LinkChange::Back => ToWorker::Back(number as u8),
-            };
-            worker.tell(&message);
-            if let Some(beside) = self.upgrade.as_ref().and_then(Upgrade::peek_beside) {
-                beside.tell(&message);
-            }
-        }
     }
 
     /// Waits, but not longer than until a signal to end comes.
