@@ -6,12 +6,16 @@ mod background;
 mod change;
 mod checks;
 mod connections;
+mod fixed;
+mod frames;
+mod heed;
 mod keeper;
 mod note;
 mod own_probes;
 mod reload;
 mod restore;
 mod scrapes;
+mod serve;
 mod start;
 mod talk;
 mod tracks;
@@ -24,20 +28,18 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::base::{Family, Instant, LinkId};
+use crate::base::{Instant, LinkId};
 use crate::config::rules_of;
-use crate::control::protocol::{Reply, Request, WorkerEntry};
-use crate::control::{self, Shown};
+use crate::control::protocol::WorkerEntry;
 use crate::director::{Batch, Director};
-use crate::io::{Clock, ReadOutcome, Signal, Signals, lost_lines, write_lines};
-use crate::keeper::messages::{ToKeeper, ToWorker, VirtualRouter};
+use crate::io::{Clock, Signal, Signals, lost_lines, write_lines};
+use crate::keeper::messages::ToKeeper;
 use crate::router::Turn;
 use crate::state::State;
 use crate::state::facts::Fact;
 use background::Background;
-use change::{Changed, Progress};
 use checks::Checks;
-use connections::{Answer, Control};
+use connections::Control;
 use keeper::Keeper;
 use reload::{Reload, Started};
 #[cfg(any(test, feature = "testing"))]
@@ -47,12 +49,7 @@ use start::Taken;
 pub use start::run;
 use tracks::Tracks;
 use wires::Wires;
-use work::{Asked, Work};
-
-/// Frames read from one link before the others have their turn.
-const BUDGET: usize = 256;
-/// Addresses that the keeper is told of before packets have their turn again.
-const MOVED_A_TURN: usize = 64;
+use work::Work;
 /// Clients are served so often before another worker goes on.
 const LAST_TURNS: usize = 64;
 /// How long a count may be missing after a crash.
@@ -231,47 +228,6 @@ impl Daemon {
         }
     }
 
-    /// Heeds what the keeper says of links; false if it has ended.
-    fn listen(&mut self, now: Instant) -> bool {
-        loop {
-            match self.keeper.next_word() {
-                Ok(Some(ToWorker::Mtu(link, mtu))) => self.director.router.set_mtu(LinkId(link), mtu),
-                Ok(Some(ToWorker::Back(_))) => self.director.presence().announce_again(now),
-                // These are said at the start only.
-                Ok(Some(ToWorker::State | ToWorker::Begin(_))) => {}
-                Ok(Some(ToWorker::Ended(tag, ended))) => {
-                    if !self.tracks.hear(tag, &ended, &mut self.director.vrrp) {
-                        self.checks.hear_program(tag, ended, now);
-                    }
-                }
-                Ok(Some(ToWorker::Stop)) => self.leaving = true,
-                Ok(Some(ToWorker::Ping)) => self.keeper.tell(&ToKeeper::Pong),
-                Ok(None) => return true,
-                Err(keeper::Ended) => return false,
-            }
-        }
-    }
-
-    /// The keeper learns which addresses are here now, and the hosts of TUNs from it.
-    fn route_addresses_here(&mut self) {
-        let mut moved = Vec::new();
-        for _ in 0..MOVED_A_TURN {
-            let Some((addr, here)) = self.director.take_moved_address() else { break };
-            moved.push((addr, here));
-        }
-        if !moved.is_empty() {
-            self.keeper.tell(&ToKeeper::Addresses(moved));
-        }
-        if let Some(active) = self.director.vrrp.take_news() {
-            let name = |(link, id, family): (LinkId, u8, Family)| VirtualRouter {
-                link: link.0,
-                id,
-                six: family == Family::V6,
-            };
-            self.keeper.tell(&ToKeeper::Active(active.into_iter().map(name).collect()));
-        }
-    }
-
     fn has_few_counters(&self) -> bool {
         self.director.flows.services.iter().map(|service| 1 + service.dests.len()).take(SAVED_AT_ONCE).sum::<usize>()
             < SAVED_AT_ONCE
@@ -311,38 +267,6 @@ impl Daemon {
         self.control.pass_time(now);
     }
 
-    /// Reads and handles frames until there are none (false) or the budget is used up (true).
-    fn drain(&mut self, link: LinkId, now: Instant) -> io::Result<bool> {
-        let mut handled = 0;
-        self.turn.now = now;
-        while handled < BUDGET {
-            // What was read before an error is handled too.
-            let more = self.read(link);
-            handled += self.batch.handle(&mut self.director, link, &mut self.turn);
-            Wires::flush(&mut self.turn);
-            if !more? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Reads a batch of frames; false if there are no more.
-    fn read(&mut self, link: LinkId) -> io::Result<bool> {
-        let link = &mut self.turn.out.links[link.index()];
-        while let Some(buf) = self.batch.room() {
-            match link.read(buf)? {
-                ReadOutcome::Frame => self.batch.add(),
-                ReadOutcome::Empty => return Ok(false),
-                ReadOutcome::Gone => {
-                    let name = link.name();
-                    return Err(io::Error::other(format!("{name} was deleted; start tapvs again to make it anew")));
-                }
-            }
-        }
-        Ok(true)
-    }
-
     /// True if the loop is to end.
     fn obey_signals(&mut self) -> io::Result<bool> {
         while let Some(signal) = self.signals.next_signal()? {
@@ -359,92 +283,10 @@ impl Daemon {
         Ok(false)
     }
 
-    /// After the packets that have come: a client sees what they did. What was changed is written down before the answer.
-    fn serve_clients(&mut self, now: Instant) {
-        let Daemon { director, turn, checks, reload, work, works, state, keeper, history, .. } = self;
-        self.control.turn(self.poll.registry(), now, |request| match (work.as_ref(), work::of(request)) {
-            (Some(running), Asked::Change(request)) if running.holds_rules() => Answer::NotYet(request),
-            (_, Asked::Change(request) | Asked::List(request)) => Answer::Now(match request {
-                Request::Health(from) => control::health(&checks.monitor, director, from, now),
-                Request::CheckNow => Reply::Due(checks.check_now(now)),
-                Request::Steer(key, server, how) => checks.steer(director, (key, server), how, now),
-                Request::Upgrade if state.is_some() => return Answer::Passed,
-                Request::Upgrade => Reply::Error(
-                    "no state is kept (the log says why), so an upgrade would lose all conns; nothing was changed"
-                        .into(),
-                ),
-                Request::Status => told(
-                    note::answer(director, turn.ledger(), state.as_mut(), &request, now),
-                    WorkerEntry { up: now.since(history.1).as_secs(), ..history.0.clone() },
-                ),
-                request => note::answer(director, turn.ledger(), state.as_mut(), &request, now),
-            }),
-            (Some(_), Asked::Work(request)) => Answer::NotYet(request),
-            (None, Asked::Work(request)) => match Work::of(request, reload, director) {
-                Ok(begun) => {
-                    if matches!(begun, Work::Reload(_)) {
-                        keeper.tell(&ToKeeper::Reloading);
-                    }
-                    (*work, *works) = (Some(begun), true);
-                    Answer::Later
-                }
-                Err(sentence) => Answer::Now(Reply::NotReloaded(vec![sentence])),
-            },
-        });
-        if let Some(client) = self.control.take_passed() {
-            keeper.pass_on(client);
-        }
-    }
-
-    /// Does a part of a change that takes more than one turn, and begins a reload that a signal has asked for.
-    fn work(&mut self, now: Instant) {
-        if self.reload_asked && self.work.is_none() {
-            self.reload_asked = false;
-            match Work::of(Request::Reload, &self.reload, &self.director) {
-                Ok(begun) => {
-                    (self.work, self.works) = (Some(begun), true);
-                    self.keeper.tell(&ToKeeper::Reloading);
-                }
-                Err(sentence) => log::error!("reload: {sentence}"),
-            }
-        }
-        let Daemon { director, checks, state, reload, .. } = self;
-        let Some(work) = self.work.as_mut().filter(|_| self.works) else { return };
-        let changed = &mut Changed { director, checks, state: state.as_mut() };
-        match work.turn(reload, changed, now) {
-            Progress::More => {}
-            Progress::Waits => self.works = false,
-            Progress::Done(reply) => {
-                (self.work, self.works) = (None, self.reload_asked);
-                match reply {
-                    Reply::Reloaded { .. } => self.keeper.tell(&ToKeeper::Reloaded),
-                    Reply::NotReloaded(_) => self.keeper.tell(&ToKeeper::NotReloaded),
-                    _ => {}
-                }
-                self.control.finish(&reply);
-            }
-        }
-    }
-
-    /// A page to each scraper that is ready.
-    fn serve_metrics(&mut self, now: Instant) {
-        let Daemon { director, turn, checks, scrapes, poll, history, .. } = self;
-        let shown = Shown { director, ledger: turn.ledger(), monitor: &checks.monitor, worker: &history.0, now };
-        scrapes.turn(poll.registry(), &shown);
-    }
-
     fn report(&self) {
         write_lines(&self.turn.ledger().to_string());
         write_lines(&format!("ledger: conns {}", self.director.flows.conns.len()));
         write_lines(&format!("log: {} lines lost", lost_lines()));
         log::logger().flush();
     }
-}
-
-/// What the director says of itself, and what the keeper had said of this worker.
-fn told(mut reply: Reply, worker: WorkerEntry) -> Reply {
-    if let Reply::Status(status) = &mut reply {
-        status.worker = worker;
-    }
-    reply
 }

@@ -9,8 +9,9 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use super::background::Background;
 use super::change::{COMMANDS_A_TURN, Changed, LOOKED_AT_A_TURN, Progress};
-use crate::base::{Endpoint, Instant};
-use crate::config::{self, At, Plan, PlannedLink, Problems, Rights, RunArgs, Wanted, describe};
+use super::fixed::{Running, check_fixed, sandbox_text};
+use crate::base::Instant;
+use crate::config::{self, At, Plan, Problems, RunArgs, Wanted, describe};
 use crate::control::protocol::Reply;
 use crate::director::Director;
 use crate::health;
@@ -18,7 +19,7 @@ use crate::io::Processors;
 use crate::router::Routes;
 use crate::service::Marks;
 use crate::service::command::Command;
-use crate::settings::{self, Effect, Settings};
+use crate::settings::{self, Effect};
 use crate::vrrp;
 
 /// Changes that are told one by one; the others are counted.
@@ -43,17 +44,6 @@ pub(super) struct Reload {
     usual: Processors,
     background: Background,
     wake: Wake,
-}
-
-/// What a reload cannot change, and the processor, which it can.
-#[derive(Clone)]
-struct Running {
-    links: Vec<PlannedLink>,
-    settings: Settings,
-    metrics: Option<Endpoint>,
-    sandbox: String,
-    health: Vec<health::Plan>,
-    cpu: Option<usize>,
 }
 
 /// What a thread has read and tried.
@@ -207,10 +197,6 @@ impl Reload {
     }
 }
 
-fn sandbox_text(plan: &Plan) -> String {
-    describe::sandbox_text(plan.user.as_ref().map(|user| user.value.as_str()), plan.rights != Rights::All)
-}
-
 fn sentence(what: String) -> Problems {
     Problems(vec![what])
 }
@@ -230,38 +216,6 @@ fn read(args: &RunArgs, running: &Running, links: &[(String, u16)]) -> Result<Fr
     check_fixed(running, &plan)?;
     let wanted = Wanted::of(&plan.rehearse_on(links)?);
     Ok(Fresh { cpu: plan.cpu, health: plan.health, wanted })
-}
-
-/// What devices and memory depend on cannot change while packets flow.
-fn check_fixed(running: &Running, plan: &Plan) -> Result<(), Problems> {
-    let mut problems = Problems::default();
-    if running.links != plan.links {
-        let names = |links: &[PlannedLink]| links.iter().map(describe::link_text).collect::<Vec<_>>();
-        let (before, after) = (names(&running.links), names(&plan.links));
-        before.iter().filter(|link| !after.contains(link)).for_each(|link| problems.0.push(format!("- {link}")));
-        after.iter().filter(|link| !before.contains(link)).for_each(|link| problems.0.push(format!("+ {link}")));
-        problems.0.push("links cannot change while tapvs runs; put them back, or start tapvs again".into());
-    }
-    let text = |metrics: Option<Endpoint>| metrics.map_or("none".into(), |at| at.to_string());
-    let (before, after) = (running.metrics, plan.metrics.as_ref().map(|at| at.value));
-    if before != after {
-        let (before, after) = (text(before), text(after));
-        problems.0.push(format!("metrics {before} -> {after}: cannot change while tapvs runs; start it again"));
-    }
-    let sandbox = sandbox_text(plan);
-    if running.sandbox != sandbox {
-        problems.0.push(format!("{} -> {sandbox}: cannot change while tapvs runs; start it again", running.sandbox));
-    }
-    for row in settings::ROWS.iter().filter(|row| row.effect == Effect::AtStart) {
-        let (before, after) = (running.settings.get(row.name), plan.settings.get(row.name));
-        if let (Some(before), Some(after)) = (&before, &after)
-            && before != after
-        {
-            let what = format!("{} {before} -> {after}: cannot change while tapvs runs; start it again", row.name);
-            problems.0.push(what);
-        }
-    }
-    problems.none_or(())
 }
 
 /// Copies the rules of some services, from a slot on; the slot to go on with, if there are more.

@@ -1,6 +1,6 @@
 //! What is opened and checked before a worker exists: devices, sockets, the memory of a flow table.
 //!
-//! Never touches anything on the host before what can be checked without is.
+//! Never decides in which order: `run` does.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -8,27 +8,24 @@
 //! ```
 //! Never decides what becomes of rules that the configuration contradicts.
 
+mod counters;
 pub mod facts;
+mod header;
 pub mod journal;
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Array, DestId, Endpoint, Instant, siphash13};
+use crate::base::{Array, DestId, Endpoint, Instant};
 use crate::conn::{AddressLine, Conn, Memory as ConnMemory};
 use crate::director::Director;
 use crate::io::{Memory, boot_id, monotonic_millis, random_u64};
-use crate::service::Stats;
 use crate::service::command::{Command, ServiceKey};
 use facts::{Fact, Facts};
+use header::{check_header, header_for, header_in};
 use journal::Journal;
-
-const MAGIC: u64 = u64::from_le_bytes(*b"tapvs st");
-/// Changes whenever what lies in the file does.
-const LAYOUT: u64 = 3;
 const HEADER: usize = 512;
 /// Bytes of half a journal: some 200,000 rules.
 const HALF: usize = 64 << 20;
@@ -94,13 +91,6 @@ fn size_of_all(max: usize) -> usize {
         + Memory::size_of::<u32>(1)
         + 2 * Memory::size_of::<u32>(max)
         + Memory::size_of::<Conn>(max)
-}
-
-/// The header's numbers, and the check over them.
-fn header_for(max: usize, secret: [u64; 2], epoch: u64, boot: [u64; 2]) -> [u64; 9] {
-    let said = [MAGIC, LAYOUT, max as u64, secret[0], secret[1], epoch, boot[0], boot[1]];
-    let [a, b, c, d, e, f, g, h] = said;
-    [a, b, c, d, e, f, g, h, siphash13([MAGIC, LAYOUT], said)]
 }
 
 impl State {
@@ -258,76 +248,6 @@ impl State {
             log::error!("no room for the rules in the state file: a restart will not have them all");
         }
     }
-
-    /// Copies the counters, which move with every packet, to where a later process finds them.
-    pub fn save_counters(&mut self, director: &Director) {
-        let services = &director.flows.services;
-        if self.total.commit(1) {
-            self.total[0] = numbers(&services.total);
-        }
-        for (slot, service) in services.slots_from(0) {
-            put(&mut self.services, slot, &service.stats);
-            for dest in &service.dests {
-                put(&mut self.dests, dest.0, &services.dest(*dest).stats);
-            }
-        }
-    }
-
-    /// The counters of then: of a service's slot, of a dest's, of all together.
-    pub fn counters(&self) -> (impl Fn(u32) -> Stats, impl Fn(u32) -> Stats, Stats) {
-        let of = |array: &'_ Array<[u64; 5]>, slot: u32| stats(array.get(slot as usize).copied().unwrap_or_default());
-        (move |slot| of(&self.services, slot), move |slot| of(&self.dests, slot), stats(self.total[0]))
-    }
-}
-
-/// The numbers of a file's header.
-fn header_in(file: &File) -> Option<[u64; 9]> {
-    let mut bytes = [0; 9 * size_of::<u64>()];
-    file.read_exact_at(&mut bytes, 0).ok()?;
-    let (words, _) = bytes.as_chunks();
-    let mut header = [0; 9];
-    header.iter_mut().zip(words).for_each(|(number, word)| *number = u64::from_ne_bytes(*word));
-    Some(header)
-}
-
-fn check_header(header: &[u64], max: usize, boot: [u64; 2]) -> Result<(), Unusable> {
-    let [magic, layout, conns, a, b, epoch, boot0, boot1, _] = *header else { return Err("no header".into()) };
-    if magic != MAGIC {
-        return Err("it is no state of tapvs".into());
-    }
-    if layout != LAYOUT {
-        return Err(format!("its layout is {layout}, this version knows {LAYOUT}"));
-    }
-    if header != header_for(conns as usize, [a, b], epoch, [boot0, boot1]) {
-        return Err("its header is damaged".into());
-    }
-    if conns != max as u64 {
-        return Err(format!("it is of a flow table of {conns} conns, not {max}"));
-    }
-    if [boot0, boot1] != boot || epoch > monotonic_millis() {
-        return Err("it is from before the last boot".into());
-    }
-    Ok(())
-}
-
-fn put(array: &mut Array<[u64; 5]>, slot: u32, stats: &Stats) {
-    let slot = slot as usize;
-    if slot < array.len() && array.commit(slot + 1) {
-        array[slot] = numbers(stats);
-    }
-}
-
-fn numbers(stats: &Stats) -> [u64; 5] {
-    let Stats { conns, in_pkts, out_pkts, in_bytes, out_bytes } = *stats;
-    [conns, in_pkts, out_pkts, in_bytes, out_bytes]
-}
-
-/// Counters have no check of their own: what no director counts in ten years is damage, and nothing is taken of it.
-fn stats(numbers: [u64; 5]) -> Stats {
-    const MOST: u64 = 1 << 62;
-    let fit = numbers.iter().all(|number| *number < MOST);
-    let [conns, in_pkts, out_pkts, in_bytes, out_bytes] = if fit { numbers } else { [0; 5] };
-    Stats { conns, in_pkts, out_pkts, in_bytes, out_bytes }
 }
 
 fn dest_slots(director: &Director) -> impl Iterator<Item = Entry> {
@@ -348,6 +268,8 @@ pub fn now_since(epoch: u64) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,96 @@
+//! Clients, scrapers and changes that take more than one turn: each is given its part of a turn of the loop.
+//!
+//! Never reads a frame.
+
+use super::change::{Changed, Progress};
+use super::connections::Answer;
+use super::work::{self, Asked, Work};
+use super::{Daemon, note};
+use crate::base::Instant;
+use crate::control::protocol::{Reply, Request, WorkerEntry};
+use crate::control::{self, Shown};
+use crate::keeper::messages::ToKeeper;
+
+impl Daemon {
+    /// After the packets that have come: a client sees what they did. What was changed is written down before the answer.
+    pub(super) fn serve_clients(&mut self, now: Instant) {
+        let Daemon { director, turn, checks, reload, work, works, state, keeper, history, .. } = self;
+        self.control.turn(self.poll.registry(), now, |request| match (work.as_ref(), work::of(request)) {
+            (Some(running), Asked::Change(request)) if running.holds_rules() => Answer::NotYet(request),
+            (_, Asked::Change(request) | Asked::List(request)) => Answer::Now(match request {
+                Request::Health(from) => control::health(&checks.monitor, director, from, now),
+                Request::CheckNow => Reply::Due(checks.check_now(now)),
+                Request::Steer(key, server, how) => checks.steer(director, (key, server), how, now),
+                Request::Upgrade if state.is_some() => return Answer::Passed,
+                Request::Upgrade => Reply::Error(
+                    "no state is kept (the log says why), so an upgrade would lose all conns; nothing was changed"
+                        .into(),
+                ),
+                Request::Status => told(
+                    note::answer(director, turn.ledger(), state.as_mut(), &request, now),
+                    WorkerEntry { up: now.since(history.1).as_secs(), ..history.0.clone() },
+                ),
+                request => note::answer(director, turn.ledger(), state.as_mut(), &request, now),
+            }),
+            (Some(_), Asked::Work(request)) => Answer::NotYet(request),
+            (None, Asked::Work(request)) => match Work::of(request, reload, director) {
+                Ok(begun) => {
+                    if matches!(begun, Work::Reload(_)) {
+                        keeper.tell(&ToKeeper::Reloading);
+                    }
+                    (*work, *works) = (Some(begun), true);
+                    Answer::Later
+                }
+                Err(sentence) => Answer::Now(Reply::NotReloaded(vec![sentence])),
+            },
+        });
+        if let Some(client) = self.control.take_passed() {
+            keeper.pass_on(client);
+        }
+    }
+
+    /// Does a part of a change that takes more than one turn, and begins a reload that a signal has asked for.
+    pub(super) fn work(&mut self, now: Instant) {
+        if self.reload_asked && self.work.is_none() {
+            self.reload_asked = false;
+            match Work::of(Request::Reload, &self.reload, &self.director) {
+                Ok(begun) => {
+                    (self.work, self.works) = (Some(begun), true);
+                    self.keeper.tell(&ToKeeper::Reloading);
+                }
+                Err(sentence) => log::error!("reload: {sentence}"),
+            }
+        }
+        let Daemon { director, checks, state, reload, .. } = self;
+        let Some(work) = self.work.as_mut().filter(|_| self.works) else { return };
+        let changed = &mut Changed { director, checks, state: state.as_mut() };
+        match work.turn(reload, changed, now) {
+            Progress::More => {}
+            Progress::Waits => self.works = false,
+            Progress::Done(reply) => {
+                (self.work, self.works) = (None, self.reload_asked);
+                match reply {
+                    Reply::Reloaded { .. } => self.keeper.tell(&ToKeeper::Reloaded),
+                    Reply::NotReloaded(_) => self.keeper.tell(&ToKeeper::NotReloaded),
+                    _ => {}
+                }
+                self.control.finish(&reply);
+            }
+        }
+    }
+
+    /// A page to each scraper that is ready.
+    pub(super) fn serve_metrics(&mut self, now: Instant) {
+        let Daemon { director, turn, checks, scrapes, poll, history, .. } = self;
+        let shown = Shown { director, ledger: turn.ledger(), monitor: &checks.monitor, worker: &history.0, now };
+        scrapes.turn(poll.registry(), &shown);
+    }
+}
+
+/// What the director says of itself, and what the keeper had said of this worker.
+fn told(mut reply: Reply, worker: WorkerEntry) -> Reply {
+    if let Reply::Status(status) = &mut reply {
+        status.worker = worker;
+    }
+    reply
+}
