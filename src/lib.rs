@@ -18,6 +18,8 @@ mod control;
 mod daemon;
 mod director;
 mod exec;
+#[allow(dead_code, unused_imports)]
+mod fastpath;
 mod flows;
 mod forward;
 mod genl;

@@ -1,7 +1,9 @@
 //! The only system calls: the TAP, netlink, signals, the clock, random keys.
 //!
-//! Never decides what happens to a packet. `unsafe` stands in `sys`, `seccomp` and `refused`, and nowhere else.
+//! Never decides what happens to a packet. `unsafe` stands in `bpf`, `sys`, `seccomp` and `refused`, and nowhere else.
 
+#[allow(dead_code, unused_imports)]
+pub(crate) mod bpf;
 mod channel;
 mod clock;
 mod console;

@@ -17,7 +17,7 @@ use super::field::{ETH_LEN, ethernet, gre, gue, ports, put16, put32, udp};
 use super::ip::{Header, header_len, ip_header};
 use super::packet::Ip;
 use super::{Gso, PacketBuf, UdpTunnel, Vnet, checksum, finish_checksum};
-use crate::base::{DropReason, Family, Proto, Tunnel, TunnelChecksum};
+use crate::base::{DropReason, Endpoint, Family, Proto, Tunnel, TunnelChecksum};
 
 /// Source ports of UDP tunnels (`ip_local_port_range`).
 const FIRST_PORT: u16 = 32_768;
@@ -126,7 +126,9 @@ pub fn wrap(buf: &mut PacketBuf, inner: &Ip, tunnel: Tunnel, outer: Outer) -> Re
         Tunnel::Gre { .. } => add_gre(buf, inner, sums)?,
         Tunnel::Gue { port, .. } => {
             add_gue(buf, inner, sums)?;
-            add_udp(buf, (flow_port(inner), port), sums, outer)?
+            let (sport, dport) = inner.ports().unwrap_or_default();
+            let ends = (Endpoint::new(inner.src, sport), Endpoint::new(inner.dst, dport));
+            add_udp(buf, (flow_port(inner.proto, ends.0, ends.1), port), sums, outer)?
         }
     };
     insert(buf, header_len(Family::of(outer.dst)))?;
@@ -218,15 +220,14 @@ fn add_udp(buf: &mut PacketBuf, (from, to): (u16, u16), sums: Sums, outer: Outer
 
 /// The source port of a UDP tunnel: the same for all packets of an inner flow, so that they keep their order on
 /// paths that spread load by ports.
-fn flow_port(inner: &Ip) -> u16 {
-    let (sport, dport) = inner.ports().unwrap_or_default();
+pub fn flow_port(proto: Proto, src: Endpoint, dst: Endpoint) -> u16 {
     let fold = |addr: IpAddr| match addr {
         IpAddr::V4(addr) => u64::from(u32::from(addr)),
         IpAddr::V6(addr) => (u128::from(addr) >> 64) as u64 ^ u128::from(addr) as u64,
     };
-    let ports = u64::from(sport) << 24 | u64::from(dport) << 8 | u64::from(inner.proto.0);
+    let ports = u64::from(src.port) << 24 | u64::from(dst.port) << 8 | u64::from(proto.0);
     // Fibonacci hashing of what tells flows apart; nobody gains by choosing it.
-    let mixed = (fold(inner.src) ^ fold(inner.dst).rotate_left(21) ^ ports << 20).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (fold(src.addr) ^ fold(dst.addr).rotate_left(21) ^ ports << 20).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     FIRST_PORT + ((u128::from(mixed) * u128::from(PORTS)) >> 64) as u16
 }
 
@@ -324,10 +325,7 @@ mod tests {
     #[test]
     fn a_flow_keeps_its_source_port_and_flows_differ() {
         let (_, ip) = packet(TCP4);
-        let port_of = |sport: u16| {
-            let l4 = crate::wire::L4::Udp { sport, dport: 80 };
-            flow_port(&Ip { l4, ..ip })
-        };
+        let port_of = |sport: u16| flow_port(ip.proto, Endpoint::new(ip.src, sport), Endpoint::new(ip.dst, 80));
         let ports: std::collections::HashSet<u16> = (0..1000).map(port_of).collect();
         assert!(ports.len() > 900 && ports.iter().all(|port| (32_768..61_000).contains(port)), "{}", ports.len());
         assert_eq!(port_of(7), port_of(7));

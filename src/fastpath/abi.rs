@@ -1,0 +1,414 @@
+//! What the director and the program in the kernel share: keys, entries, neighbours, stations and reasons, as bytes.
+//!
+//! The structures of the same names in `program.c` have the same layouts; numbers are of the machine's order, ports and
+//! addresses of the network's. Never looks at a packet.
+
+use std::net::IpAddr;
+
+use crate::base::{Endpoint, Mac, Packed, Proto};
+
+/// Bytes of a key.
+pub const KEY_LEN: usize = 20;
+/// Bytes of an entry.
+pub const ENTRY_LEN: usize = 144;
+/// Bytes of a neighbour.
+pub const NEIGHBOUR_LEN: usize = 24;
+/// Bytes of a station.
+pub const STATION_LEN: usize = 72;
+/// Bytes of the totals, which are the only value of their map.
+pub const TOTALS_LEN: usize = 8 * Passed::ALL.len();
+
+/// By what an entry is found: the source of a packet one way, the destination of one the other way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key {
+    /// TCP or UDP.
+    pub proto: Proto,
+    /// The client; of the second entry of a FULL-NAT conn, what the server sees as its client.
+    pub endpoint: Endpoint,
+}
+
+/// What becomes of the packets of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Method {
+    /// Requests are sent to `server`, replies come from `virt`.
+    Nat = 1,
+    /// The same, and requests come from `other`, which is the local endpoint. Its replies have the entry below.
+    FullNat = 2,
+    /// Replies of FULL-NAT come from `virt` and are sent to `other`, which is the client.
+    FullNatReply = 3,
+    /// Another station, nothing else.
+    Direct = 4,
+    /// IP in IP from `other` to `server`.
+    Ipip = 5,
+    /// GRE without checksum from `other` to `server`.
+    Gre = 6,
+    /// GUE without checksum from `other` to `server`, with their UDP ports.
+    Gue = 7,
+}
+
+/// What the kernel counts of one way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Packets, a superframe being one.
+    pub packets: u64,
+    /// Bytes of IP packets.
+    pub bytes: u64,
+    /// When the last one came, in nanoseconds of the monotonic clock; 0 if none has.
+    pub seen: u64,
+    /// What the last segment acknowledged, before it was rewritten; 0 of UDP and if none has come.
+    pub acknowledged: u32,
+}
+
+/// One way of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Way {
+    /// Place of the next hop among the neighbours; 0 if packets of this way are left to user space.
+    pub neighbour: u32,
+    /// The largest packet (of a superframe: each of its segments), before a tunnel is put around it.
+    pub largest: u16,
+    /// The change of the sum of the addresses, folded, as a number.
+    pub addresses: u16,
+    /// The change of the sum of the ports.
+    pub ports: u16,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+/// What the kernel does to the packets of a conn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// What the client addresses.
+    pub virt: Endpoint,
+    /// The real server; in GUE with the port of the tunnel.
+    pub server: Endpoint,
+    /// See `Method`; unspecified where that says nothing.
+    pub other: Endpoint,
+    /// Method.
+    pub method: Method,
+    /// A tunnel's outer header has the inner one's DF.
+    pub keeps_df: bool,
+    /// By how much sequence numbers of the client are moved (FULL-NAT).
+    pub shift: u32,
+    /// Packets whose source the key is.
+    pub request: Way,
+    /// Packets whose destination the key is.
+    pub reply: Way,
+}
+
+/// A next hop. A change of its MAC or validity is seen by packets at once and as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Neighbour {
+    /// Its MAC; `None`: packets for it are left to user space.
+    pub mac: Option<Mac>,
+    /// It is the host behind a TUN: there are no MACs. `mac` is to be zero.
+    pub is_host: bool,
+    /// The MAC of the link that it is on.
+    pub link_mac: Mac,
+    /// The device of that link.
+    pub ifindex: u32,
+}
+
+/// The director on one of its links.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Station {
+    /// Its MAC; `None`: all packets are left to user space.
+    pub mac: Option<Mac>,
+    /// Virtual routers that it is, of IPv4: a bit of each number.
+    pub routers4: [u64; 4],
+    /// The same of IPv6.
+    pub routers6: [u64; 4],
+}
+
+/// Why a packet was left to user space: an index into the totals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passed {
+    /// To another station or a group.
+    Station,
+    /// Not IPv4 or IPv6, or with a VLAN tag.
+    EtherType,
+    /// Neither TCP nor UDP, or behind extension headers.
+    Protocol,
+    /// With IPv4 options.
+    Options,
+    /// A fragment.
+    Fragment,
+    /// Its lengths or its header's checksum are wrong.
+    Malformed,
+    /// A segment with SYN, FIN, RST, or without ACK.
+    Flags,
+    /// There is no entry.
+    NoEntry,
+    /// There is one, of a conn between the client and somebody else.
+    OtherEnd,
+    /// Packets of this way are not taken.
+    OneWay,
+    /// Its TTL ends here.
+    Ttl,
+    /// Larger than the way.
+    TooBig,
+    /// The next hop's MAC is not known, or it is on a link of another medium.
+    Neighbour,
+    /// A superframe that is not as the kernel's own, or with too many segments.
+    Superframe,
+    /// A UDP datagram without a checksum, which NAT would have to make.
+    Unsummed,
+    /// Selective acknowledgements (FULL-NAT) at places that the program does not know.
+    TcpOptions,
+    /// The kernel could not do it.
+    Refused,
+}
+
+impl Passed {
+    /// All, in the order of the totals.
+    pub const ALL: [Passed; 17] = [
+        Passed::Station,
+        Passed::EtherType,
+        Passed::Protocol,
+        Passed::Options,
+        Passed::Fragment,
+        Passed::Malformed,
+        Passed::Flags,
+        Passed::NoEntry,
+        Passed::OtherEnd,
+        Passed::OneWay,
+        Passed::Ttl,
+        Passed::TooBig,
+        Passed::Neighbour,
+        Passed::Superframe,
+        Passed::Unsummed,
+        Passed::TcpOptions,
+        Passed::Refused,
+    ];
+
+    /// Its name in listings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Passed::Station => "station",
+            Passed::EtherType => "ethertype",
+            Passed::Protocol => "protocol",
+            Passed::Options => "options",
+            Passed::Fragment => "fragment",
+            Passed::Malformed => "malformed",
+            Passed::Flags => "flags",
+            Passed::NoEntry => "no-entry",
+            Passed::OtherEnd => "other-end",
+            Passed::OneWay => "one-way",
+            Passed::Ttl => "ttl",
+            Passed::TooBig => "too-big",
+            Passed::Neighbour => "neighbour",
+            Passed::Superframe => "superframe",
+            Passed::Unsummed => "unsummed",
+            Passed::TcpOptions => "tcp-options",
+            Passed::Refused => "refused",
+        }
+    }
+}
+
+/// How many packets were left to user space for each reason.
+pub type Totals = [u64; Passed::ALL.len()];
+
+/// The totals of the kernel's bytes.
+pub fn totals(bytes: &[u8; TOTALS_LEN]) -> Totals {
+    let mut from = In(bytes);
+    [(); Passed::ALL.len()].map(|()| u64::from_ne_bytes(from.take()))
+}
+
+impl Key {
+    /// As the kernel has it.
+    pub fn to_bytes(self) -> [u8; KEY_LEN] {
+        let mut out = Out::<KEY_LEN>::new();
+        out.address(self.endpoint.addr);
+        out.put(&self.endpoint.port.to_be_bytes());
+        out.put(&[self.proto.0]);
+        out.bytes
+    }
+
+    /// Of the kernel's bytes.
+    pub fn from_bytes(bytes: &[u8; KEY_LEN]) -> Key {
+        let mut from = In(bytes);
+        let (addr, port) = (from.address(), from.port());
+        Key { proto: Proto(from.byte()), endpoint: Endpoint::new(addr, port) }
+    }
+}
+
+impl Entry {
+    /// As the kernel has it.
+    pub fn to_bytes(self) -> [u8; ENTRY_LEN] {
+        let mut out = Out::<ENTRY_LEN>::new();
+        let ends = [self.virt, self.server, self.other];
+        ends.iter().for_each(|end| out.address(end.addr));
+        ends.iter().for_each(|end| out.put(&end.port.to_be_bytes()));
+        out.put(&[self.method as u8, u8::from(self.keeps_df)]);
+        out.put(&self.shift.to_ne_bytes());
+        out.put(&[0; 4]);
+        for way in [&self.request, &self.reply] {
+            let Counters { packets, bytes, seen, acknowledged } = way.counters;
+            out.put(&way.neighbour.to_ne_bytes());
+            out.put(&acknowledged.to_ne_bytes());
+            out.put(&way.largest.to_ne_bytes());
+            out.put(&way.addresses.to_be_bytes());
+            out.put(&way.ports.to_be_bytes());
+            out.put(&[0; 2]);
+            [packets, bytes, seen].iter().for_each(|count| out.put(&count.to_ne_bytes()));
+        }
+        out.bytes
+    }
+
+    /// Of the kernel's bytes; `None` if this program did not write them.
+    pub fn from_bytes(bytes: &[u8; ENTRY_LEN]) -> Option<Entry> {
+        let mut from = In(bytes);
+        let addrs = [from.address(), from.address(), from.address()];
+        let [virt, server, other] = addrs.map(|addr| Endpoint::new(addr, from.port()));
+        let method = Method::of_number(from.byte())?;
+        let keeps_df = from.byte() != 0;
+        let shift = u32::from_ne_bytes(from.take());
+        from.take::<4>();
+        let [request, reply] = [(); 2].map(|()| from.way());
+        Some(Entry { virt, server, other, method, keeps_df, shift, request, reply })
+    }
+
+    /// True if both tell the kernel to do the same, whatever was counted.
+    pub fn does_as(&self, other: &Entry) -> bool {
+        let uncounted = |way: Way| Way { counters: Counters::default(), ..way };
+        let bare = |entry: &Entry| Entry { request: uncounted(entry.request), reply: uncounted(entry.reply), ..*entry };
+        bare(self) == bare(other)
+    }
+}
+
+impl Method {
+    fn of_number(number: u8) -> Option<Method> {
+        use Method::{Direct, FullNat, FullNatReply, Gre, Gue, Ipip, Nat};
+        let all = [Nat, FullNat, FullNatReply, Direct, Ipip, Gre, Gue];
+        all.into_iter().find(|method| *method as u8 == number)
+    }
+}
+
+impl Neighbour {
+    const VALID: u8 = 1;
+    const HOST: u8 = 2;
+
+    /// As the kernel has it: what may change while packets pass is in the first eight bytes.
+    pub fn to_bytes(self) -> [u8; NEIGHBOUR_LEN] {
+        let mut out = Out::<NEIGHBOUR_LEN>::new();
+        out.put(&self.mac.unwrap_or_default().0);
+        let valid = if self.mac.is_some() { Neighbour::VALID } else { 0 };
+        out.put(&[valid | if self.is_host { Neighbour::HOST } else { 0 }, 0]);
+        out.put(&self.link_mac.0);
+        out.put(&[0; 2]);
+        out.put(&self.ifindex.to_ne_bytes());
+        out.bytes
+    }
+}
+
+impl Station {
+    /// As the kernel has it.
+    pub fn to_bytes(self) -> [u8; STATION_LEN] {
+        let mut out = Out::<STATION_LEN>::new();
+        out.put(&self.mac.unwrap_or_default().0);
+        out.put(&[u8::from(self.mac.is_some()), 0]);
+        self.routers4.iter().chain(&self.routers6).for_each(|bits| out.put(&bits.to_ne_bytes()));
+        out.bytes
+    }
+}
+
+/// Bytes that are written from the first to the last.
+struct Out<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Out<N> {
+    fn new() -> Out<N> {
+        Out { bytes: [0; N], len: 0 }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn address(&mut self, addr: IpAddr) {
+        let [upper, lower] = Packed::from(addr).halves();
+        self.put(&upper.to_be_bytes());
+        self.put(&lower.to_be_bytes());
+    }
+}
+
+/// Bytes that are read from the first to the last.
+struct In<'a>(&'a [u8]);
+
+impl In<'_> {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let Some((first, rest)) = self.0.split_first_chunk() else { return [0; N] };
+        self.0 = rest;
+        *first
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.take::<1>()[0]
+    }
+
+    fn port(&mut self) -> u16 {
+        u16::from_be_bytes(self.take())
+    }
+
+    fn address(&mut self) -> IpAddr {
+        Packed::from_halves([u64::from_be_bytes(self.take()), u64::from_be_bytes(self.take())]).into()
+    }
+
+    fn way(&mut self) -> Way {
+        let neighbour = u32::from_ne_bytes(self.take());
+        let acknowledged = u32::from_ne_bytes(self.take());
+        let largest = u16::from_ne_bytes(self.take());
+        let (addresses, ports) = (u16::from_be_bytes(self.take()), u16::from_be_bytes(self.take()));
+        self.take::<2>();
+        let [packets, bytes, seen] = [(); 3].map(|()| u64::from_ne_bytes(self.take()));
+        Way { neighbour, largest, addresses, ports, counters: Counters { packets, bytes, seen, acknowledged } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(text: &str) -> Endpoint {
+        crate::testing::endpoint(text)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let counters = Counters { packets: 1 << 40, bytes: 1 << 50, seen: 1 << 60, acknowledged: 0xdead_beef };
+        let way = Way { neighbour: 70_000, largest: 1480, addresses: 0x1234, ports: 0x5678, counters };
+        for method in [Method::Nat, Method::FullNat, Method::FullNatReply, Method::Direct, Method::Ipip, Method::Gue] {
+            let entry = Entry {
+                virt: endpoint("198.51.100.1:80"),
+                server: endpoint("[2001:db8::21]:8080"),
+                other: endpoint("10.0.0.30:5000"),
+                method,
+                keeps_df: true,
+                shift: 0xffff_fff0,
+                request: way,
+                reply: Way { neighbour: 2, ..way },
+            };
+            assert_eq!(Entry::from_bytes(&entry.to_bytes()), Some(entry));
+            let counted = Entry { reply: Way { counters: Counters::default(), ..entry.reply }, ..entry };
+            assert!(entry.does_as(&counted) && !entry.does_as(&Entry { shift: 1, ..entry }));
+        }
+        assert_eq!(Entry::from_bytes(&[0; ENTRY_LEN]), None, "no method");
+        for text in ["192.0.2.7:4000", "[2001:db8:c::7]:4000"] {
+            let key = Key { proto: Proto::UDP, endpoint: endpoint(text) };
+            assert_eq!(Key::from_bytes(&key.to_bytes()), key);
+        }
+    }
+
+    #[test]
+    fn totals_are_in_the_order_of_their_numbers() {
+        let numbers: [u64; Passed::ALL.len()] = std::array::from_fn(|number| number as u64);
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
+        assert_eq!(totals(bytes.as_slice().try_into().unwrap()), numbers);
+        for (number, passed) in Passed::ALL.into_iter().enumerate() {
+            assert_eq!(passed as usize, number, "{}", passed.name());
+        }
+    }
+}
