@@ -35,6 +35,7 @@ mod superframes_in_tunnels;
 mod sync;
 mod tcp_lifecycle;
 mod time;
+mod toa;
 mod tunnels;
 mod unknown;
 mod vrrp;
