@@ -3,6 +3,7 @@
 //! Bytes in, `Command` and questions to a director, bytes out. Never touches a socket; `exec` carries the bytes.
 
 mod answer;
+mod family;
 mod inbox;
 pub(crate) mod numbers;
 mod question;

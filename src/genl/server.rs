@@ -8,8 +8,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::answer::{self, FullNat};
+use super::family::{asks_for_ipvs, described};
 use super::inbox::{Answer, List};
-use super::numbers::{FAMILY, FAMILY_VERSION, cmd, ctrl, flag, kind, top};
+use super::numbers::{FAMILY_VERSION, cmd, ctrl, flag, kind};
 use super::question::{Question, flags_of};
 use crate::base::Instant;
 use crate::control::protocol::{DestEntry, Reply, Request, ServiceEntry};
@@ -287,46 +288,9 @@ fn list<T>(to: Address, command: u8, fill: impl Fn(&mut Writer, &T), entries: &[
     Some(Answer::List(List::new(writer.into_bytes())))
 }
 
-fn asks_for_ipvs(message: &Message) -> bool {
-    if message.command() != Some(ctrl::GET_FAMILY) {
-        return false;
-    }
-    let all = message.attributes();
-    let named = all.text(ctrl::FAMILY_NAME, 15).is_ok_and(|name| name.as_deref() == Some(FAMILY));
-    named || all.half(ctrl::FAMILY_ID) == Ok(Some(kind::IPVS))
-}
-
-/// The family as the controller describes it.
-fn described(flags: u16, to: Address) -> Vec<u8> {
-    let (does, dumps) = (ctrl::ADMIN | ctrl::DOES, ctrl::ADMIN | ctrl::DUMPS);
-    let mut writer = Writer::default();
-    writer.message((kind::CONTROLLER, flags, to), (ctrl::NEW_FAMILY, ctrl::VERSION), |writer| {
-        writer.put_text(ctrl::FAMILY_NAME, FAMILY);
-        writer.put_half(ctrl::FAMILY_ID, kind::IPVS);
-        writer.put_word(ctrl::FAMILY_VERSION, FAMILY_VERSION.into());
-        writer.put_word(ctrl::HEADER_SIZE, 0);
-        writer.put_word(ctrl::MAX_ATTRIBUTE, top::MAX.into());
-        writer.nest(ctrl::OPERATIONS, |writer| {
-            let commands = (cmd::NEW_SERVICE..=cmd::FLUSH).filter(|command| *command != cmd::SET_INFO);
-            for (number, command) in (1..).zip(commands) {
-                let flags = match command {
-                    cmd::GET_SERVICE => does | ctrl::DUMPS,
-                    cmd::GET_DEST | cmd::GET_DAEMON => dumps,
-                    _ => does,
-                };
-                writer.nest(number, |writer| {
-                    writer.put_word(ctrl::OPERATION_ID, command.into());
-                    writer.put_word(ctrl::OPERATION_FLAGS, flags);
-                });
-            }
-        });
-    });
-    writer.into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::numbers::{dest, family, method, svc};
+    use super::super::numbers::{dest, family, method, svc, top};
     use super::*;
     use crate::control;
     use crate::testing::Lab;
