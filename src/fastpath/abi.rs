@@ -31,20 +31,16 @@ pub struct Key {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Method {
-    /// Requests are sent to `server`, replies come from `virt`.
+    /// NAT and FULL-NAT: requests go from `other` to `server`, replies from `virt` to `other`.
     Nat = 1,
-    /// The same, and requests come from `other`, which is the local endpoint. Its replies have the entry below.
-    FullNat = 2,
-    /// Replies of FULL-NAT come from `virt` and are sent to `other`, which is the client.
-    FullNatReply = 3,
     /// Another station, nothing else.
-    Direct = 4,
+    Direct = 2,
     /// IP in IP from `other` to `server`.
-    Ipip = 5,
+    Ipip = 3,
     /// GRE without checksum from `other` to `server`.
-    Gre = 6,
+    Gre = 4,
     /// GUE without checksum from `other` to `server`, with their UDP ports.
-    Gue = 7,
+    Gue = 5,
 }
 
 /// What the kernel counts of one way.
@@ -82,7 +78,8 @@ pub struct Entry {
     pub virt: Endpoint,
     /// The real server; in GUE with the port of the tunnel.
     pub server: Endpoint,
-    /// See `Method`; unspecified where that says nothing.
+    /// In NAT the client. In FULL-NAT the local endpoint where the key is the client, and the client where the key is the
+    /// local endpoint. In tunnels the director, in GUE with the port of the flow.
     pub other: Endpoint,
     /// Method.
     pub method: Method,
@@ -278,8 +275,7 @@ impl Entry {
 
 impl Method {
     fn of_number(number: u8) -> Option<Method> {
-        use Method::{Direct, FullNat, FullNatReply, Gre, Gue, Ipip, Nat};
-        let all = [Nat, FullNat, FullNatReply, Direct, Ipip, Gre, Gue];
+        let all = [Method::Nat, Method::Direct, Method::Ipip, Method::Gre, Method::Gue];
         all.into_iter().find(|method| *method as u8 == number)
     }
 }
@@ -380,7 +376,7 @@ mod tests {
     fn what_was_written_is_read() {
         let counters = Counters { packets: 1 << 40, bytes: 1 << 50, seen: 1 << 60, acknowledged: 0xdead_beef };
         let way = Way { neighbour: 70_000, largest: 1480, addresses: 0x1234, ports: 0x5678, counters };
-        for method in [Method::Nat, Method::FullNat, Method::FullNatReply, Method::Direct, Method::Ipip, Method::Gue] {
+        for method in [Method::Nat, Method::Direct, Method::Ipip, Method::Gre, Method::Gue] {
             let entry = Entry {
                 virt: endpoint("198.51.100.1:80"),
                 server: endpoint("[2001:db8::21]:8080"),

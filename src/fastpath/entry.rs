@@ -82,7 +82,7 @@ pub fn entries(ends: &Ends, facts: &Facts) -> Result<Entries, Unfit> {
     let entry = Entry {
         virt,
         server: ends.real,
-        other: Endpoint::UNSPECIFIED,
+        other: client,
         method: Method::Nat,
         keeps_df: facts.discovery,
         shift: ends.shift,
@@ -105,8 +105,8 @@ pub fn entries(ends: &Ends, facts: &Facts) -> Result<Entries, Unfit> {
             let local = ends.peer();
             let request = way(facts.request, &[(virt, ends.real), (client, local)]);
             let reply = facts.reply.map_or(Way::default(), |hop| way(hop, &[(ends.real, virt), (local, client)]));
-            let first = Entry { method: Method::FullNat, other: local, request, ..entry };
-            let second = Entry { method: Method::FullNatReply, other: client, request: Way::default(), reply, ..entry };
+            let first = Entry { other: local, request, ..entry };
+            let second = Entry { request: Way::default(), reply, ..entry };
             Ok(Entries { first: (key(client), first), second: Some((key(local), second)) })
         }
     }
@@ -183,7 +183,7 @@ mod tests {
         let made = entries(&ends(base::Method::FullNat, "10.0.0.21:8080", Some(local)), &facts()).unwrap();
         let (key, second) = made.second.unwrap();
         assert_eq!((key.endpoint, second.other), (endpoint(local), endpoint(client)));
-        assert_eq!((second.request, second.method), (Way::default(), Method::FullNatReply));
+        assert_eq!((second.request, second.method), (Way::default(), Method::Nat));
         assert_eq!((made.first.1.reply, made.first.1.other), (Way::default(), endpoint(local)));
     }
 

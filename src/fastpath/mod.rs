@@ -4,5 +4,6 @@
 
 pub mod abi;
 mod entry;
+pub mod program;
 
 pub use entry::{Entries, Facts, Hop, Unfit, entries};

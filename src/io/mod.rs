@@ -10,6 +10,8 @@ mod console;
 mod control;
 mod databases;
 mod device;
+#[allow(dead_code)]
+mod fast;
 mod files;
 mod host_watch;
 mod link;
@@ -43,6 +45,8 @@ pub use console::{print_error, print_out};
 pub use control::{Connection, DIRECTORY, Listener, SocketError, VARIABLE, default_socket, own_uid, sockets_here};
 pub use databases::{hosts_database, services_database};
 pub use device::{Device, LinkChange, check_name};
+#[allow(unused_imports)]
+pub use fast::FastMaps;
 pub use files::{let_inherit, open as open_to_read, read_through, read_to_string};
 pub use host_watch::{HostChange, HostWatch};
 pub use link::{Link, ReadOutcome};

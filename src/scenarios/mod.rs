@@ -14,6 +14,8 @@ mod families;
 mod ftp;
 mod ftp_fullnat;
 mod icmp;
+mod kernel_program;
+mod kernel_reasons;
 mod leaving_servers;
 mod limits;
 mod methods;

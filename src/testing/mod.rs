@@ -3,6 +3,7 @@
 //!
 //! Never part of the program: nothing outside tests may use it (`scripts/layers`), and it may panic, as tests do.
 
+pub mod fast;
 pub mod fuzz;
 mod lab;
 pub mod load;

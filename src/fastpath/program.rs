@@ -1,0 +1,39 @@
+//! The program as the kernel gets it: instructions, which name maps and constants by numbers, and the sizes of the maps.
+//!
+//! `scripts/fastpath` makes the instructions of `program.c`.
+
+use super::abi;
+
+/// The name under which the kernel lists it.
+pub const NAME: &str = "tapvs_fast";
+
+/// Instructions; nothing on a machine of the other byte order, for which they are not made.
+pub const CODE: &[u8] = if cfg!(target_endian = "little") { include_bytes!("program.bin") } else { &[] };
+
+const NUMBERS: u64 = 0x7a70_7673_0000_0000;
+/// Stands for the map of entries.
+pub const FLOWS: u64 = NUMBERS + 1;
+/// Stands for the map of neighbours.
+pub const NEIGHBOURS: u64 = NUMBERS + 2;
+/// Stands for the map of stations.
+pub const STATIONS: u64 = NUMBERS + 3;
+/// Stands for the map of totals.
+pub const TOTALS: u64 = NUMBERS + 4;
+/// Stands for the number of the link that the program is for.
+pub const LINK: u64 = NUMBERS + 5;
+/// Stands for what the link carries: 0 Ethernet, 1 bare packets.
+pub const MEDIUM: u64 = NUMBERS + 6;
+
+/// Links that a director has at most.
+pub const LINKS: u32 = 256;
+
+/// Lengths of keys and values.
+pub type Lengths = (usize, usize);
+/// Of the map of entries.
+pub const OF_FLOWS: Lengths = (abi::KEY_LEN, abi::ENTRY_LEN);
+/// Of the map of neighbours, an array.
+pub const OF_NEIGHBOURS: Lengths = (4, abi::NEIGHBOUR_LEN);
+/// Of the map of stations, an array.
+pub const OF_STATIONS: Lengths = (4, abi::STATION_LEN);
+/// Of the map of totals, an array of one element.
+pub const OF_TOTALS: Lengths = (4, abi::TOTALS_LEN);
