@@ -162,6 +162,36 @@ impl Field for Unknown {
     }
 }
 
+/// Whether the kernel forwards established flows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fast {
+    /// Where it can.
+    Auto,
+    /// It must be able to.
+    On,
+    /// Never.
+    Off,
+}
+
+impl Fast {
+    const WORDS: [&str; 3] = ["auto", "on", "off"];
+}
+
+impl Field for Fast {
+    fn show(&self) -> String {
+        Fast::WORDS[*self as usize].to_owned()
+    }
+
+    fn put(&mut self, value: Value) {
+        let all = [Fast::Auto, Fast::On, Fast::Off];
+        if let Value::Text(text) = value
+            && let Some(place) = Fast::WORDS.iter().position(|word| *word == text)
+        {
+            *self = all[place];
+        }
+    }
+}
+
 impl Field for Ports {
     fn show(&self) -> String {
         let ports: Vec<String> = self.0.iter().filter(|port| **port != 0).map(u16::to_string).collect();
@@ -225,6 +255,8 @@ settings! {
     expire_nodest_conn: bool = false, Switch, "", Works, "Conns of a removed server end at once.";
     expire_quiescent_template: bool = false, Switch, "", Works, "A persistent client of a server of weight 0 is scheduled anew.";
     expire_reset: u8 = 2, Between(0, 3), "", Works, "Both ends of an established conn that expires are sent a reset: 0 never, 1 in NAT, 2 in FULL-NAT, 3 in both.";
+    fast: Fast = Fast::Off, Words(&Fast::WORDS), "", AtStart, "Packets of established flows are forwarded by a program in the kernel, at the egress of the TAP: auto where the kernel takes the program, on where it must.";
+    fast_flows: usize = 262_144, Between(1, 1 << 24), "conns", Works, "Conns that the program in the kernel has at a time; others are forwarded by the director. The room for them is made at the start: a larger number takes full effect after a new start.";
     ftp_ports: Ports = Ports::one(21), PortList, "", Works, "TCP ports of services through NAT and FULL-NAT whose conns are read as FTP, like the parameter ports of the kernel's ip_vs_ftp. New conns heed a change.";
     fullnat_sequence: bool = true, Switch, "", Works, "TCP conns through FULL-NAT begin with sequence numbers that rise for each local port (RFC 6528) and without timestamps, so that a server takes a port again that it holds in TIME_WAIT. New conns heed a change.";
     icmp_rate: u32 = 1000, Between(0, INT), "a second", AtStart, "ICMP errors that the director sends at most; 0 is no limit.";
@@ -255,8 +287,6 @@ settings! {
     sync_version: u32 = 1, OneOf(&[0, 1]), "", Works, "The version of sync messages that are sent: 0, for kernels before 2.6.39, tells neither IPv6 nor marks, timeouts and persistence engines. Both are understood.";
     timeout_close: u32 = 10, Between(1, 31_536_000), "seconds", Works, "How long a TCP conn lives in CLOSE.";
     timeout_timewait: u32 = 120, Between(1, 31_536_000), "seconds", Works, "How long a TCP conn lives in TIME_WAIT. FIN_WAIT has a place in ipvsadm --set.";
-    toa_kind: u8 = 254, Between(9, 255), "", Works, "The kind of the TCP option by which servers behind FULL-NAT learn an IPv4 client (client_address toa); its length is 8.";
-    toa_kind_ipv6: u8 = 254, Between(9, 255), "", Works, "The same of an IPv6 client; its length is 20.";
     unknown: Unknown = Unknown::Reset, Words(&Unknown::WORDS), "", Works, "What a TCP segment in the middle of a conn meets that is for a service and that the director does not know, as after a start without state: a reset, as the kernel answers; nothing; or a server, which is the right one if the scheduler chooses by the client alone (mh, sh, dh). A service with a server in FULL-NAT cannot adopt, for its local port and sequence numbers are lost: there adopt is reset.";
 }
 

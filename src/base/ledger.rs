@@ -82,6 +82,7 @@ pub struct Ledger {
     generated: u64,
     tx: u64,
     held: u64,
+    fast: u64,
     consumed: [u64; Consumed::ALL.len()],
     dropped: [u64; DropReason::ALL.len()],
 }
@@ -93,6 +94,7 @@ impl Default for Ledger {
             generated: 0,
             tx: 0,
             held: 0,
+            fast: 0,
             consumed: [0; Consumed::ALL.len()],
             dropped: [0; DropReason::ALL.len()],
         }
@@ -116,6 +118,13 @@ impl Ledger {
     #[inline]
     pub fn send(&mut self) {
         self.tx += 1;
+    }
+
+    /// So many frames were forwarded by the kernel: as if they had been read and written here.
+    pub fn pass(&mut self, count: u64) {
+        self.rx += count;
+        self.tx += count;
+        self.fast += count;
     }
 
     /// One frame waits: for a neighbour, or for its datagram's other fragments.
@@ -144,6 +153,12 @@ impl Ledger {
     #[cfg(any(test, feature = "testing"))]
     pub fn tx(&self) -> u64 {
         self.tx
+    }
+
+    /// Frames that the kernel has forwarded.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn fast(&self) -> u64 {
+        self.fast
     }
 
     /// Frames that wait now.
@@ -182,7 +197,9 @@ impl Ledger {
         let totals = [("rx", self.rx), ("generated", self.generated), ("tx", self.tx), ("held", self.held)];
         let consumed = Consumed::ALL.iter().map(|how| (format!("consumed.{}", how.name()), self.consumed(*how)));
         let dropped = DropReason::ALL.iter().map(|why| (format!("dropped.{}", why.name()), self.dropped(*why)));
-        let totals = totals.into_iter().map(|(name, count)| (name.to_owned(), count));
+        // Part of rx and of tx.
+        let fast = Some(("fast", self.fast)).filter(|(_, count)| *count > 0);
+        let totals = totals.into_iter().chain(fast).map(|(name, count)| (name.to_owned(), count));
         totals.chain(consumed.chain(dropped).filter(|(_, count)| *count > 0)).collect()
     }
 

@@ -20,6 +20,8 @@ pub(super) const ONE_WAY: u16 = 0x0080;
 pub(super) const ANY_DPORT: u16 = 0x0200;
 /// Counted as inactive.
 pub(super) const INACTIVE: u16 = 0x0100;
+/// The kernel forwards its packets.
+pub(super) const FAST: u16 = 0x0400;
 /// A persistence template.
 pub(super) const TEMPLATE: u16 = 0x1000;
 /// Not in the index any more: it only waits for its end.

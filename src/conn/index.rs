@@ -181,11 +181,11 @@ impl FlowIndex {
         self.overflow.find(key.hash(self.secret), is_it).map(|entry| entry.id())
     }
 
-    /// Makes a conn findable. Where an older one has the same reply key, replies are the newer one's.
-    pub(super) fn link(&mut self, records: &mut Records, id: ConnId) {
-        if records[id].has_reply_key()
-            && let Some(older) = self.find_reply(records, &records.reply_key(id))
-        {
+    /// Makes a conn findable. Where an older one has the same reply key, replies are the newer one's: that older one.
+    pub(super) fn link(&mut self, records: &mut Records, id: ConnId) -> Option<ConnId> {
+        let has_key = records[id].has_reply_key();
+        let older = if has_key { self.find_reply(records, &records.reply_key(id)) } else { None };
+        if let Some(older) = older {
             records[older].set(flag::SHADOWED, true);
             self.shadowed += 1;
         }
@@ -197,6 +197,7 @@ impl FlowIndex {
                 sides.iter().for_each(|side| self.insert_overflow(records, Entry::new(id, *side)));
             }
         }
+        older
     }
 
     /// The opposite of `link`; an older conn that this one hid answers for the reply key again.

@@ -1,6 +1,6 @@
 //! What happens to conns, as one stream: for those who keep something beside a conn or mirror it.
 //!
-//! Each kind comes from one place of the table: `insert`, `set_state`, the end of a record. Never decides anything.
+//! Each kind comes from one place of the table: `insert`, `set_state`, the end of a record, `disturb`. Never decides anything.
 
 use std::collections::VecDeque;
 
@@ -19,6 +19,10 @@ pub enum LifeEvent {
     Moved(ConnId, u8, Option<Event>),
     /// It is out of the table, and its slot may be used again.
     Ended(ConnId),
+    /// The kernel is not to forward its packets any more, for something about it has changed.
+    Left(ConnId),
+    /// The same, for it is about to end: by the time this is told, its slot may be another conn's.
+    LeftAtEnd(ConnId),
 }
 
 /// Events in the order in which they came.

@@ -249,6 +249,16 @@ impl Conn {
         self.set(flag::INACTIVE, counted == Counted::Inactive);
     }
 
+    /// True if the kernel forwards its packets.
+    pub fn is_fast(&self) -> bool {
+        self.flags & flag::FAST != 0
+    }
+
+    /// True if another conn, which is newer, takes its replies.
+    pub fn is_shadowed(&self) -> bool {
+        self.flags & flag::SHADOWED != 0
+    }
+
     /// A persistence template: it takes no packets, it binds a client to a dest.
     pub fn is_template(&self) -> bool {
         self.flags & flag::TEMPLATE != 0

@@ -70,6 +70,7 @@ impl ConnTable {
         conn.dest = dest;
         conn.set(flag::SHADOWED, false);
         conn.set(flag::CONTROLS, false);
+        conn.set(flag::FAST, false);
         conn.deadline = conn.deadline.min(tick_at(now + LONGEST));
         let conn = *conn;
         conn.named().for_each(|addr| self.records.addresses.hold(addr));

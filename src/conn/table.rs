@@ -31,6 +31,8 @@ pub enum Due {
     Over(ConnId, Conn),
     /// It controls others and lives on for a minute.
     Prolonged(ConnId),
+    /// The kernel forwards its packets: it is due again at once, unless some have come meanwhile.
+    Fast(ConnId),
 }
 
 /// The clock of initial sequence numbers: a tick is 64 ns, so that one turn takes 275 s, more than a server keeps a port in
@@ -179,7 +181,9 @@ impl ConnTable {
 
     /// Makes a record findable.
     pub(super) fn link(&mut self, id: ConnId) {
-        self.index.link(&mut self.records, id);
+        if let Some(older) = self.index.link(&mut self.records, id) {
+            self.disturb(older);
+        }
         self.one_way += usize::from(is_one_way_flow(&self.records[id]));
         self.without_port += usize::from(self.records[id].lacks_port());
     }
@@ -244,8 +248,28 @@ impl ConnTable {
     pub fn move_state(&mut self, id: ConnId, state: u8, by: Option<Event>) {
         let before = self.records[id].set_state(state);
         if before != state {
+            self.disturb(id);
             self.count_state(id, before);
             self.life.add(LifeEvent::Moved(id, before, by));
+        }
+    }
+
+    /// The kernel forwards packets of this conn from now on.
+    pub fn set_fast(&mut self, id: ConnId) {
+        self.records[id].set(flag::FAST, true);
+    }
+
+    /// The kernel forwards none of them any more, and who had it stop knows.
+    pub fn clear_fast(&mut self, id: ConnId) {
+        self.records[id].set(flag::FAST, false);
+    }
+
+    /// Whoever changes what becomes of a conn's packets says so: the kernel is to forward none of them any more.
+    #[inline]
+    pub fn disturb(&mut self, id: ConnId) {
+        if self.records[id].is_fast() {
+            self.records[id].set(flag::FAST, false);
+            self.life.add(LifeEvent::Left(id));
         }
     }
 
@@ -263,6 +287,7 @@ impl ConnTable {
 
     /// One end has opened the conn that was announced: now its port is known.
     pub fn learn_port(&mut self, id: ConnId, of: Side, port: u16) {
+        self.disturb(id);
         self.unlink(id);
         match of {
             Side::Request => self.records[id].set_client_port(port),
@@ -289,6 +314,7 @@ impl ConnTable {
     /// A conn that no packet finds any more; it stays until its timer ends because others depend on it.
     pub fn hide(&mut self, id: ConnId) {
         if !self.get(id).is_hidden() {
+            self.disturb(id);
             self.unlink(id);
             self.records[id].set(flag::HIDDEN, true);
         }
@@ -310,6 +336,9 @@ impl ConnTable {
     fn forget(&mut self, id: ConnId) {
         let conn = self.records[id];
         debug_assert!(conn.is_live() && !conn.controls());
+        if conn.is_fast() {
+            self.life.add(LifeEvent::LeftAtEnd(id));
+        }
         if !conn.is_hidden() {
             self.unlink(id);
         }
@@ -343,6 +372,10 @@ impl ConnTable {
     pub fn expire_one(&mut self, now: Instant) -> Option<Due> {
         let id = self.wheel.pop_due(&self.records, now)?;
         let conn = self.records[id];
+        if conn.is_fast() {
+            self.wheel.insert(id, conn.deadline);
+            return Some(Due::Fast(id));
+        }
         if !conn.controls() {
             self.forget(id);
             return Some(Due::Over(id, conn));

@@ -263,7 +263,7 @@ fn change_the_rest(director: &mut Director, wanted: &Wanted, now: Instant) -> Re
         let (before, after) = (&director.router.routes, &wanted.routes);
         let texts = |routes: &Routes| routes.by_neighbour().map(describe::route_text).collect::<Vec<_>>();
         describe::note_moves(&texts(before), &texts(after), &mut lines);
-        director.router.routes = wanted.routes.clone();
+        director.router.set_routes(wanted.routes.clone());
     }
     if *director.flows.services.marks() != wanted.marks {
         let texts = |marks: &Marks| marks.rules().iter().map(describe::mark_text).collect::<Vec<_>>();

@@ -14,6 +14,7 @@ impl Director {
     /// Carries out an operator's command, as a whole or not at all; a new VIP is announced.
     pub fn apply(&mut self, command: &Command, now: Instant) -> Result<(), Refused> {
         limits::check(command)?;
+        self.fast().prepare(command);
         match command {
             Command::StartDaemon(role, options) => {
                 self.sync.start(*role, options, &self.flows.services, &mut self.router)?;
@@ -79,6 +80,7 @@ impl Director {
 
     /// Changes a setting by its name.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        self.fast().leave_all();
         self.flows.settings.set(name, value)?;
         self.flows.heed_timeouts();
         self.flows.services.settings = self.flows.settings.sched();

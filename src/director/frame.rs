@@ -38,6 +38,7 @@ impl Director {
                 if let Err(reason) = self.other_frame(link, buf, parsed, turn) {
                     turn.drop(reason);
                 }
+                self.fast().heed();
             }
         }
     }

@@ -6,6 +6,7 @@
 mod admin;
 mod batch;
 mod expiry_resets;
+mod fast;
 mod frame;
 mod icmp;
 mod kept;
@@ -28,15 +29,17 @@ pub use batch::Batch;
 pub use kept::Kept;
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
-use crate::alg::{Ftp, Proxy, Toa};
+use crate::alg::{Ftp, Proxy};
 use crate::base::Instant;
 use crate::conn::Due;
+use crate::fastpath::FastPath;
 use crate::flows::Flows;
 use crate::outbound::Outbound;
 use crate::router::{Egress, Router, Turn};
 use crate::stack::{Host, Stack};
 use crate::sync::Sync;
 use crate::vrrp::Vrrp;
+use fast::Watch;
 use owner::Ownership;
 use standby::Standby;
 
@@ -49,8 +52,6 @@ pub struct Director {
     stack: Stack,
     ftp: Ftp,
     proxy: Proxy,
-    /// Options by which servers learn their clients.
-    pub toa: Toa,
     /// Conns of which other directors are told, or tell.
     pub sync: Sync,
     /// Whether another director works.
@@ -61,6 +62,9 @@ pub struct Director {
     pub own_probes: OwnProbes,
     /// Virtual routers: which addresses this director has now.
     pub vrrp: Vrrp,
+    /// Conns that the kernel forwards.
+    pub fast: FastPath,
+    watch: Watch,
 }
 
 impl Director {
@@ -73,7 +77,8 @@ impl Director {
         let flows = Flows::new(settings, hasher, seed);
         let (ftp, proxy, sync, standby) = (Ftp::default(), Proxy::default(), Sync::default(), Standby::default());
         let (outbound, own_probes, vrrp) = (Outbound::default(), OwnProbes::default(), Vrrp::default());
-        Director { router, flows, stack, ftp, proxy, toa: Toa::default(), sync, standby, outbound, own_probes, vrrp }
+        let (fast, watch) = (FastPath::default(), Watch::default());
+        Director { router, flows, stack, ftp, proxy, sync, standby, outbound, own_probes, vrrp, fast, watch }
     }
 
     /// To whom packets belong.
@@ -97,10 +102,10 @@ impl Director {
         while self.flows.conns.has_events()
             && let Some(event) = self.flows.conns.next_event()
         {
+            self.fast().on(event);
             self.sync.on(event, &self.flows.conns);
             self.ftp.on(event);
             self.proxy.on(event);
-            self.toa.on(event);
             self.flows.refusals.on(event, &self.flows.conns);
         }
     }
@@ -109,11 +114,13 @@ impl Director {
     pub fn tick(&mut self, turn: &mut Turn<impl Egress>) {
         let now = turn.now;
         self.presence().judge_standby(now);
+        self.fast().pass_time(turn);
         while let Some(due) = self.flows.expire_one(now) {
             match due {
                 Due::Over(id, conn) => {
                     expiry_resets::reset_ends((id, &conn), (&self.flows, &self.standby), &mut self.router, turn);
                 }
+                Due::Fast(id) => self.fast().leave(id),
                 Due::Prolonged(id) => self.sync.master.prolonged(id, &mut self.flows, &mut self.router, turn),
             }
             self.tell_listeners();
@@ -135,10 +142,13 @@ impl Director {
         self.flows.services.empty_trash(now);
         self.stack.announcements.send_due(&mut self.router, turn);
         self.stack.listeners.send_due(&mut self.router, turn);
+        self.fast().heed();
     }
 
     /// The end of the run: whoever stands by takes over, and what waits is dropped by name.
     pub fn shut_down(&mut self, turn: &mut Turn<impl Egress>) {
+        self.fast().read_all();
+        self.fast().account(turn);
         self.sync.part(&self.flows, &mut self.router, turn);
         self.vrrp.shut_down(&mut self.router, turn);
         self.router.shut_down(turn);
@@ -158,6 +168,7 @@ impl Director {
             self.vrrp.due(),
             flows.services.meters_due(),
             flows.services.trash_due(),
+            self.watch.due(&self.fast),
         ];
         deadlines.into_iter().flatten().min()
     }

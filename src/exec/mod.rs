@@ -10,7 +10,6 @@ mod journal;
 mod kernel;
 mod memory;
 mod numbers;
-mod pair;
 mod processes;
 mod program;
 mod receive;

@@ -56,6 +56,14 @@ pub struct Counters {
     pub acknowledged: u32,
 }
 
+impl Counters {
+    /// Both together.
+    pub fn and(&self, other: &Counters) -> Counters {
+        let newer = if other.seen >= self.seen { other } else { self };
+        Counters { packets: self.packets + other.packets, bytes: self.bytes + other.bytes, ..*newer }
+    }
+}
+
 /// One way of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Way {
@@ -87,6 +95,9 @@ pub struct Entry {
     pub keeps_df: bool,
     /// By how much sequence numbers of the client are moved (FULL-NAT).
     pub shift: u32,
+    /// Packets of the client that the director had counted when it made the entry; for a later process, the program does
+    /// not look at it.
+    pub born: u32,
     /// Packets whose source the key is.
     pub request: Way,
     /// Packets whose destination the key is.
@@ -238,7 +249,7 @@ impl Entry {
         ends.iter().for_each(|end| out.put(&end.port.to_be_bytes()));
         out.put(&[self.method as u8, u8::from(self.keeps_df)]);
         out.put(&self.shift.to_ne_bytes());
-        out.put(&[0; 4]);
+        out.put(&self.born.to_ne_bytes());
         for way in [&self.request, &self.reply] {
             let Counters { packets, bytes, seen, acknowledged } = way.counters;
             out.put(&way.neighbour.to_ne_bytes());
@@ -259,10 +270,9 @@ impl Entry {
         let [virt, server, other] = addrs.map(|addr| Endpoint::new(addr, from.port()));
         let method = Method::of_number(from.byte())?;
         let keeps_df = from.byte() != 0;
-        let shift = u32::from_ne_bytes(from.take());
-        from.take::<4>();
+        let [shift, born] = [(); 2].map(|()| u32::from_ne_bytes(from.take()));
         let [request, reply] = [(); 2].map(|()| from.way());
-        Some(Entry { virt, server, other, method, keeps_df, shift, request, reply })
+        Some(Entry { virt, server, other, method, keeps_df, shift, born, request, reply })
     }
 
     /// True if both tell the kernel to do the same, whatever was counted.
@@ -384,6 +394,7 @@ mod tests {
                 method,
                 keeps_df: true,
                 shift: 0xffff_fff0,
+                born: 77,
                 request: way,
                 reply: Way { neighbour: 2, ..way },
             };

@@ -86,6 +86,7 @@ pub fn entries(ends: &Ends, facts: &Facts) -> Result<Entries, Unfit> {
         method: Method::Nat,
         keeps_df: facts.discovery,
         shift: ends.shift,
+        born: 0,
         request: way(facts.request, &[]),
         reply: Way::default(),
     };

@@ -115,14 +115,6 @@ impl Flows {
         }
     }
 
-    /// A segment of a conn had no room for the option that tells the server of its client.
-    #[cold]
-    pub fn warn_of_missing_toa(&mut self, id: ConnId, now: Instant) {
-        let conn = self.conns.get(id);
-        let (client, real) = (conn.client(), self.conns.real(conn));
-        self.warnings.no_room_for_toa(now, client, real);
-    }
-
     /// The first packet of a conn that was announced: who opens it has a port now.
     #[cold]
     pub fn learn_port(&mut self, id: ConnId, of: Side, packet: &Packet, now: Instant) {
@@ -162,6 +154,7 @@ impl Flows {
     /// Another director told of this conn.
     pub fn note_synced(&mut self, id: ConnId) {
         if !self.conns.get(id).is_synced() {
+            self.conns.disturb(id);
             self.conns.get_mut(id).set_synced(true);
             self.synced += 1;
         }
@@ -196,10 +189,15 @@ impl Flows {
         (nat && conn.is_nat()) || (full_nat && conn.is_full_nat())
     }
 
+    /// True if somebody may want what an end of the conn expects next.
+    pub fn wants_expected(&self, conn: &Conn) -> bool {
+        self.resets_wanted || self.resets_at_expiry(conn)
+    }
+
     /// Remembers the sequence number that the sender of a segment expects next, if somebody may want it.
     #[inline(always)]
     pub fn note_expected(&mut self, id: ConnId, sender: Side, packet: &Packet) {
-        if (self.resets_wanted || self.resets_at_expiry(self.conns.get(id)))
+        if self.wants_expected(self.conns.get(id))
             && let L4::Tcp { flags, .. } = packet.ip.l4
             && flags.ack()
         {

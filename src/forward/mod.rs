@@ -19,7 +19,7 @@ mod sequence;
 
 pub use local_ports::LocalPorts;
 pub use related::{about_reply, about_request};
-pub use send::{check_translatable, route_to_server, send_by_method, send_to_server};
+pub use send::{check_translatable, largest, route_to_server, send_by_method, send_to_server};
 pub use seqadj::SequenceShift;
 
 use std::net::IpAddr;

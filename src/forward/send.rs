@@ -91,6 +91,15 @@ fn tunnel_mtu(
     if mtu < least_mtu(Family::of(real)) { Err(DropReason::TooBig) } else { Ok(mtu) }
 }
 
+/// The largest packet of a conn that leaves by this route without being cut, before a tunnel is put around it; `None` if
+/// none does.
+pub fn largest(ends: &Ends, route: &Route, router: &mut Router, now: Instant) -> Option<u16> {
+    match ends.method {
+        Method::Tunnel(kind) => tunnel_mtu((ends.real.addr, kind), &PacketBuf::new(), route, router, now).ok(),
+        Method::Nat | Method::FullNat | Method::Direct | Method::Bypass => Some(route.mtu),
+    }
+}
+
 /// Wraps a packet for a real server behind a tunnel; superframes are cut first, unless the kernel does it afterwards.
 fn tunnel(
     packet: &mut Packet,

@@ -76,6 +76,8 @@ pub struct Router {
     next_id: u16,
     /// When a neighbour that is at another MAC is said again.
     moves_told: Instant,
+    /// How often links and routes have changed.
+    changes: u64,
 }
 
 /// Between two lines about neighbours that are at another MAC.
@@ -125,6 +127,26 @@ impl Router {
     pub fn set_mtu(&mut self, id: LinkId, mtu: u16) {
         if let Some(port) = self.ports.get_mut(id.index()) {
             port.link.mtu = mtu;
+        }
+        self.changes += 1;
+    }
+
+    /// Other routes from now on.
+    pub fn set_routes(&mut self, routes: Routes) {
+        self.routes = routes;
+        self.changes += 1;
+    }
+
+    /// How often anything has changed that says where packets go, but for neighbours.
+    pub fn changes(&self) -> u64 {
+        self.changes + self.virtuals.changes() + self.path_mtus.changes()
+    }
+
+    /// A next hop that is used without asking here: it is solicited again where its MAC is in doubt, as for a packet.
+    pub fn keep_alive(&mut self, link: LinkId, next_hop: IpAddr, turn: &mut Turn<impl Egress>) {
+        let route = Route { link, next_hop, mtu: self.link(link).mtu, need: Need::Conn };
+        if let Resolved::AtPerhaps(_, ask) = self.neighbours.resolve(&route, turn.now, || next_hop) {
+            self.ask(ask, turn);
         }
     }
 

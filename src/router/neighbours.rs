@@ -102,6 +102,8 @@ pub struct Neighbours {
     timers: VecDeque<(Instant, LinkId, IpAddr)>,
     displaced: Vec<(LinkId, IpAddr)>,
     swept: Option<Instant>,
+    /// How often a MAC was learned or lost.
+    changes: u64,
 }
 
 impl Neighbours {
@@ -129,6 +131,17 @@ impl Neighbours {
     pub fn mac_of(&self, link: LinkId, addr: IpAddr) -> Option<Mac> {
         let entry = self.entries.get(&(link, addr))?;
         Some(entry.mac).filter(|mac| *mac != Mac::ZERO)
+    }
+
+    /// How often a MAC was learned or lost.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The MAC that packets to a next hop are sent to now, where they need not wait.
+    pub fn present_mac(&self, link: LinkId, addr: IpAddr) -> Option<Mac> {
+        let entry = self.entries.get(&(link, addr))?;
+        matches!(entry.state, State::Reachable { .. } | State::Probe { .. } | State::Permanent).then_some(entry.mac)
     }
 
     /// The MAC of a next hop that is not in doubt, as almost every packet finds it.
@@ -200,6 +213,7 @@ impl Neighbours {
             return false;
         }
         self.swept = Some(now);
+        self.changes += 1;
         for unused_for in UNUSED_FOR {
             self.entries.retain(|_, entry| entry.stays(unused_for, now));
             if self.entries.len() < MAX_NEIGHBOURS {
@@ -221,6 +235,8 @@ impl Neighbours {
         if matches!(before, State::Permanent) {
             return false;
         }
+        let was_there = known && matches!(before, State::Reachable { .. } | State::Probe { .. });
+        self.changes += u64::from(!was_there || entry.mac != mac);
         entry.mac = mac;
         entry.state = State::Reachable { until: now + REACHABLE };
         if matches!(before, State::Incomplete { .. }) {
@@ -269,6 +285,7 @@ impl Neighbours {
                 (State::Incomplete { left: left - 1, next }, Due::Ask(Ask { link, addr, to: Mac::BROADCAST }))
             }
             State::Probe { left: 0, .. } => {
+                self.changes += 1;
                 (State::Incomplete { left: SOLICITATIONS - 1, next }, Due::Ask(Ask { link, addr, to: Mac::BROADCAST }))
             }
             State::Probe { left, .. } => {

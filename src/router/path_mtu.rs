@@ -34,6 +34,8 @@ pub struct PathMtus {
     /// By servers, which the operator names: no client chooses a key.
     paths: HashMap<IpAddr, Path, FastHash>,
     swept_from: usize,
+    /// How often a size was learnt.
+    changes: u64,
 }
 
 impl PathMtus {
@@ -43,10 +45,16 @@ impl PathMtus {
         (now < until).then_some(mtu)
     }
 
+    /// How often a size was learnt.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Remembers a reported size.
     pub fn learn(&mut self, to: IpAddr, mtu: u16, now: Instant) {
         if let Some(path) = self.paths.get_mut(&to) {
             path.mtu = Some((mtu.max(least(to)), now + REMEMBERED));
+            self.changes += 1;
         }
     }
 

@@ -63,6 +63,11 @@ impl<E> Turn<E> {
         self.ledger.drop(why);
     }
 
+    /// Frames were forwarded by the kernel.
+    pub fn passed(&mut self, count: u64) {
+        self.ledger.pass(count);
+    }
+
     /// A frame waits from now on.
     pub fn hold(&mut self) {
         self.ledger.hold();

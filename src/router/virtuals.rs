@@ -19,6 +19,7 @@ struct Virtual {
 pub struct Virtuals {
     list: Vec<Virtual>,
     has_away: bool,
+    changes: u64,
 }
 
 impl Virtuals {
@@ -36,7 +37,18 @@ impl Virtuals {
     }
 
     fn recount(&mut self) {
+        self.changes += 1;
         self.has_away = self.list.iter().any(|known| !known.here);
+    }
+
+    /// How often an address has come, gone or moved.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The MACs of their own that addresses have that are here on a link.
+    pub fn macs(&self, link: LinkId) -> impl Iterator<Item = Mac> {
+        self.list.iter().filter(move |known| known.here && known.link == link).filter_map(|known| known.mac)
     }
 
     /// True while any address is at another director.

@@ -16,15 +16,27 @@ impl Services {
         if known.judgement == judgement {
             return None;
         }
+        let ends_otherwise = known.judgement.ending != judgement.ending;
         known.judgement = judgement;
         let weight = judgement.weight(known.weight);
         let server = &mut self.servers[dest.index()];
+        let is_upset = ends_otherwise || server.mask != judgement.mask;
         if (server.mask, server.weight) != (judgement.mask, weight) {
             server.mask = judgement.mask;
             server.set_weight(weight);
             self.notify(id, Change::Edited(dest));
         }
+        if is_upset {
+            self.upset(dest);
+        }
         Some(dest)
+    }
+
+    /// Something has happened to the conns of a dest.
+    pub(super) fn upset(&mut self, dest: DestId) {
+        if !self.upset.contains(&dest) {
+            self.upset.push(dest);
+        }
     }
 
     /// Forgets what checks said of a service: it has none any more.

@@ -124,6 +124,8 @@ pub struct Services {
     crossed: bool,
     /// How often services and dests have come, gone or been edited.
     changes: u64,
+    /// Dests whose conns something has happened to; each once, so that there are no more than dests.
+    upset: Vec<DestId>,
 }
 
 impl Services {
@@ -151,6 +153,7 @@ impl Services {
             families: [0; 2],
             crossed: false,
             changes: 0,
+            upset: Vec::new(),
         }
     }
 
@@ -414,6 +417,26 @@ impl Services {
     #[inline]
     pub fn count_out(&mut self, dest: DestId, bytes: usize) {
         self.count(dest, |stats| stats.count_out(bytes));
+    }
+
+    /// Packets between clients and this dest that the kernel has forwarded, also where the dest has left its service since.
+    pub fn count_passed(&mut self, id: DestId, passed: &Stats) {
+        let dest = &mut self.dests[id.index()];
+        if dest.expected {
+            return;
+        }
+        dest.stats.add(passed);
+        self.total.add(passed);
+        let slot = dest.slot;
+        if let Some(service) = self.services[slot.index()].as_mut().filter(|service| service.key == dest.service) {
+            service.stats.add(passed);
+            self.meters.note((dest, id), (service, slot));
+        }
+    }
+
+    /// A dest whose conns something has happened to, since this was last asked: it was removed, or checks say otherwise.
+    pub fn take_upset(&mut self) -> Option<DestId> {
+        self.upset.pop()
     }
 
     #[inline]

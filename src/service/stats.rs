@@ -25,6 +25,16 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// All that others counted.
+    pub fn add(&mut self, others: &Stats) {
+        let Stats { conns, in_pkts, out_pkts, in_bytes, out_bytes } = self;
+        *conns += others.conns;
+        *in_pkts += others.in_pkts;
+        *out_pkts += others.out_pkts;
+        *in_bytes += others.in_bytes;
+        *out_bytes += others.out_bytes;
+    }
+
     /// One more packet from a client.
     #[inline]
     pub fn count_in(&mut self, bytes: usize) {

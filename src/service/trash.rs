@@ -48,6 +48,7 @@ impl Services {
         self.trash.due.get_or_insert(now + LOOK);
         self.dests[dest.index()].place = Place::Removed { idle: None };
         self.servers[dest.index()].available = false;
+        self.upset(dest);
         let (service, endpoint) = (self.dests[dest.index()].service, self.servers[dest.index()].endpoint);
         self.trash.by_name.entry(service).or_default().insert(endpoint, dest);
     }

@@ -213,6 +213,26 @@ impl Master {
         }
     }
 
+    /// The kernel has forwarded so many packets of a conn, which are counted already: as if each had been told of alone, the
+    /// last that is due decides.
+    pub fn passed(
+        &mut self,
+        (id, count): (ConnId, u64),
+        flows: &mut Flows,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
+    ) {
+        if self.running.is_none() || count == 0 {
+            return;
+        }
+        let packets = flows.conns.get(id).in_pkts;
+        let Settings { sync_threshold: threshold, sync_period: period, .. } = flows.settings;
+        let beyond = packets.wrapping_sub(threshold);
+        let beyond = if period == 0 { beyond } else { beyond % period };
+        let packets = if u64::from(beyond) < count { packets.wrapping_sub(beyond) } else { packets };
+        self.queue_chain(Counted { id, packets }, flows, router, turn);
+    }
+
     /// A conn was re-armed without a packet. As in the kernel, that counts as if the threshold had just been reached.
     pub fn prolonged(&mut self, id: ConnId, flows: &mut Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
         if self.running.is_some() {

@@ -78,7 +78,7 @@ impl Sync {
     pub fn on(&mut self, event: LifeEvent, conns: &ConnTable) {
         match event {
             LifeEvent::Opened(id) => self.master.opened(id, conns.get(id)),
-            LifeEvent::Moved(..) | LifeEvent::Ended(_) => {}
+            LifeEvent::Moved(..) | LifeEvent::Ended(_) | LifeEvent::Left(_) | LifeEvent::LeftAtEnd(_) => {}
         }
     }
 

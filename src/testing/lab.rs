@@ -11,6 +11,7 @@ use std::hash::RandomState;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::kernel::KernelModel;
 use super::packet::{Kind, Packet, endpoint};
 use super::wire::{Frame, Wire};
 use crate::base::{ConnId, Counted, Instant, LinkId, Mac, Proto, Tuple};
@@ -32,6 +33,8 @@ pub struct Lab {
     pub director: Director,
     /// Its time, which moves by `advance` only; where frames leave; the ledger.
     pub turn: Turn<Wire>,
+    /// The fast path's kernel, if it is on.
+    pub kernel: Option<KernelModel>,
     buf: PacketBuf,
     before: BTreeMap<String, u64>,
 }
@@ -75,7 +78,14 @@ impl Lab {
     pub fn of(director: Director) -> Lab {
         let mut turn = Turn::new(Wire::default());
         turn.now = Instant(1_000);
-        Lab { director, turn, buf: PacketBuf::new(), before: BTreeMap::new() }
+        Lab { director, turn, kernel: None, buf: PacketBuf::new(), before: BTreeMap::new() }
+    }
+
+    /// From now on established flows are forwarded by a kernel with room for so many entries.
+    pub fn use_kernel(&mut self, room: usize) {
+        let kernel = KernelModel::new(room);
+        self.director.fast().start(Box::new(kernel.clone()), 0);
+        self.kernel = Some(kernel);
     }
 
     /// Applies rules, which must be accepted.
@@ -107,6 +117,10 @@ impl Lab {
 
     /// Any bytes with a virtio header, on any link.
     pub fn arrive(&mut self, link: LinkId, bytes: &[u8], vnet: Vnet) -> Vec<Frame> {
+        let now = self.turn.now;
+        if let Some(frame) = self.kernel.as_ref().and_then(|kernel| kernel.egress(link, bytes, vnet, now)) {
+            return vec![frame];
+        }
         self.buf.set(bytes);
         self.buf.vnet = vnet;
         self.director.ingress(link, &mut self.buf, &mut self.turn);
@@ -168,6 +182,7 @@ impl Lab {
 
     fn done(&mut self) -> Vec<Frame> {
         assert!(self.turn.ledger().balances(), "{}", self.turn.ledger());
+        self.director.fast().admit(self.turn.now);
         self.turn.out.take()
     }
 

@@ -5,11 +5,13 @@
 
 pub mod fast;
 pub mod fuzz;
+mod kernel;
 mod lab;
 pub mod load;
 mod packet;
 mod wire;
 
+pub use kernel::KernelModel;
 pub use lab::{DIRECTOR, LINK, Lab, ROUTER, expect, link, mac_of};
 pub use packet::{Kind, Packet, endpoint};
 pub use wire::{Frame, Wire};
