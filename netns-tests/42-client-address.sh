@@ -122,3 +122,61 @@ test_the_clients_address_comes_whatever_segment_is_lost() {
         done
     done
 }
+
+# toa_seen CLIENT PORT WHAT: what of rs1's capture carries the option with this client's port and address.
+toa_seen() {
+    if [[ $FAMILY == 4 ]]; then
+        echo "tcp[20]==254 and tcp[21]==8 and tcp[22:2]==$2 and tcp[24:4]==$(hex_of "$1") and $3"
+    else
+        echo "ip6[60]==254 and ip6[61]==20 and ip6[62:2]==$2 and ip6[64:4]==$(hex_of "$1" 0) and ip6[76:4]==$(hex_of "$1" 3) and $3"
+    fi
+}
+
+# hex_of ADDRESS [WORD]: 32 bits of an address as a number.
+hex_of() { python3 -c 'import ipaddress, sys; print("0x" + ipaddress.ip_address(sys.argv[1]).packed.hex()[int(sys.argv[2])*8:][:8])' "$1" "${2:-0}"; }
+
+# families: 4 6
+# limit: 60
+test_servers_learn_their_client_by_a_tcp_option() {
+    topo_onearm
+    scripts/need python3
+    serve rs1
+    with_ipvsadm
+    director
+    lb -A -t "$AT_VIP:80" -s rr
+    lb -a -t "$AT_VIP:80" -r "$AT_RS1:80" -b --client-address toa
+
+    expect_eq "$(in_ns client curl --silent --max-time 20 --local-port 40001 "http://$AT_VIP/")" rs1 "the answer"
+    local syn data
+    [[ $FAMILY == 4 ]] && syn='tcp[13]==2' data='(tcp[13]&8)!=0' || syn='ip6[53]==2' data='(ip6[53]&8)!=0'
+    expect_seen rs1 "$(toa_seen "$CLIENT" 40001 "$data")" "the request with its client's address"
+    expect_none rs1 "$(toa_seen "$CLIENT" 40001 "$syn")" "a SYN with an option"
+
+    # Bulk goes both ways beside it; a client that does not believe the SYN+ACK is served too.
+    download 64
+    upload 64 rs1
+    expect_match "$(lb -Ln --tun-info)" "FullNat +toa" "the listing"
+    expect_eq "$(lb -Sn | grep -c -- '--client-address toa')" 1 "the rules that say so"
+}
+
+# limit: 60
+test_the_option_comes_whatever_segment_is_lost() {
+    topo_onearm
+    scripts/need python3
+    serve rs1
+    director --service "tcp/$AT_VIP:80" --scheduler rr --server "$AT_RS1:80,fullnat,toa"
+    local lost port=41000
+    for lost in 0 1 2 3 4; do
+        in_ns rs1 nft -f - <<-NFT
+			table inet f
+			delete table inet f
+			table inet f {
+			    chain c { type filter hook input priority 0; tcp dport 80 numgen inc mod 5 == $lost drop; }
+			}
+			NFT
+        port=$((port + 1))
+        expect_eq "$(in_ns client curl --silent --max-time 20 --local-port "$port" "http://$AT_VIP/")" rs1 \
+            "the answer with segment $lost lost"
+        expect_seen rs1 "$(toa_seen "$CLIENT" "$port" '(tcp[13]&8)!=0')" "the client with segment $lost lost"
+    done
+}

@@ -69,7 +69,7 @@ test_ldirectord_needs_no_ipvsadm_of_ours() {
     replies_through_director rs1 rs2
     serve rs1 rs2
     local rs2_server=$SPAWNED
-    printf '%s\n' "checktimeout=2" "checkinterval=1" "quiescent=no" "logfile=\"$LAB_DIR/ldirectord.log\"" \
+    printf '%s\n' "checktimeout=10" "checkinterval=1" "quiescent=no" "logfile=\"$LAB_DIR/ldirectord.log\"" \
         "virtual=$VIP:80" "        real=$RS1:8080 masq" "        real=$RS2:8080 masq 3" "        service=http" \
         "        request=\"/\"" "        receive=\"rs[0-9]\"" "        checktype=negotiate" >"$LAB_DIR/$LAB_NAME.cf"
     # It goes into the background; what answers it goes with it.
@@ -309,8 +309,9 @@ test_what_is_changed_while_there_is_no_director_is_not_lost() {
     wait_for 10 "the program to configure" test -e "$LAB_DIR/configured"
     local started once
     started=$(start_time "$DIRECTOR")
-    spawn once director "$TAPVS" exec --wait 1 -- bash -c "until test -e $LAB_DIR/down; do sleep 0.05; done; exec ipvsadm -A -t $VIP:82"
+    spawn once director "$TAPVS" exec --wait 1 -- bash -c "touch $LAB_DIR/waits; until test -e $LAB_DIR/down; do sleep 0.05; done; exec ipvsadm -A -t $VIP:82"
     once=$SPAWNED
+    wait_for 10 "the other program to begin" test -e "$LAB_DIR/waits"
     kill -KILL "$DIRECTOR"
     wait_for 5 "the director's end" process_is_not "$DIRECTOR" "$started"
     wait_for 5 "its TAP to go" lacks_tap

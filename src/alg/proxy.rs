@@ -34,7 +34,7 @@ pub struct ProxyHeader {
 impl ProxyHeader {
     fn bytes(&self, conn: &Conn) -> Vec<u8> {
         match self.version {
-            ClientAddress::None => Vec::new(),
+            ClientAddress::None | ClientAddress::Toa => Vec::new(),
             ClientAddress::ProxyV1 => version_1(conn.client(), conn.virt()),
             ClientAddress::ProxyV2 => version_2(conn.client(), conn.virt()),
         }
@@ -70,7 +70,7 @@ impl Proxy {
         self.0.recall(id, header);
     }
 
-    /// True while the header of a conn is on its way: no other helper reads that conn.
+    /// True while the header of a conn is on its way: FTP reads that conn afterwards.
     pub fn has(&self, id: ConnId) -> bool {
         self.0.get(id).is_some()
     }
@@ -80,7 +80,8 @@ impl Proxy {
         let conn = *flows.conns.get(id);
         let version = flows.services.dest(conn.dest).client_address;
         let L4::Tcp { flags, .. } = packet.ip.l4 else { return };
-        if version == ClientAddress::None || !flags.syn() || conn.is_helped() || !conn.is_full_nat() {
+        let has_header = matches!(version, ClientAddress::ProxyV1 | ClientAddress::ProxyV2);
+        if !has_header || !flags.syn() || !conn.is_full_nat() {
             return;
         }
         let first = tcp::sequence(packet.frame(), packet.ip).wrapping_add(1);
@@ -146,7 +147,7 @@ impl Proxy {
             return Ok(());
         }
         self.0.forget(id);
-        flows.conns.get_mut(id).set_helped(false);
+        flows.ends_help(id);
         Ok(())
     }
 }

@@ -103,6 +103,9 @@ fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
     for (name, count) in status.evicted.iter().filter(|(_, count)| *count > 0) {
         text += &format!("conns evicted.{name} {count}\n");
     }
+    if status.toa_missing > 0 {
+        text += &format!("segments without room for TOA {}\n", status.toa_missing);
+    }
     for (name, count) in &status.ledger {
         text += &format!("frames {name} {count}\n");
     }

@@ -118,7 +118,7 @@ pub struct RunArgs {
     pub ops: bool,
 
     /// a real server of --service: ADDRESS[:PORT],METHOD[,weight=N][,upper=N][,lower=N] with METHOD one of nat,
-    /// direct, tunnel (IP in IP), gre[,csum], gue[,tun-port=N][,csum|remcsum], fullnat[,proxy=v1|v2]; repeated
+    /// direct, tunnel (IP in IP), gre[,csum], gue[,tun-port=N][,csum|remcsum], fullnat[,proxy=v1|v2|,toa]; repeated
     #[argh(option)]
     pub server: Vec<ServerSpec>,
 

@@ -67,6 +67,7 @@ impl FromStr for ServerSpec {
                     options.client_address = known.ok_or_else(unknown)?;
                 }
                 Some((name, value)) => set_number(&mut options, name, value, text)?,
+                None if word == ClientAddress::Toa.name() => options.client_address = ClientAddress::Toa,
                 None if tunnel.takes(word) => {}
                 None => method = Some(Method::named(word).ok_or_else(|| unknown_method(word, text))?),
             }

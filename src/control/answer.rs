@@ -187,6 +187,7 @@ fn conn_entry(director: &Director, id: ConnId, now: Instant) -> ConnEntry {
         virt: conn.virt(),
         local: director.flows.conns.local(conn),
         real: director.flows.conns.real(conn),
+        toa_missing: director.toa.is_missing(id),
         engine: engine.map(|(name, data)| (name.to_owned(), printable(data))),
     }
 }
@@ -227,6 +228,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         max_flows: director.flows.settings.max_flows,
         standby: director.standby.in_words().map(str::to_owned),
         worker: WorkerEntry::default(),
+        toa_missing: director.toa.missing(),
         evicted: director.flows.evicted().map(|(worth, count)| (worth.name().into(), count)).collect(),
         total: director.flows.services.total,
         rates: director.flows.services.rates(&director.flows.services.total_meter),

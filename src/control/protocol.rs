@@ -319,6 +319,9 @@ pub struct ConnEntry {
     /// Persistence engine and its data.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub engine: Option<(String, String)>,
+    /// A segment had no room for the option that tells the server of its client.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub toa_missing: bool,
 }
 
 /// The state of a director as a whole.
@@ -339,6 +342,9 @@ pub struct Status {
     /// The worker that answers.
     #[serde(default)]
     pub worker: WorkerEntry,
+    /// Segments that had no room for a TOA option.
+    #[serde(default)]
+    pub toa_missing: u64,
     /// Conns that made room for others, by what they were worth.
     pub evicted: Vec<(String, u64)>,
     /// Counters of all services together.

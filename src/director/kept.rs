@@ -1,12 +1,12 @@
 //! What helpers keep beside conns, for a later process: FTP's shifted sequence numbers, headers of the PROXY
-//! protocol, the calls of SIP.
+//! protocol, TOA options, the calls of SIP.
 //!
 //! Never looks at a packet.
 
 use serde::{Deserialize, Serialize};
 
 use super::Director;
-use crate::alg::{FtpControl, ProxyHeader};
+use crate::alg::{FtpControl, ProxyHeader, ToaOption};
 use crate::base::{ConnId, Endpoint};
 use crate::flows::TemplateKey;
 
@@ -24,6 +24,7 @@ pub struct Kept {
 enum What {
     Ftp(FtpControl),
     Proxy(ProxyHeader),
+    Toa(ToaOption),
     Call(Box<[u8]>),
 }
 
@@ -32,13 +33,14 @@ impl Director {
     pub fn take_kept(&mut self) -> Vec<(ConnId, Option<Kept>)> {
         let controls = self.ftp.take_changed().into_iter().map(|(id, control)| (id, control.map(What::Ftp)));
         let headers = self.proxy.take_changed().into_iter().map(|(id, header)| (id, header.map(What::Proxy)));
+        let options = self.toa.take_changed().into_iter().map(|(id, option)| (id, option.map(What::Toa)));
         let calls = self.flows.calls.take_changed().into_iter().map(|(id, call)| (id, call.map(What::Call)));
         let conn = |id: ConnId| (self.flows.conns.get(id).client(), self.flows.conns.get(id).virt());
         let kept = |(id, what): (ConnId, Option<What>)| {
             let (client, virt) = conn(id);
             (id, what.map(|what| Kept { client, virt, what }))
         };
-        controls.chain(headers).chain(calls).map(kept).collect()
+        controls.chain(headers).chain(options).chain(calls).map(kept).collect()
     }
 
     /// Goes on with what an earlier process kept beside a conn, if it is that conn still.
@@ -48,12 +50,13 @@ impl Director {
         match &kept.what {
             What::Ftp(control) if is_that && conn.is_helped() => self.ftp.recall(id, *control),
             What::Proxy(header) if is_that && conn.is_helped() => self.proxy.recall(id, *header),
+            What::Toa(option) if is_that && conn.is_full_nat() => self.toa.recall(id, *option),
             What::Call(call) if is_that && conn.is_template() => {
                 // A call is found by whom it is of, not by the port that its template binds to.
                 let key = TemplateKey { proto: conn.proto(), client: kept.client, virt: kept.virt, of_one_port: false };
                 self.flows.calls.remember(&key, call, id);
             }
-            What::Ftp(_) | What::Proxy(_) | What::Call(_) => return false,
+            What::Ftp(_) | What::Proxy(_) | What::Toa(_) | What::Call(_) => return false,
         }
         true
     }

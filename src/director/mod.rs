@@ -29,7 +29,7 @@ pub use batch::Batch;
 pub use kept::Kept;
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
-use crate::alg::{Ftp, Proxy};
+use crate::alg::{Ftp, Proxy, Toa};
 use crate::base::Instant;
 use crate::conn::Due;
 use crate::fastpath::FastPath;
@@ -52,6 +52,8 @@ pub struct Director {
     stack: Stack,
     ftp: Ftp,
     proxy: Proxy,
+    /// Options by which servers learn their clients.
+    pub toa: Toa,
     /// Conns of which other directors are told, or tell.
     pub sync: Sync,
     /// Whether another director works.
@@ -77,8 +79,8 @@ impl Director {
         let flows = Flows::new(settings, hasher, seed);
         let (ftp, proxy, sync, standby) = (Ftp::default(), Proxy::default(), Sync::default(), Standby::default());
         let (outbound, own_probes, vrrp) = (Outbound::default(), OwnProbes::default(), Vrrp::default());
-        let (fast, watch) = (FastPath::default(), Watch::default());
-        Director { router, flows, stack, ftp, proxy, sync, standby, outbound, own_probes, vrrp, fast, watch }
+        let (toa, fast, watch) = (Toa::default(), FastPath::default(), Watch::default());
+        Director { router, flows, stack, ftp, proxy, toa, sync, standby, outbound, own_probes, vrrp, fast, watch }
     }
 
     /// To whom packets belong.
@@ -106,6 +108,7 @@ impl Director {
             self.sync.on(event, &self.flows.conns);
             self.ftp.on(event);
             self.proxy.on(event);
+            self.toa.on(event);
             self.flows.refusals.on(event, &self.flows.conns);
         }
     }

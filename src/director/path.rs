@@ -7,11 +7,11 @@ use super::kernel_quirks::layer4_for_state;
 use super::martians::check_addresses;
 use super::owner::Owner;
 use crate::alg::{self, Ahead};
-use crate::base::{ConnId, DropReason, Method, Proto, ServiceId, Tuple};
+use crate::base::{ConnId, DropReason, Family, Method, Proto, ServiceId, Tuple};
 use crate::conn::{Event, Side};
 use crate::flows::{ConnFate, Opening};
 use crate::forward::{self, Ends, Fit};
-use crate::router::{Egress, Refusal, Turn};
+use crate::router::{Egress, Refusal, Turn, room_for};
 use crate::stack;
 use crate::wire::icmp::IcmpError;
 use crate::wire::{self, L4, Packet, Reassembly};
@@ -110,6 +110,7 @@ impl Director {
         let id = self.flows.open(opening, call, &self.router, turn.now)?;
         self.flows.begin_sequence(id, packet, turn.now);
         self.proxy.begin(id, packet, &mut self.flows);
+        self.toa.begin(id, packet, &mut self.flows);
         self.tell_listeners();
         self.forward_request(id, packet, turn)
     }
@@ -211,11 +212,22 @@ impl Director {
     /// A request that helpers read before it goes on.
     #[cold]
     fn help_request(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
-        if !self.proxy.has(id) {
-            return Ok(self.ftp.request(id, packet, &mut self.flows, turn.now)?);
+        let (has_header, has_option) = (self.proxy.has(id), self.toa.has(id));
+        if !has_header && (!has_option || self.flows.is_ftp_control(id)) {
+            self.ftp.request(id, packet, &mut self.flows, turn.now)?;
+        }
+        if !has_header && !has_option {
+            return Ok(());
         }
         let ends = self.flows.ends(id);
         let mtu = self.router.route(ends.real.addr)?.mtu;
+        if has_option {
+            let room = room_for(packet, mtu, Family::of(ends.real.addr));
+            if !self.toa.request(id, packet, room, &self.flows) {
+                self.flows.warn_of_missing_toa(id, turn.now);
+            }
+            return Ok(());
+        }
         if self.proxy.request(id, packet, mtu, &self.flows)? == Ahead::Header {
             let Director { proxy, flows, router, .. } = self;
             turn.lend(|turn, piece| {
@@ -257,9 +269,14 @@ impl Director {
         forward::check_translatable(packet, &ends)?;
         self.flows.note_expected(id, Side::Reply, packet);
         if self.flows.conns.get(id).is_helped() {
-            match self.proxy.has(id) {
-                true => self.proxy.reply(id, packet, &mut self.flows)?,
-                false => self.ftp.reply(id, packet, &mut self.flows, turn.now)?,
+            let (has_header, has_option) = (self.proxy.has(id), self.toa.has(id));
+            if has_header {
+                self.proxy.reply(id, packet, &mut self.flows)?;
+            } else if !has_option || self.flows.is_ftp_control(id) {
+                self.ftp.reply(id, packet, &mut self.flows, turn.now)?;
+            }
+            if has_option {
+                self.toa.reply(id, packet, &mut self.flows);
             }
         }
         let fit = Fit::on(&mut self.router, &route);

@@ -61,20 +61,23 @@ impl Supervisor {
             return Err(Errno::ESOCKTNOSUPPORT);
         }
         let process = self.processes.of(call.thread);
-        let way = if self.processes.has_libnl(process) { Way::Direct } else { Way::Answered };
+        let way = if self.processes.has_libnl(process, call.at) { Way::Direct } else { Way::Answered };
         let number = self.free_number(way).ok_or(Errno::EMFILE)?;
-        let (socket, file) = Socket::new(number, way, process, kind)?;
+        let (end, file) = self.names.pair(way, kind)?;
+        // All that there is to do is done before the answer: the program goes on when this process sleeps.
+        self.watch(Socket::new(number, way, process, kind, end), number)?;
+        self.release_kept();
         let flags = if kind & libc::SOCK_CLOEXEC != 0 { libc::O_CLOEXEC } else { 0 };
         match self.listener.answer_with_file(call, file.as_fd(), number, flags) {
             Ok(()) => {
-                self.watch(socket, number)?;
-                // The one before, if its program has closed it, is closed in earnest now: while this process is awake.
-                self.kept = (way == Way::Direct).then_some(file);
+                self.kept = (way == Way::Direct).then_some((number, file));
                 Ok(())
             }
-            // Its maker is gone.
-            Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(errno),
+            Err(errno) => {
+                self.sockets.remove(&number);
+                // Its maker is gone.
+                if errno == Errno::ENOENT { Ok(()) } else { Err(errno) }
+            }
         }
     }
 

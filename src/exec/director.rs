@@ -131,12 +131,25 @@ impl Director {
     ) -> Result<Option<Refused>, Absent> {
         match (self.put(&Request::Apply(command.clone()), program)?, otherwise) {
             (Reply::Refused(Refused::ServiceExists | Refused::DestExists), Some(edit)) => {
-                self.replay(edit, None, program)
+                let edit = self.complete(edit, program)?;
+                self.replay(&edit, None, program)
             }
             (Reply::Refused(Refused::DaemonRuns), _) => Ok(None),
             (Reply::Refused(why), _) => Ok(Some(why)),
             _ => Ok(None),
         }
+    }
+
+    /// An edit with what its server has by the director's own file and netlink cannot say.
+    fn complete(&mut self, edit: &Command, program: &mut Program) -> Result<Command, Absent> {
+        let Command::EditDest(key, real, options) = edit else { return Ok(edit.clone()) };
+        let Reply::Services { services, .. } = self.put(&Request::Service(*key), program)? else {
+            return Ok(edit.clone());
+        };
+        let present = services.iter().flat_map(|service| &service.dests).find(|dest| dest.real == *real);
+        let full_nat = self.journal.full_nat();
+        let options = present.map_or(*options, |dest| genl::keep_unsaid(*options, &dest.options, full_nat));
+        Ok(Command::EditDest(*key, *real, options))
     }
 
     fn put(&mut self, request: &Request, program: &mut Program) -> Result<Reply, Absent> {

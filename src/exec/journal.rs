@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::base::Endpoint;
-use crate::service::command::{Command, DestOptions, ServiceKey, ServiceOptions, SyncOptions, SyncRole};
+use crate::genl::FullNat;
+use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, SyncOptions, SyncRole};
 
 /// The state that the program's commands have led to.
 #[derive(Default)]
@@ -60,6 +61,15 @@ impl Journal {
         }
     }
 
+    /// Whether the program has ever said FULL-NAT.
+    pub fn full_nat(&self) -> FullNat {
+        let mut dests = self.services.values().flat_map(|service| &service.dests);
+        match dests.any(|(_, options)| options.method == Method::FullNat) {
+            true => FullNat::Known,
+            false => FullNat::AsNat,
+        }
+    }
+
     /// Services that it holds.
     pub fn services(&self) -> usize {
         self.services.len()
@@ -93,7 +103,6 @@ impl Journal {
 mod tests {
     use super::*;
     use crate::base::{Family, Proto};
-    use crate::service::command::Method;
 
     #[test]
     fn replaying_leads_to_where_the_program_was() {

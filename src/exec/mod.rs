@@ -10,6 +10,7 @@ mod journal;
 mod kernel;
 mod memory;
 mod numbers;
+mod pair;
 mod processes;
 mod program;
 mod receive;

@@ -20,8 +20,15 @@ pub struct Processes {
     handles: HashMap<u32, OwnedFd>,
     /// First threads, which have their process's number.
     first_threads: HashSet<u32>,
-    /// Which program a process is, and whether it has libnl.
-    programs: HashMap<u32, (PathBuf, bool)>,
+    programs: HashMap<u32, Loaded>,
+}
+
+/// The program that a process is.
+struct Loaded {
+    program: PathBuf,
+    /// The instruction that has made a socket last.
+    at: u64,
+    has_libnl: bool,
 }
 
 /// As many handles are kept.
@@ -46,19 +53,28 @@ impl Processes {
 
     /// True if a process has loaded libnl, which takes a datagram without looking at its sender's family. A program that
     /// has libnl within itself is not known by that.
-    pub fn has_libnl(&mut self, process: u32) -> bool {
-        let Ok(program) = fs::read_link(format!("/proc/{process}/exe")) else { return false };
-        if let Some((known, has_libnl)) = self.programs.get(&process)
-            && *known == program
+    ///
+    /// `at` is the instruction that makes a socket. Where it is the same as last time, the process is still the same
+    /// program: another one's C library lies elsewhere.
+    pub fn has_libnl(&mut self, process: u32, at: u64) -> bool {
+        if let Some(known) = self.programs.get(&process)
+            && known.at == at
         {
-            return *has_libnl;
+            return known.has_libnl;
+        }
+        let Ok(program) = fs::read_link(format!("/proc/{process}/exe")) else { return false };
+        if let Some(known) = self.programs.get_mut(&process)
+            && known.program == program
+        {
+            known.at = at;
+            return known.has_libnl;
         }
         let has_libnl = fs::read(format!("/proc/{process}/maps"))
             .is_ok_and(|maps| maps.windows(LIBNL.len()).any(|bytes| bytes == LIBNL));
         if self.programs.len() >= KEPT {
             self.programs.clear();
         }
-        self.programs.insert(process, (program, has_libnl));
+        self.programs.insert(process, Loaded { program, at, has_libnl });
         has_libnl
     }
 

@@ -5,22 +5,19 @@
 //! it is sent through the pair, where the program takes datagrams whatever the family of the sender's address is.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    self, AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, UnixAddr, recv, send, sendmmsg,
-};
+use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::kernel::Kernel;
 use super::numbers::Way;
+use super::pair::send_all;
 use super::processes::Processes;
 use super::receive::Receive;
 use crate::base;
 use crate::genl::{Absent, Answer, Director, Inbox, Message, Outcome, Sender, Server};
-use crate::io::random_u64;
 use crate::io::seccomp::{Call, Listener, Returns};
 
 /// Larger than any datagram that the program can send: the largest buffer of a socket, unless an administrator has
@@ -81,16 +78,9 @@ struct Waiting {
 }
 
 impl Socket {
-    /// A socket that the program will have under this number, and the file that it is to be given.
-    pub fn new(number: u32, way: Way, process: u32, kind: i32) -> Result<(Socket, OwnedFd), Errno> {
-        let (end, file) = socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        if way == Way::Direct {
-            name_like_kernel(&end)?;
-        }
-        if kind & libc::SOCK_NONBLOCK != 0 {
-            nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
-        }
-        let socket = Socket {
+    /// A socket that the program has under this number; `end` is this process's end of its pair.
+    pub fn new(number: u32, way: Way, process: u32, kind: i32, end: OwnedFd) -> Socket {
+        Socket {
             end,
             number,
             way,
@@ -107,8 +97,7 @@ impl Socket {
             announced: false,
             waiting: VecDeque::new(),
             closed: false,
-        };
-        Ok((socket, file))
+        }
     }
 
     /// The end to wait on.
@@ -297,33 +286,11 @@ impl Socket {
     }
 }
 
-/// Sends datagrams; how many there was room for.
-fn send_all(socket: &OwnedFd, datagrams: &[Vec<u8>]) -> Result<usize, Errno> {
-    let slices: Vec<[IoSlice; 1]> = datagrams.iter().map(|datagram| [IoSlice::new(datagram)]).collect();
-    let mut headers = MultiHeaders::<()>::preallocate(slices.len(), None);
-    let addresses = vec![None; slices.len()];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    let sent = sendmmsg(socket.as_raw_fd(), &mut headers, &slices, addresses, [], flags)?;
-    Ok(sent.count())
-}
-
-/// Gives a socket an address as long as that of netlink, with zeros where the kernel's port id stands: programs look at
-/// the length, and some at the port id. The rest of the name is drawn, for no other socket may have it.
-fn name_like_kernel(socket: &OwnedFd) -> Result<(), Errno> {
-    loop {
-        let [first, a, b, c, d, ..] = random_u64().map_err(|_| Errno::EIO)?.to_ne_bytes();
-        let name = UnixAddr::new_abstract(&[first, 0, 0, 0, 0, a, b, c, d])?;
-        match socket::bind(socket.as_raw_fd(), &name) {
-            Err(Errno::EADDRINUSE) => {}
-            done => return done,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use nix::sys::socket::recvfrom;
+    use nix::sys::socket::{UnixAddr, recvfrom};
 
+    use super::super::pair::Names;
     use super::*;
     use crate::genl::List;
 
@@ -340,7 +307,8 @@ mod tests {
 
     #[test]
     fn a_program_that_receives_by_itself_gets_everything_from_an_address_like_the_kernels() {
-        let (mut socket, file) = Socket::new(900, Way::Direct, 1, libc::SOCK_RAW).unwrap();
+        let (end, file) = Names::drawn().unwrap().pair(Way::Direct, libc::SOCK_RAW).unwrap();
+        let mut socket = Socket::new(900, Way::Direct, 1, libc::SOCK_RAW, end);
         let (whole, mut read, mut buffer) = (list(3000), Vec::new(), vec![0; LARGEST_DATAGRAM]);
         socket.inbox.push([Answer::List(List::new(whole.clone())), Answer::Whole(list(1))]);
         socket.deliver_through_pair();

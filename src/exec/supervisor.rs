@@ -13,6 +13,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use super::director::{Asked, Director};
 use super::numbers::{Numbers, Way};
+use super::pair::Names;
 use super::processes::{Processes, never_waits};
 use super::program::Program;
 use super::receive::Receive;
@@ -39,8 +40,9 @@ pub struct Supervisor {
     epoll: Epoll,
     program: Program,
     numbers: Numbers,
-    /// The program's end of the newest socket of libnl, so that closing it wakes nobody.
-    pub(super) kept: Option<OwnedFd>,
+    pub(super) names: Names,
+    /// The program's end of the newest socket of libnl, and its number, so that closing it wakes nobody.
+    pub(super) kept: Option<(u32, OwnedFd)>,
     pub(super) processes: Processes,
     server: Server,
     director: Director,
@@ -68,6 +70,7 @@ impl Supervisor {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             program,
             numbers,
+            names: Names::drawn()?,
             kept: None,
             processes: Processes::default(),
             server: Server::default(),
@@ -177,13 +180,27 @@ impl Supervisor {
         self.find_number(way).or_else(|| {
             let numbers: Vec<u32> = self.sockets.keys().copied().collect();
             for number in numbers {
-                let mut ends =
-                    [nix::poll::PollFd::new(self.sockets.get(&number)?.end(), nix::poll::PollFlags::empty())];
-                let closed = nix::poll::poll(&mut ends, nix::poll::PollTimeout::ZERO).is_ok_and(|count| count > 0);
+                let closed = self.is_closed(number);
                 self.take_questions(number, closed);
             }
             self.find_number(way)
         })
+    }
+
+    /// Lets the newest socket of libnl go, and serves it for the last time if the program has closed it meanwhile.
+    pub(super) fn release_kept(&mut self) {
+        if let Some((number, file)) = self.kept.take() {
+            drop(file);
+            if self.is_closed(number) {
+                self.take_questions(number, true);
+            }
+        }
+    }
+
+    fn is_closed(&self, number: u32) -> bool {
+        let Some(socket) = self.sockets.get(&number) else { return false };
+        let mut ends = [nix::poll::PollFd::new(socket.end(), nix::poll::PollFlags::empty())];
+        nix::poll::poll(&mut ends, nix::poll::PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
     fn find_number(&mut self, way: Way) -> Option<u32> {
@@ -233,14 +250,14 @@ impl Supervisor {
         self.serve(number, if closed { Much::All } else { Much::One });
         self.deliver(number);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
-        if closed && !socket.closed {
-            socket.closed = true;
-            // Its end would be reported for ever.
-            _ = self.epoll.delete(socket.end());
-        }
+        let closed_now = closed && !socket.closed;
+        socket.closed |= closed;
         if socket.is_done() {
             socket.expire(&self.listener, Instant::now());
             self.sockets.remove(&number);
+        } else if closed_now {
+            // Its end would be reported for ever.
+            _ = self.epoll.delete(socket.end());
         }
     }
 

@@ -115,6 +115,14 @@ impl Flows {
         }
     }
 
+    /// A segment of a conn had no room for the option that tells the server of its client.
+    #[cold]
+    pub fn warn_of_missing_toa(&mut self, id: ConnId, now: Instant) {
+        let conn = self.conns.get(id);
+        let (client, real) = (conn.client(), self.conns.real(conn));
+        self.warnings.no_room_for_toa(now, client, real);
+    }
+
     /// The first packet of a conn that was announced: who opens it has a port now.
     #[cold]
     pub fn learn_port(&mut self, id: ConnId, of: Side, packet: &Packet, now: Instant) {

@@ -136,8 +136,14 @@ impl Flows {
         self.conns.intern(addr).ok_or(DropReason::FlowTableFull)
     }
 
+    /// A conn's server knows its client: from now on nobody but FTP reads the conn.
+    pub fn ends_help(&mut self, id: ConnId) {
+        let is_read_on = self.is_ftp_control(id);
+        self.conns.get_mut(id).set_helped(is_read_on);
+    }
+
     /// True for a conn that will announce others.
-    fn is_ftp_control(&self, id: ConnId) -> bool {
+    pub fn is_ftp_control(&self, id: ConnId) -> bool {
         let conn = self.conns.get(id);
         conn.proto() == Proto::TCP
             && conn.rewrites_replies()

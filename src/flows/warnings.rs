@@ -15,6 +15,7 @@ pub(super) struct Warnings {
     table_full: LogThrottle,
     no_port: LogThrottle,
     addresses: LogThrottle,
+    no_room_for_toa: LogThrottle,
 }
 
 #[derive(Default)]
@@ -49,6 +50,15 @@ impl Warnings {
             log::warn!(
                 "conns name 65536 different servers and local addresses, and no table names more: conns of least worth end \
                  ({before} more since the last warning); serve some of them by another director"
+            );
+        }
+    }
+
+    pub(super) fn no_room_for_toa(&mut self, now: Instant, client: Endpoint, real: Endpoint) {
+        if let Some(before) = self.no_room_for_toa.allows(now) {
+            log::warn!(
+                "{real} may not learn of its client {client}: a segment had no room for the TOA option ({before} more conns since the \
+                 last warning); raise the MTU towards the servers"
             );
         }
     }

@@ -9,7 +9,7 @@
 //! Pure.
 
 use crate::wire::icmp::{self, Quote};
-use crate::wire::{L4, Packet, tcp};
+use crate::wire::{L4, Packet, tcp, tcp_option};
 
 /// A segment on its way to the server.
 #[inline]
@@ -20,7 +20,7 @@ pub(super) fn request(packet: &mut Packet, shift: u32) {
     }
     tcp::shift_sequence(packet.buf, packet.ip, shift as i32);
     if flags.syn() {
-        tcp::blank_timestamps(packet.buf, packet.ip);
+        tcp_option::blank(packet.buf, packet.ip, tcp_option::TIMESTAMPS, 10);
     }
 }
 

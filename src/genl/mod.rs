@@ -3,15 +3,19 @@
 //! Bytes in, `Command` and questions to a director, bytes out. Never touches a socket; `exec` carries the bytes.
 
 mod answer;
+mod family;
 mod inbox;
 pub(crate) mod numbers;
 mod question;
 mod server;
+mod unsaid;
 
 pub use crate::wire::netlink::Message;
 #[cfg(any(test, feature = "testing"))]
 pub use crate::wire::netlink::{Address, Writer};
+pub use answer::FullNat;
 #[cfg(test)]
 pub use inbox::List;
 pub use inbox::{Answer, Inbox};
 pub use server::{Absent, Director, Outcome, Sender, Server};
+pub use unsaid::keep_unsaid;

@@ -8,12 +8,14 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::answer::{self, FullNat};
+use super::family::{asks_for_ipvs, described};
 use super::inbox::{Answer, List};
-use super::numbers::{FAMILY, FAMILY_VERSION, cmd, ctrl, flag, kind, top};
+use super::numbers::{FAMILY_VERSION, cmd, ctrl, flag, kind};
 use super::question::{Question, flags_of};
-use crate::base::Instant;
+use super::unsaid::{keep_unsaid, may_leave_unsaid};
+use crate::base::{Endpoint, Instant};
 use crate::control::protocol::{DestEntry, Reply, Request, ServiceEntry};
-use crate::service::command::{Command, Method, Refused, ServiceKey};
+use crate::service::command::{Command, DestOptions, Method, Refused, ServiceKey};
 use crate::wire::netlink::{Address, Message, Writer};
 
 /// A list of services answers questions for their destinations that follow each other within this time: a program that
@@ -143,10 +145,10 @@ impl Server {
             Err(errno) => return director.ask(&Request::Timeouts).map_err(Failure::from).and(Err(errno.into())),
         };
         match question {
-            Question::Change(command) => self.change(&command, director).map(|()| None),
+            Question::Change(command) => self.change(command, director).map(|()| None),
             Question::EditSome(key, spec) => {
                 let present = flags_of(&find(key, director)?.options);
-                self.change(&Command::EditService(key, spec.options(present)), director).map(|()| None)
+                self.change(Command::EditService(key, spec.options(present)), director).map(|()| None)
             }
             Question::BadDest(key, errno) => find(key, director).and(Err(errno.into())),
             Question::Service(key) => {
@@ -180,18 +182,43 @@ impl Server {
         }
     }
 
-    fn change(&mut self, command: &Command, director: &mut impl Director) -> Result<(), Failure> {
-        if let Command::AddDest(_, _, options) | Command::EditDest(_, _, options) = command
+    fn change(&mut self, mut command: Command, director: &mut impl Director) -> Result<(), Failure> {
+        if let Command::AddDest(_, _, options) | Command::EditDest(_, _, options) = &command
             && options.method == Method::FullNat
         {
             self.full_nat = FullNat::Known;
         }
+        if let Command::EditDest(key, real, options) = &mut command {
+            self.complete((*key, *real), options, director)?;
+        }
         self.listed = None;
-        match director.ask(&Request::Apply(command.clone()))? {
+        match director.ask(&Request::Apply(command))? {
             Reply::Done => Ok(()),
             Reply::Refused(refused) => Err(errno_of(refused).into()),
             _ => Err(strange()),
         }
+    }
+
+    /// Completes an edit by what its server has and netlink cannot say. Where there is no such server the edit itself is
+    /// refused.
+    fn complete(
+        &self,
+        (key, real): (ServiceKey, Endpoint),
+        options: &mut DestOptions,
+        director: &mut impl Director,
+    ) -> Result<(), Failure> {
+        if !may_leave_unsaid(options) {
+            return Ok(());
+        }
+        let present = match find(key, director) {
+            Ok(service) => service.dests.into_iter().find(|dest| dest.real == real),
+            Err(Failure::Errno(_)) => None,
+            Err(Failure::Away) => return Err(Failure::Away),
+        };
+        if let Some(present) = present {
+            *options = keep_unsaid(*options, &present.options, self.full_nat);
+        }
+        Ok(())
     }
 
     /// All services: those by address, then those by mark, for which the kernel has a table of its own.
@@ -287,48 +314,12 @@ fn list<T>(to: Address, command: u8, fill: impl Fn(&mut Writer, &T), entries: &[
     Some(Answer::List(List::new(writer.into_bytes())))
 }
 
-fn asks_for_ipvs(message: &Message) -> bool {
-    if message.command() != Some(ctrl::GET_FAMILY) {
-        return false;
-    }
-    let all = message.attributes();
-    let named = all.text(ctrl::FAMILY_NAME, 15).is_ok_and(|name| name.as_deref() == Some(FAMILY));
-    named || all.half(ctrl::FAMILY_ID) == Ok(Some(kind::IPVS))
-}
-
-/// The family as the controller describes it.
-fn described(flags: u16, to: Address) -> Vec<u8> {
-    let (does, dumps) = (ctrl::ADMIN | ctrl::DOES, ctrl::ADMIN | ctrl::DUMPS);
-    let mut writer = Writer::default();
-    writer.message((kind::CONTROLLER, flags, to), (ctrl::NEW_FAMILY, ctrl::VERSION), |writer| {
-        writer.put_text(ctrl::FAMILY_NAME, FAMILY);
-        writer.put_half(ctrl::FAMILY_ID, kind::IPVS);
-        writer.put_word(ctrl::FAMILY_VERSION, FAMILY_VERSION.into());
-        writer.put_word(ctrl::HEADER_SIZE, 0);
-        writer.put_word(ctrl::MAX_ATTRIBUTE, top::MAX.into());
-        writer.nest(ctrl::OPERATIONS, |writer| {
-            let commands = (cmd::NEW_SERVICE..=cmd::FLUSH).filter(|command| *command != cmd::SET_INFO);
-            for (number, command) in (1..).zip(commands) {
-                let flags = match command {
-                    cmd::GET_SERVICE => does | ctrl::DUMPS,
-                    cmd::GET_DEST | cmd::GET_DAEMON => dumps,
-                    _ => does,
-                };
-                writer.nest(number, |writer| {
-                    writer.put_word(ctrl::OPERATION_ID, command.into());
-                    writer.put_word(ctrl::OPERATION_FLAGS, flags);
-                });
-            }
-        });
-    });
-    writer.into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::numbers::{dest, family, method, svc};
+    use super::super::numbers::{dest, family, method, svc, top};
     use super::*;
     use crate::control;
+    use crate::service::command::ClientAddress;
     use crate::testing::Lab;
 
     const FROM: Sender = Sender { port: 77, process: 4, capped: false };
@@ -498,6 +489,33 @@ mod tests {
         // Persistent, hashed (the kernel's own), one packet, the second flag of the scheduler.
         assert_eq!(attributes.word(svc::FLAGS), Ok(Some(0x17)));
         assert_eq!(attributes.word(svc::TIMEOUT), Ok(Some(300)));
+    }
+
+    #[test]
+    fn an_edited_server_keeps_what_netlink_cannot_say() {
+        let rules = "-A -t 10.0.0.100:80 -s rr
+            -a -t 10.0.0.100:80 -r 10.0.0.21:8080 --fullnat --client-address proxy-v2 -w 5";
+        let mut program = Program::of(Running(Lab::new(rules)));
+        let mut edit = |number| {
+            let heard = program.say(flag::ACK, cmd::SET_DEST, |w| {
+                named(w, 80);
+                dest(w, 21, number);
+            });
+            assert_eq!(heard, acknowledged());
+            let (_, service) = program.director.0.director.flows.services.slots_from(0).next().unwrap();
+            let id = service.dests[0];
+            program.director.0.director.flows.services.dest_options(id)
+        };
+        let full_nat = DestOptions {
+            method: Method::FullNat,
+            weight: 0,
+            client_address: ClientAddress::ProxyV2,
+            ..DestOptions::default()
+        };
+        assert_eq!(edit(method::NAT), full_nat, "shown as NAT, so NAT is what it was");
+        assert_eq!(edit(method::FULL_NAT), full_nat);
+        let nat = DestOptions { method: Method::Nat, client_address: ClientAddress::None, ..full_nat };
+        assert_eq!(edit(method::NAT), nat, "of a program that knows FULL-NAT");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Call {
     pub thread: u32,
     /// Which call it is.
     pub number: i64,
+    /// The instruction that made it.
+    pub at: u64,
     /// Its arguments.
     pub args: [u64; 6],
 }
@@ -65,7 +67,8 @@ impl Listener {
         match self.control(libc::SECCOMP_IOCTL_NOTIF_RECV, &mut notified) {
             Ok(_) => {
                 let seccomp_notif { id, pid, data, .. } = notified;
-                Ok(Some(Call { id, thread: pid, number: data.nr.into(), args: data.args }))
+                let (number, at, args) = (data.nr.into(), data.instruction_pointer, data.args);
+                Ok(Some(Call { id, thread: pid, number, at, args }))
             }
             Err(Errno::ENOENT | Errno::EINTR) => Ok(None),
             Err(errno) => Err(errno.into()),

@@ -234,6 +234,7 @@ fn conn_row(conn: &ConnEntry, with_engines: bool, names: &Names) -> String {
     let row = format!("{:<3} {expires:<6} {:<11} {client:<18} {virt:<18} ", conn.proto.to_string(), conn.state);
     match &conn.engine {
         Some((name, data)) if with_engines => format!("{row}{real:<16} {name:<18} {data}\n"),
+        Some(_) | None if conn.toa_missing => format!("{row}{real:<18} no-toa\n"),
         Some(_) | None => format!("{row}{real}\n"),
     }
 }

@@ -109,6 +109,7 @@ mod tests {
             local: None,
             real: end(21, 8080),
             engine: None,
+            toa_missing: false,
         };
         assert_eq!(conn(&entry), "TCP 0A000009 0FA0 0A000064 0050 0A000015 1F90 ESTABLISHED     899\n");
     }

@@ -38,6 +38,7 @@ mod superframes_in_tunnels;
 mod sync;
 mod tcp_lifecycle;
 mod time;
+mod toa;
 mod tunnels;
 mod unknown;
 mod vrrp;

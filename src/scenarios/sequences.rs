@@ -19,7 +19,7 @@ fn lab() -> Lab {
 }
 
 /// A frame of this segment with options, which are padded.
-fn with_options(packet: &Packet, options: &[u8], macs: (crate::base::Mac, crate::base::Mac)) -> Vec<u8> {
+pub(super) fn with_options(packet: &Packet, options: &[u8], macs: (crate::base::Mac, crate::base::Mac)) -> Vec<u8> {
     let mut frame = packet.frame(macs.0, macs.1);
     let at = frame.len() - packet.payload.len();
     frame.splice(at..at, options.iter().copied());
@@ -44,7 +44,7 @@ fn with_options(packet: &Packet, options: &[u8], macs: (crate::base::Mac, crate:
 
 /// Its TCP checksum is right.
 #[track_caller]
-fn is_sound(sent: &Frame) {
+pub(super) fn is_sound(sent: &Frame) {
     let mut buf = wire::PacketBuf::new();
     buf.set(&sent.bytes);
     let ip = wire::ip_packet(&sent.bytes).unwrap();

@@ -105,6 +105,8 @@ pub enum ClientAddress {
     ProxyV1,
     /// By a binary header in front of the stream (PROXY protocol 2), TCP only.
     ProxyV2,
+    /// By a TCP option on the first segments (TOA).
+    Toa,
 }
 
 /// Everything of a dest besides its address.

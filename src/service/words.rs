@@ -107,6 +107,7 @@ const CLIENT_ADDRESSES: &[(ClientAddress, &str, &str)] = &[
     (ClientAddress::None, "none", "none"),
     (ClientAddress::ProxyV1, "proxy-v1", "v1"),
     (ClientAddress::ProxyV2, "proxy-v2", "v2"),
+    (ClientAddress::Toa, "toa", ""),
 ];
 
 impl ClientAddress {
@@ -118,7 +119,7 @@ impl ClientAddress {
     /// The one with that name; an error says which there are.
     pub fn named(name: &str) -> Result<ClientAddress, String> {
         let found = CLIENT_ADDRESSES.iter().find(|row| row.1 == name);
-        found.map(|row| row.0).ok_or_else(|| "use one of none, proxy-v1, proxy-v2".into())
+        found.map(|row| row.0).ok_or_else(|| "use one of none, proxy-v1, proxy-v2, toa".into())
     }
 
     /// The one that a flag names by its version alone.

@@ -24,6 +24,7 @@ mod parse;
 mod reassembly;
 mod segment;
 pub mod tcp;
+pub mod tcp_option;
 pub mod translate;
 pub mod udp;
 mod vnet;

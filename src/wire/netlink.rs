@@ -234,11 +234,10 @@ impl Writer {
 
     fn raw(&mut self, kind: u16, flags: u16, to: Address, fill: impl FnOnce(&mut Writer)) {
         let start = self.bytes.len();
-        self.bytes.extend([0; 4]);
-        self.bytes.extend(kind.to_ne_bytes());
-        self.bytes.extend(flags.to_ne_bytes());
-        self.bytes.extend(to.seq.to_ne_bytes());
-        self.bytes.extend(to.port.to_ne_bytes());
+        let [k, f] = [kind.to_ne_bytes(), flags.to_ne_bytes()];
+        let kind_and_flags = [k[0], k[1], f[0], f[1]];
+        let header = [[0; 4], kind_and_flags, to.seq.to_ne_bytes(), to.port.to_ne_bytes()];
+        self.bytes.extend_from_slice(header.as_flattened());
         fill(self);
         let len = (self.bytes.len() - start) as u32;
         self.bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
@@ -247,7 +246,10 @@ impl Writer {
 
     /// An attribute.
     pub fn put(&mut self, kind: u16, value: &[u8]) {
-        self.nest(kind, |writer| writer.bytes.extend_from_slice(value));
+        let len = (ATTRIBUTE_HEADER + value.len()) as u16;
+        self.bytes.extend_from_slice([len.to_ne_bytes(), kind.to_ne_bytes()].as_flattened());
+        self.bytes.extend_from_slice(value);
+        self.pad();
     }
 
     /// An attribute of one byte.
@@ -281,8 +283,7 @@ impl Writer {
     /// An attribute made of attributes.
     pub fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Writer)) {
         let start = self.bytes.len();
-        self.bytes.extend([0; 2]);
-        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend_from_slice([[0; 2], kind.to_ne_bytes()].as_flattened());
         fill(self);
         let len = (self.bytes.len() - start) as u16;
         self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes());

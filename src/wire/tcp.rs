@@ -2,21 +2,15 @@
 //!
 //! Never keeps state; everything comes from the segment that is answered (RFC 9293 3.10.7.1).
 
-use super::field::{ETH_LEN, be16, be32, ports, put, put16, put32, take, tcp};
+use super::field::{ETH_LEN, be16, be32, ports, put, put16, put32, tcp};
 use super::ip::{DEFAULT_TTL, Header, header_len, ip_header, l4_header_len, set_length};
 use super::packet::{Ip, L4, TcpFlags};
-use super::{PacketBuf, checksum};
+use super::{PacketBuf, checksum, tcp_option};
 use crate::base::{Endpoint, Family, Proto};
 
 const SYN: u8 = 0x02;
 const RST: u8 = TcpFlags::RST.0;
 const ACK: u8 = 0x10;
-
-/// Kinds of options.
-const END: u8 = 0;
-const NOP: u8 = 1;
-const SACK: u8 = 5;
-const TIMESTAMPS: u8 = 8;
 
 /// Writes the reset that answers a segment to a closed port; MACs left open. False if it must not be answered.
 pub fn reset_for(out: &mut PacketBuf, request: &[u8], ip: &Ip) -> bool {
@@ -90,51 +84,13 @@ pub fn shift_acknowledged(buf: &mut PacketBuf, ip: &Ip, by: impl Fn(u32) -> i32)
     let at = ip.l4_at + tcp::ACKNOWLEDGMENT;
     let delta = by(be32(buf.frame(), at));
     shift(buf, ip, at, delta);
-    each_option(buf, ip, |buf, option, range| {
-        let edges = if option == SACK { (range.len() - 2) / 4 } else { 0 };
+    tcp_option::each(buf, ip, |buf, option, range| {
+        let edges = if option == tcp_option::SACK { (range.len() - 2) / 4 } else { 0 };
         for edge in (0..edges).map(|index| range.start + 2 + index * 4) {
             let delta = by(be32(buf.frame(), edge));
             shift(buf, ip, edge, delta);
         }
     });
-}
-
-/// Replaces the timestamps (RFC 7323) of a segment by padding.
-pub fn blank_timestamps(buf: &mut PacketBuf, ip: &Ip) {
-    each_option(buf, ip, |buf, option, range| {
-        if option != TIMESTAMPS || range.len() != 10 {
-            return;
-        }
-        let complete = !buf.vnet.needs_csum;
-        // The option and two bytes around it, in whole words of the checksum.
-        let at = range.start - 2 + (range.start - ip.l4_at) % 2;
-        let frame = buf.frame_mut();
-        let old = take::<12>(frame, at);
-        frame[range].fill(NOP);
-        if complete {
-            let change = checksum::change(&old, &take(frame, at));
-            let field = be16(frame, ip.l4_at + tcp::CHECKSUM);
-            put16(frame, ip.l4_at + tcp::CHECKSUM, checksum::update(field, change));
-        }
-    });
-}
-
-/// Calls `each` with every option that is longer than a byte: its kind and where it stands.
-fn each_option(buf: &mut PacketBuf, ip: &Ip, mut each: impl FnMut(&mut PacketBuf, u8, std::ops::Range<usize>)) {
-    let end = (ip.l4_at + l4_header_len(buf.frame(), ip)).min(ip.end);
-    let mut at = ip.l4_at + tcp::LEN;
-    while at + 2 <= end {
-        let (option, len) = (buf.frame()[at], usize::from(buf.frame()[at + 1]));
-        match option {
-            END => return,
-            NOP => at += 1,
-            _ if len < 2 || at + len > end => return,
-            _ => {
-                each(buf, option, at..at + len);
-                at += len;
-            }
-        }
-    }
 }
 
 /// Takes the FIN out of a segment; its checksum is for the caller to make.
