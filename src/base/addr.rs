@@ -128,6 +128,8 @@ impl Proto {
     pub const GRE: Proto = Proto(47);
     /// ICMPv6.
     pub const ICMP6: Proto = Proto(58);
+    /// IGMP.
+    pub const IGMP: Proto = Proto(2);
     /// VRRP.
     pub const VRRP: Proto = Proto(112);
     /// SCTP.

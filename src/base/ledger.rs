@@ -18,7 +18,7 @@ pub enum Consumed {
     /// A neighbour advertisement that told us something.
     NdpAnswer,
     /// A query for listeners; answered by a report.
-    NdpQuery,
+    ListenerQuery,
     /// An echo request to us; answered.
     Echo,
     /// A superframe, cut into segments that are counted as generated.
@@ -44,7 +44,7 @@ impl Consumed {
         Consumed::ArpReply,
         Consumed::NdpSolicitation,
         Consumed::NdpAnswer,
-        Consumed::NdpQuery,
+        Consumed::ListenerQuery,
         Consumed::Echo,
         Consumed::Segmented,
         Consumed::Fragmented,
@@ -62,7 +62,7 @@ impl Consumed {
             Consumed::ArpReply => "arp-reply",
             Consumed::NdpSolicitation => "neighbour-solicitation",
             Consumed::NdpAnswer => "neighbour-advertisement",
-            Consumed::NdpQuery => "listener-query",
+            Consumed::ListenerQuery => "listener-query",
             Consumed::Echo => "echo-request",
             Consumed::Segmented => "segmented",
             Consumed::Fragmented => "fragmented",

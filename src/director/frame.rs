@@ -7,8 +7,9 @@ use crate::base::{DropReason, LinkId, Proto};
 use crate::router::{Egress, Turn};
 use crate::stack::Host;
 use crate::vrrp::Vrrp;
+use crate::wire::listener::Query;
 use crate::wire::ndp::Ndp;
-use crate::wire::{self, Packet, PacketBuf, Parsed, Reassembly};
+use crate::wire::{self, Packet, PacketBuf, Parsed, Reassembly, igmp};
 
 impl Director {
     /// Takes one frame from a link. What becomes of it is in the ledger.
@@ -82,10 +83,7 @@ impl Director {
             }
             Parsed::Ip(ip) => self.group_packet(link, &mut Packet::new(buf, ip), turn),
             Parsed::Arp(arp) => self.host().arp(link, arp, turn),
-            Parsed::Ndp(Ndp::Query(query)) => {
-                let mut host = Host { services: &self.flows.services, router: &mut self.router };
-                self.stack.listeners.queried(link, query, &mut host, turn)
-            }
+            Parsed::Ndp(Ndp::Query(query)) => self.listener_query(link, query, turn),
             Parsed::Ndp(ndp) => self.host().ndp(link, ndp, turn),
         }
     }
@@ -99,7 +97,12 @@ impl Director {
         self.tell_listeners();
     }
 
-    /// A packet to a group: only what another director tells of its conns is for us.
+    fn listener_query(&mut self, link: LinkId, query: &Query, turn: &mut Turn<impl Egress>) -> Result<(), DropReason> {
+        let mut host = Host { services: &self.flows.services, router: &mut self.router };
+        self.stack.listeners.queried(link, query, &mut host, turn)
+    }
+
+    /// A packet to a group: what another director tells of its conns or of itself, or a question for listeners.
     fn group_packet(
         &mut self,
         link: LinkId,
@@ -108,6 +111,9 @@ impl Director {
     ) -> Result<(), DropReason> {
         if packet.ip.proto == Proto::VRRP && Vrrp::is_group(packet.ip.dst) {
             return self.presence().hear_vrrp(Some(link), packet, turn);
+        }
+        if let Some(query) = igmp::query(packet.frame(), packet.ip) {
+            return self.listener_query(link, &query, turn);
         }
         if !self.sync.is_sync_group(link, packet.ip) {
             return Err(DropReason::NotForUs);

@@ -103,7 +103,8 @@ impl Standby {
             // What the master tells of its conns is sent to a group.
             Parsed::Ip(ip) => self.is_mute() && !ip.dst.is_multicast(),
             Parsed::Arp(arp) if self.is_mute() => arp.op == ArpOp::Request,
-            Parsed::Ndp(ndp) if self.is_mute() => !matches!(ndp, Ndp::Advertisement { .. }),
+            // Who does not answer queries is told nothing by a bridge that snoops.
+            Parsed::Ndp(ndp) if self.is_mute() => !matches!(ndp, Ndp::Advertisement { .. } | Ndp::Query(_)),
             Parsed::Arp(arp) => arp.op == ArpOp::Request && services.owns(IpAddr::V4(arp.target.1)),
             Parsed::Ndp(Ndp::Solicitation { target, .. }) => services.owns(IpAddr::V6(*target)),
             Parsed::Ndp(_) => false,

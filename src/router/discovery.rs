@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use super::neighbours::Ask;
 use super::{Egress, Router, Turn};
-use crate::base::{Instant, LinkId, Mac, Medium};
+use crate::base::{Family, Instant, LinkId, Mac, Medium};
 use crate::wire::PacketBuf;
 use crate::wire::arp::{self, Arp, ArpOp};
-use crate::wire::ndp::{self, Report, Speaker};
+use crate::wire::igmp;
+use crate::wire::listener::Report;
+use crate::wire::ndp::{self, Speaker};
 
 /// RFC 3810 section 9.12: twice the usual interval between queries, and the time that they give.
 const OLD_QUERIER_PRESENT: Duration = Duration::from_secs(260);
@@ -45,7 +47,7 @@ impl Router {
             }
             IpAddr::V6(target) => {
                 // A bridge that snoops passes the question on to those that have joined its group.
-                self.report(link, Report::Joined, &[target], turn);
+                self.report(link, Report::Joined, &[addr], turn);
                 say(link, turn, |frame| ndp::probe(frame, mac, target));
             }
         }
@@ -59,9 +61,9 @@ impl Router {
         }
         match addr {
             IpAddr::V4(addr) => self.announce4(link, addr, turn),
-            IpAddr::V6(addr) => {
+            IpAddr::V6(own) => {
                 self.report(link, Report::Joined, &[addr], turn);
-                let speaker = Speaker { mac: self.mac_of_own(link, IpAddr::V6(addr)), addr };
+                let speaker = Speaker { mac: self.mac_of_own(link, addr), addr: own };
                 say(link, turn, |frame| ndp::advertisement(frame, speaker, None));
             }
         }
@@ -78,40 +80,79 @@ impl Router {
         self.virtuals.mac_of(link, addr).unwrap_or(self.link(link).mac)
     }
 
-    /// Listens to a group on a link from now on.
+    /// Listens to a group on a link from now on; those that are not reported are heard anyway.
     pub fn join(&mut self, link: LinkId, group: IpAddr, turn: &mut Turn<impl Egress>) {
-        let IpAddr::V6(group) = group else { return };
-        if !self.groups.contains(&(link, group)) && self.medium(link) != Medium::Ip {
+        let is_reported = match group {
+            IpAddr::V4(group) => igmp::is_reported(group),
+            IpAddr::V6(_) => true,
+        };
+        if is_reported && !self.groups.contains(&(link, group)) && self.medium(link) != Medium::Ip {
             self.groups.push((link, group));
             self.report(link, Report::Joined, &[group], turn);
         }
     }
 
-    /// The groups that `join` was told of.
-    pub fn groups(&self, link: LinkId) -> impl Iterator<Item = Ipv6Addr> {
-        self.groups.iter().filter(move |(on, _)| *on == link).map(|(_, group)| *group)
+    /// The groups of a family that `join` was told of.
+    pub fn groups(&self, link: LinkId, family: Family) -> impl Iterator<Item = IpAddr> {
+        let fits = move |(on, group): &&(LinkId, IpAddr)| *on == link && Family::of(*group) == family;
+        self.groups.iter().filter(fits).map(|(_, group)| *group)
     }
 
     /// Listens to a group no more.
     pub fn leave(&mut self, link: LinkId, group: IpAddr) {
-        self.groups.retain(|(on, known)| (*on, IpAddr::V6(*known)) != (link, group));
+        self.groups.retain(|known| *known != (link, group));
     }
 
-    /// A query of MLDv1 was heard: reports are of that version for a while.
-    pub fn hear_old_querier(&mut self, link: LinkId, now: Instant) {
-        self.ports[link.index()].old_mld_until = now + OLD_QUERIER_PRESENT;
+    /// A query of the version before was heard: reports are of that version for a while.
+    pub fn hear_old_querier(&mut self, link: LinkId, family: Family, now: Instant) {
+        self.ports[link.index()].old_queriers_until[family as usize] = now + OLD_QUERIER_PRESENT;
+    }
+
+    fn has_old_querier(&self, link: LinkId, family: Family, now: Instant) -> bool {
+        now < self.ports[link.index()].old_queriers_until[family as usize]
     }
 
     /// So many groups are named by one report.
-    pub fn groups_per_report(&self, link: LinkId, now: Instant) -> usize {
-        if now < self.ports[link.index()].old_mld_until { 1 } else { ndp::GROUPS_PER_REPORT }
+    pub fn groups_per_report(&self, link: LinkId, family: Family, now: Instant) -> usize {
+        match family {
+            _ if self.has_old_querier(link, family, now) => 1,
+            Family::V4 => igmp::GROUPS_PER_REPORT,
+            Family::V6 => ndp::GROUPS_PER_REPORT,
+        }
     }
 
     /// Says which groups are listened to, those of the given addresses; an address that is a group is one of them.
-    pub fn report(&mut self, link: LinkId, why: Report, addresses: &[Ipv6Addr], turn: &mut Turn<impl Egress>) {
+    pub fn report(&mut self, link: LinkId, why: Report, addresses: &[IpAddr], turn: &mut Turn<impl Egress>) {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for addr in addresses {
+            match addr {
+                IpAddr::V4(addr) => v4.push(*addr),
+                IpAddr::V6(addr) => v6.push(*addr),
+            }
+        }
+        self.report4(link, why, &v4, turn);
+        self.report6(link, why, &v6, turn);
+    }
+
+    fn report4(&mut self, link: LinkId, why: Report, groups: &[Ipv4Addr], turn: &mut Turn<impl Egress>) {
+        let own = self.link(link).addresses.iter().find_map(|prefix| match prefix.addr {
+            IpAddr::V4(addr) => Some(addr),
+            IpAddr::V6(_) => None,
+        });
+        // A station without an address may report too (RFC 3376 section 4.2.13).
+        let from = (self.link(link).mac, own.unwrap_or(Ipv4Addr::UNSPECIFIED));
+        if self.has_old_querier(link, Family::V4, turn.now) {
+            return groups.iter().for_each(|group| say(link, turn, |frame| igmp::old_report(frame, from, *group)));
+        }
+        for some in groups.chunks(igmp::GROUPS_PER_REPORT) {
+            say(link, turn, |frame| igmp::report(frame, from, why, some));
+        }
+    }
+
+    fn report6(&mut self, link: LinkId, why: Report, addresses: &[Ipv6Addr], turn: &mut Turn<impl Egress>) {
         let mac = self.link(link).mac;
         let speaker = Speaker { mac, addr: ndp::link_local(mac) };
-        if turn.now < self.ports[link.index()].old_mld_until {
+        if self.has_old_querier(link, Family::V6, turn.now) {
             return addresses.iter().for_each(|addr| say(link, turn, |frame| ndp::old_report(frame, speaker, *addr)));
         }
         for some in addresses.chunks(ndp::GROUPS_PER_REPORT) {

@@ -13,7 +13,7 @@ mod turn;
 mod unresolved;
 mod virtuals;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 pub use neighbours::Neighbours;
@@ -50,8 +50,8 @@ struct Port {
     bridge: LinkId,
     /// It takes superframes inside UDP tunnels.
     cuts_udp_tunnels: bool,
-    /// Until then reports are of MLDv1, for a querier of that version was heard.
-    old_mld_until: Instant,
+    /// Until then reports of each family are of the version before, for a querier of that version was heard.
+    old_queriers_until: [Instant; 2],
 }
 
 /// Links, routes and neighbours.
@@ -72,7 +72,7 @@ pub struct Router {
     /// Addresses that move between directors.
     pub virtuals: Virtuals,
     /// Groups that the director listens to besides those of its addresses.
-    groups: Vec<(LinkId, Ipv6Addr)>,
+    groups: Vec<(LinkId, IpAddr)>,
     next_id: u16,
     /// When a neighbour that is at another MAC is said again.
     moves_told: Instant,
@@ -103,7 +103,13 @@ impl Router {
     fn add(&mut self, link: Link, medium: Medium, nets: &[Prefix]) -> LinkId {
         let id = LinkId(self.ports.len() as u8);
         nets.iter().for_each(|net| self.routes.add(*net, None, id));
-        self.ports.push(Port { link, medium, bridge: id, cuts_udp_tunnels: false, old_mld_until: Instant::default() });
+        self.ports.push(Port {
+            link,
+            medium,
+            bridge: id,
+            cuts_udp_tunnels: false,
+            old_queriers_until: [Instant::default(); 2],
+        });
         id
     }
 

@@ -8,6 +8,8 @@ use crate::base::{DropReason, LinkId, Mac, Prefix};
 use crate::director::{Director, Settings};
 use crate::router::Link;
 use crate::testing::{Frame, Lab};
+use crate::wire::igmp;
+use crate::wire::listener::Report;
 use crate::wire::ndp::{self, Ndp, Speaker};
 use crate::wire::{self, PacketBuf, Parsed};
 
@@ -287,6 +289,66 @@ fn a_backup_is_a_member_of_the_ipv6_group_that_it_listens_to() {
     lab.rules("--stop-daemon backup");
     lab.frame(query("ff05::8", 1000).frame());
     assert_eq!(reported(&lab.advance(Duration::from_secs(2))), [0; 0], "it listens no more");
+}
+
+/// A query of IGMP for one group, or for all, to be answered within a second; of IGMPv2 if it is of 8 bytes.
+fn igmp_query(group: [u8; 4], len: usize) -> PacketBuf {
+    let mut buf = PacketBuf::new();
+    let from = (THEIRS, [10, 0, 0, 9].into());
+    igmp::report(&mut buf, from, Report::Current, &[[239, 0, 0, 1].into()]);
+    buf.truncate(38 + len);
+    let frame = buf.frame_mut();
+    frame[17] = (24 + len) as u8;
+    frame[30..34].copy_from_slice(&[224, 0, 0, 1]);
+    frame[38..].fill(0);
+    (frame[38], frame[39]) = (0x11, 10);
+    frame[42..46].copy_from_slice(&group);
+    for (at, sum_at) in [(14..38, 24), (38..38 + len, 40)] {
+        frame[sum_at..sum_at + 2].fill(0);
+        let sum = !wire::checksum::sum(&frame[at]);
+        frame[sum_at..sum_at + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+    buf
+}
+
+/// The kinds of the reports of IGMP that were sent, each with the group that it names.
+fn igmp_reports(sent: &[Frame]) -> Vec<(u8, [u8; 4])> {
+    let is_report = |frame: &&Frame| frame.bytes[12..14] == [8, 0] && frame.bytes[23] == 2;
+    let group = |frame: &Frame| {
+        let at = if frame.bytes[38] == 0x22 { 50 } else { 42 };
+        *frame.bytes[at..].first_chunk().unwrap()
+    };
+    sent.iter().filter(is_report).map(|frame| (frame.bytes[38], group(frame))).collect()
+}
+
+#[test]
+fn a_backup_is_a_member_of_the_ipv4_group_that_it_listens_to() {
+    let mut lab = lab();
+    let group = [239, 0, 0, 81];
+    lab.advance(Duration::from_secs(5));
+    lab.rules("--start-daemon backup --mcast-interface tap0 --mcast-group 239.0.0.81");
+    assert_eq!(igmp_reports(&lab.advance(Duration::from_millis(100))), [(0x22, group)], "told of at once");
+    for (asked, answers) in [([0; 4], 1), (group, 1), ([239, 0, 0, 82], 0)] {
+        lab.frame(igmp_query(asked, 12).frame());
+        assert_eq!(igmp_reports(&lab.advance(Duration::from_secs(2))), vec![(0x22, group); answers], "{asked:?}");
+    }
+    lab.take_moved();
+    // One that is mute listens all the same.
+    lab.director.presence().stand_by(true, lab.turn.now);
+    lab.frame(igmp_query([0; 4], 8).frame());
+    assert_eq!(igmp_reports(&lab.advance(Duration::from_secs(2))), [(0x16, group)], "a querier of IGMPv2");
+    assert_eq!(lab.take_moved(), "consumed.listener-query=1");
+    lab.rules("--stop-daemon backup");
+    lab.frame(igmp_query([0; 4], 12).frame());
+    assert_eq!(igmp_reports(&lab.advance(Duration::from_secs(2))), []);
+}
+
+#[test]
+fn groups_that_every_bridge_passes_on_are_not_reported() {
+    let mut lab = lab();
+    lab.advance(Duration::from_secs(5));
+    lab.rules("--start-daemon backup --mcast-interface tap0");
+    assert_eq!(igmp_reports(&lab.advance(Duration::from_secs(1))), []);
 }
 
 #[test]

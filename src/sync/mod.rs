@@ -121,7 +121,7 @@ impl Sync {
         if std::mem::take(&mut self.joins)
             && let Some(backup) = &self.backup
         {
-            // Bridges that snoop deliver the frames of an IPv6 group to members only.
+            // Bridges that snoop deliver the frames of a group to members only.
             router.join(backup.link, backup.options.group, turn);
         }
         self.master.send_due(router, turn);

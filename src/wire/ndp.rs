@@ -10,8 +10,9 @@ use super::ethernet::{macs, set_macs};
 use super::field::{ETH_LEN, icmp as field, ipv6, put, put16, take};
 use super::icmp;
 use super::ip::{Header, ip_header};
+use super::listener::{self, Query, Report};
 use super::packet::{Fragment, Ip, L4};
-use crate::base::{DropReason, Mac, Proto};
+use crate::base::{DropReason, Family, Mac, Proto};
 
 const QUERY: u8 = 130;
 const OLD_REPORT: u8 = 131;
@@ -66,26 +67,6 @@ pub enum Ndp {
     Query(Query),
 }
 
-/// What a query for listeners asks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Query {
-    /// The group that it asks for; all if none.
-    pub group: Option<Ipv6Addr>,
-    /// Within which time it is to be answered.
-    pub within: Duration,
-    /// It is of MLDv1 (RFC 2710), and so are the reports that its sender understands.
-    pub old: bool,
-}
-
-/// The reason for a report: the record type of RFC 3810 5.2.12.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Report {
-    /// Answers a query.
-    Current = 2,
-    /// The groups are new.
-    Joined = 4,
-}
-
 /// True for messages that this file reads.
 pub(super) fn concerns(ip: &Ip) -> bool {
     let icmp_type = match ip.l4 {
@@ -137,12 +118,10 @@ pub(super) fn parse(frame: &[u8], ip: &Ip) -> Result<Ndp, DropReason> {
 /// A query, which is of `FIXED_LEN` bytes at the least (those of MLDv1 have no more).
 fn query(message: &[u8]) -> Query {
     let code = u64::from(u16::from_be_bytes(take(message, 4)));
-    // From 0x8000 on it is a number of floating point (RFC 3810 5.1.3).
     let old = message.len() == FIXED_LEN;
-    let is_plain = code < 0x8000 || old;
-    let millis = if is_plain { code } else { (code & 0xfff | 0x1000) << ((code >> 12 & 7) + 3) };
-    let group = Ipv6Addr::from(take::<16>(message, TARGET));
-    Query { group: Some(group).filter(|group| !group.is_unspecified()), within: Duration::from_millis(millis), old }
+    let millis = if old { code } else { listener::time(code, 12) };
+    let group = Some(Ipv6Addr::from(take::<16>(message, TARGET))).filter(|group| !group.is_unspecified());
+    Query { family: Family::V6, group: group.map(IpAddr::V6), within: Duration::from_millis(millis), old }
 }
 
 /// The first option of that type; every option must have a length (RFC 4861 4.6).
