@@ -5,6 +5,7 @@
 
 mod calls;
 mod director;
+mod event;
 mod filter;
 mod journal;
 mod kernel;
@@ -14,6 +15,7 @@ mod pair;
 mod processes;
 mod program;
 mod receive;
+mod serve;
 mod socket;
 mod supervisor;
 

@@ -7,6 +7,7 @@ mod family;
 mod inbox;
 pub(crate) mod numbers;
 mod question;
+mod refusal;
 mod server;
 mod unsaid;
 

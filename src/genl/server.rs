@@ -12,10 +12,11 @@ use super::family::{asks_for_ipvs, described};
 use super::inbox::{Answer, List};
 use super::numbers::{FAMILY_VERSION, cmd, ctrl, flag, kind};
 use super::question::{Question, flags_of};
+use super::refusal::errno_of;
 use super::unsaid::{keep_unsaid, may_leave_unsaid};
 use crate::base::{Endpoint, Instant};
 use crate::control::protocol::{DestEntry, Reply, Request, ServiceEntry};
-use crate::service::command::{Command, DestOptions, Method, Refused, ServiceKey};
+use crate::service::command::{Command, DestOptions, Method, ServiceKey};
 use crate::wire::netlink::{Address, Message, Writer};
 
 /// A list of services answers questions for their destinations that follow each other within this time: a program that
@@ -277,26 +278,6 @@ fn find(key: ServiceKey, director: &mut impl Director) -> Result<ServiceEntry, F
 /// A director of another version says what is not understood here.
 fn strange() -> Failure {
     Failure::Errno(Errno::EPROTO)
-}
-
-/// The kernel's number for a refusal.
-fn errno_of(refused: Refused) -> Errno {
-    match refused {
-        Refused::ServiceExists | Refused::DestExists | Refused::DaemonRuns => Errno::EEXIST,
-        Refused::NoSuchService | Refused::ServiceNotDefined | Refused::NoDaemon => Errno::ESRCH,
-        Refused::NoSuchDest | Refused::NoScheduler => Errno::ENOENT,
-        Refused::Range => Errno::ERANGE,
-        Refused::Invalid
-        | Refused::NoEthernet
-        | Refused::NotACount
-        | Refused::NotATime
-        | Refused::ZeroPort
-        | Refused::OnePacketNotUdp
-        | Refused::ClientAddress
-        | Refused::NotLocal
-        | Refused::OnePacket => Errno::EINVAL,
-        Refused::NoDevice => Errno::ENODEV,
-    }
 }
 
 fn one(to: Address, command: u8, fill: impl FnOnce(&mut Writer)) -> Option<Answer> {

@@ -3,6 +3,7 @@
 //! Total and pure: no input panics, nothing is read but the buffer. Never decides where a packet goes.
 
 pub mod arp;
+mod attributes;
 mod buf;
 mod carried;
 pub mod checksum;
@@ -23,6 +24,7 @@ mod offload;
 pub mod options;
 mod packet;
 mod parse;
+mod piece;
 mod reassembly;
 mod segment;
 pub mod tcp;

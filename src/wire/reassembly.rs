@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::PacketBuf;
-use super::extension::{FRAGMENT, unfragmentable_end};
-use super::field::{ETH_LEN, be16, be32, ipv4, ipv6, put, put16};
+use super::field::{ETH_LEN, ipv4, put, put16};
 use super::ip::set_length;
 use super::packet::{Fragment, Ip};
-use crate::base::{Family, FastHash, Instant, Proto};
+use super::piece::{Key, Piece, take_apart};
+use crate::base::{Family, FastHash, Instant};
 
 /// How long the pieces of a datagram are kept (the kernel's `ipfrag_time`).
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,29 +45,6 @@ pub struct Abandoned {
     pub pieces: u32,
     /// Its first fragment from the IP header on, if that had come: its sender may be told.
     pub first: Option<Vec<u8>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Key {
-    src: IpAddr,
-    dst: IpAddr,
-    /// IPv6 datagrams are told apart without it (RFC 8200).
-    proto: Option<Proto>,
-    id: u32,
-}
-
-/// One fragment, taken apart.
-struct Piece {
-    key: Key,
-    from: usize,
-    to: usize,
-    last: bool,
-    /// Where its data begin in the frame.
-    data_at: usize,
-    /// Where the headers end that every fragment repeats.
-    header_end: usize,
-    /// Where the headers name what follows them, and the name of what was cut.
-    next_header: (usize, u8),
 }
 
 struct Datagram {
@@ -296,58 +273,12 @@ impl Datagram {
     }
 }
 
-fn take_apart(frame: &[u8], ip: &Ip) -> Option<Piece> {
-    match ip.family() {
-        Family::V4 => Some(take_apart_v4(frame, ip)),
-        Family::V6 => take_apart_v6(frame, ip),
-    }
-}
-
-fn take_apart_v4(frame: &[u8], ip: &Ip) -> Piece {
-    let field = be16(frame, ETH_LEN + ipv4::FRAGMENT);
-    let from = usize::from(field & ipv4::OFFSET_MASK) * 8;
-    let data_at = ETH_LEN + usize::from(frame[ETH_LEN] & 0xf) * 4;
-    let id = be16(frame, ETH_LEN + ipv4::ID);
-    Piece {
-        key: Key { src: ip.src, dst: ip.dst, proto: Some(ip.proto), id: u32::from(id) },
-        from,
-        to: from + (ip.end - data_at),
-        last: field & ipv4::MORE_FRAGMENTS == 0,
-        data_at,
-        header_end: data_at,
-        next_header: (ETH_LEN + ipv4::PROTOCOL, ip.proto.0),
-    }
-}
-
-fn take_apart_v6(frame: &[u8], ip: &Ip) -> Option<Piece> {
-    let (next_header_at, at) = fragment_header(frame, ip.end)?;
-    let field = be16(frame, at + ipv6::FRAGMENT_OFFSET);
-    let from = usize::from(field & !7);
-    let id = be32(frame, at + ipv6::FRAGMENT_ID);
-    let data_at = at + ipv6::FRAGMENT_LEN;
-    Some(Piece {
-        key: Key { src: ip.src, dst: ip.dst, proto: None, id },
-        from,
-        to: from + (ip.end - data_at),
-        last: field & 1 == 0,
-        data_at,
-        header_end: at,
-        next_header: (next_header_at, frame[at]),
-    })
-}
-
-/// Where a fragment header is named, and where it stands: behind hop-by-hop, routing and destination options only.
-fn fragment_header(frame: &[u8], end: usize) -> Option<(usize, usize)> {
-    let (next_header_at, at) = unfragmentable_end(frame, end);
-    (frame[next_header_at] == FRAGMENT && at + ipv6::FRAGMENT_LEN <= end).then_some((next_header_at, at))
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::base::Rng;
+    use crate::base::{Proto, Rng};
     use crate::wire::ip::{Header, ip_header};
     use crate::wire::{Fragments, ip_packet};
 

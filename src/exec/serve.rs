@@ -1,0 +1,133 @@
+//! The program's netlink sockets, beside its calls: opened, served, delivered to, closed.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+
+use super::director::Asked;
+use super::event::{KERNEL, SOCKET};
+use super::numbers::Way;
+use super::socket::{Much, Socket};
+use super::supervisor::Supervisor;
+
+impl Supervisor {
+    /// A number that no socket has. What was closed meanwhile is seen first if there is none.
+    pub(super) fn free_number(&mut self, way: Way) -> Option<u32> {
+        self.find_number(way).or_else(|| {
+            let numbers: Vec<u32> = self.sockets.keys().copied().collect();
+            for number in numbers {
+                let closed = self.is_closed(number);
+                self.take_questions(number, closed);
+            }
+            self.find_number(way)
+        })
+    }
+
+    /// Lets the newest socket of libnl go, and serves it for the last time if the program has closed it meanwhile.
+    pub(super) fn release_kept(&mut self) {
+        if let Some((number, file)) = self.kept.take() {
+            drop(file);
+            if self.is_closed(number) {
+                self.take_questions(number, true);
+            }
+        }
+    }
+
+    fn is_closed(&self, number: u32) -> bool {
+        let Some(socket) = self.sockets.get(&number) else { return false };
+        let mut ends = [nix::poll::PollFd::new(socket.end(), nix::poll::PollFlags::empty())];
+        nix::poll::poll(&mut ends, nix::poll::PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
+    fn find_number(&mut self, way: Way) -> Option<u32> {
+        self.numbers.take(way, |number| !self.sockets.contains_key(&number))
+    }
+
+    /// A new socket of the program's.
+    pub(super) fn watch(&mut self, socket: Socket, number: u32) -> Result<(), Errno> {
+        self.watch_file(socket.end(), SOCKET, number)?;
+        self.sockets.insert(number, socket);
+        Ok(())
+    }
+
+    /// The kernel's socket behind one of the program's, which may have been opened just now.
+    pub(super) fn watch_kernel(&mut self, number: u32) -> Result<(), Errno> {
+        let Some(kernel) = self.sockets.get(&number).and_then(|socket| socket.kernel.as_ref()) else { return Ok(()) };
+        match self.watch_file(kernel.as_fd(), KERNEL, number) {
+            Err(Errno::EEXIST) => Ok(()),
+            done => done,
+        }
+    }
+
+    pub(super) fn watch_file(&self, file: BorrowedFd, what: u64, number: u32) -> Result<(), Errno> {
+        self.epoll.add(file, EpollEvent::new(EpollFlags::EPOLLIN, what << 32 | u64::from(number)))
+    }
+
+    /// What the program has sent is answered.
+    pub(super) fn serve(&mut self, number: u32, much: Much) {
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        socket.read_questions(&mut self.buffer, much);
+        if !socket.has_questions() {
+            return;
+        }
+        if let Err(errno) = self.give_port(number, 0) {
+            log::warn!("a netlink socket of the program has no port id: {errno}");
+        }
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            let mut asked = Asked { director: &mut self.director, program: &mut self.program };
+            socket.answer_questions(&mut self.server, &mut asked, self.clock.now());
+        }
+        if let Err(errno) = self.watch_kernel(number) {
+            log::warn!("generic netlink of the kernel: {errno}");
+        }
+    }
+
+    pub(super) fn take_questions(&mut self, number: u32, closed: bool) {
+        self.serve(number, if closed { Much::All } else { Much::One });
+        self.deliver(number);
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        let closed_now = closed && !socket.closed;
+        socket.closed |= closed;
+        if socket.is_done() {
+            socket.expire(&self.listener, Instant::now());
+            self.sockets.remove(&number);
+        } else if closed_now {
+            // Its end would be reported for ever.
+            _ = self.epoll.delete(socket.end());
+        }
+    }
+
+    pub(super) fn take_from_kernel(&mut self, number: u32) {
+        if let Some(socket) = self.sockets.get_mut(&number)
+            && socket.read_kernel()
+        {
+            self.deliver(number);
+        }
+    }
+
+    /// Hands the program what it can take now; what has no room waits until its end is writable.
+    fn deliver(&mut self, number: u32) {
+        let Some(socket) = self.sockets.get_mut(&number) else { return };
+        let had_room = socket.has_room;
+        socket.deliver(&self.listener, &mut self.processes);
+        if socket.has_room == had_room || socket.closed {
+            return;
+        }
+        let wanted = if socket.has_room { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT };
+        let mut event = EpollEvent::new(wanted, SOCKET << 32 | u64::from(number));
+        if let Err(errno) = self.epoll.modify(socket.end(), &mut event) {
+            log::warn!("a netlink socket of the program: {errno}");
+        }
+    }
+
+    pub(super) fn expire(&mut self) {
+        let now = Instant::now();
+        self.sockets.values_mut().for_each(|socket| {
+            if socket.deadline().is_some_and(|deadline| deadline <= now) {
+                socket.expire(&self.listener, now);
+            }
+        });
+    }
+}
