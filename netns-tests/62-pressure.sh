@@ -120,3 +120,41 @@ test_pressure_a_full_server_gets_conns_again_below_its_lower_limit() {
     hold_open 6
     holds rs1 3 "conns to a server below its lower limit, in turn again"
 }
+
+# families: 4 6
+test_a_client_that_takes_too_much_is_limited_and_others_are_served() {
+    topo_onearm
+    scripts/need python3
+    serve rs1
+    with_ipvsadm
+    director_options --limit client-conns=20,conns=1000 --sysctl client_net_ipv6=128
+    serving "$AT_RS1:80,fullnat"
+
+    # 40 conns, all held; a SYN beyond the limit is not answered.
+    local got
+    got=$(in_ns client python3 - "$VIP" <<-'PYTHON'
+	import socket, sys
+	held, refused = [], 0
+	for _ in range(40):
+	    conn = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+	    conn.setblocking(False)
+	    try:
+	        conn.connect((sys.argv[1], 80))
+	    except BlockingIOError:
+	        pass
+	    held.append(conn)
+	import select, time
+	until, ready = time.monotonic() + 20, set()
+	while len(ready) < 20 and time.monotonic() < until:
+	    ready |= set(select.select([], [c for c in held if c not in ready], [], 1)[1])
+	# Nothing else gets through, not when it is sent again either.
+	ready |= set(select.select([], [c for c in held if c not in ready], [], 1.5)[1])
+	print(len(ready))
+	PYTHON
+    )
+    expect_eq "$got" 20 "conns of one client"
+    expect_eq "$(in_ns rs2 curl --silent --max-time 20 "http://$AT_VIP/")" rs1 "another client meanwhile"
+    expect_match "$(lb -Sn)" "--limit conns=1000,client-conns=20" "the rule as saved"
+    director_stop
+    expect_between 20 "$(ledger_of dropped.client-limit)" 200 "SYNs that were dropped as client-limit"
+}

@@ -242,6 +242,8 @@ settings! {
     amemthresh: u32 = 1024, Between(0, INT), "conns", Works, "With fewer free places in the flow table there is pressure.";
     backup_only: bool = false, Switch, "", Works, "While the backup daemon of synchronisation runs, requests are not balanced; they meet the director's own stack.";
     cache_bypass: bool = false, Switch, "", Works, "A packet of a mark service without a usable server opens a conn that forwards it to its own destination, if that is another host; otherwise it is refused.";
+    client_net: u8 = 32, Between(8, 32), "bits", AtStart, "What counts as one client where a service limits its clients (--limit): an IPv4 address, or the net of so many bits around it.";
+    client_net_ipv6: u8 = 64, Between(16, 128), "bits", AtStart, "The same for IPv6.";
     conn_lfactor: i32 = -4, Between(-8, 8), "", Nothing, "The flow table has one size from the start, max_flows.";
     conn_max: usize = 1 << 30, Between(0, 1 << 30), "conns", Works, "With so many conns, no other is made; the flow table may hold fewer.";
     conn_overhead: u32 = 256, OneOf(&[256, 257]), "", Works, "The load formula of the least-connection family: 256 in older kernels, 257 in newer.";

@@ -78,6 +78,10 @@ reasons! {
     NoCallId => "no-call-id",
     /// A packet of a conn whose dest was removed; silent, as in the kernel.
     DestGone => "dest-gone",
+    /// The service takes no more new conns for now, or has as many as it may have (`--limit`).
+    ServiceLimit => "service-limit",
+    /// Its client has opened as many conns of the service as one may (`--limit`).
+    ClientLimit => "client-limit",
     /// Sacrificed under pressure (`drop_packet`).
     Defence => "defence",
     /// A message about another director's conns that cannot be read.

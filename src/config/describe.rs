@@ -71,6 +71,7 @@ fn service_words(key: ServiceKey, options: &ServiceOptions) -> Words {
         ("pe", options.engine.clone().unwrap_or_else(none)),
         ("netmask", crate::ipvsadm::netmask_text(key, options.netmask).unwrap_or_else(none)),
         ("one_packet", options.one_packet.to_string()),
+        ("limit", if options.quota.is_some() { options.quota.words() } else { none() }),
     ]
 }
 

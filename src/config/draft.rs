@@ -15,6 +15,7 @@ use crate::outbound::{Forward, Masquerade};
 use crate::router::is_link_local;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, SyncOptions, SyncRole};
+use crate::service::quota::Quota;
 use crate::vrrp::Track;
 use crate::wire::vrrp::{Covers, Version};
 
@@ -205,6 +206,8 @@ pub struct ServiceDraft {
     pub engine: Option<At<String>>,
     /// One-packet scheduling.
     pub one_packet: Option<At<bool>>,
+    /// Limits of its conns.
+    pub quota: Quota,
     /// Local addresses for FULL-NAT.
     pub locals: Vec<At<IpAddr>>,
     /// Real servers.

@@ -15,6 +15,7 @@ use crate::health::Check;
 use crate::outbound::{Forward, Masquerade};
 use crate::service::MarkRule;
 use crate::service::command::ServiceKey;
+use crate::service::quota::Quota;
 
 /// run a director, configured by a file (--config) or by flags, until SIGTERM or SIGINT; SIGHUP reads the
 /// configuration again, SIGUSR1 prints the packet ledger
@@ -116,6 +117,11 @@ pub struct RunArgs {
     /// one-packet scheduling of a UDP --service: every packet is scheduled anew
     #[argh(switch)]
     pub ops: bool,
+
+    /// limits of --service's conns: new, burst (a second), conns (at once), and client-new, client-burst, client-conns for
+    /// each client, as in new=1000,client-conns=50
+    #[argh(option, from_str_fn(spec::quota))]
+    pub limit: Option<Quota>,
 
     /// a real server of --service: ADDRESS[:PORT],METHOD[,weight=N][,upper=N][,lower=N] with METHOD one of nat,
     /// direct, tunnel (IP in IP), gre[,csum], gue[,tun-port=N][,csum|remcsum], fullnat[,proxy=v1|v2|,toa]; repeated
@@ -290,6 +296,7 @@ impl RunArgs {
             netmask: None,
             engine: None,
             one_packet: self.ops.then(|| At { value: true, place: Place::flag("--ops", "") }),
+            quota: self.limit.unwrap_or_default(),
             locals: locals.map(|local| said("--local-address", *local)).collect(),
             servers: self.server.iter().map(server).collect(),
             checks: checks.to_vec(),
@@ -317,6 +324,7 @@ impl RunArgs {
             ("--sched-flags", self.sched_flags.is_some()),
             ("--persistent", self.persistent.is_some()),
             ("--ops", self.ops),
+            ("--limit", self.limit.is_some()),
             ("--server", !self.server.is_empty()),
             ("--check", !self.check.is_empty()),
             ("--vrrp", !self.vrrp.is_empty()),

@@ -18,6 +18,8 @@ pub(super) const NO_CPORT: u16 = 0x0800;
 pub(super) const ONE_WAY: u16 = 0x0080;
 /// The server's port was not known when the conn was made: FULL-NAT's local port is free towards all of them.
 pub(super) const ANY_DPORT: u16 = 0x0200;
+/// Counts at its client, whose conns are limited.
+pub(super) const AT_CLIENT: u16 = 0x0400;
 /// Counted as inactive.
 pub(super) const INACTIVE: u16 = 0x0100;
 /// The kernel forwards its packets.

@@ -92,6 +92,7 @@ impl Director {
         if self.flows.drops_this_packet() {
             return Err(DropReason::Defence.into());
         }
+        self.flows.check_quota(service, &tuple, turn.now)?;
         let call = alg::call_of(packet, service, &self.flows)?;
         let Some(choice) = self.flows.choose(service, &tuple, call, turn.now)? else {
             if self.flows.may_bypass(service) && self.ownership().is_elsewhere(tuple.dst.addr) {

@@ -21,6 +21,9 @@ impl Flows {
                 self.services.bind_template(conn.dest);
                 continue;
             }
+            if conn.is_counted_at_client() {
+                self.recount_at_client(conn);
+            }
             self.services.bind(conn.dest);
             if conn.counted() == Counted::Active {
                 self.services.recount(conn.dest, Counted::Inactive, Counted::Active);

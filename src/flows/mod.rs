@@ -11,6 +11,7 @@ mod defence;
 mod end;
 mod open;
 mod persistence;
+mod quotas;
 mod refusals;
 mod warnings;
 
@@ -47,6 +48,7 @@ pub struct Flows {
     rng: Rng,
     defence: defence::Defence,
     warnings: warnings::Warnings,
+    quotas: quotas::Quotas,
     /// Conns and templates of which another director told, and no packet has come here since.
     pub synced: usize,
     /// Where the search for conns of removed dests goes on.
@@ -71,6 +73,7 @@ impl Flows {
             rng: Rng::seeded(seed),
             defence: defence::Defence::default(),
             warnings: warnings::Warnings::default(),
+            quotas: quotas::Quotas::default(),
             synced: 0,
             sweep: None,
             sweep_from: Instant::START,

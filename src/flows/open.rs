@@ -60,6 +60,7 @@ impl Flows {
             (Ok(id), _) => {
                 self.services.bind(dest);
                 self.services.count_conn(service, dest);
+                self.count_at_client(id);
                 if let Some(template) = template {
                     self.conns.set_control(id, template);
                 }

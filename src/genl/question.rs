@@ -184,6 +184,7 @@ impl ServiceSpec {
             engine: self.engine,
             netmask: self.netmask,
             one_packet: flags & svc_flag::ONE_PACKET != 0,
+            quota: Default::default(),
         }
     }
 }

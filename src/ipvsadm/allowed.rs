@@ -42,6 +42,7 @@ pub(super) const ALL_CHECKED: &[Opt] = &[
     Opt::McastTtl,
     Opt::LocalAddress,
     Opt::ClientAddress,
+    Opt::Limit,
 ];
 
 /// Options that a command needs, and those that it takes besides.
@@ -49,7 +50,7 @@ pub(super) fn options_of(verb: Verb) -> (&'static [Opt], &'static [Opt]) {
     use Opt::*;
     match verb {
         Verb::AddService | Verb::EditService => {
-            (&[ServiceAddress], &[Scheduler, Persistent, Netmask, OnePacket, Engine, SchedFlags])
+            (&[ServiceAddress], &[Scheduler, Persistent, Netmask, OnePacket, Engine, SchedFlags, Limit])
         }
         Verb::DeleteService => (&[ServiceAddress], &[]),
         Verb::AddServer | Verb::EditServer => (

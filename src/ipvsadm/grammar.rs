@@ -11,6 +11,7 @@ use super::{CliError, address};
 use crate::base::{Endpoint, Family, Proto};
 use crate::service::command::{ClientAddress, Command, ServiceKey, SyncOptions, SyncRole};
 use crate::service::limits;
+use crate::service::quota::Quota;
 use crate::service::words::METHODS;
 
 /// What is asked for.
@@ -66,6 +67,7 @@ pub(super) struct ParsedArgs {
     pub(super) upper: u32,
     pub(super) lower: u32,
     pub(super) client_address: ClientAddress,
+    pub(super) quota: Quota,
     pub(super) role: Option<SyncRole>,
     pub(super) sync: SyncOptions,
 }
@@ -214,6 +216,10 @@ impl ParsedArgs {
             Opt::ClientAddress => {
                 let bad = |cure| CliError::usage(format!("illegal client address `{value}' specified; {cure}"));
                 self.client_address = ClientAddress::named(value).map_err(bad)?;
+            }
+            Opt::Limit => {
+                let bad = |what| CliError::usage(format!("illegal limit specified: {what}"));
+                self.quota = Quota::parse(value).map_err(bad)?;
             }
             Opt::TunnelType if !METHODS.iter().any(|words| words.tunnel == Some(value)) => {
                 return Err(illegal("tunnel type"));

@@ -67,8 +67,15 @@ impl ParsedArgs {
         let flags = self.flags()?;
         let persistence = self.persistence.map(|timeout| Persistence { timeout });
         let netmask = self.netmask.unwrap_or(defaults.netmask);
-        let options =
-            ServiceOptions { scheduler, flags, persistence, engine: self.engine.clone(), netmask, one_packet };
+        let options = ServiceOptions {
+            scheduler,
+            flags,
+            persistence,
+            engine: self.engine.clone(),
+            netmask,
+            one_packet,
+            quota: self.quota,
+        };
         match self.key().map(|key| limits::check_use(key, &options)) {
             Some(Err(refused)) => Err(CliError::usage(refused.to_string())),
             Some(Ok(())) | None => Ok(options),

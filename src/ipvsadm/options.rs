@@ -112,6 +112,7 @@ pub enum Opt {
     McastTtl,
     LocalAddress,
     ClientAddress,
+    Limit,
 }
 
 impl Opt {
@@ -154,6 +155,7 @@ impl Opt {
             Opt::McastTtl => "mcast-ttl",
             Opt::LocalAddress => "local-address",
             Opt::ClientAddress => "client-address",
+            Opt::Limit => "limit",
         }
     }
 }
@@ -270,6 +272,7 @@ pub(super) const TABLE: &[Row] = &[
     long("mcast-ttl", Needed, Word::Opt(Opt::McastTtl)),
     row("local-address", 'z', Needed, Word::Opt(Opt::LocalAddress)),
     long("client-address", Needed, Word::Opt(Opt::ClientAddress)),
+    long("limit", Needed, Word::Opt(Opt::Limit)),
 ];
 
 /// Every option: its long name, its letter, and whether a value may follow.

@@ -40,6 +40,9 @@ pub fn service_line(key: ServiceKey, options: &ServiceOptions, names: &Names) ->
     if options.one_packet {
         line += " -o";
     }
+    if options.quota.is_some() {
+        line += &format!(" --limit {}", options.quota.words());
+    }
     if options.flags != Flags(0) {
         line += &format!(" -b {}", sched::flags_text(&options.scheduler, options.flags));
     }

@@ -28,6 +28,8 @@ fn provoke(reason: DropReason) -> Lab {
         DropReason::NoCallId => {
             Lab::new("-A -u 198.51.100.1:80 -s rr -p 60 --pe sip\n-a -u 198.51.100.1:80 -r 10.0.0.21:8080 -m")
         }
+        DropReason::ServiceLimit => Lab::new(&NAT.replace("-s rr", "-s rr --limit conns=1")),
+        DropReason::ClientLimit => Lab::new(&NAT.replace("-s rr", "-s rr --limit client-new=1")),
         DropReason::Defence => Lab::with(Settings { drop_packet: 3, am_droprate: 1, ..Settings::default() }, NAT),
         DropReason::FlowTableFull => Lab::with(Settings { max_flows: 1, ..Settings::default() }, NAT),
         DropReason::NeighbourUnreachable | DropReason::HoldQueueFull | DropReason::Shutdown => {
@@ -123,6 +125,10 @@ fn send(reason: DropReason, lab: &mut Lab) {
             lab.client(&syn());
         }
         DropReason::NoServer | DropReason::Defence => drop(lab.client(&syn())),
+        DropReason::ServiceLimit | DropReason::ClientLimit => {
+            lab.client(&syn());
+            lab.client(&syn().from("192.0.2.7:4001"));
+        }
         DropReason::NoConn => drop(lab.real(&Packet::tcp("10.0.0.21:8080", CLIENT, "A"))),
         DropReason::NoCallId => drop(lab.client(&Packet::udp(CLIENT, VIP).carrying("OPTIONS sip:x SIP/2.0\r\n\r\n"))),
         DropReason::DestGone => {

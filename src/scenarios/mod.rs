@@ -26,6 +26,7 @@ mod own_addresses;
 mod own_probes;
 mod persistence;
 mod proxy;
+mod quotas;
 mod refusals;
 mod rewriting;
 mod room;

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::quota::Quota;
 use crate::base::{Endpoint, Family, Proto};
 pub use crate::base::{Method, Tunnel, TunnelChecksum};
 use crate::sched::Flags;
@@ -74,6 +75,9 @@ pub struct ServiceOptions {
     pub netmask: u32,
     /// `-o`: one-packet scheduling.
     pub one_packet: bool,
+    /// `--limit`
+    #[serde(default)]
+    pub quota: Quota,
 }
 
 impl ServiceOptions {
@@ -90,6 +94,7 @@ impl ServiceOptions {
             engine: None,
             netmask,
             one_packet: false,
+            quota: Quota::default(),
         }
     }
 }

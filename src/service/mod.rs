@@ -10,6 +10,7 @@ mod judgement;
 pub mod limits;
 mod marks;
 mod meters;
+pub mod quota;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use super::{check, ip_address};
 use crate::base::{Family, Proto};
 use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey};
 use crate::service::limits;
+use crate::service::quota::Quota;
 use crate::service::words::{CHECKSUMS, method_names};
 
 pub(super) const SERVICE: Kind = Kind {
@@ -26,6 +27,7 @@ pub(super) const SERVICE: Kind = Kind {
         "netmask",
         "pe",
         "one_packet",
+        "limit",
         "local_address",
         "server",
         "check",
@@ -65,6 +67,7 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
     let persistent = section.number("persistent", 0..=u64::from(u32::MAX));
     let engine = section.text("pe");
     let one_packet = section.truth("one_packet");
+    let quota = section.parsed("limit", Quota::parse).map_or_else(Quota::default, |limit| limit.value);
     let locals = section.list("local_address", ip_address);
     let checks = check::checks(&mut section);
     let (policy, sorry) = check::policy(&mut section);
@@ -79,6 +82,7 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
         netmask,
         engine,
         one_packet,
+        quota,
         locals,
         servers,
         checks,
