@@ -142,9 +142,16 @@ impl Director {
 
     /// An edit with what its server has by the director's own file and netlink cannot say.
     fn complete(&mut self, edit: &Command, program: &mut Program) -> Result<Command, Absent> {
-        let Command::EditDest(key, real, options) = edit else { return Ok(edit.clone()) };
+        let (Command::EditDest(key, ..) | Command::EditService(key, _)) = edit else { return Ok(edit.clone()) };
         let Reply::Services { services, .. } = self.put(&Request::Service(*key), program)? else {
             return Ok(edit.clone());
+        };
+        let Command::EditDest(key, real, options) = edit else {
+            let mut edit = edit.clone();
+            if let (Command::EditService(_, options), [present, ..]) = (&mut edit, &services[..]) {
+                options.quota = present.options.quota;
+            }
+            return Ok(edit);
         };
         let present = services.iter().flat_map(|service| &service.dests).find(|dest| dest.real == *real);
         let full_nat = self.journal.full_nat();

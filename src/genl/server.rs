@@ -192,6 +192,14 @@ impl Server {
         if let Command::EditDest(key, real, options) = &mut command {
             self.complete((*key, *real), options, director)?;
         }
+        if let Command::EditService(key, options) = &mut command {
+            match find(*key, director) {
+                // Netlink knows no limits.
+                Ok(present) => options.quota = present.options.quota,
+                Err(Failure::Errno(_)) => {}
+                Err(Failure::Away) => return Err(Failure::Away),
+            }
+        }
         self.listed = None;
         match director.ask(&Request::Apply(command))? {
             Reply::Done => Ok(()),
@@ -470,6 +478,18 @@ mod tests {
         // Persistent, hashed (the kernel's own), one packet, the second flag of the scheduler.
         assert_eq!(attributes.word(svc::FLAGS), Ok(Some(0x17)));
         assert_eq!(attributes.word(svc::TIMEOUT), Ok(Some(300)));
+    }
+
+    #[test]
+    fn an_edited_service_keeps_its_limits() {
+        for mask in [4, u32::MAX] {
+            let mut program = Program::of(Running(Lab::new("-A -t 10.0.0.100:80 -s sh --limit new=7,client-conns=3")));
+            let edit = |w: &mut Writer| service(w, 80, "rr", [0, mask]);
+            assert_eq!(program.say(flag::ACK, cmd::SET_SERVICE, edit), acknowledged());
+            let (_, service) = program.director.0.director.flows.services.slots_from(0).next().unwrap();
+            assert_eq!(service.options.scheduler, "rr");
+            assert_eq!(service.options.quota.words(), "new=7,client-conns=3");
+        }
     }
 
     #[test]
