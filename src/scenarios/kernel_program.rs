@@ -89,7 +89,7 @@ impl Established {
         packet.frame(from, DIRECTOR)
     }
 
-    fn is_nat(&self) -> bool {
+    pub fn is_nat(&self) -> bool {
         self.reply != self.request
     }
 }
@@ -142,7 +142,7 @@ fn options(rng: &mut Rng) -> Vec<u8> {
 }
 
 /// A packet like this one, with anything in it that does not say whose it is.
-fn random(like: &Packet, rng: &mut Rng) -> Packet {
+pub(super) fn random(like: &Packet, rng: &mut Rng) -> Packet {
     let payload: Vec<u8> = (0..rng.below(200)).map(|_| rng.next_u64() as u8).collect();
     let kind = match like.kind {
         Kind::Tcp(_) => Kind::Tcp(["A", "AP", "APU", "AEC"][rng.below(4) as usize]),
@@ -155,7 +155,7 @@ fn random(like: &Packet, rng: &mut Rng) -> Packet {
 }
 
 /// The identification of an outer header without DF is any, and with it the checksum.
-fn without_outer_id(mut frame: Vec<u8>, is_nat: bool) -> Vec<u8> {
+pub(super) fn without_outer_id(mut frame: Vec<u8>, is_nat: bool) -> Vec<u8> {
     if !is_nat && frame[12] == 8 && frame[20] & 0x40 == 0 && matches!(frame[23], 4 | 41 | 47 | 17) {
         frame[18..20].fill(0);
         frame[24..26].fill(0);

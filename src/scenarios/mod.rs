@@ -15,6 +15,7 @@ mod fast;
 mod ftp;
 mod ftp_fullnat;
 mod icmp;
+mod kernel_devices;
 mod kernel_program;
 mod kernel_reasons;
 mod leaving_servers;

@@ -19,6 +19,7 @@ pub struct Fast {
     pub maps: FastMaps,
     program: bpf::Program,
     next_hops: Vec<Mac>,
+    ifindex: u32,
     totals: Totals,
 }
 
@@ -36,7 +37,7 @@ impl Fast {
     pub fn new() -> Option<Fast> {
         let maps = match FastMaps::create(1024, 64) {
             Ok(maps) => maps,
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && !nix::unistd::geteuid().is_root() => {
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
                 crate::io::print_error(&format!("not tested: without rights no program can be loaded: {error}"));
                 return None;
             }
@@ -44,7 +45,7 @@ impl Fast {
         };
         let program = maps.program(LINK, Medium::Ethernet).unwrap_or_else(|error| panic!("{error}"));
         maps.set_station(LINK, &Station { mac: Some(DIRECTOR), ..Station::default() }).unwrap();
-        Some(Fast { totals: maps.totals().unwrap(), maps, program, next_hops: Vec::new() })
+        Some(Fast { totals: maps.totals().unwrap(), maps, program, next_hops: Vec::new(), ifindex: 1 })
     }
 
     /// Adds the entries of a conn.
@@ -82,9 +83,20 @@ impl Fast {
             self.next_hops.len() - 1
         });
         let place = at as u32 + 1;
-        let neighbour = Neighbour { mac: Some(mac), link_mac: DIRECTOR, ifindex: 1, is_host: false };
-        self.maps.set_neighbour(place, &neighbour).unwrap();
+        self.set_neighbour(place);
         place
+    }
+
+    fn set_neighbour(&self, place: u32) {
+        let mac = Some(self.next_hops[place as usize - 1]);
+        let neighbour = Neighbour { mac, link_mac: DIRECTOR, ifindex: self.ifindex, is_host: false };
+        self.maps.set_neighbour(place, &neighbour).unwrap();
+    }
+
+    /// All next hops are on this device.
+    pub fn move_to(&mut self, ifindex: u32) {
+        self.ifindex = ifindex;
+        (1..=self.next_hops.len() as u32).for_each(|place| self.set_neighbour(place));
     }
 
     /// What becomes of a frame that comes to the link.

@@ -9,6 +9,7 @@ mod kernel;
 mod lab;
 pub mod load;
 mod packet;
+pub mod taps;
 mod wire;
 
 pub use kernel::KernelModel;
