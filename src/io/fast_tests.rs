@@ -22,7 +22,8 @@ fn numbered(number: usize) -> (Key, Entry) {
     let way = Way { neighbour: number as u32, ..Way::default() };
     let (request, reply) = (way, Way::default());
     let (method, keeps_df, shift) = (Method::Nat, false, number as u32);
-    let entry = Entry { virt: endpoint, server: endpoint, other: endpoint, method, keeps_df, shift, request, reply };
+    let entry =
+        Entry { virt: endpoint, server: endpoint, other: endpoint, method, keeps_df, shift, born: 0, request, reply };
     (Key { proto: Proto::TCP, endpoint }, entry)
 }
 
