@@ -9,37 +9,64 @@
 // No other crate measures these.
 #![allow(clippy::len_without_is_empty)]
 
+#[cfg(any(test, feature = "whole"))]
 mod alg;
+#[cfg(any(test, feature = "whole"))]
 mod base;
 pub mod cli;
 mod config;
+#[cfg(any(test, feature = "whole"))]
 mod conn;
 mod control;
 mod daemon;
+#[cfg(any(test, feature = "whole"))]
 mod director;
 mod exec;
+#[cfg(any(test, feature = "whole"))]
 #[allow(dead_code, unused_imports)]
 mod fastpath;
+#[cfg(any(test, feature = "whole"))]
 mod flows;
+#[cfg(any(test, feature = "whole"))]
 mod forward;
 mod genl;
 mod health;
+#[cfg(any(test, feature = "whole"))]
 mod io;
 mod ipvsadm;
 mod keeper;
+#[cfg(any(test, feature = "whole"))]
 mod outbound;
 mod realserver;
+#[cfg(any(test, feature = "whole"))]
 mod router;
+#[cfg(any(test, feature = "whole"))]
 mod sched;
+#[cfg(any(test, feature = "whole"))]
 mod service;
+#[cfg(any(test, feature = "whole"))]
 mod settings;
+#[cfg(any(test, feature = "whole"))]
 mod stack;
 mod state;
+#[cfg(any(test, feature = "whole"))]
 mod sync;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
+#[cfg(any(test, feature = "whole"))]
 mod vrrp;
+#[cfg(any(test, feature = "whole"))]
 mod wire;
+#[cfg(any(test, feature = "whole"))]
+mod wires;
+
+// Some are used by tests alone.
+#[cfg(not(any(test, feature = "whole")))]
+#[allow(unused_imports)]
+use tapvs_core::{
+    alg, base, conn, director, fastpath, flows, forward, io, outbound, router, sched, service, settings, stack, sync,
+    vrrp, wire, wires,
+};
 
 #[cfg(test)]
 mod scenarios;

@@ -149,7 +149,7 @@ fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
     for syn in &syns {
         feed(&mut batch, syn, &mut director, &mut turn);
     }
-    batch.handle(&mut director, LINK, &mut turn);
+    load::handle(&mut director, &mut batch, LINK, &mut turn);
     let spent = start.elapsed();
     assert_eq!(director.flows.conns.len(), flows, "every SYN opens a conn");
     (director, spent.as_nanos() as f64 / flows as f64)
@@ -159,7 +159,7 @@ fn open(family: Family, method: Method, flows: usize) -> (Director, f64) {
 #[inline]
 fn feed(batch: &mut Batch, head: &Head, director: &mut Director, turn: &mut Turn<Sink>) {
     if batch.room().is_none() {
-        batch.handle(director, LINK, turn);
+        load::handle(director, batch, LINK, turn);
     }
     if let Some(buf) = batch.room() {
         load::load(buf, head);
@@ -222,7 +222,7 @@ impl Bench {
         for head in heads.iter().cycle().take(count) {
             self.step(work, head);
         }
-        self.batch.handle(&mut self.director, LINK, &mut self.turn);
+        load::handle(&mut self.director, &mut self.batch, LINK, &mut self.turn);
         let spent = start.elapsed().as_nanos() as f64 / count as f64;
         if let Work::Ingress(..) = work {
             let ledger = &self.turn.ledger();

@@ -18,11 +18,12 @@ use crate::director::Director;
 use crate::health::{Dialogue, Exec, Kind, Monitor, OnDown, Outcome, Plan, ProbeId, Reason, Stage, Start, Target};
 use crate::io::{Ended, TlsConfig, random_u64};
 use crate::keeper::messages::Run;
-use crate::router::{Egress, Turn};
+use crate::router::Turn;
 use crate::service::command::ServiceKey;
 use crate::service::{Quorum, Share};
 use crate::state::State;
 use crate::state::facts::Fact;
+use crate::wires::Wires;
 
 /// Tokens of sockets begin here.
 const FIRST_TOKEN: usize = 1 << 20;
@@ -148,7 +149,7 @@ impl Checks {
         &mut self,
         registry: &Registry,
         director: &mut Director,
-        turn: &mut Turn<impl Egress>,
+        turn: &mut Turn<Wires>,
         mut state: Option<&mut State>,
     ) {
         let now = turn.now;
@@ -264,7 +265,7 @@ impl Checks {
         }
     }
 
-    fn start(&mut self, start: Start, registry: &Registry, director: &mut Director, turn: &mut Turn<impl Egress>) {
+    fn start(&mut self, start: Start, registry: &Registry, director: &mut Director, turn: &mut Turn<Wires>) {
         let id = start.id;
         let started = match (self.own.start(&start, director, turn), &start.check.kind) {
             (Some(sent), _) => sent,

@@ -7,7 +7,6 @@ mod change;
 mod checks;
 mod connections;
 mod fixed;
-mod frames;
 mod heed;
 mod keeper;
 mod note;
@@ -19,7 +18,6 @@ mod serve;
 mod start;
 mod talk;
 mod tracks;
-mod wires;
 mod work;
 
 use std::io;
@@ -37,6 +35,7 @@ use crate::keeper::messages::ToKeeper;
 use crate::router::Turn;
 use crate::state::State;
 use crate::state::facts::Fact;
+use crate::wires::{self, Wires};
 use background::Background;
 use checks::Checks;
 use connections::Control;
@@ -48,8 +47,8 @@ use scrapes::Scrapes;
 use start::Taken;
 pub use start::run;
 use tracks::Tracks;
-use wires::Wires;
 use work::Work;
+
 /// Clients are served so often before another worker goes on.
 const LAST_TURNS: usize = 64;
 /// How long a count may be missing after a crash.
@@ -153,7 +152,7 @@ impl Daemon {
             self.make_room();
             return ended;
         }
-        self.director.shut_down(&mut self.turn);
+        wires::shut_down(&mut self.director, &mut self.turn);
         self.save_counters();
         self.report();
         ended
@@ -198,7 +197,10 @@ impl Daemon {
             }
             for link in 0..self.ready.len() {
                 if self.ready[link] {
-                    self.ready[link] = self.drain(LinkId(link as u8), now)?;
+                    self.turn.now = now;
+                    let link = LinkId(link as u8);
+                    let more = wires::drain(&mut self.director, &mut self.batch, link, &mut self.turn)?;
+                    self.ready[link.index()] = more;
                 }
             }
             self.pass_time(now);
@@ -261,9 +263,7 @@ impl Daemon {
     }
 
     fn pass_time(&mut self, now: Instant) {
-        self.turn.now = now;
-        self.director.tick(&mut self.turn);
-        Wires::flush(&mut self.turn);
+        wires::pass_time(&mut self.director, now, &mut self.turn);
         self.control.pass_time(now);
     }
 

@@ -4,7 +4,8 @@ use crate::base::Instant;
 use crate::director::{Answer, Director, OwnProbe};
 use crate::health::{Kind, Monitor, Outcome, ProbeId, Reason, Stage, Start};
 use crate::io::random_u64;
-use crate::router::{Egress, Turn};
+use crate::router::Turn;
+use crate::wires::{self, Wires};
 
 /// Those that run, with their deadlines.
 #[derive(Default)]
@@ -16,7 +17,7 @@ impl Running {
         &mut self,
         start: &Start,
         director: &mut Director,
-        turn: &mut Turn<impl Egress>,
+        turn: &mut Turn<Wires>,
     ) -> Option<Result<(), Outcome>> {
         let what = match (&start.check.kind, start.service) {
             (Kind::Icmp, _) => OwnProbe::Echo(start.target.addr),
@@ -29,7 +30,7 @@ impl Running {
             Ok(nonce) => nonce,
             Err(error) => return Some(Err(local(&error.to_string()))),
         };
-        let sent = director.probe((start.id.0, nonce), what, turn).map_err(local);
+        let sent = wires::probe(director, (start.id.0, nonce), what, turn).map_err(local);
         if sent.is_ok() {
             self.0.push((start.id, start.deadline));
         }

@@ -3,7 +3,7 @@
 //! Never decides what happens to a packet. `unsafe` stands in `bpf`, `sys`, `seccomp` and `refused`, and nowhere else.
 
 #[allow(dead_code, unused_imports)]
-pub(crate) mod bpf;
+pub mod bpf;
 mod channel;
 mod clock;
 mod console;
@@ -20,7 +20,7 @@ mod link_error;
 mod log_sink;
 mod mapped;
 mod memory;
-pub(crate) mod netlink;
+pub mod netlink;
 mod notify;
 mod probe;
 mod process;
@@ -28,16 +28,17 @@ mod programs;
 mod refused;
 mod rights;
 mod sandbox;
-pub(crate) mod seccomp;
+pub mod seccomp;
 mod signals;
-pub(crate) mod sys;
-pub(crate) mod sysctl;
+mod stack_guard;
+pub mod sys;
+pub mod sysctl;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "no_tls.rs"]
 mod tls;
-pub(crate) mod tun;
+pub mod tun;
 
 pub use channel::Channel;
 pub use clock::{Clock, boot_id, monotonic_micros, monotonic_millis, random_u64};
@@ -52,7 +53,7 @@ pub use host_watch::{HostChange, HostWatch};
 pub use link::{Link, ReadOutcome};
 pub use link_config::{LinkConfig, LinkFacts};
 pub use link_error::LinkError;
-pub(crate) use link_error::WithErrno;
+pub use link_error::WithErrno;
 pub use log_sink::{lost_lines, start_log, write_lines};
 pub use mapped::Memory;
 pub use memory::{BYTES_A_CONN, learn_host, room_for_conns};

@@ -4,14 +4,15 @@
 //! Headers are written by hand: making them is part of what benches count, and must cost little.
 
 use std::hash::RandomState;
-use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::base::{DropReason, Endpoint, Family, Instant, LinkId, Mac, Medium, Prefix, Proto, Tuple};
+use crate::base::{Endpoint, Family, Instant, LinkId, Mac, Medium, Prefix, Proto, Tuple};
 use crate::director::{Director, Settings};
-use crate::router::{Egress, Link, Turn};
+use crate::router::{Link, Turn};
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
-use crate::wire::{self, ETH_LEN, Framing, PacketBuf, VNET_LEN, VnetHeader, checksum};
+use crate::wire::{ETH_LEN, Framing, PacketBuf, VNET_LEN, VnetHeader, checksum};
+
+pub use crate::wires::{Sink, handle};
 
 /// The only link.
 pub const LINK: LinkId = LinkId(0);
@@ -107,26 +108,9 @@ pub fn load(buf: &mut PacketBuf, head: &Head) {
     buf.filled(head.total as usize, TAP);
 }
 
-/// The TAP's other direction: headers are encoded, bytes go nowhere. Asks for no memory.
-#[derive(Default)]
-pub struct Sink {
-    /// How many frames left so far.
-    pub frames: u64,
-}
-
-impl Egress for Sink {
-    fn transmit(&mut self, _: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
-        let header_end = wire::header_end(frame);
-        frame.enclose(TAP, header_end);
-        black_box(frame.frame());
-        self.frames += 1;
-        Ok(())
-    }
-}
-
 /// The loop's turn at a time.
 pub fn turn(now: Instant) -> Turn<Sink> {
-    let mut turn = Turn::new(Sink::default());
+    let mut turn = Turn::new(Sink { framing: TAP, frames: 0 });
     turn.now = now;
     turn
 }

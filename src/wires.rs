@@ -1,33 +1,43 @@
 //! The links as the core's way out: frames are gathered and written together, in their order.
 //!
-//! Never keeps a frame beyond the turn of the loop that made it: whoever had the core work, flushes.
+//! What the loop has the director do with frames is called here, not in `daemon`: the compiler makes generic functions at the
+//! level of the crate that calls them, and the packet path is to be made for speed. Never keeps a frame beyond the turn of
+//! the loop that made it: whoever had the core work, flushes.
 
+use std::io;
 use std::mem::swap;
 
-use crate::base::{DropReason, LinkId};
-use crate::io::Link;
+use crate::base::{DropReason, Instant, LinkId};
+use crate::director::{Batch, Director, OwnProbe};
+use crate::io::{Link, ReadOutcome};
 use crate::router::{Egress, Turn};
 use crate::wire::PacketBuf;
+#[cfg(any(test, feature = "testing"))]
+use crate::wire::{Framing, header_end};
 
+/// Frames read from one link before the others have their turn.
+const BUDGET: usize = 256;
 /// Frames that are gathered at most: a batch, and some that it gave rise to.
 const GATHERED: usize = 32;
 
 /// Links, and frames on their way out.
-pub(super) struct Wires {
-    pub(super) links: Vec<Link>,
+pub struct Wires {
+    /// The links, by their numbers.
+    pub links: Vec<Link>,
     outbox: Outbox,
     /// The kernel refused a frame as invalid; said once.
     told: bool,
 }
 
 impl Wires {
-    pub(super) fn new(links: Vec<Link>) -> Wires {
+    /// Nothing gathered.
+    pub fn new(links: Vec<Link>) -> Wires {
         Wires { links, outbox: Outbox::new(), told: false }
     }
 
     /// Writes what was gathered. The ledger has it as sent already: what the kernel does not take is put right there.
     #[inline]
-    pub(super) fn flush(turn: &mut Turn<Wires>) {
+    pub fn flush(turn: &mut Turn<Wires>) {
         turn.out.write();
         while let Some(reason) = turn.out.outbox.lost.pop() {
             turn.unsent(reason);
@@ -63,6 +73,88 @@ fn write(link: &mut Link, frame: &PacketBuf, told: &mut bool) -> Result<(), Drop
         log::error!("{}: {error}; this is a defect of tapvs, please report it", link.name());
     }
     written.map_err(DropReason::from)
+}
+
+/// Reads and handles frames of a link until there are none (false) or the budget is used up (true).
+#[inline(never)]
+pub fn drain(director: &mut Director, batch: &mut Batch, link: LinkId, turn: &mut Turn<Wires>) -> io::Result<bool> {
+    let mut handled = 0;
+    while handled < BUDGET {
+        // What was read before an error is handled too.
+        let more = read(&mut turn.out.links[link.index()], batch);
+        handled += batch.handle(director, link, turn);
+        Wires::flush(turn);
+        if !more? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Handles a batch like `drain`, for benches: what they measure is made at the level of what runs.
+#[cfg(any(test, feature = "testing"))]
+#[inline(never)]
+pub fn handle(director: &mut Director, batch: &mut Batch, link: LinkId, turn: &mut Turn<Sink>) -> usize {
+    batch.handle(director, link, turn)
+}
+
+/// The TAP's other direction, for benches: headers are encoded, bytes go nowhere. Asks for no memory.
+#[cfg(any(test, feature = "testing"))]
+pub struct Sink {
+    /// How the frames of the only link begin.
+    pub framing: Framing,
+    /// How many frames left so far.
+    pub frames: u64,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Egress for Sink {
+    fn transmit(&mut self, _: LinkId, frame: &mut PacketBuf) -> Result<(), DropReason> {
+        frame.enclose(self.framing, header_end(frame));
+        std::hint::black_box(frame.frame());
+        self.frames += 1;
+        Ok(())
+    }
+}
+
+/// Reads a batch of frames; false if there are no more.
+fn read(link: &mut Link, batch: &mut Batch) -> io::Result<bool> {
+    while let Some(buf) = batch.room() {
+        match link.read(buf)? {
+            ReadOutcome::Frame => batch.add(),
+            ReadOutcome::Empty => return Ok(false),
+            ReadOutcome::Gone => {
+                let name = link.name();
+                return Err(io::Error::other(format!("{name} was deleted; start tapvs again to make it anew")));
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Does what is due by now.
+#[inline(never)]
+pub fn pass_time(director: &mut Director, now: Instant, turn: &mut Turn<Wires>) {
+    turn.now = now;
+    director.tick(turn);
+    Wires::flush(turn);
+}
+
+/// Sends a health check's own packet, see `Director::probe`.
+#[inline(never)]
+pub fn probe(
+    director: &mut Director,
+    who: (u64, u64),
+    what: OwnProbe,
+    turn: &mut Turn<Wires>,
+) -> Result<(), &'static str> {
+    director.probe(who, what, turn)
+}
+
+/// The last frames of a run, see `Director::shut_down`.
+#[inline(never)]
+pub fn shut_down(director: &mut Director, turn: &mut Turn<Wires>) {
+    director.shut_down(turn);
 }
 
 /// Frames in the order in which they were made.
