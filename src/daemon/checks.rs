@@ -15,6 +15,7 @@ use crate::config::rules_of;
 use crate::control;
 use crate::control::protocol::{Reply, Steering};
 use crate::director::Director;
+use crate::flows::Sign;
 use crate::health::{Dialogue, Exec, Kind, Monitor, OnDown, Outcome, Plan, ProbeId, Reason, Stage, Start, Target};
 use crate::io::{Ended, TlsConfig, random_u64};
 use crate::keeper::messages::Run;
@@ -190,14 +191,18 @@ impl Checks {
         self.plan_next(now);
     }
 
-    /// Servers that refuse what clients open.
+    /// Servers that refuse what clients open, or do not answer it.
     fn hear_clients(&mut self, director: &mut Director, now: Instant) {
         if !director.flows.refusals.any() {
             return;
         }
-        for dest in director.flows.refusals.take(now) {
+        for (dest, sign) in director.flows.refusals.take(now) {
+            let why = match sign {
+                Sign::Refuses => "clients are refused",
+                Sign::Silent => "clients are not answered",
+            };
             let (key, server) = (director.flows.services.dest(dest).service, director.flows.services.server(dest));
-            self.monitor.accuse(key, server.endpoint, now);
+            self.monitor.accuse(key, server.endpoint, why, now);
             self.wake();
         }
     }

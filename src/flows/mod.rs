@@ -18,7 +18,7 @@ mod warnings;
 use std::hash::RandomState;
 
 use crate::base::{ConnId, Counted, DestId, Instant, Method, Rng, Tunnel};
-use crate::conn::{Conn, ConnTable, Event, Side, Timeouts, next_state};
+use crate::conn::{Conn, ConnTable, Event, Side, TcpState, Timeouts, next_state};
 use crate::forward::{Ends, LocalPorts};
 use crate::service::Services;
 use crate::settings::Settings;
@@ -29,7 +29,7 @@ pub use bypass::nobody;
 pub use calls::Calls;
 pub use open::{Opening, own_address};
 pub use persistence::{Choice, TemplateKey};
-pub use refusals::Refusals;
+pub use refusals::{Refusals, Sign};
 
 /// Conns, services and what holds them together.
 pub struct Flows {
@@ -57,7 +57,7 @@ pub struct Flows {
     sweep_from: Instant,
     /// Some service resets the conns of failed dests: what ends expect is remembered.
     resets_wanted: bool,
-    /// Servers that refuse conns.
+    /// Servers that refuse conns, or do not answer.
     pub refusals: Refusals,
 }
 
@@ -154,6 +154,9 @@ impl Flows {
         let number = next_state(conn.state(), event, l4, tables);
         let state = self.timeouts.state(conn.proto(), number);
         let (dest, before) = (conn.dest, conn.counted());
+        if number == TcpState::SynRecv as u8 && self.refusals.is_on() {
+            self.refusals.half_open((id, conn), conn.state(), event, now);
+        }
         self.conns.move_state(id, number, Some(event));
         if before != state.counted {
             self.count_as(id, dest, state.counted);

@@ -222,6 +222,56 @@ fn a_server_that_flaps_changes_a_bounded_number_of_times() {
     assert_eq!(world.masks(0)[1], Mask::None);
 }
 
+/// The least patient check that one can write: each probe decides.
+#[test]
+fn a_flapping_server_that_each_probe_decides_on_changes_as_often_as_it_does() {
+    let timing = Timing { interval: Duration::from_millis(100), rise: 1, fall: 1, ..Timing::default() };
+    let timing = Timing { fast: timing.interval, down: timing.interval, ..timing };
+    let mut world = World::new(vec![Plan { checks: vec![Check { timing, ..check(Kind::Tcp) }], ..plan(1) }], &[1, 2]);
+    world.run(5000);
+    let mut changes = Vec::new();
+    for second in 0..300 {
+        world.answers.insert(1, if second % 2 == 0 { refused() } else { well() });
+        for _ in 0..50 {
+            world.run(20);
+            let mask = world.masks(0)[0];
+            if changes.last().is_none_or(|(_, last)| *last != mask) {
+                changes.push((second, mask));
+            }
+        }
+    }
+    assert!((290..=301).contains(&changes.len()), "{} changes in five minutes", changes.len());
+    let report = world.monitor.report(0, world.now).unwrap();
+    assert_eq!(report.servers[0].probes[0].history.iter().count(), 20, "what is kept of them");
+    assert_eq!(world.masks(0)[1], Mask::None);
+}
+
+#[test]
+fn shares_of_all_servers_change_at_most_once_a_second_whatever_agents_say() {
+    let timing = Timing { interval: Duration::from_millis(100), ..Timing::default() };
+    let servers: Vec<u8> = (1..=20).collect();
+    let agent = Check { timing, ..check(Kind::Agent) };
+    let mut world = World::new(vec![Plan { checks: vec![agent], ..plan(1) }], &servers);
+    let shares = |world: &World| -> Vec<Share> {
+        world.monitor.judgements(0, world.now).1.iter().map(|(_, judgement)| judgement.share).collect()
+    };
+    let (mut before, mut changed) = (shares(&world), Vec::new());
+    for round in 0..600 {
+        for number in &servers {
+            let share = Share::Percent(1 + (round * 7 + u32::from(*number)) % 100);
+            world.answers.insert(*number, (Outcome::Agent(Agent { share: Some(share), ..Agent::default() }), 1));
+        }
+        world.run(50);
+        if shares(&world) != before {
+            (before, changed) = (shares(&world), [changed, vec![world.now]].concat());
+        }
+    }
+    assert!((25..=31).contains(&changed.len()), "{} changes in half a minute", changed.len());
+    let gaps = changed.windows(2).map(|pair| pair[1].since(pair[0]));
+    assert!(gaps.clone().all(|gap| gap >= Duration::from_millis(950)), "{:?}", gaps.min());
+    assert!(before.iter().all(|share| *share != Share::default()), "each agent is heard: {before:?}");
+}
+
 #[test]
 fn a_reload_keeps_what_did_not_change() {
     let mut world = World::new(vec![plan(1), plan(2)], &[1, 2]);
@@ -395,7 +445,9 @@ fn faults_of_this_host_mask_nobody() {
 /// Clients are refused by the first server all the time.
 fn under_traffic(world: &mut World, servers: &[u8], millis: u64) {
     for _ in 0..millis / 50 {
-        servers.iter().for_each(|number| world.monitor.accuse(key(1), server(*number), world.now));
+        servers
+            .iter()
+            .for_each(|number| world.monitor.accuse(key(1), server(*number), "clients are refused", world.now));
         world.run(50);
     }
 }
@@ -420,8 +472,8 @@ fn a_probe_that_passes_acquits_and_is_not_made_too_often() {
     assert_eq!(world.masks(0), [Mask::None; 3]);
     // Five a second for the one that is accused, beside the usual ones of the others.
     assert!(world.probes - before < 60 * 5 + 80, "{}", world.probes - before);
-    world.monitor.accuse(key(9), server(1), world.now);
-    world.monitor.accuse(key(1), server(9), world.now);
+    world.monitor.accuse(key(9), server(1), "clients are refused", world.now);
+    world.monitor.accuse(key(1), server(9), "clients are refused", world.now);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What clients bring to light: a server that refuses them is probed at once, and that counts as a failed probe.
+//! What clients bring to light: a server that refuses them, or does not answer, is probed at once, and that counts as a
+//! failed probe.
 //!
 //! Never a verdict by itself: the probe that follows has the last word. Where most servers of a service refuse, the fault is
 //! more likely elsewhere, and probes alone decide.
@@ -17,8 +18,8 @@ const TOGETHER: Duration = Duration::from_secs(10);
 const AT_MOST_EVERY: Duration = Duration::from_millis(200);
 
 impl Monitor {
-    /// Clients are refused by this server of the service.
-    pub fn accuse(&mut self, key: ServiceKey, endpoint: Endpoint, now: Instant) {
+    /// Clients of this server of the service are refused, or not answered.
+    pub fn accuse(&mut self, key: ServiceKey, endpoint: Endpoint, why: &'static str, now: Instant) {
         let Some(service) = self.services.iter_mut().find(|service| service.plan.key == key) else { return };
         let Some(server) = service.servers.iter_mut().find(|server| server.endpoint == endpoint) else { return };
         if !service.plan.policy.passive || server.accused.is_some_and(|at| now.since(at) < AT_MOST_EVERY) {
@@ -33,7 +34,7 @@ impl Monitor {
             let Some(entry) = self.probes.get_mut(&id).filter(|entry| entry.key.check.kind != Kind::Agent) else {
                 continue;
             };
-            if counts && entry.probe.accused(Reason::new(Stage::Connect, "clients are refused"), now) {
+            if counts && entry.probe.accused(Reason::new(Stage::Connect, why), now) {
                 entry.users.iter().for_each(|place| self.services[*place].stale = true);
             }
             entry.probe.hurry(now);

@@ -1,6 +1,7 @@
 //! Servers that refuse what clients open: what of the packets that pass counts against them.
 
 use super::{RS1, VIP};
+use crate::flows::Sign;
 use crate::testing::{Lab, Packet, endpoint};
 
 const ONE: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080";
@@ -29,7 +30,59 @@ fn open(lab: &mut Lab, from: &str, server: Option<&'static str>, then: Option<&'
 
 fn accused(lab: &mut Lab) -> bool {
     let found = lab.director.flows.refusals.take(lab.turn.now);
-    found.iter().any(|dest| lab.director.flows.services.server(*dest).endpoint == endpoint(RS1))
+    found.iter().any(|(dest, _)| lab.director.flows.services.server(*dest).endpoint == endpoint(RS1))
+}
+
+/// Each of these clients sends its SYN at 0, 1 and 3 s; in between the server has said this to each.
+fn open_patiently(lab: &mut Lab, numbers: std::ops::Range<u8>, server: Option<&'static str>) {
+    numbers.clone().for_each(|number| open(lab, &client(number, 4000), server, None));
+    for wait in [1, 2] {
+        lab.advance(std::time::Duration::from_secs(wait));
+        numbers.clone().for_each(|number| open(lab, &client(number, 4000), None, None));
+    }
+}
+
+#[test]
+fn a_server_that_answers_no_syn_though_clients_send_them_again_is_silent() {
+    for method in ["-m", "--fullnat"] {
+        let mut lab = watched("-m");
+        if method == "--fullnat" {
+            lab = Lab::new(&format!("-A -t {VIP} -s rr\n-a -t {VIP} -r {RS1} --fullnat"));
+            lab.director.flows.refusals.watch(true);
+        }
+        open_patiently(&mut lab, 0..4, None);
+        assert!(!accused(&mut lab), "{method}: four are too few");
+        open_patiently(&mut lab, 10..11, None);
+        let found = lab.director.flows.refusals.take(lab.turn.now);
+        assert_eq!(found.iter().map(|(_, sign)| *sign).collect::<Vec<_>>(), [Sign::Silent], "{method}");
+    }
+}
+
+#[test]
+fn a_server_that_answers_syns_is_not_silent_whatever_clients_do_then() {
+    // A flood of forged addresses, sent twice: the server is alive and answers each.
+    let mut lab = watched("-m");
+    open_patiently(&mut lab, 0..40, Some("SA"));
+    assert!(!accused(&mut lab), "clients that do not hear the answers");
+    // Sent again at once, or once only: no sign of anything.
+    let mut lab = watched("-m");
+    for number in 0..40 {
+        open(&mut lab, &client(number, 4000), None, None);
+        open(&mut lab, &client(number, 4000), None, None);
+    }
+    lab.advance(std::time::Duration::from_secs(5));
+    (40..80).for_each(|number| open(&mut lab, &client(number, 4000), None, None));
+    assert!(!accused(&mut lab), "clients that are in a hurry");
+    // Where replies do not pass here, nobody knows.
+    let mut lab = watched("-g");
+    open_patiently(&mut lab, 0..40, None);
+    assert!(!accused(&mut lab), "direct routing");
+    // More have been accepted than were left without an answer.
+    let mut lab = watched("-m");
+    open_patiently(&mut lab, 0..4, None);
+    (50..60).for_each(|number| open(&mut lab, &client(number, 4000), Some("SA"), Some("A")));
+    open_patiently(&mut lab, 10..14, None);
+    assert!(!accused(&mut lab), "a server that has lost a few SYNs");
 }
 
 #[test]
