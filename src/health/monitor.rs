@@ -294,7 +294,7 @@ impl Monitor {
             let servers = service.servers.iter_mut().filter(|_| blind || words.is_some());
             for server in servers.filter(|server| server.probes.contains(&id)) {
                 if let Some(words) = &words {
-                    server.obey(words, now);
+                    server.obey(words);
                 }
                 if blind {
                     let why = entry.probe.last_failure.as_ref().map(|(_, reason)| reason);

@@ -17,8 +17,6 @@ use crate::service::{Ending, Judgement, Share};
 const STEPS: u32 = 20;
 /// The least share of a server in its slow start, in percent.
 const LEAST: u64 = 5;
-/// Shares change at most once in this time: each change has the scheduler build its tables anew.
-const SHARE_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages of one server in so long a time.
 const TOLD: u32 = 6;
@@ -41,7 +39,6 @@ pub(super) struct Server {
     /// As the agent said it last, and as it is applied.
     said: Share,
     share: Share,
-    share_due: Instant,
     /// When it came back from Down; its slow start begins there.
     back: Option<Instant>,
     pub quiet: Quiet,
@@ -87,7 +84,6 @@ impl Server {
             agent: AgentAdmin::Ready,
             said: Share::default(),
             share: Share::default(),
-            share_due: Instant::START,
             back: None,
             quiet: Quiet::default(),
             accused: None,
@@ -161,11 +157,10 @@ impl Server {
         true
     }
 
-    /// The words of its agent; what they say of the verdict is the probe's.
-    pub fn obey(&mut self, agent: &Agent, now: Instant) {
+    /// The words of its agent; what they say of the verdict is the probe's, and the share holds once it is applied.
+    pub fn obey(&mut self, agent: &Agent) {
         self.agent = agent.admin.unwrap_or(self.agent);
         self.said = agent.share.unwrap_or(self.said);
-        self.pass_time(now);
     }
 
     /// It has no agent any more, so nothing of what one said holds.
@@ -173,23 +168,23 @@ impl Server {
         (self.agent, self.said, self.share) = (AgentAdmin::Ready, Share::default(), Share::default());
     }
 
-    /// Applies a new share once that is due; true if it has.
-    pub fn pass_time(&mut self, now: Instant) -> bool {
-        if self.said == self.share || now < self.share_due {
-            return false;
-        }
-        (self.share, self.share_due) = (self.said, now + SHARE_EVERY);
-        true
+    /// True if its agent has said another share than the one that holds.
+    pub fn has_new_share(&self) -> bool {
+        self.said != self.share
+    }
+
+    /// What its agent said last holds from now on.
+    pub fn apply_share(&mut self) {
+        self.share = self.said;
     }
 
     /// When time alone changes the judgement next.
     pub fn next_change(&self, policy: &Policy, ramps: bool, now: Instant) -> Option<Instant> {
-        let share = (self.said != self.share).then_some(self.share_due);
         let step = (policy.slow_start / STEPS).max(Duration::from_secs(1));
         let ramp = self.back.filter(|back| ramps && now.since(*back) < policy.slow_start).map(|_| now + step);
         let deadline = self.drain.and_then(|drain| drain.until);
         let grace = (self.effective() == Verdict::Down).then(|| self.since + policy.grace);
-        [share, ramp, deadline.filter(|at| *at > now), grace.filter(|at| *at > now)].into_iter().flatten().min()
+        [ramp, deadline.filter(|at| *at > now), grace.filter(|at| *at > now)].into_iter().flatten().min()
     }
 
     /// What follows of it; `others_up`: another server of the service is up, `last`: all are down and are used all the same.
@@ -244,8 +239,9 @@ mod tests {
         Policy { slow_start, on_down: OnDown::Reset, ..Policy::default() }
     }
 
-    fn obey_share(server: &mut Server, share: Share, now: Instant) {
-        server.obey(&Agent { share: Some(share), ..Agent::default() }, now);
+    fn obey_share(server: &mut Server, share: Share) {
+        server.obey(&Agent { share: Some(share), ..Agent::default() });
+        server.apply_share();
     }
 
     fn seconds(seconds: u64) -> Instant {
@@ -325,19 +321,18 @@ mod tests {
             match rng.below(6) {
                 0 => _ = server.hear([Verdict::Up].into_iter(), None, now),
                 1 => _ = server.hear([Verdict::Down].into_iter(), Some(Reason::timeout(Stage::Run)), now),
-                2 => obey_share(&mut server, Share::Percent(rng.below(200) as u32), now),
-                3 => obey_share(&mut server, Share::Absolute(rng.below(200) as u32), now),
+                2 => obey_share(&mut server, Share::Percent(rng.below(200) as u32)),
+                3 => obey_share(&mut server, Share::Absolute(rng.below(200) as u32)),
                 4 => server.weight = rng.below(20) as u32,
-                _ => server.obey(&Agent { admin: Some(AgentAdmin::Drain), ..Agent::default() }, now),
+                _ => server.obey(&Agent { admin: Some(AgentAdmin::Drain), ..Agent::default() }),
             }
         }
         server.hear([Verdict::Down].into_iter(), None, now);
         server.hear([Verdict::Up].into_iter(), None, now);
-        server.obey(&Agent { admin: Some(AgentAdmin::Ready), ..Agent::default() }, now);
-        obey_share(&mut server, Share::Percent(50), now);
+        server.obey(&Agent { admin: Some(AgentAdmin::Ready), ..Agent::default() });
+        obey_share(&mut server, Share::Percent(50));
         server.weight = 8;
         now = now + Duration::from_secs(60);
-        server.pass_time(now);
         assert_eq!(server.judgement(&policy, true, true, false, now).weight(server.weight), 4);
     }
 
@@ -349,18 +344,5 @@ mod tests {
             assert_eq!(minute.iter().flatten().count(), 6);
         }
         assert_eq!(allowed.iter().flatten().sum::<u64>(), 4 * 54, "what was silenced is told of in the next minute");
-    }
-
-    #[test]
-    fn shares_change_at_most_once_a_second() {
-        let (mut server, policy) = (server(), policy());
-        let share = |server: &Server, at| server.judgement(&policy, true, true, false, Instant(at)).share;
-        obey_share(&mut server, Share::Percent(50), Instant(5000));
-        obey_share(&mut server, Share::Percent(60), Instant(5100));
-        obey_share(&mut server, Share::Percent(70), Instant(5200));
-        assert_eq!(share(&server, 5200), Share::Percent(50));
-        assert_eq!(server.next_change(&policy, true, Instant(5200)), Some(Instant(6000)));
-        assert!(server.pass_time(Instant(6000)));
-        assert_eq!(share(&server, 6000), Share::Percent(70));
     }
 }

@@ -1,5 +1,7 @@
 //! One service: its servers together, its quorum, and what follows for each server.
 
+use std::time::Duration;
+
 use super::outcome::Reason;
 use super::policy::{AllDown, Plan, Target};
 use super::probe::ProbeId;
@@ -8,6 +10,9 @@ use super::verdict::Verdict;
 use crate::base::{Endpoint, Instant};
 use crate::service::Judgement;
 use crate::service::command::ServiceKey;
+
+/// Shares change at most once in this time: each change has a scheduler with tables build them anew.
+const SHARES_EVERY: Duration = Duration::from_secs(1);
 
 /// What a probe says.
 pub(super) struct Vote {
@@ -33,6 +38,8 @@ pub(super) struct Service {
     pub stale: bool,
     /// When time alone changes them.
     pub wake: Option<Instant>,
+    /// New shares hold from then on.
+    shares_due: Instant,
     /// No server is up, and that was said.
     pub dark: bool,
 }
@@ -48,6 +55,7 @@ impl Service {
             dirty: true,
             stale: true,
             wake: None,
+            shares_due: Instant::START,
             dark: false,
         }
     }
@@ -85,13 +93,27 @@ impl Service {
             if server.hear(votes.map(|vote| vote.verdict), reason.clone(), now) {
                 tell(self.plan.key, server, reason.as_ref(), now);
             }
-            server.pass_time(now);
         }
+        let shares = self.apply_shares(now);
         self.count_quorum();
         self.note_darkness();
         let policy = &self.plan.policy;
-        self.wake = self.servers.iter().filter_map(|server| server.next_change(policy, self.ramps, now)).min();
+        let changes = self.servers.iter().filter_map(|server| server.next_change(policy, self.ramps, now));
+        self.wake = changes.chain(shares).min();
         (self.dirty, self.stale) = (true, false);
+    }
+
+    /// Applies the shares that agents have said, all at once; when that is due if it is not yet.
+    fn apply_shares(&mut self, now: Instant) -> Option<Instant> {
+        if !self.servers.iter().any(Server::has_new_share) {
+            return None;
+        }
+        if now < self.shares_due {
+            return Some(self.shares_due);
+        }
+        self.servers.iter_mut().for_each(Server::apply_share);
+        self.shares_due = now + SHARES_EVERY;
+        None
     }
 
     /// When it must be judged again.

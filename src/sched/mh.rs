@@ -286,6 +286,24 @@ mod tests {
         assert_eq!(clients(&mut farm), "B C A A B A A B");
     }
 
+    /// A server whose checks change their mind all the time.
+    #[test]
+    fn a_mask_that_comes_and_goes_builds_no_table() {
+        use super::super::Mask;
+        let mut farm = Farm::new("mh", &[1, 2, 3]);
+        let mut maglev = Maglev::new(Flags::default());
+        maglev.refresh(&Servers::new(&farm.order, &farm.slab), &farm.settings);
+        let built = maglev.table.as_ptr();
+        for mask in [Mask::Failed, Mask::None, Mask::Unchecked, Mask::Drained].into_iter().cycle().take(300) {
+            farm.server('B').mask = mask;
+            maglev.refresh(&Servers::new(&farm.order, &farm.slab), &farm.settings);
+            assert_eq!(maglev.table.as_ptr(), built, "{mask:?}");
+        }
+        farm.weigh('B', 1);
+        maglev.refresh(&Servers::new(&farm.order, &farm.slab), &farm.settings);
+        assert_ne!(maglev.table.as_ptr(), built, "another weight needs another one");
+    }
+
     #[test]
     fn nobody_left_is_nobody() {
         let mut farm = Farm::with("mh", Flags::FALLBACK, Settings::default(), &[2, 3]);
