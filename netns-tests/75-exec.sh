@@ -38,6 +38,11 @@ test_the_kernels_ipvsadm_drives_a_director() {
         expect_eq "$(wrapped ipvsadm $layout)" "$(lb $layout)" "what the kernel's ipvsadm $layout prints"
     done
     says 255 "^Service already exists$" "$TAPVS" exec -- ipvsadm -A -t "$VIP:80"
+    # What the kernel's ipvsadm cannot say stays as it is.
+    lb -a -t "$VIP:80" -r "$RS3:80" --fullnat --client-address proxy-v2
+    wrapped ipvsadm -e -t "$VIP:80" -r "$RS3:80" -m -w 7
+    lb -Sn | grep -qE -- "-r $RS3:80 --fullnat -w 7 --client-address proxy-v2" || die "an edited server: $(lb -Sn)"
+    lb -d -t "$VIP:80" -r "$RS3:80"
     wrapped ipvsadm -Sn | sed 's/rr$/wrr/' >"$LAB_DIR/rules"
     wrapped ipvsadm -C
     wrapped ipvsadm -R <"$LAB_DIR/rules"
@@ -119,6 +124,47 @@ test_it_ends_as_the_program_ends() {
     wait_for 5 "the program to end with its wrapper" test ! -e "/proc/$program"
     expect_eq "$(tail -n 1 "$LAB_DIR/orphan.log")" told "what the program heard"
 }
+
+# Calls that are no netlink's cost what they cost without a wrapper: it sleeps all the time.
+test_a_program_without_netlink_does_not_wake_the_wrapper() {
+    a_director
+    cat >"$LAB_DIR/busy.py" <<-'BUSY'
+	import fcntl, os, socket, sys, time
+	def wait_for(name):
+	    while not os.path.exists(name):
+	        time.sleep(0.05)
+	here, there = socket.socketpair()
+	udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+	udp.bind(("127.0.0.1", 0))
+	route = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+	open("ready", "w").close()
+	wait_for("go")
+	for _ in range(2000):
+	    os.getppid()
+	    here.sendmsg([b"x"])
+	    there.recvmsg(8)
+	    udp.sendto(b"x", udp.getsockname())
+	    udp.recvfrom(8)
+	    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+	    fcntl.fcntl(there, fcntl.F_GETFL)
+	    os.close(os.dup(0))
+	    socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+	    route.getsockname()
+	open("done", "w").close()
+	wait_for("end")
+	BUSY
+    spawn busy director env -C "$LAB_DIR" "$TAPVS" exec -- python3 busy.py
+    local wrapper=$SPAWNED before
+    wait_for 20 "the program to begin" test -e "$LAB_DIR/ready"
+    before=$(switches_of "$wrapper")
+    touch "$LAB_DIR/go"
+    wait_for 30 "the program's calls" test -e "$LAB_DIR/done"
+    local woken=$(($(switches_of "$wrapper") - before))
+    ((woken < 100)) || die "the wrapper was woken $woken times by 26000 calls that are none of its own"
+    touch "$LAB_DIR/end"
+}
+
+switches_of() { awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$1/status"; }
 
 test_what_stays_in_the_background_is_served() {
     scripts/need ipvsadm
