@@ -106,6 +106,13 @@ test_links_and_a_host_with_the_same_address_are_warned_of() {
     wait_for 5 "the service" answers
     in_host address add "$VIP/$HOST_BITS" dev lo
     wait_for 5 "the cure, while it runs" said "ip address del $VIP/$HOST_BITS dev lo"
+    # There it may stay, once the host is silent about it.
+    in_ns director sysctl -qw net.ipv4.conf.all.arp_ignore=1
+    for _ in 1 2 3; do
+        in_ns client ip neighbour flush all
+        wait_for 5 "the service whose address is on lo as well" answers
+    done
+    in_ns director sysctl -qw net.ipv4.conf.all.arp_ignore=0
     in_host address del "$VIP/$HOST_BITS" dev lo
     in_host address add "$NOBODY/$HOST_BITS" dev lo
     with_ipvsadm
