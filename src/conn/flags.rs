@@ -18,8 +18,6 @@ pub(super) const NO_CPORT: u16 = 0x0800;
 pub(super) const ONE_WAY: u16 = 0x0080;
 /// The server's port was not known when the conn was made: FULL-NAT's local port is free towards all of them.
 pub(super) const ANY_DPORT: u16 = 0x0200;
-/// Counts at its client, whose conns are limited.
-pub(super) const AT_CLIENT: u16 = 0x0400;
 /// Counted as inactive.
 pub(super) const INACTIVE: u16 = 0x0100;
 /// The kernel forwards its packets.
@@ -32,3 +30,17 @@ pub(super) const HIDDEN: u16 = 0x2000;
 pub(super) const SHADOWED: u16 = 0x4000;
 /// The slot is in use.
 pub(super) const LIVE: u16 = 0x8000;
+
+/// No two of them share a bit.
+const _: () = {
+    let all = [
+        METHOD, LOCAL, HELPED, SYNCED, CONTROLS, NO_CPORT, ONE_WAY, ANY_DPORT, INACTIVE, FAST, TEMPLATE, HIDDEN,
+        SHADOWED, LIVE,
+    ];
+    let (mut sum, mut index) = (0_u32, 0);
+    while index < all.len() {
+        assert!(sum & all[index] as u32 == 0);
+        sum |= all[index] as u32;
+        index += 1;
+    }
+};

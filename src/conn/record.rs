@@ -234,16 +234,6 @@ impl Conn {
         self.flags & flag::SYNCED != 0
     }
 
-    /// True if it counts at its client, whose conns are limited.
-    pub fn is_counted_at_client(&self) -> bool {
-        self.flags & flag::AT_CLIENT != 0
-    }
-
-    /// Says whether it does.
-    pub fn set_counted_at_client(&mut self, counts: bool) {
-        self.set(flag::AT_CLIENT, counts);
-    }
-
     /// Says whether it is known from another director alone.
     pub fn set_synced(&mut self, synced: bool) {
         self.set(flag::SYNCED, synced);

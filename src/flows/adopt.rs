@@ -16,14 +16,12 @@ impl Flows {
     /// Goes on with these conns, whose dests are there. There were none before.
     pub fn adopt(&mut self, conns: ConnTable) {
         debug_assert!(self.conns.len() == 0);
-        for (_, conn) in conns.iter() {
+        for (id, conn) in conns.iter() {
             if conn.is_template() {
                 self.services.bind_template(conn.dest);
                 continue;
             }
-            if conn.is_counted_at_client() {
-                self.recount_at_client(conn);
-            }
+            self.count_at_client(id, conn);
             self.services.bind(conn.dest);
             if conn.counted() == Counted::Active {
                 self.services.recount(conn.dest, Counted::Inactive, Counted::Active);

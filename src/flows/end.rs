@@ -51,9 +51,7 @@ impl Flows {
             self.calls.forget(id);
             return self.services.unbind_template(conn.dest);
         }
-        if conn.is_counted_at_client() {
-            self.forget_at_client(conn);
-        }
+        self.forget_at_client(id, conn);
         self.services.unbind(conn.dest, conn.counted());
         if let Some(local) = self.conns.local(conn) {
             self.ports.give_back(local.addr, conn.proto(), self.conns.pool(conn), local.port);

@@ -60,7 +60,8 @@ impl Flows {
             (Ok(id), _) => {
                 self.services.bind(dest);
                 self.services.count_conn(service, dest);
-                self.count_at_client(id);
+                let conn = *self.conns.get(id);
+                self.count_at_client(id, &conn);
                 if let Some(template) = template {
                     self.conns.set_control(id, template);
                 }

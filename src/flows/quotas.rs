@@ -3,7 +3,7 @@
 //! A rate is a token bucket, kept as the moment at which it is full again. Bounded: a client that has no conn and a full bucket
 //! is forgotten, and while too many have not, those that are not known yet are let in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::Flows;
@@ -31,6 +31,8 @@ struct Taken {
 #[derive(Default)]
 pub(super) struct Quotas {
     taken: HashMap<Owner, Taken>,
+    /// Conns that count at their clients.
+    counted: HashSet<ConnId>,
     with_conns: usize,
     /// Until then nobody is looked for that can be forgotten.
     crowded: Instant,
@@ -61,7 +63,8 @@ impl Quotas {
         self.taken.entry(owner).or_default().full = full;
     }
 
-    fn add_conn(&mut self, owner: Owner) {
+    fn add_conn(&mut self, id: ConnId, owner: Owner) {
+        self.counted.insert(id);
         let taken = self.taken.entry(owner).or_default();
         taken.conns += 1;
         self.with_conns += usize::from(taken.conns == 1);
@@ -107,26 +110,23 @@ impl Flows {
         Ok(())
     }
 
-    /// A conn was opened: where its service has a limit for each client, it counts until its end.
-    pub(super) fn count_at_client(&mut self, id: ConnId) {
-        let conn = *self.conns.get(id);
-        let key = self.services.dest(conn.dest).service;
-        let service = self.services.slot_of(&key).and_then(|id| self.services.get(id));
+    /// A conn was opened, or an earlier process has left it: where its service has a limit for each client, it counts until
+    /// its end.
+    pub(super) fn count_at_client(&mut self, id: ConnId, conn: &Conn) {
+        let service = self.services.slot_of(&self.services.dest(conn.dest).service);
+        let service = service.and_then(|id| self.services.get(id));
         if service.is_some_and(|service| service.options.quota.client.conns != 0) {
-            self.conns.get_mut(id).set_counted_at_client(true);
-            self.recount_at_client(&conn);
+            let owner = self.owner_of(conn);
+            self.quotas.add_conn(id, owner);
         }
     }
 
-    /// A conn that counts at its client was there before.
-    pub(super) fn recount_at_client(&mut self, conn: &Conn) {
-        self.quotas.add_conn(self.owner_of(conn));
-    }
-
-    /// The end of such a conn.
-    pub(super) fn forget_at_client(&mut self, conn: &Conn) {
-        let owner = self.owner_of(conn);
-        self.quotas.remove_conn(&owner);
+    /// The end of a conn, which may be such a one.
+    pub(super) fn forget_at_client(&mut self, id: ConnId, conn: &Conn) {
+        if self.quotas.counted.remove(&id) {
+            let owner = self.owner_of(conn);
+            self.quotas.remove_conn(&owner);
+        }
     }
 
     fn owner_of(&self, conn: &Conn) -> Owner {
