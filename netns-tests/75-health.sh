@@ -323,6 +323,9 @@ test_each_kind_tells_good_servers_from_bad_ones() {
     spawn dns rs1 dnsmasq --keep-in-foreground --no-resolv --no-hosts --port=5353 --address=/shop.example/192.0.2.7 --user=root
     wait_for 5 "the bad servers" grep -q ready "$LAB_DIR/servers.log"
     wait_for 5 "dnsmasq" listens rs1 udp 5353
+    # It forks, and none of its processes heeds SIGTERM.
+    printf '#!/bin/sh\ntrap "" TERM\n(while :; do sleep 600; done) &\n(while :; do sleep 600; done) &\nwait\n' >"$LAB_DIR/stubborn"
+    chmod 755 "$LAB_DIR/stubborn"
     local times="interval = \"300ms\", fast_interval = \"100ms\", timeout = \"300ms\""
     {
         config_health "" --
@@ -337,9 +340,12 @@ test_each_kind_tells_good_servers_from_bad_ones() {
         checked 9 "kind = \"udp\", port = 9007, payload = \"ping\", $times"
         checked 10 "kind = \"agent\", port = 9008, $times"
         checked 11 "kind = \"exec\", command = [\"/bin/sh\", \"-c\", \"exit 7\"], dynamic = true, $times"
-        checked 12 "kind = \"exec\", command = [\"/bin/sh\", \"-c\", \"trap : TERM; sleep 60 & wait; sleep 60\"], $times"
+        checked 12 "kind = \"exec\", command = [\"$LAB_DIR/stubborn\"], $times"
         checked 13 "kind = \"http\", port = 9009, $times"
         checked 14 "kind = \"tcp\", port = 9010, $times"
+        checked 15 "kind = \"agent\", port = 9011, $times"
+        checked 16 "kind = \"agent\", port = 9012, $times"
+        checked 17 "kind = \"smtp\", port = 9011, $times"
     } >"$LAB_DIR/checked"
     cat "$LAB_DIR/checked" >>"$LAB_DIR/tapvs.toml"
     director_from_file
@@ -347,7 +353,7 @@ test_each_kind_tells_good_servers_from_bad_ones() {
     for good in 1 5 7 8 10 11; do
         becomes "$(checked_address $good):80" serving
     done
-    for bad in 2 3 4 6 9 12 13 14; do
+    for bad in 2 3 4 6 9 12 13 14 17; do
         becomes "$(checked_address $bad):80" failed
     done
     local health
@@ -358,10 +364,31 @@ test_each_kind_tells_good_servers_from_bad_ones() {
     expect_match "$health" "answer: SERVFAIL" "a name server that fails"
     expect_match "$health" "answer: connection refused" "a closed UDP port"
     expect_match "$health" "run: timeout" "a program that does not end"
-    expect_match "$health" "$(checked_address 10):80 .* weight 1 of 2" "an agent's half of the weight"
-    expect_match "$health" "$(checked_address 11):80 .* weight 5 of 2" "a program's weight"
+    # New shares of a service are applied once a second.
+    wait_for 8 "an agent's half of the weight" weighs 10 "1 of 2"
+    wait_for 8 "a program's weight" weighs 11 "5 of 2"
+    # An agent that talks nonsense, without an end or with one, says nothing: the server is what it was.
+    wait_for 8 "the reason of nonsense" says_health "'weight:-1' is no word of an agent"
+    wait_for 8 "what an agent that does not end is told for" says_health "agent@.*unknown.* answer: (timeout|more than)"
+    for bad in 15 16; do
+        wait_for 8 "a server whose agent talks nonsense to serve" weighs $bad "2 of 2"
+    done
     expect_between 1 "$(memory_of "$DIRECTOR")" 100000 "kilobytes of tapvs"
+
+    # Two seconds after its time a program is killed with all that it has started.
+    wait_for 20 "a program that does not heed SIGTERM" pgrep -f "$LAB_DIR/stubborn"
+    sed -i '/stubborn/d' "$LAB_DIR/tapvs.toml"
+    tv reload >/dev/null
+    wait_for 20 "the last of them to be killed" no_stubborn_ones
 }
+
+# says_health PATTERN: a line of `tapvs health` is like this.
+says_health() { tv health | grep -Eq "$1"; }
+
+# weighs NUMBER WEIGHT: what `tapvs health` says of that server's weight.
+weighs() { tv health | grep -Eq "^ *$(checked_address "$1"):80 .* weight $2,"; }
+
+no_stubborn_ones() { ! pgrep -f "$LAB_DIR/stubborn"; }
 
 # memory_of PID: of the process and its children.
 memory_of() { ps -o rss= -p "$1" --ppid "$1" | awk '{ sum += $1 } END { print sum }'; }
@@ -424,6 +451,8 @@ tcp(9005, mail)
 udp(9006, lambda data: b'a pong to ' + data)
 tcp(9008, once(b'50%\n'))
 tcp(9009, drip)
+tcp(9011, endless(b'', b'up? down! \x00\xff' * 5000))
+tcp(9012, once(b'200% weight:-1 maxconn:x \x1b[2J up-and-away\n'))
 print('ready', flush=True)
 time.sleep(600)
 PYTHON
