@@ -6,9 +6,9 @@
 # it hands to `undo`, which runs when the contender's turn is over. A contender that cannot be had says so with `lacks`.
 
 CONTENDERS=(direct reflector tapvs-nat tapvs-nat6 tapvs-fullnat reflector-dr tapvs-dr reflector-tunnel tapvs-tunnel
-    reflector-tunnel-kernel tapvs-tunnel-kernel nftables haproxy nginx ipvs-uml)
+    reflector-tunnel-kernel tapvs-tunnel-kernel null-program nftables haproxy nginx ipvs-uml)
 # Ways to run tapvs, to choose the default by: only when asked for.
-VARIANTS=(tapvs-unpinned tapvs-batch tapvs-plain)
+VARIANTS=(tapvs-unpinned tapvs-batch tapvs-plain tapvs-fast tapvs-fast-dr tapvs-fast-tunnel)
 
 describe() {
     case $1 in
@@ -23,12 +23,16 @@ describe() {
         tapvs-dr) echo "tapvs, direct routing" ;;
         tapvs-tunnel) echo "tapvs, IP tunnel, taken apart by 'tapvs realserver' where the kernel has no ipip" ;;
         tapvs-tunnel-kernel) echo "tapvs, IP tunnel, taken apart by an eBPF program, as a kernel with ipip would" ;;
+        null-program) echo "null program: rewrites with constants at the egress of a TAP, in the kernel; the limit of the fast path" ;;
         nftables) echo "DNAT by the kernel's nftables" ;;
         haproxy) echo "HAProxy, mode tcp, one thread" ;;
         nginx) echo "nginx stream, one worker" ;;
         tapvs-unpinned) echo "tapvs-nat where the scheduler puts it" ;;
         tapvs-batch) echo "tapvs-nat, pinned and under SCHED_BATCH" ;;
         tapvs-plain) echo "tapvs-nat without offloads" ;;
+        tapvs-fast) echo "tapvs-nat with the fast path in the kernel" ;;
+        tapvs-fast-dr) echo "tapvs-dr with the fast path in the kernel" ;;
+        tapvs-fast-tunnel) echo "tapvs-tunnel-kernel with the fast path in the kernel" ;;
         ipvs-uml) echo "the kernel's IPVS, masquerading, in user-mode-linux on a TAP of the same bridge" ;;
     esac
 }
@@ -115,6 +119,31 @@ up_reflector-tunnel() { vip_behind_tunnel && reflector_by tunnel; }
 
 up_reflector-tunnel-kernel() { unpacked_by_ebpf && vip_on_server && reflector_by tunnel; }
 
+# up_null-program: as the reflector, which has the TAP and answers for the VIP; but it has next to nothing to read.
+up_null-program() {
+    command -v clang >/dev/null || lacks "no clang to make the eBPF program" || return
+    clang -O2 -target bpf "-I/usr/include/$(uname -m)-linux-gnu" "-DVIP=$(as_number "$VIP")" "-DRS1=$(as_number "$RS1")" \
+        "-DCLIENT=$(as_number "$CLIENT")" "-DRS1_MAC=$(as_bytes "$(mac_of rs1)")" "-DCLIENT_MAC=$(as_bytes "$(mac_of client)")" \
+        "-DOWN_MAC=$(as_bytes 02:00:00:00:00:02)" -c benches/forward.c -o "$LAB_DIR/forward.o" 2>"$LAB_DIR/forward.log" ||
+        lacks "clang does not compile benches/forward.c" || return
+    up_reflector
+    in_ns director tc qdisc add dev tap0 clsact
+    in_ns director tc filter add dev tap0 egress bpf direct-action object-file "$LAB_DIR/forward.o" section tc \
+        2>"$LAB_DIR/forward.log" || lacks "no eBPF programs at egress in this kernel" || return
+}
+
+# as_number IPV4: as a little-endian machine reads it from a packet. as_bytes MAC: with commas.
+as_number() {
+    local a b c d
+    IFS=. read -r a b c d <<<"$1"
+    printf '0x%02x%02x%02x%02xu' "$d" "$c" "$b" "$a"
+}
+
+as_bytes() {
+    local bytes=0x${1//:/,0x}
+    echo "$bytes"
+}
+
 # tapvs_by METHOD ARGS...: METHOD as `ipvsadm -a` has it.
 tapvs_by() {
     local method=$1 service
@@ -139,6 +168,12 @@ up_tapvs-unpinned() { replies_by "$DIP" && DIRECTOR_CPU=0-$(($(nproc) - 1)) tapv
 up_tapvs-batch() { replies_by "$DIP" && tapvs_by -m && chrt --batch --pid 0 "$DIRECTOR_PID"; }
 
 up_tapvs-plain() { replies_by "$DIP" && tapvs_by -m --no-offload; }
+
+up_tapvs-fast() { replies_by "$DIP" && tapvs_by -m --fast on; }
+
+up_tapvs-fast-dr() { vip_on_server && tapvs_by -g --fast on; }
+
+up_tapvs-fast-tunnel() { unpacked_by_ebpf && vip_on_server && tapvs_by -i --fast on; }
 
 up_tapvs-fullnat() { tapvs_by --fullnat --local-address "$LIP1" --local-address "$LIP2"; }
 

@@ -56,6 +56,16 @@ TARGETS = [
     ("FULL-NAT bulk, of NAT", "tapvs-fullnat", "down1", "tapvs-nat", 0.95),
     ("FULL-NAT requests, of NAT", "tapvs-fullnat", "keepalive", "tapvs-nat", 0.95),
     ("FULL-NAT connections, of NAT", "tapvs-fullnat", "close", "tapvs-nat", 0.95),
+    ("fast NAT bulk, of nftables in the kernel", "tapvs-fast", "down1", "nftables", 1.0),
+    ("fast NAT bulk up, of nftables in the kernel", "tapvs-fast", "up1", "nftables", 1.0),
+    ("fast NAT requests, of nftables in the kernel", "tapvs-fast", "keepalive", "nftables", 1.0),
+    ("fast NAT connections, of nftables in the kernel", "tapvs-fast", "close", "nftables", 1.0),
+    ("fast NAT bulk, of NAT", "tapvs-fast", "down1", "tapvs-nat", 1.3),
+    ("fast NAT bulk, of the null program", "tapvs-fast", "down1", "null-program", None),
+    ("fast NAT requests, of HAProxy", "tapvs-fast", "keepalive", "haproxy", 1.5),
+    ("fast DR download, of direct", "tapvs-fast-dr", "down1", "direct", 0.95),
+    ("fast tunnel upload, unpacked in the kernel, of direct", "tapvs-fast-tunnel", "up1", "direct", 0.9),
+    ("null program bulk, of nftables in the kernel", "null-program", "down1", "nftables", None),
 ]
 
 

@@ -152,9 +152,9 @@ applies() {
         # Large frames do not fit a tunnel, and cutting them is not its job.
         reflector-tunnel*-down? | reflector-tunnel*-keepalive | reflector-tunnel*-close | reflector-tunnel*-latency) return 0 ;;
         reflector-tunnel*) return 1 ;;
-        reflector-few | reflector-million | tapvs-nat-few | tapvs-nat-million) return 0 ;;
+        reflector-few | reflector-million | tapvs-nat-few | tapvs-nat-million | tapvs-fast-few | tapvs-fast-million) return 0 ;;
         *-few | *-million) return 1 ;;
-        reflector-mixed | tapvs-nat-mixed | haproxy-mixed | nginx-mixed | nftables-mixed) return 0 ;;
+        reflector-mixed | tapvs-nat-mixed | tapvs-fast-mixed | null-program-mixed | haproxy-mixed | nginx-mixed | nftables-mixed) return 0 ;;
         *-mixed) return 1 ;;
     esac
 }

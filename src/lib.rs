@@ -102,6 +102,9 @@ pub mod inside {
     pub mod director {
         pub use crate::director::*;
     }
+    pub mod fastpath {
+        pub use crate::fastpath::*;
+    }
     pub mod io {
         pub use crate::io::*;
     }

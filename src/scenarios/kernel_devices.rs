@@ -4,7 +4,7 @@
 use super::kernel_program::{CASES, Established, established, random};
 use crate::base::{Mac, Proto, Rng};
 use crate::testing::fast::Fast;
-use crate::testing::taps::{At, Taps, Way};
+use crate::testing::taps::{At, BehindTun, Taps, Way};
 use crate::testing::{DIRECTOR, Frame, Kind, LINK, Packet, ROUTER};
 use crate::wire::{Gso, PacketBuf, Vnet, checksum, finish_inner_checksum, ip_packet};
 
@@ -134,4 +134,23 @@ fn what_the_program_leaves_comes_to_the_director_and_without_it_all_does() {
 /// The same segment without an end.
 fn end_less(packet: &Packet) -> Packet {
     Packet { kind: Kind::Tcp("A"), ..packet.clone() }
+}
+
+/// The host takes one from the TTL before and behind the director.
+#[test]
+fn behind_a_tun_the_host_routes_what_the_program_has_rewritten() {
+    apart(|| {
+        let Some(mut conn) = established(CASES[0]) else { return };
+        let (client, server) = (Mac([2, 0, 0, 0, 0, 9]), Mac([2, 0, 0, 0, 0, 21]));
+        let setup = "addr add 192.0.2.1/24 dev near\naddr add 10.0.0.1/24 dev near\naddr add 10.9.9.1/32 dev tun0\nroute add 198.51.100.1 dev tun0\n\
+            neigh add 192.0.2.7 lladdr 02:00:00:00:00:09 dev near nud permanent\n\
+            neigh add 10.0.0.21 lladdr 02:00:00:00:00:15 dev near nud permanent";
+        let Some(mut lab) = BehindTun::open(&mut conn.fast, setup) else { return };
+        let request = conn.request.clone().carrying("text");
+        let sent = lab.exchange((&request.frame(client, lab.host), Vnet::default()), server);
+        assert_eq!(sent.packet(), Packet { ttl: 61, ..request.clone().to(super::RS1) });
+        let (whole, vnet) = unfinished(request.carrying(vec![7; 20_000]).frame(client, lab.host), 1400);
+        let sent = lab.exchange((&whole, vnet), server);
+        assert_eq!((sent.vnet, sent.bytes.len(), sent.packet().dst), (vnet, whole.len(), conn.reply.src));
+    });
 }

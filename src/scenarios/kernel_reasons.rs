@@ -143,13 +143,14 @@ fn superframes_that_are_not_usual_are_the_directors() {
     let Some(mut conn) = established(NAT) else { return };
     let frame = conn.frame(&conn.request.clone().carrying(vec![7; 3000]));
     let vnet = |gso_size| Vnet { needs_csum: true, gso: Gso::Tcp4, gso_size, ..Vnet::default() };
-    let tiny = Run { frame: &frame, gso_size: 2, gso_segs: 1500, wire_len: 0 };
+    let tiny = Run { frame: &frame, gso_size: 2, gso_segs: 1500, ..Run::default() };
     assert_eq!(conn.fast.fate(&tiny), Fate::Left(Passed::Superframe));
     let padded = [frame, vec![0; 2]].concat();
     assert_eq!(conn.fast.run(&padded, vnet(1000)), Fate::Left(Passed::Superframe), "with padding");
     let Some(mut conn) = established(NAT_UDP) else { return };
     let frame = conn.frame(&conn.request.clone().carrying(vec![7; 3000]));
-    let run = |wire_len: usize| Run { frame: &frame, gso_size: 1000, gso_segs: 3, wire_len: wire_len as u32 };
+    let run =
+        |wire_len: usize| Run { frame: &frame, gso_size: 1000, gso_segs: 3, wire_len: wire_len as u32, repeat: 1 };
     assert!(matches!(conn.fast.fate(&run(3042 + 2 * 42)), Fate::Taken(_)));
     // The headers of the segments are larger: those of a tunnel inside.
     assert_eq!(conn.fast.fate(&run(3042 + 2 * 92)), Fate::Left(Passed::Superframe));

@@ -20,6 +20,7 @@ pub struct Fast {
     program: bpf::Program,
     next_hops: Vec<Mac>,
     ifindex: u32,
+    is_host: bool,
     totals: Totals,
 }
 
@@ -45,7 +46,7 @@ impl Fast {
         };
         let program = maps.program(LINK, Medium::Ethernet).unwrap_or_else(|error| panic!("{error}"));
         maps.set_station(LINK, &Station { mac: Some(DIRECTOR), ..Station::default() }).unwrap();
-        Some(Fast { totals: maps.totals().unwrap(), maps, program, next_hops: Vec::new(), ifindex: 1 })
+        Some(Fast { totals: maps.totals().unwrap(), maps, program, next_hops: Vec::new(), ifindex: 1, is_host: false })
     }
 
     /// Adds the entries of a conn.
@@ -88,9 +89,15 @@ impl Fast {
     }
 
     fn set_neighbour(&self, place: u32) {
-        let mac = Some(self.next_hops[place as usize - 1]);
-        let neighbour = Neighbour { mac, link_mac: DIRECTOR, ifindex: self.ifindex, is_host: false };
+        let mac = Some(if self.is_host { Mac::ZERO } else { self.next_hops[place as usize - 1] });
+        let neighbour = Neighbour { mac, link_mac: DIRECTOR, ifindex: self.ifindex, is_host: self.is_host };
         self.maps.set_neighbour(place, &neighbour).unwrap();
+    }
+
+    /// All next hops are the host behind this device, a TUN.
+    pub fn move_behind(&mut self, ifindex: u32) {
+        self.is_host = true;
+        self.move_to(ifindex);
     }
 
     /// All next hops are on this device.
@@ -109,7 +116,7 @@ impl Fast {
         let gso_size = if vnet.gso == Gso::None { 0 } else { u32::from(vnet.gso_size) };
         let segments = if gso_size == 0 { 0 } else { (frame.len() - headers).div_ceil(gso_size as usize) };
         let wire_len = if segments == 0 { 0 } else { frame.len() + (segments - 1) * headers };
-        let run = Run { frame, gso_size, gso_segs: segments as u32, wire_len: wire_len as u32 };
+        let run = Run { frame, gso_size, gso_segs: segments as u32, wire_len: wire_len as u32, repeat: 1 };
         self.fate(&run)
     }
 

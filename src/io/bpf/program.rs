@@ -142,6 +142,8 @@ pub struct Run<'a> {
     pub gso_segs: u32,
     /// Bytes of the frame and of the headers that its segments have besides; 0 for those of the frame.
     pub wire_len: u32,
+    /// How often it is run, each time on what the last time has left; 0 for once.
+    pub repeat: u32,
 }
 
 /// What a program made of a frame.
@@ -151,6 +153,8 @@ pub struct Verdict {
     pub action: i32,
     /// The frame afterwards.
     pub frame: Vec<u8>,
+    /// How long it took, each time.
+    pub nanos: u32,
 }
 
 impl Program {
@@ -165,12 +169,12 @@ impl Program {
             .word(12, room)
             .reads(16, run.frame)
             .writes(24, &mut out)
-            .word(32, 1)
+            .word(32, run.repeat.max(1))
             .word(40, context.len() as u32)
             .reads(48, &context);
         attributes.call(command::TEST_RUN)?;
         out.truncate(attributes.word_at(12) as usize);
-        Ok(Verdict { action: attributes.word_at(4).cast_signed(), frame: out })
+        Ok(Verdict { action: attributes.word_at(4).cast_signed(), frame: out, nanos: attributes.word_at(36) })
     }
 }
 
