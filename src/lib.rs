@@ -120,6 +120,9 @@ pub mod inside {
     pub mod service {
         pub use crate::service::*;
     }
+    pub mod state {
+        pub use crate::state::*;
+    }
     pub mod testing {
         pub use crate::testing::*;
     }

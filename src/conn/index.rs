@@ -100,6 +100,11 @@ impl FlowIndex {
         self.buckets.memory()
     }
 
+    /// True if a newer conn takes the replies of some conn.
+    pub(super) fn has_shadowed(&self) -> bool {
+        self.shadowed > 0
+    }
+
     /// So many entries are about to be made in an empty index.
     pub(super) fn expect(&mut self, entries: usize) {
         self.buckets.expect(entries);

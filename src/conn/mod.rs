@@ -4,6 +4,7 @@
 
 mod addresses;
 mod buckets;
+mod draft;
 mod event;
 mod flags;
 mod index;
@@ -27,6 +28,7 @@ mod wheel;
 mod worth;
 
 pub use addresses::{AddrId, AddressLine};
+pub use draft::Draft;
 pub use event::Event;
 pub use key::Side;
 pub use life::LifeEvent;

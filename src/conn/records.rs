@@ -57,6 +57,11 @@ impl Records {
         records
     }
 
+    /// True if a table over these may go on with what was made for the others.
+    pub(super) fn is_alike(&self, other: &Records) -> bool {
+        (self.max, self.secret) == (other.max, other.secret)
+    }
+
     /// True if this slot holds a record as it was left by a process of this generation that was through with it.
     pub(super) fn is_of(&self, id: ConnId, generation: u64) -> bool {
         let conn = &self[id];

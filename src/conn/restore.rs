@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::draft::Draft;
 use super::flags as flag;
 use super::memory::Memory;
 use super::record::{Conn, NIL};
@@ -29,11 +30,12 @@ pub struct Restored {
 
 impl ConnTable {
     /// The conns in `memory` whose records are sound. Each of `earlier` is a generation that may have left some, with what
-    /// names the dests of today by those of then.
+    /// names the dests of today by those of then. A draft of the same memory makes it quick.
     pub fn restore<F: Fn(DestId) -> Option<DestId>>(
         memory: Memory,
         now: Instant,
         earlier: &[(u64, F)],
+        draft: Option<Draft>,
     ) -> (ConnTable, Restored) {
         let used = memory.used();
         let mut table = ConnTable::over(memory, now);
@@ -55,12 +57,15 @@ impl ConnTable {
         all().rev().filter(|id| !table.records[*id].is_live()).collect::<Vec<_>>().into_iter().for_each(|id| {
             table.records.vacate(id);
         });
-        table.link_all(used);
+        match draft {
+            Some(draft) => table.link_by(draft),
+            None => table.link_all(used),
+        }
         (table, restored)
     }
 
     /// True for a record that names no address that is not there.
-    fn names_known(&self, id: ConnId) -> bool {
+    pub(super) fn names_known(&self, id: ConnId) -> bool {
         let count = self.records.addresses.len();
         self.records[id].named().all(|addr| usize::from(addr.0) < count)
     }
@@ -100,7 +105,7 @@ impl ConnTable {
 
     /// Makes all conns findable, each under its timer. Of two with the same reply key the one made last takes the replies;
     /// which that was is not known any more, so it is the one in the later slot.
-    fn link_all(&mut self, used: usize) {
+    pub(super) fn link_all(&mut self, used: usize) {
         let is_linked = |conn: &&Conn| conn.is_live() && !conn.is_hidden();
         let linked = self.records.all()[..used].iter().filter(is_linked);
         self.index.expect(linked.map(|conn| 1 + usize::from(conn.local().is_some())).sum());
@@ -109,15 +114,19 @@ impl ConnTable {
             if self.live(later).is_some() {
                 self.index.prefetch(&self.records, later);
             }
-            let conn = &self.records[id];
-            if !conn.is_live() {
-                continue;
+            if self.records[id].is_live() {
+                self.enter(id);
             }
-            let (deadline, is_hidden) = (conn.deadline, conn.is_hidden());
-            self.wheel.insert(id, deadline);
-            if !is_hidden {
-                self.link(id);
-            }
+        }
+    }
+
+    /// Files a record under its timer, and makes it findable if it is not hidden.
+    pub(super) fn enter(&mut self, id: ConnId) {
+        let conn = &self.records[id];
+        let (deadline, is_hidden) = (conn.deadline, conn.is_hidden());
+        self.wheel.insert(id, deadline);
+        if !is_hidden {
+            self.link(id);
         }
     }
 }
@@ -221,7 +230,7 @@ mod tests {
     #[test]
     fn a_table_comes_back_as_it_was() {
         let before = filled();
-        let (table, restored) = ConnTable::restore(Image::of(&before).memory(), Instant(5000), &[(0, Some)]);
+        let (table, restored) = ConnTable::restore(Image::of(&before).memory(), Instant(5000), &[(0, Some)], None);
         assert_eq!(restored, Restored { taken: 37, refused: 0 });
         for (id, conn) in before.iter() {
             assert_eq!(key(table.get(id), &table), key(conn, &before));
@@ -240,7 +249,7 @@ mod tests {
 
     #[test]
     fn conns_end_when_they_would_have_ended_and_slots_are_used_again() {
-        let (mut table, _) = ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[(0, Some)]);
+        let (mut table, _) = ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[(0, Some)], None);
         let mut ended = 0;
         while let Some(due) = table.expire_one(Instant(1_000_000)) {
             ended += usize::from(matches!(due, crate::conn::Due::Over(..)));
@@ -267,7 +276,7 @@ mod tests {
     #[test]
     fn conns_of_dests_that_are_gone_are_not_taken() {
         let only = |dest: DestId| (dest == DestId(1)).then_some(DestId(7));
-        let (table, restored) = ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[(0, only)]);
+        let (table, restored) = ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[(0, only)], None);
         assert_eq!((restored.taken, restored.refused), (12, 25));
         assert!(table.iter().all(|(_, conn)| conn.dest == DestId(7)));
     }
@@ -287,7 +296,7 @@ mod tests {
             for _ in 0..1 + rng.below(4) {
                 damage(&mut image, &mut rng);
             }
-            let (mut table, restored) = ConnTable::restore(image.memory(), Instant(5000), &[(0, Some)]);
+            let (mut table, restored) = ConnTable::restore(image.memory(), Instant(5000), &[(0, Some)], None);
             assert!(restored.taken <= 37);
             for (_, conn) in table.iter() {
                 let found = (conn.client(), conn.virt(), table.real(conn), conn.method(Tunnel::default));

@@ -416,6 +416,6 @@ impl ConnTable {
 }
 
 /// A flow whose replies would come from the virtual address, if they came here at all.
-fn is_one_way_flow(conn: &Conn) -> bool {
+pub(super) fn is_one_way_flow(conn: &Conn) -> bool {
     !conn.rewrites_replies() && !conn.is_template()
 }

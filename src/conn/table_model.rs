@@ -4,8 +4,9 @@ use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::base::{ConnId, DestId, Endpoint, Instant, Method, Proto, Rng, Tuple};
-use crate::conn::{ConnTable, Due, Kind, NewConn, Side};
+use super::memory::Memory;
+use crate::base::{Array, ConnId, DestId, Endpoint, Instant, Method, Plain, Proto, Rng, Tuple};
+use crate::conn::{AddressLine, Conn, ConnTable, Draft, Due, Kind, NewConn, Side};
 
 const ROOM: usize = 200;
 
@@ -141,6 +142,77 @@ fn the_table_finds_and_forgets_what_a_plain_list_does() {
             if step % 20 == 0 {
                 model.check();
             }
+        }
+    }
+}
+
+const SECRET: [u64; 2] = [7, 8];
+
+/// What a table leaves in memory, or a copy of it.
+struct Image {
+    records: Vec<Conn>,
+    checks: Vec<u32>,
+    addresses: Vec<AddressLine>,
+}
+
+impl Image {
+    fn of(table: &ConnTable) -> Image {
+        let (records, checks, addresses) = table.records.parts();
+        Image { records: records.to_vec(), checks: checks.to_vec(), addresses: addresses.to_vec() }
+    }
+
+    /// As if it had been copied while the other process went on: some records are of then, some of later.
+    fn torn(mut self, later: &Image, rng: &mut Rng) -> Image {
+        self.records.resize(self.records.len().max(later.records.len()), Conn::vacant(super::record::NIL));
+        for (slot, record) in self.records.iter_mut().enumerate() {
+            if rng.below(4) == 0
+                && let Some(later) = later.records.get(slot)
+            {
+                *record = *later;
+            }
+        }
+        self
+    }
+
+    fn memory(&self, generation: u64) -> Memory {
+        fn array<T: Plain>(values: &[T], len: usize) -> Array<T> {
+            let mut array = Array::zeroed(len);
+            array[..values.len()].copy_from_slice(values);
+            array
+        }
+        Memory {
+            records: array(&self.records, ROOM),
+            checks: array(&self.checks, ROOM),
+            shifts: Array::zeroed(ROOM),
+            addresses: array(&self.addresses, self.addresses.len()),
+            used: array(&[self.records.len() as u32], 1),
+            secret: SECRET,
+            generation,
+        }
+    }
+}
+
+#[test]
+fn a_table_taken_over_with_a_draft_or_without_goes_on_as_a_plain_list_does() {
+    for addresses in [(6, 2), (1, 100)] {
+        let table = ConnTable::over(Memory::new(ROOM, SECRET), Instant(5));
+        let mut model = Model { table, known: Vec::new(), addresses, rng: Rng::seeded(4), now: Instant(5) };
+        for generation in 1..600 {
+            for _ in 0..model.rng.below(150) {
+                model.step();
+            }
+            let (then, before) = (model.now, Image::of(&model.table));
+            for _ in 0..model.rng.below(40) {
+                model.step();
+            }
+            let left = Image::of(&model.table);
+            let torn = before.torn(&left, &mut model.rng);
+            let draft = (generation % 4 > 0).then(|| Draft::of(torn.memory(0), then));
+            let earlier = [(generation - 1, Some)];
+            let (table, restored) = ConnTable::restore(left.memory(generation), model.now, &earlier, draft);
+            assert_eq!((restored.taken, restored.refused), (model.known.len(), 0));
+            model.table = table;
+            model.check();
         }
     }
 }

@@ -8,7 +8,7 @@ use super::keeper::Keeper;
 use super::note::heed;
 use crate::base::{DestId, Endpoint, Instant};
 use crate::config::{ByHand, Plan, describe, diff, rules_of};
-use crate::conn::ConnTable;
+use crate::conn::{ConnTable, Draft};
 use crate::director::Director;
 use crate::service::command::{Command, ServiceKey, SyncRole};
 use crate::state::facts::Facts;
@@ -71,7 +71,7 @@ impl Left {
 pub(super) fn restore(
     director: &mut Director,
     plan: &Plan,
-    file: std::fs::File,
+    (file, draft): (std::fs::File, Option<Draft>),
     is_replacement: bool,
     keeper: &mut Keeper,
 ) -> Option<(State, u64)> {
@@ -91,16 +91,22 @@ pub(super) fn restore(
             State::open(file, room).map_err(|why| log::warn!("no state is kept: {why}")).ok()?
         }
     };
-    Some(go_on(director, plan, links, opened, is_replacement))
+    Some(go_on(director, plan, links, (opened, draft), is_replacement))
 }
 
 /// The same for a file of nobody else's, as a start does it; why not, if it cannot be used.
 #[cfg(any(test, feature = "testing"))]
-pub fn try_restore(director: &mut Director, plan: &Plan, file: std::fs::File, max: usize) -> Result<State, Unusable> {
+pub fn try_restore(
+    director: &mut Director,
+    plan: &Plan,
+    file: std::fs::File,
+    max: usize,
+    draft: Option<Draft>,
+) -> Result<State, Unusable> {
     let links: Vec<String> = plan.links.iter().map(describe::link_text).collect();
     let opened = State::open(file, max).and_then(|(state, found)| check_links(state, found, &links))?;
     director.flows.settings.max_flows = max;
-    Ok(go_on(director, plan, links, opened, false).0)
+    Ok(go_on(director, plan, links, (opened, draft), false).0)
 }
 
 fn check_links(state: State, found: Found, links: &[String]) -> Result<(State, Found), Unusable> {
@@ -118,7 +124,7 @@ fn go_on(
     director: &mut Director,
     plan: &Plan,
     links: Vec<String>,
-    (mut state, found): (State, Found),
+    ((mut state, found), draft): ((State, Found), Option<Draft>),
     is_replacement: bool,
 ) -> (State, u64) {
     let left = Left::of(found.entries);
@@ -136,7 +142,7 @@ fn go_on(
     let maps: Vec<(u64, HashMap<u32, DestId>)> =
         left.slots.iter().map(|(number, slots)| (*number, dest_now(director, slots))).collect();
     let earlier: Vec<_> = maps.iter().map(|(number, map)| (*number, |id: DestId| map.get(&id.0).copied())).collect();
-    let (table, restored) = ConnTable::restore(found.conns, now, &earlier);
+    let (table, restored) = ConnTable::restore(found.conns, now, &earlier, draft);
     director.flows.adopt(table);
     if restored != Default::default() {
         log::info!("{} conns go on ({} could not)", restored.taken, restored.refused);

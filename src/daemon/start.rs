@@ -15,6 +15,7 @@ use super::restore::restore;
 use super::{Daemon, Keeper};
 use crate::base::{Family, Instant, LinkId, Mac};
 use crate::config::{self, Plan, RunArgs, spec};
+use crate::conn::Draft;
 use crate::control::protocol::WorkerEntry;
 use crate::director::Director;
 use crate::io::{self, Channel, Link, Listener, Processors, Signals};
@@ -49,6 +50,7 @@ struct Prepared {
     background: Background,
     seed: u64,
     director: Director,
+    draft: Option<Draft>,
 }
 
 /// Gives up all rights before anything that others have written is read; what is asked of the system once, is asked
@@ -104,12 +106,14 @@ fn prepare(args: &RunArgs, background: Background, given: &Given, taken: &mut Ta
     {
         State::check(file)?;
     }
-    Ok(Prepared { plan, usual, background, seed, director })
+    // The other worker goes on meanwhile.
+    let draft = taken.state.as_ref().filter(|_| given.beside).and_then(State::draft);
+    Ok(Prepared { plan, usual, background, seed, director, draft })
 }
 
 fn go(
     args: RunArgs,
-    Prepared { plan, usual, background, seed, mut director }: Prepared,
+    Prepared { plan, usual, background, seed, mut director, draft }: Prepared,
     mut taken: Taken,
     signals: Signals,
     given: &Given,
@@ -123,7 +127,7 @@ fn go(
     }
     let has_table = taken.state.is_none();
     let file = taken.state.take();
-    let state = file.and_then(|file| restore(&mut director, &plan, file, is_replacement, &mut taken.keeper));
+    let state = file.and_then(|file| restore(&mut director, &plan, (file, draft), is_replacement, &mut taken.keeper));
     if state.is_none() && !has_table {
         director.flows.make_table();
     }

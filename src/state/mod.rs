@@ -9,6 +9,7 @@
 //! Never decides what becomes of rules that the configuration contradicts.
 
 mod counters;
+mod draft;
 pub mod facts;
 mod header;
 pub mod journal;
@@ -82,11 +83,15 @@ pub struct Found {
 /// Why a file cannot be used, to follow its name and a colon.
 pub type Unusable = String;
 
-fn size_of_all(max: usize) -> usize {
+fn size_before_conns() -> usize {
     Memory::size_of::<u64>(HEADER)
         + 2 * Memory::size_of::<u8>(HALF)
         + 2 * Memory::size_of::<[u64; 5]>(COUNTED)
         + Memory::size_of::<[u64; 5]>(1)
+}
+
+fn size_of_all(max: usize) -> usize {
+    size_before_conns()
         + Memory::size_of::<AddressLine>(ConnMemory::ADDRESSES)
         + Memory::size_of::<u32>(1)
         + 2 * Memory::size_of::<u32>(max)

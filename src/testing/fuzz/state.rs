@@ -1,7 +1,7 @@
 //! State files with every kind of damage: whatever a start takes over of them is what was there before.
 //!
-//! An input is a list of edits to a sound file: bits turned, bytes set, pages exchanged or emptied, the file cut. Never makes up
-//! a check that fits.
+//! An input is a list of edits to a sound file: bits turned, bytes set, pages exchanged or emptied, the file cut. Some have a
+//! draft made of other damage. Never makes up a check that fits.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,6 +12,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::base::Endpoint;
 use crate::config::{Plan, RunArgs, rules_of};
+use crate::conn::Draft;
 use crate::daemon::try_restore;
 use crate::ipvsadm;
 use crate::service::command::Command;
@@ -49,10 +50,10 @@ fn memory() -> File {
 }
 
 /// A director that goes on with the file, and the state; why not, if it cannot.
-fn go_on(file: File) -> Result<(Lab, State), String> {
+fn go_on(file: File, draft: Option<Draft>) -> Result<(Lab, State), String> {
     let plan = plan();
     let mut director = plan.rehearse().unwrap();
-    try_restore(&mut director, &plan, file, MAX).map(|state| (Lab::of(director), state))
+    try_restore(&mut director, &plan, file, MAX, draft).map(|state| (Lab::of(director), state))
 }
 
 fn leads(lab: &Lab) -> Vec<Lead> {
@@ -74,7 +75,7 @@ impl Image {
     /// Conns of two methods and a template, and rules made by hand.
     fn make() -> Image {
         let file = memory();
-        let (mut lab, mut state) = go_on(file.try_clone().unwrap()).unwrap();
+        let (mut lab, mut state) = go_on(file.try_clone().unwrap(), None).unwrap();
         let by_hand = "-A -u 198.51.100.2:53 -s wlc -p 60\n-a -u 198.51.100.2:53 -r 10.0.0.21:53 -m\n";
         for (_, command) in ipvsadm::parse_rules(by_hand).unwrap() {
             lab.director.apply(&command, lab.turn.now).unwrap();
@@ -139,7 +140,10 @@ pub fn state(input: &[u8]) -> Result<String, String> {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     let image = IMAGE.get_or_init(Image::make);
     let kind = image.last_damage(input);
-    let (mut lab, _state) = match go_on(image.damaged(input)) {
+    // Of a file with other damage, as if much had changed since.
+    let has_draft = input.first().is_some_and(|byte| byte & 0x80 != 0);
+    let draft = has_draft.then(|| State::draft(&image.damaged(&input[input.len() / 2..]))).flatten();
+    let (mut lab, _state) = match go_on(image.damaged(input), draft) {
         Ok(begun) => begun,
         // Numbers make no other place of it.
         Err(why) => return Ok(format!("{kind}, set aside: {}", why.replace(|c: char| c.is_ascii_digit(), ""))),
@@ -162,6 +166,6 @@ pub fn state(input: &[u8]) -> Result<String, String> {
 
 /// The sound file, and one with each kind of damage.
 pub fn state_seeds() -> Vec<Vec<u8>> {
-    let edits = (0..8).map(|how| vec![how, 3, 0, 40, 1, 0xff]);
+    let edits = (0..8).chain(0x80..0x88).map(|how| vec![how, 3, 0, 40, 1, 0xff]);
     std::iter::once(Vec::new()).chain(edits).collect()
 }
