@@ -57,9 +57,9 @@ impl<T: Plain> Array<T> {
         Array { start, len, backing }
     }
 
-    /// Has the bytes of the first `len` elements written.
-    pub fn fill<E>(&mut self, len: usize, write: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
-        let elements = &mut self[..len];
+    /// Has its bytes written.
+    pub fn fill<E>(&mut self, write: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+        let elements = &mut self[..];
         let (start, size) = (elements.as_mut_ptr().cast::<u8>(), size_of_val(elements));
         // SAFETY: the elements are borrowed exclusively for as long, and every pattern of bytes is a value of theirs.
         write(unsafe { std::slice::from_raw_parts_mut(start, size) })

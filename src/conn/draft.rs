@@ -20,13 +20,16 @@ pub struct Draft {
     records: Records,
     index: FlowIndex,
     wheel: Wheel,
+    /// The size of the table that it is for.
+    max: usize,
 }
 
 impl Draft {
-    /// Of a copy of a table's memory, as it was then.
-    pub fn of(copy: Memory, now: Instant) -> Draft {
-        let used = copy.used();
+    /// Of a copy of the slots in use of a table of `max`, as they were then.
+    pub fn of(copy: Memory, max: usize, now: Instant) -> Draft {
+        let (used, secret) = (copy.used(), copy.secret);
         let mut table = ConnTable::over(copy, now);
+        (table.index, table.wheel) = (FlowIndex::new(max, secret), Wheel::starting_at(max, now));
         for id in (0..used).map(|slot| ConnId(slot as u32)) {
             if table.names_known(id) {
                 table.records[id].set(flag::SHADOWED, false);
@@ -35,15 +38,15 @@ impl Draft {
             }
         }
         table.link_all(used);
-        Draft { records: table.records, index: table.index, wheel: table.wheel }
+        Draft { records: table.records, index: table.index, wheel: table.wheel, max }
     }
 }
 
 impl ConnTable {
     /// As `link_all`, by a draft: what is as it was then stays, the rest is entered anew.
     pub(super) fn link_by(&mut self, draft: Draft) {
-        let Draft { mut records, index, wheel } = draft;
-        if !records.is_alike(&self.records) {
+        let Draft { mut records, index, wheel, max } = draft;
+        if max != self.max || !records.has_secret_of(&self.records) {
             return self.link_all(self.records.all().len());
         }
         (self.index, self.wheel) = (index, wheel);

@@ -57,9 +57,9 @@ impl Records {
         records
     }
 
-    /// True if a table over these may go on with what was made for the others.
-    pub(super) fn is_alike(&self, other: &Records) -> bool {
-        (self.max, self.secret) == (other.max, other.secret)
+    /// True if conns of both are in the same buckets.
+    pub(super) fn has_secret_of(&self, other: &Records) -> bool {
+        self.secret == other.secret
     }
 
     /// True if this slot holds a record as it was left by a process of this generation that was through with it.

@@ -207,7 +207,7 @@ fn a_table_taken_over_with_a_draft_or_without_goes_on_as_a_plain_list_does() {
             }
             let left = Image::of(&model.table);
             let torn = before.torn(&left, &mut model.rng);
-            let draft = (generation % 4 > 0).then(|| Draft::of(torn.memory(0), then));
+            let draft = (generation % 4 > 0).then(|| Draft::of(torn.memory(0), ROOM, then));
             let earlier = [(generation - 1, Some)];
             let (table, restored) = ConnTable::restore(left.memory(generation), model.now, &earlier, draft);
             assert_eq!((restored.taken, restored.refused), (model.known.len(), 0));

@@ -19,25 +19,26 @@ impl State {
         let (header, max) = (header_in(file)?, State::max_of(file)?);
         let copy = copy_of(file, max, [header[3], header[4]]);
         let copy = copy.map_err(|error| log::debug!("the state cannot be read: {error}")).ok()?;
-        Some(Draft::of(copy, super::now_since(header[5])))
+        Some(Draft::of(copy, max, super::now_since(header[5])))
     }
 }
 
 fn copy_of(file: &File, max: usize, secret: [u64; 2]) -> io::Result<ConnMemory> {
     let mut at = size_before_conns();
-    let addresses = part::<AddressLine>(file, &mut at, (ConnMemory::ADDRESSES, ConnMemory::ADDRESSES))?;
-    let used = part::<u32>(file, &mut at, (1, 1))?;
+    let addresses = part::<AddressLine>(file, &mut at, ConnMemory::ADDRESSES)?;
+    let used = part::<u32>(file, &mut at, 1)?;
     let count = (used[0] as usize).min(max);
     // Their checks and shifts say nothing of how records are found.
-    let [checks, shifts] = [part(file, &mut at, (max, 0))?, part(file, &mut at, (max, 0))?];
-    let records = part::<Conn>(file, &mut at, (max, count))?;
+    let [checks, shifts] = [Array::zeroed(count), Array::zeroed(count)];
+    at += 2 * Memory::size_of::<u32>(max);
+    let records = part::<Conn>(file, &mut at, count)?;
     Ok(ConnMemory { records, checks, shifts, addresses, used, secret, generation: 0 })
 }
 
-/// An array of `len` elements with the first `count` of those that lie there.
-fn part<T: Plain>(file: &File, at: &mut usize, (len, count): (usize, usize)) -> io::Result<Array<T>> {
-    let mut array = Array::zeroed(len);
-    array.fill(count, |bytes| file.read_exact_at(bytes, *at as u64))?;
-    *at += Memory::size_of::<T>(len);
+/// An array of the first `count` elements that lie there.
+fn part<T: Plain>(file: &File, at: &mut usize, count: usize) -> io::Result<Array<T>> {
+    let mut array = Array::zeroed(count);
+    array.fill(|bytes| file.read_exact_at(bytes, *at as u64))?;
+    *at += Memory::size_of::<T>(count);
     Ok(array)
 }
