@@ -430,11 +430,84 @@ another_worker_than() { local now && now=$(worker) && [[ $now != "$1" ]]; }
 
 # long_download FILE: a slow one of 16 MiB in the background; its checksum is in FILE when it ends, or what went wrong.
 long_download() {
-    local url=http://$AT_VIP/files/payload-16
-    spawn "$1" client bash -c "set -o pipefail; sum=\$(curl --silent --max-time 90 --limit-rate 2M '$url' | md5sum) || sum=failed; echo \"\$sum\" >'$LAB_DIR/$1'"
+    local url=http://$AT_VIP/files/payload-${DOWNLOAD:-16}
+    spawn "$1" client bash -c "set -o pipefail; sum=\$(curl --silent --max-time ${PATIENCE:-90} --limit-rate ${DOWNLOAD_RATE:-2M} '$url' | md5sum) || sum=failed; echo \"\$sum\" >'$LAB_DIR/$1'"
 }
 
 has_ended() { [[ -s $LAB_DIR/$1 ]]; }
+
+# serving_load SERVER...: `serving`, and what `load_begins` needs besides.
+serving_load() {
+    local server address
+    local -A letters=([nat]=-m [fullnat]=--fullnat [direct]=-g [tunnel]=-i)
+    name_server rs1 rs2
+    serving "$@"
+    with_ipvsadm
+    lb -A -u "$AT_VIP:53" -s rr
+    for server; do
+        address=${server%,*}
+        lb -a -u "$AT_VIP:53" -r "${address%:8080}:53" "${letters[${server##*,}]}"
+    done
+    [[ -n ${HEAVY_LOAD:-} ]] || return 0
+    spawn iperf3d rs1 iperf3 -s
+    address=${1%,*}
+    lb -A -t "$AT_VIP:5201" -s rr
+    lb -a -t "$AT_VIP:5201" -r "${address%:8080}:5201" "${letters[${1##*,}]}"
+}
+
+# load_begins: what clients do while something happens to the director: a download of ${DOWNLOAD:-16} MiB with a checksum,
+# requests and questions one after the other, a conn that says nothing, and pings; with HEAVY_LOAD=1 iperf3 and wrk, too.
+# For a director of `serving_load`.
+load_begins() {
+    LOAD_SUM=$(md5sum <"$(payload "${DOWNLOAD:-16}")")
+    long_download one
+    idle_conn
+    loop_of requests "curl --silent --show-error --max-time 20 'http://$AT_VIP/'"
+    loop_of questions "dig @$VIP who.test TXT +short +tries=1 +time=20"
+    spawn ping client ping -D -n -i 0.02 "$VIP"
+    [[ -n ${HEAVY_LOAD:-} ]] || return 0
+    spawn wrk-close client wrk -t1 -c4 -d3600 -H "Connection: close" "http://$AT_VIP/"
+    WRKS=("$SPAWNED")
+    spawn wrk-keep client wrk -t1 -c4 -d3600 "http://$AT_VIP/"
+    WRKS+=("$SPAWNED")
+    spawn iperf3 client iperf3 -c "$VIP" -t 3600 -b 20M
+    IPERF3=$SPAWNED
+}
+
+# load_ended: nothing of it has failed.
+load_ended() {
+    local kind wrk
+    for kind in requests questions; do
+        loop_ended "$kind"
+    done
+    idle_conn_answers
+    wait_for "${PATIENCE:-60}" "the end of the download" has_ended one
+    expect_eq "$(cat "$LAB_DIR/one")" "$LOAD_SUM" "the checksum of the download"
+    echo "longest silence: $(longest_silence ping.log) ms"
+    [[ -n ${HEAVY_LOAD:-} ]] || return 0
+    kill -0 "$IPERF3" || die "iperf3 has ended: $(tail -n 3 "$LAB_DIR/iperf3.log")"
+    for wrk in "${WRKS[@]}"; do
+        kill -INT "$wrk"
+        wait "$wrk" || true
+    done
+    expect_match "$(cat "$LAB_DIR"/wrk-*.log)" "requests in.*requests in" "what wrk says"
+    ! grep -E "Socket errors|Non-2xx" "$LAB_DIR"/wrk-*.log || die "requests were lost"
+}
+
+# loop_of NAME COMMAND: the command again and again until `loop_ended NAME`; each time that it fails or has no answer leaves
+# a line.
+loop_of() {
+    spawn "$1" client bash -c "until [[ -e '$LAB_DIR/$1.end' ]]; do
+        { $2 >'$LAB_DIR/$1.answer' && grep -q rs '$LAB_DIR/$1.answer'; } || echo failed
+        echo asked; sleep 0.02; done; echo ended" # pace: the machine has others to serve
+    wait_for 5 "the first of the $1" grep -q asked "$LAB_DIR/$1.log"
+}
+
+loop_ended() {
+    touch "$LAB_DIR/$1.end"
+    wait_for 30 "the last of the $1" grep -q ended "$LAB_DIR/$1.log"
+    expect_eq "$(grep -cv -e asked -e ended "$LAB_DIR/$1.log")" 0 "$1 that failed of $(grep -c asked "$LAB_DIR/$1.log")"
+}
 
 # idle_conn: a conn that says nothing until `idle_conn_answers`.
 idle_conn() {
