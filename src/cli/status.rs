@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
-use crate::control::protocol::{Reply, Request, ServiceEntry, Status, WorkerEntry};
+use crate::control::protocol::{FastEntry, Reply, Request, ServiceEntry, Status, WorkerEntry};
 use crate::control::{Client, strange};
 use crate::io::print_out;
 use crate::ipvsadm::{Names, Opt, services_text, sort};
@@ -105,6 +105,15 @@ fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
     }
     if status.toa_missing > 0 {
         text += &format!("segments without room for TOA {}\n", status.toa_missing);
+    }
+    if let Some(FastEntry { by, conns, added, frames, refused, passed }) = &status.fast {
+        text += &format!("fast path by {by}: {conns} conns now, {added} so far, {frames} frames\n");
+        for (why, count) in refused {
+            text += &format!("fast path: conns refused.{why} {count}\n");
+        }
+        for (why, count) in passed {
+            text += &format!("fast path: packets left.{why} {count}\n");
+        }
     }
     for (name, count) in &status.ledger {
         text += &format!("frames {name} {count}\n");

@@ -3,12 +3,13 @@
 //! Bounded work a request, whatever its size: long lists come in pages.
 
 use super::protocol::{
-    ConnEntry, DestEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status, VirtualRouterEntry,
-    WorkerEntry,
+    ConnEntry, DestEntry, FastEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status,
+    VirtualRouterEntry, WorkerEntry,
 };
 use crate::base::{ConnId, DestId, Instant, Ledger, LinkId, version};
 use crate::conn::Conn;
 use crate::director::Director;
+use crate::fastpath::abi::Passed;
 use crate::service::command::{Refused, SyncOptions, SyncRole};
 use crate::service::{MarkRule, Service};
 use crate::settings::{self, Effect};
@@ -235,7 +236,22 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         links: links.collect(),
         neighbours,
         ledger: ledger.entries(),
+        fast: fast(director),
     }
+}
+
+fn fast(director: &Director) -> Option<FastEntry> {
+    let fast = &director.fast;
+    let words = fast.words()?;
+    let passed = Passed::ALL.into_iter().zip(fast.totals().unwrap_or_default());
+    Some(FastEntry {
+        by: words.to_owned(),
+        conns: fast.len(),
+        added: fast.report.added,
+        frames: fast.report.frames,
+        refused: fast.report.refused.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
+        passed: passed.filter(|(_, count)| *count > 0).map(|(why, count)| (why.name().to_owned(), count)).collect(),
+    })
 }
 
 #[cfg(test)]

@@ -357,6 +357,26 @@ pub struct Status {
     pub neighbours: Vec<NeighbourEntry>,
     /// What became of every frame: name and count; those that never happened are left out.
     pub ledger: Vec<(String, u64)>,
+    /// The fast path, if there is one.
+    #[serde(default)]
+    pub fast: Option<FastEntry>,
+}
+
+/// What the kernel forwards.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct FastEntry {
+    /// How the program came to the devices.
+    pub by: String,
+    /// Conns that it forwards now.
+    pub conns: usize,
+    /// Conns that it was given so far.
+    pub added: u64,
+    /// Frames that it has forwarded.
+    pub frames: u64,
+    /// Conns that it was not given, by the reason.
+    pub refused: Vec<(String, u64)>,
+    /// Packets that it has left to the director, by the reason.
+    pub passed: Vec<(String, u64)>,
 }
 
 /// A link.

@@ -30,7 +30,7 @@ use crate::base::{Instant, LinkId};
 use crate::config::rules_of;
 use crate::control::protocol::WorkerEntry;
 use crate::director::{Batch, Director};
-use crate::io::{Clock, Signal, Signals, lost_lines, write_lines};
+use crate::io::{Clock, FastKernel, Signal, Signals, lost_lines, monotonic_millis, write_lines};
 use crate::keeper::messages::ToKeeper;
 use crate::router::Turn;
 use crate::state::State;
@@ -88,6 +88,8 @@ pub struct Daemon {
     history: (WorkerEntry, Instant),
     /// Another worker is prepared to go on.
     leaving: bool,
+    /// Maps of the fast path, until the loop begins.
+    fast_maps: Option<FastKernel>,
 }
 
 impl Daemon {
@@ -99,7 +101,7 @@ impl Daemon {
         checks: Checks,
         start: Started,
     ) -> io::Result<Daemon> {
-        let Taken { mut links, listener, metrics, mut keeper, history, .. } = taken;
+        let Taken { mut links, listener, metrics, mut keeper, history, fast_maps, .. } = taken;
         let poll = Poll::new()?;
         poll.registry().register(&mut keeper.channel, KEEPER, Interest::READABLE)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
@@ -130,6 +132,7 @@ impl Daemon {
             saving: Instant::START,
             history: (history, Instant::START),
             leaving: false,
+            fast_maps,
         })
     }
 
@@ -139,6 +142,9 @@ impl Daemon {
         self.history.1 = now;
         if let Some(state) = &self.state {
             self.checks.recall(&mut self.director, state, now);
+        }
+        if let Some(maps) = self.fast_maps.take() {
+            self.director.fast().start(Box::new(maps), monotonic_millis().saturating_sub(now.0));
         }
         // What came while the state was read. If the keeper has ended, the loop sees it too.
         self.listen(now);
@@ -167,6 +173,7 @@ impl Daemon {
             }
             self.serve_clients(self.turn.now);
         }
+        self.director.fast().read_all();
         self.save_counters();
         self.keeper.tell(&ToKeeper::Stopped);
         log::info!("another worker goes on");
@@ -203,12 +210,14 @@ impl Daemon {
                     self.ready[link.index()] = more;
                 }
             }
+            self.director.fast().admit(now);
             self.pass_time(now);
             if self.control.is_hot() {
                 self.serve_clients(now);
             }
             self.work(now);
             self.checks.turn(self.poll.registry(), &mut self.director, &mut self.turn, self.state.as_mut());
+            self.director.fast().heed();
             let runs = self.tracks.due_programs(&mut self.director.vrrp, now);
             self.checks.take_programs().into_iter().chain(runs).for_each(|run| self.keeper.tell(&ToKeeper::Run(run)));
             Wires::flush(&mut self.turn);

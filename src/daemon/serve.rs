@@ -9,7 +9,9 @@ use super::{Daemon, note};
 use crate::base::Instant;
 use crate::control::protocol::{Reply, Request, WorkerEntry};
 use crate::control::{self, Shown};
+use crate::director::Director;
 use crate::keeper::messages::ToKeeper;
+use crate::router::Turn;
 
 impl Daemon {
     /// After the packets that have come: a client sees what they did. What was changed is written down before the answer.
@@ -17,21 +19,23 @@ impl Daemon {
         let Daemon { director, turn, checks, reload, work, works, state, keeper, history, .. } = self;
         self.control.turn(self.poll.registry(), now, |request| match (work.as_ref(), work::of(request)) {
             (Some(running), Asked::Change(request)) if running.holds_rules() => Answer::NotYet(request),
-            (_, Asked::Change(request) | Asked::List(request)) => Answer::Now(match request {
-                Request::Health(from) => control::health(&checks.monitor, director, from, now),
-                Request::CheckNow => Reply::Due(checks.check_now(now)),
-                Request::Steer(key, server, how) => checks.steer(director, (key, server), how, now),
-                Request::Upgrade if state.is_some() => return Answer::Passed,
-                Request::Upgrade => Reply::Error(
-                    "no state is kept (the log says why), so an upgrade would lose all conns; nothing was changed"
-                        .into(),
-                ),
-                Request::Status => told(
-                    note::answer(director, turn.ledger(), state.as_mut(), &request, now),
-                    WorkerEntry { up: now.since(history.1).as_secs(), ..history.0.clone() },
-                ),
-                request => note::answer(director, turn.ledger(), state.as_mut(), &request, now),
-            }),
+            (_, Asked::Change(request) | Asked::List(request)) => {
+                answered(director, turn, |director, turn| match request {
+                    Request::Health(from) => Answer::Now(control::health(&checks.monitor, director, from, now)),
+                    Request::CheckNow => Answer::Now(Reply::Due(checks.check_now(now))),
+                    Request::Steer(key, server, how) => Answer::Now(checks.steer(director, (key, server), how, now)),
+                    Request::Upgrade if state.is_some() => Answer::Passed,
+                    Request::Upgrade => Answer::Now(Reply::Error(
+                        "no state is kept (the log says why), so an upgrade would lose all conns; nothing was changed"
+                            .into(),
+                    )),
+                    Request::Status => Answer::Now(told(
+                        note::answer(director, turn.ledger(), state.as_mut(), &request, now),
+                        WorkerEntry { up: now.since(history.1).as_secs(), ..history.0.clone() },
+                    )),
+                    request => Answer::Now(note::answer(director, turn.ledger(), state.as_mut(), &request, now)),
+                })
+            }
             (Some(_), Asked::Work(request)) => Answer::NotYet(request),
             (None, Asked::Work(request)) => match Work::of(request, reload, director) {
                 Ok(begun) => {
@@ -64,7 +68,9 @@ impl Daemon {
         let Daemon { director, checks, state, reload, .. } = self;
         let Some(work) = self.work.as_mut().filter(|_| self.works) else { return };
         let changed = &mut Changed { director, checks, state: state.as_mut() };
-        match work.turn(reload, changed, now) {
+        let progress = work.turn(reload, changed, now);
+        director.fast().heed();
+        match progress {
             Progress::More => {}
             Progress::Waits => self.works = false,
             Progress::Done(reply) => {
@@ -82,6 +88,8 @@ impl Daemon {
     /// A page to each scraper that is ready.
     pub(super) fn serve_metrics(&mut self, now: Instant) {
         let Daemon { director, turn, checks, scrapes, poll, history, .. } = self;
+        director.fast().read_before_list();
+        director.fast().account(turn);
         let shown = Shown { director, ledger: turn.ledger(), monitor: &checks.monitor, worker: &history.0, now };
         scrapes.turn(poll.registry(), &shown);
     }
@@ -93,4 +101,17 @@ fn told(mut reply: Reply, worker: WorkerEntry) -> Reply {
         status.worker = worker;
     }
     reply
+}
+
+/// An answer that has all that the kernel has counted, and after which the kernel does nothing that it takes back.
+fn answered<E>(
+    director: &mut Director,
+    turn: &mut Turn<E>,
+    answer: impl FnOnce(&mut Director, &mut Turn<E>) -> Answer,
+) -> Answer {
+    director.fast().read_before_list();
+    director.fast().account(turn);
+    let answer = answer(director, turn);
+    director.fast().heed();
+    answer
 }

@@ -18,7 +18,7 @@ use crate::config::{self, Plan, RunArgs, spec};
 use crate::conn::Draft;
 use crate::control::protocol::WorkerEntry;
 use crate::director::Director;
-use crate::io::{self, Channel, Link, Listener, Processors, Signals};
+use crate::io::{self, Channel, FastKernel, Link, Listener, Processors, Signals};
 use crate::keeper::messages::{Given, ToKeeper, VARIABLE, decode};
 use crate::router;
 use crate::settings::Settings;
@@ -160,6 +160,8 @@ pub(super) struct Taken {
     pub state: Option<File>,
     /// What is told of this worker and those before it.
     pub history: WorkerEntry,
+    /// Maps of the fast path, if there is one.
+    pub fast_maps: Option<FastKernel>,
 }
 
 fn take(given: &Given) -> Result<Taken, Error> {
@@ -173,6 +175,7 @@ fn take(given: &Given) -> Result<Taken, Error> {
         metrics: given.metrics.map(take_metrics).transpose()?,
         state: given.state.map(|fd| io::inherited(fd).map(File::from)).transpose()?,
         history: history(given),
+        fast_maps: given.fast.as_ref().map(FastKernel::inherited).transpose()?,
         keeper: Keeper::new(Channel::inherited(io::inherited(given.channel)?)),
     })
 }

@@ -17,6 +17,7 @@ use seccompiler::{
     apply_filter_all_threads,
 };
 
+use super::bpf::ELEMENTS;
 use super::refused;
 
 /// What a worker calls whatever the arguments are.
@@ -91,11 +92,10 @@ const WORKERS: [i64; 60] = [
 
 /// What a keeper and programs of checks have no reason to call: they change the kernel, other processes or their own
 /// surroundings.
-const KERNELS: [i64; 47] = [
+const KERNELS: [i64; 46] = [
     libc::SYS_acct,
     libc::SYS_add_key,
     libc::SYS_adjtimex,
-    libc::SYS_bpf,
     libc::SYS_chroot,
     libc::SYS_clock_adjtime,
     libc::SYS_clock_settime,
@@ -149,8 +149,13 @@ pub fn enclose_worker() -> io::Result<()> {
 
 /// Has this process, a keeper, and the programs that it starts, keep away from the kernel.
 pub fn enclose_keeper() -> io::Result<()> {
-    let rules = KERNELS.into_iter().map(|call| (call, Vec::new())).collect();
-    apply(|| filter(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))?.try_into())
+    apply(|| {
+        let mut rules: Rules = KERNELS.into_iter().map(|call| (call, Vec::new())).collect();
+        // A worker inherits this filter, and changes elements of maps.
+        let others = ELEMENTS.map(|command| condition(0, SeccompCmpOp::Ne, command));
+        rules.insert(libc::SYS_bpf, vec![rule(others)?]);
+        filter(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))?.try_into()
+    })
 }
 
 fn apply(program: impl FnOnce() -> Result<BpfProgram, BackendError>) -> io::Result<()> {
@@ -189,6 +194,11 @@ fn workers(own: u32) -> Result<SeccompFilter, BackendError> {
                 .collect::<Result<_, _>>()?,
         ),
         (libc::SYS_prctl, vec![rule([is(0, libc::PR_SET_NAME)])?]),
+        // Elements of maps whose descriptors the keeper has given.
+        (
+            libc::SYS_bpf,
+            ELEMENTS.map(|command| rule([condition(0, Eq, command)])).into_iter().collect::<Result<_, _>>()?,
+        ),
         // Of the calling thread.
         (libc::SYS_sched_setaffinity, vec![rule([is(0, 0)])?]),
         // An abort, and what the standard library does about a stack that is full.

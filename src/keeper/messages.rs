@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::base::Endpoint;
 use crate::health::Verdict;
-use crate::io::{Ended, LinkFacts, Sandbox};
+use crate::io::{Ended, FastFacts, LinkFacts, Sandbox};
 use crate::service::command::ServiceKey;
 
 /// The variable that tells a worker what it was given.
@@ -54,6 +54,9 @@ pub struct Given {
     /// It is to give up all rights.
     #[serde(default)]
     pub sandbox: Option<Sandbox>,
+    /// The fast path, if the kernel has it.
+    #[serde(default)]
+    pub fast: Option<FastFacts>,
     /// A pipe that nothing is written to; its other end closes when the keeper ends.
     #[serde(default)]
     pub lifeline: Option<RawFd>,

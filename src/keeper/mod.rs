@@ -29,7 +29,7 @@ use nix::sys::signal::Signal as Number;
 use crate::base::version;
 use crate::config::{Plan, RunArgs};
 use crate::control;
-use crate::io::{Device, Listener, Programs, Signal, Signals, SocketError, let_inherit};
+use crate::io::{Device, FastProgram, Listener, Programs, Signal, Signals, SocketError, let_inherit};
 use backoff::{Backoff, Unready};
 use files::{Files, Which};
 use host::Host;
@@ -54,6 +54,8 @@ struct Keeper {
     /// The file goes when this does.
     _listener: Option<Listener>,
     _metrics: Option<TcpListener>,
+    /// The program stays at the devices for as long as this does.
+    _fast: Option<FastProgram>,
     given: Given,
     state: Option<StateFile>,
     unready: Unready,
@@ -92,13 +94,17 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
     let metrics = plan.metrics.as_ref().map(|at| open::open_metrics(at.value)).transpose()?;
     let given = open::give(&devices, listener.as_ref(), state.as_ref(), metrics.as_ref())
         .map_err(|error| format!("cannot hand descriptors on: {error}"))?;
-    let mut given = Given { sandbox, ..given };
+    let fast = open::open_fast(&plan, &devices)?;
+    let facts = fast.as_ref().map(FastProgram::give).transpose();
+    let facts = facts.map_err(|error| format!("cannot hand descriptors on: {error}"))?;
+    let mut given = Given { sandbox, fast: facts, ..given };
     rights::give_up(given.sandbox.as_mut())?;
     let mut keeper = Keeper {
         devices,
         host,
         _listener: listener,
         _metrics: metrics,
+        _fast: fast,
         given,
         state,
         unready: Unready::default(),

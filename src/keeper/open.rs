@@ -11,7 +11,8 @@ use super::messages::Given;
 use super::state_file::StateFile;
 use crate::base::{Endpoint, version};
 use crate::config::{Plan, run_on_processor};
-use crate::io::{BYTES_A_CONN, Device, LinkError, Listener, Processors, let_inherit, own_uid};
+use crate::io::{BYTES_A_CONN, Device, FastProgram, LinkError, LinkFacts, Listener, Processors, let_inherit, own_uid};
+use crate::settings::Fast;
 
 /// How long something that another process holds is waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -60,6 +61,27 @@ pub(super) fn check_memory(max_flows: usize) -> Result<(), String> {
     })
 }
 
+/// The fast path's program, where the kernel takes it and the configuration wants it. An error is a sentence.
+pub(super) fn open_fast(plan: &Plan, devices: &[Device]) -> Result<Option<FastProgram>, String> {
+    if plan.settings.fast == Fast::Off {
+        return Ok(None);
+    }
+    let links: Vec<LinkFacts> = devices.iter().map(Device::facts).collect();
+    match FastProgram::open(&links, plan.settings.fast_flows) {
+        Ok(program) => {
+            log::info!("fast path: established flows are forwarded in the kernel, by {}", program.words());
+            Ok(Some(program))
+        }
+        Err(why) if plan.settings.fast == Fast::On => {
+            Err(format!("setting fast: {why}; it takes CAP_BPF and CAP_NET_ADMIN, or set fast to auto or off"))
+        }
+        Err(why) => {
+            log::info!("fast path: none, all packets are forwarded here: {why}");
+            Ok(None)
+        }
+    }
+}
+
 /// Descriptors that every worker inherits.
 pub(super) fn give(
     devices: &[Device],
@@ -94,6 +116,7 @@ pub(super) fn give(
         keeper: version().to_owned(),
         upgrades: 0,
         sandbox: None,
+        fast: None,
         lifeline: None,
     })
 }

@@ -27,6 +27,17 @@ mod command {
     pub const LINK_CREATE: u32 = 28;
 }
 
+/// The commands that read and change elements of maps, and nothing else.
+pub const ELEMENTS: [u32; 7] = [
+    command::LOOKUP,
+    command::UPDATE,
+    command::DELETE,
+    command::LOOKUP_AND_DELETE,
+    command::LOOKUP_BATCH,
+    command::UPDATE_BATCH,
+    command::DELETE_BATCH,
+];
+
 /// `union bpf_attr`: zeros, and what a command takes at its place.
 struct Attributes([u64; 18]);
 
