@@ -1,150 +1,22 @@
 //! Other directors are told of conns (the master's side of connection synchronisation).
 //!
-//! Decides which conns are due for a message, in the kernel's order of questions, and gathers them into messages of up to
-//! two seconds. A template is told of with each packet of its conns, or as `sync_refresh_period` allows. Never changes
+//! Decides which conns are due for a message, in the kernel's order of questions. A template is told of with each packet of its conns, or as `sync_refresh_period` allows. Never changes
 //! a conn.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::daemon::Daemon;
-use super::message::{Message, Version};
+use super::message::Version;
 use super::own::Own;
+use super::policy::{SyncPolicy, Told, policy};
 use super::record::{FullNat, Record};
-use crate::base::{ConnId, Endpoint, Family, Instant, Proto, Tuple};
-use crate::conn::{Conn, SctpState, TcpState};
+use super::sender::{GATHERED, Running};
+use crate::base::{ConnId, Family, Instant, Tuple};
+use crate::conn::Conn;
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::service::command::{Refused, ServiceKey, SyncOptions};
 use crate::settings::Settings;
-use crate::wire::udp::{self, Hops};
-use crate::wire::{Fragments, PacketBuf, ip_packet};
-
-/// A message leaves this long after its first conn at the latest.
-const GATHERED: Duration = Duration::from_secs(2);
-/// Source ports (`ip_local_port_range`).
-const FIRST_PORT: u16 = 32_768;
-const PORTS: u16 = 28_232;
-
-/// What other directors were told of a conn last, and when it would end by that.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Told {
-    /// State.
-    pub(super) state: u8,
-    /// Times it was told again although little had changed.
-    retries: u8,
-    /// Its end.
-    end: Instant,
-}
-
-impl Told {
-    /// As told by another director: of the state alone.
-    pub(super) fn of_state(state: u8) -> Told {
-        Told { state, ..Told::default() }
-    }
-}
-
-/// A message that fills up.
-struct Gathered {
-    message: Message,
-    /// When the first conn of the message was added.
-    since: Instant,
-}
-
-/// The daemon and the messages that it fills: one that kernels read, and one of conns that they cannot have.
-struct Running {
-    daemon: Daemon,
-    sender: Sender,
-    gathered: [Gathered; 2],
-    /// Messages and records that have left.
-    sent: (u64, u64),
-}
-
-impl Running {
-    fn new(daemon: Daemon, router: &mut Router) -> Result<Running, Refused> {
-        let sender = Sender::new(&daemon, router)?;
-        let message = || Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
-        let gathered = [message(), message()].map(|message| Gathered { message, since: Instant::START });
-        Ok(Running { daemon, sender, gathered, sent: (0, 0) })
-    }
-
-    /// When the first conn of those that wait was added.
-    fn oldest(&self) -> Option<Instant> {
-        self.gathered.iter().filter(|gathered| !gathered.message.is_empty()).map(|gathered| gathered.since).min()
-    }
-
-    /// Adds a conn to the message; one that is full leaves first.
-    fn enqueue(&mut self, record: &Record, version: Version, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        let which = usize::from(version == Version::Own);
-        if !self.gathered[which].message.has_room_for(record, version) {
-            self.send(which, router, turn);
-        }
-        let Gathered { message, since } = &mut self.gathered[which];
-        if message.is_empty() {
-            *since = turn.now;
-        }
-        message.push(record, version);
-        self.sent.1 += 1;
-        if message.is_full() {
-            self.send(which, router, turn);
-        }
-    }
-
-    fn send(&mut self, which: usize, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        let message = &mut self.gathered[which].message;
-        self.sender.send(message.bytes(), &self.daemon, router, turn);
-        message.clear();
-        self.sent.0 += 1;
-    }
-
-    /// Sends messages that are not empty and whose first conn was added by then.
-    fn send_older(&mut self, than: Instant, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        for which in 0..self.gathered.len() {
-            let Gathered { message, since } = &self.gathered[which];
-            if !message.is_empty() && *since <= than {
-                self.send(which, router, turn);
-            }
-        }
-    }
-}
-
-/// Where messages come from.
-#[derive(Clone, Copy)]
-pub(super) struct Sender {
-    source: IpAddr,
-    port: u16,
-}
-
-impl Sender {
-    pub(super) fn new(daemon: &Daemon, router: &mut Router) -> Result<Sender, Refused> {
-        let group = daemon.options.group;
-        let source = router.source(daemon.link, group, group).ok_or(Refused::NoDevice)?;
-        Ok(Sender { source, port: FIRST_PORT + router.fresh_id() % PORTS })
-    }
-
-    pub(super) fn send(self, bytes: &[u8], daemon: &Daemon, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        turn.lend(|turn, packet| {
-            let SyncOptions { group, port, ttl, .. } = &daemon.options;
-            let (src, dst) = (Endpoint::new(self.source, self.port), Endpoint::new(*group, *port));
-            udp::datagram(packet, src, dst, Hops { ttl: *ttl, id: router.last_id() }, bytes);
-            send_message(packet, daemon, router, turn);
-        });
-    }
-}
-
-fn send_message(packet: &mut PacketBuf, daemon: &Daemon, router: &mut Router, turn: &mut Turn<impl Egress>) {
-    let (id, mtu) = (router.fresh_id(), usize::from(router.link(daemon.link).mtu));
-    let Ok(ip) = ip_packet(packet.frame()) else { return };
-    if ip.total_len() <= mtu {
-        return router.send_to_group(packet, daemon.link, daemon.options.group, turn);
-    }
-    let Some(mut fragments) = Fragments::new(packet, &ip, mtu, u32::from(id)) else { return };
-    turn.lend(|turn, piece| {
-        while fragments.next_into(packet, &ip, piece) {
-            router.send_to_group(piece, daemon.link, daemon.options.group, turn);
-        }
-    });
-}
 
 /// A conn with the number of its packets from the client, on which the decision rests.
 #[derive(Clone, Copy)]
@@ -409,85 +281,4 @@ fn lifetime(id: ConnId, flows: &Flows) -> Duration {
         return Duration::from_secs(u64::from(conn.template_timeout()));
     }
     flows.timeouts.state(conn.proto(), conn.state()).timeout
-}
-
-impl Told {
-    /// `Some(retries so far)` if this conn, whose state is the one that was told, is due for another message.
-    fn retries_if_due(
-        &self,
-        lifetime: Duration,
-        packets: u32,
-        template: bool,
-        (settings, now): (&Settings, Instant),
-    ) -> Option<u8> {
-        let Settings { sync_threshold: threshold, sync_period: period, .. } = *settings;
-        let refresh = Duration::from_secs(u64::from(settings.sync_refresh_period));
-        let end = now + lifetime;
-        let mut retries = 0;
-        if !refresh.is_zero() {
-            let change = end.since(self.end).max(self.end.since(end));
-            if change < refresh.min((lifetime / 2).max(Duration::from_secs(10))) {
-                let last = self.end - lifetime;
-                if self.retries >= settings.sync_retries || now < last + refresh / 8 {
-                    return None;
-                }
-                retries = self.retries + 1;
-            }
-        }
-        let due = match period {
-            0 => !refresh.is_zero() || packets == threshold,
-            _ => template || packets % period == threshold,
-        };
-        due.then_some(retries)
-    }
-}
-
-/// When a conn in a state is told of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SyncPolicy {
-    Never,
-    /// By the count of its packets.
-    Regular,
-    /// As soon as it has come into the state.
-    AtOnce,
-}
-
-fn policy(conn: &Conn) -> SyncPolicy {
-    match conn.proto() {
-        _ if conn.is_template() => SyncPolicy::Regular,
-        Proto::TCP => policy_tcp(conn.state()),
-        Proto::SCTP => policy_sctp(conn.state()),
-        _ => SyncPolicy::Regular,
-    }
-}
-
-fn policy_tcp(state: u8) -> SyncPolicy {
-    match TcpState::from_number(state) {
-        TcpState::Established => SyncPolicy::Regular,
-        TcpState::FinWait | TcpState::Close | TcpState::CloseWait | TcpState::TimeWait => SyncPolicy::AtOnce,
-        TcpState::None
-        | TcpState::SynSent
-        | TcpState::SynRecv
-        | TcpState::LastAck
-        | TcpState::Listen
-        | TcpState::SynAck => SyncPolicy::Never,
-    }
-}
-
-fn policy_sctp(state: u8) -> SyncPolicy {
-    match SctpState::from_number(state) {
-        SctpState::Established => SyncPolicy::Regular,
-        SctpState::ShutdownSent | SctpState::ShutdownReceived | SctpState::ShutdownAckSent | SctpState::Closed => {
-            SyncPolicy::AtOnce
-        }
-        SctpState::None
-        | SctpState::Init1
-        | SctpState::Init
-        | SctpState::CookieSent
-        | SctpState::CookieReplied
-        | SctpState::CookieWait
-        | SctpState::Cookie
-        | SctpState::CookieEchoed
-        | SctpState::Rejected => SyncPolicy::Never,
-    }
 }

@@ -7,9 +7,12 @@ mod daemon;
 mod master;
 mod message;
 mod own;
+mod policy;
 mod record;
 mod report;
+mod sender;
 mod table;
+mod take;
 mod version0;
 
 use crate::base::{Instant, LinkId, Proto};

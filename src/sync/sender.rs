@@ -1,0 +1,129 @@
+//! Messages on their way: records gathered for up to two seconds, and the datagrams that carry them.
+//!
+//! Never decides what is told.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::daemon::Daemon;
+use super::message::{Message, Version};
+use super::record::Record;
+use crate::base::{Endpoint, Instant};
+use crate::router::{Egress, Router, Turn};
+use crate::service::command::{Refused, SyncOptions};
+use crate::wire::udp::{self, Hops};
+use crate::wire::{Fragments, PacketBuf, ip_packet};
+
+/// A message leaves this long after its first conn at the latest.
+pub(super) const GATHERED: Duration = Duration::from_secs(2);
+/// Source ports (`ip_local_port_range`).
+const FIRST_PORT: u16 = 32_768;
+const PORTS: u16 = 28_232;
+
+/// A message that fills up.
+struct Gathered {
+    message: Message,
+    /// When the first conn of the message was added.
+    since: Instant,
+}
+
+/// The daemon and the messages that it fills: one that kernels read, and one of conns that they cannot have.
+pub(super) struct Running {
+    pub(super) daemon: Daemon,
+    pub(super) sender: Sender,
+    gathered: [Gathered; 2],
+    /// Messages and records that have left.
+    pub(super) sent: (u64, u64),
+}
+
+impl Running {
+    pub(super) fn new(daemon: Daemon, router: &mut Router) -> Result<Running, Refused> {
+        let sender = Sender::new(&daemon, router)?;
+        let message = || Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
+        let gathered = [message(), message()].map(|message| Gathered { message, since: Instant::START });
+        Ok(Running { daemon, sender, gathered, sent: (0, 0) })
+    }
+
+    /// When the first conn of those that wait was added.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.gathered.iter().filter(|gathered| !gathered.message.is_empty()).map(|gathered| gathered.since).min()
+    }
+
+    /// Adds a conn to the message; one that is full leaves first.
+    pub(super) fn enqueue(
+        &mut self,
+        record: &Record,
+        version: Version,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
+    ) {
+        let which = usize::from(version == Version::Own);
+        if !self.gathered[which].message.has_room_for(record, version) {
+            self.send(which, router, turn);
+        }
+        let Gathered { message, since } = &mut self.gathered[which];
+        if message.is_empty() {
+            *since = turn.now;
+        }
+        message.push(record, version);
+        self.sent.1 += 1;
+        if message.is_full() {
+            self.send(which, router, turn);
+        }
+    }
+
+    fn send(&mut self, which: usize, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        let message = &mut self.gathered[which].message;
+        self.sender.send(message.bytes(), &self.daemon, router, turn);
+        message.clear();
+        self.sent.0 += 1;
+    }
+
+    /// Sends messages that are not empty and whose first conn was added by then.
+    pub(super) fn send_older(&mut self, than: Instant, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        for which in 0..self.gathered.len() {
+            let Gathered { message, since } = &self.gathered[which];
+            if !message.is_empty() && *since <= than {
+                self.send(which, router, turn);
+            }
+        }
+    }
+}
+
+/// Where messages come from.
+#[derive(Clone, Copy)]
+pub(super) struct Sender {
+    source: IpAddr,
+    port: u16,
+}
+
+impl Sender {
+    pub(super) fn new(daemon: &Daemon, router: &mut Router) -> Result<Sender, Refused> {
+        let group = daemon.options.group;
+        let source = router.source(daemon.link, group, group).ok_or(Refused::NoDevice)?;
+        Ok(Sender { source, port: FIRST_PORT + router.fresh_id() % PORTS })
+    }
+
+    pub(super) fn send(self, bytes: &[u8], daemon: &Daemon, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        turn.lend(|turn, packet| {
+            let SyncOptions { group, port, ttl, .. } = &daemon.options;
+            let (src, dst) = (Endpoint::new(self.source, self.port), Endpoint::new(*group, *port));
+            udp::datagram(packet, src, dst, Hops { ttl: *ttl, id: router.last_id() }, bytes);
+            send_message(packet, daemon, router, turn);
+        });
+    }
+}
+
+fn send_message(packet: &mut PacketBuf, daemon: &Daemon, router: &mut Router, turn: &mut Turn<impl Egress>) {
+    let (id, mtu) = (router.fresh_id(), usize::from(router.link(daemon.link).mtu));
+    let Ok(ip) = ip_packet(packet.frame()) else { return };
+    if ip.total_len() <= mtu {
+        return router.send_to_group(packet, daemon.link, daemon.options.group, turn);
+    }
+    let Some(mut fragments) = Fragments::new(packet, &ip, mtu, u32::from(id)) else { return };
+    turn.lend(|turn, piece| {
+        while fragments.next_into(packet, &ip, piece) {
+            router.send_to_group(piece, daemon.link, daemon.options.group, turn);
+        }
+    });
+}
