@@ -268,3 +268,47 @@ test_what_a_director_tracks_moves_its_addresses_and_programs_are_told() {
     wait_for 5 "the last notice" last_line_is "$told" "INSTANCE 51 BACKUP 150"
     expect_match "$(tr '\n' ' ' <"$told")" "INSTANCE 51 MASTER 150 INSTANCE 51 FAULT 150 INSTANCE 51 BACKUP 150 $" "what the program was told"
 }
+
+# has_been_active ROLE SECONDS: its virtual router, so long at least.
+has_been_active() {
+    local seconds
+    seconds=$(of_host "$1" vrrp | sed -n 's/.* active for \([0-9]*\) s.*/\1/p')
+    [[ -n $seconds ]] && ((seconds >= $2))
+}
+
+# limit: 120
+# alone
+test_a_split_pair_heals_and_the_winner_keeps_its_conns() {
+    topo_pair
+    local key='sync_key = "0123456789abcdef0123456789abcdef"' file curl
+    # Told one by one, with a key; either has the same list.
+    vrrp_director director 4 150 'sync_peers = ["10.0.0.4", "10.0.0.5"]' "$key"
+    becomes_state director active
+    vrrp_director other 5 100 'sync_peers = ["10.0.0.4", "10.0.0.5"]' "$key"
+    becomes_state other backup
+    answered_within 5
+
+    power_cut other eth0
+    wait_for 40 "the other one to be active alone" has_been_active other 10
+    state_is director active || die "the first one did not stay active"
+    # A conn that the other one cannot have been told of.
+    file=$(payload 32)
+    in_ns client curl --silent --show-error --max-time 100 --limit-rate 2M --local-port 40001 --output "$SCRATCH/got" \
+        "http://$AT_VIP/files/${file##*/}" 2>"$LAB_DIR/curl.errors" &
+    curl=$!
+    wait_for 10 "the download" knows_download director
+    ! knows_download other || die "the other one was told of the download, across the cut"
+
+    in_ns other ip link set eth0 up
+    becomes_state other backup
+    state_is director active || die "the one with the higher priority gave up"
+    # It was told what it has missed, and goes on with it.
+    wait_for 15 "the download at the other one too" knows_download other
+    of_host director vrrp failover
+    becomes_state other active
+    wait "$curl" || die "the download broke: $(cat "$LAB_DIR/curl.errors")"
+    cmp "$file" "$SCRATCH/got" || die "the download differs"
+    expect_none client "$IS_RESET and port 40001" "resets of the download"
+    expect_match "$(of_host other sync)" "peers 10.0.0.4 10.0.0.5 port 8848, with a key" "how they talk"
+    ! of_host other sync | grep -q "not taken for key" || die "messages with the key were not taken: $(of_host other sync)"
+}

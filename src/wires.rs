@@ -9,7 +9,7 @@ use std::mem::swap;
 
 use crate::base::{DropReason, Instant, LinkId};
 use crate::director::{Batch, Director, OwnProbe};
-use crate::io::{Link, ReadOutcome};
+use crate::io::{Link, ReadOutcome, since_1970};
 use crate::router::{Egress, Turn};
 use crate::wire::PacketBuf;
 #[cfg(any(test, feature = "testing"))]
@@ -75,6 +75,14 @@ fn write(link: &mut Link, frame: &PacketBuf, told: &mut bool) -> Result<(), Drop
     written.map_err(DropReason::from)
 }
 
+/// The time of what comes next; where other directors are told it, by the host's clock too.
+pub fn begin(director: &Director, now: Instant, turn: &mut Turn<Wires>) {
+    turn.now = now;
+    if director.sync.has_key() {
+        turn.clock = since_1970();
+    }
+}
+
 /// Reads and handles frames of a link until there are none (false) or the budget is used up (true).
 #[inline(never)]
 pub fn drain(director: &mut Director, batch: &mut Batch, link: LinkId, turn: &mut Turn<Wires>) -> io::Result<bool> {
@@ -135,7 +143,7 @@ fn read(link: &mut Link, batch: &mut Batch) -> io::Result<bool> {
 /// Does what is due by now.
 #[inline(never)]
 pub fn pass_time(director: &mut Director, now: Instant, turn: &mut Turn<Wires>) {
-    turn.now = now;
+    begin(director, now, turn);
     director.tick(turn);
     Wires::flush(turn);
 }

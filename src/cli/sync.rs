@@ -55,8 +55,11 @@ impl SyncArgs {
 
 fn text(daemons: &[(SyncRole, SyncOptions)], report: &SyncReport) -> String {
     let mut text = String::new();
-    for (role, SyncOptions { interface, syncid, group, port, .. }) in daemons {
-        text += &format!("{} on {interface}, syncid {syncid}, {group} port {port}\n", role.name());
+    for (role, SyncOptions { interface, syncid, group, port, peers, key, .. }) in daemons {
+        let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+        let with = if peers.is_empty() { group.to_string() } else { format!("peers {}", peers.join(" ")) };
+        let key = if key.is_some() { ", with a key" } else { "" };
+        text += &format!("{} on {interface}, syncid {syncid}, {with} port {port}{key}\n", role.name());
     }
     text +=
         &format!("told {} records in {} messages, lag {} ms", report.sent_records, report.sent_messages, report.lag_ms);

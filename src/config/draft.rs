@@ -14,7 +14,7 @@ use crate::health::{Check, Policy};
 use crate::outbound::{Forward, Masquerade};
 use crate::router::is_link_local;
 use crate::service::MarkRule;
-use crate::service::command::{Command, DestOptions, Method, ServiceKey, SyncOptions, SyncRole};
+use crate::service::command::{Command, DestOptions, Method, ServiceKey, SharedKey, SyncOptions, SyncRole};
 use crate::service::quota::Quota;
 use crate::vrrp::Track;
 use crate::wire::vrrp::{Covers, Version};
@@ -333,6 +333,10 @@ pub struct VrrpDraft {
     pub user: Option<String>,
     /// Its directors tell each other of conns.
     pub sync: Option<At<bool>>,
+    /// Directors that its daemon tells, and hears; none: the group.
+    pub sync_peers: Vec<IpAddr>,
+    /// The key that they share.
+    pub sync_key: Option<SharedKey>,
 }
 
 /// Everything that was said.

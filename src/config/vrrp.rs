@@ -62,7 +62,8 @@ impl Daemons {
         let daemons = asked.filter_map(|(draft, said)| {
             // A link that there is not has been told of.
             let link = link_of(draft, links, &mut Problems::default())?;
-            let mut options = SyncOptions { syncid: draft.id, ..SyncOptions::default() };
+            let (peers, key) = (draft.sync_peers.clone(), draft.sync_key.clone());
+            let mut options = SyncOptions { syncid: draft.id, peers, key, ..SyncOptions::default() };
             if !links[link.index()].addresses.iter().any(|prefix| prefix.addr.is_ipv4()) {
                 options.group = GROUP6;
             }

@@ -10,7 +10,7 @@ use crate::base::{ConnId, DestId, Instant, Ledger, LinkId, version};
 use crate::conn::Conn;
 use crate::director::Director;
 use crate::fastpath::abi::Passed;
-use crate::service::command::{Refused, SyncOptions, SyncRole};
+use crate::service::command::{Refused, SharedKey, SyncOptions, SyncRole};
 use crate::service::{MarkRule, Service};
 use crate::settings::{self, Effect};
 use crate::vrrp::Report;
@@ -77,7 +77,11 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
 }
 
 fn daemons(director: &Director) -> Vec<(SyncRole, SyncOptions)> {
-    director.sync.daemons().map(|(role, options)| (role, options.clone())).collect()
+    let shown = |options: &SyncOptions| SyncOptions {
+        key: options.key.as_ref().map(|_| SharedKey::hidden()),
+        ..options.clone()
+    };
+    director.sync.daemons().map(|(role, options)| (role, shown(options))).collect()
 }
 
 fn virtual_router(director: &Director, report: Report, now: Instant) -> VirtualRouterEntry {

@@ -204,7 +204,7 @@ impl Daemon {
             }
             for link in 0..self.ready.len() {
                 if self.ready[link] {
-                    self.turn.now = now;
+                    wires::begin(&self.director, now, &mut self.turn);
                     let link = LinkId(link as u8);
                     let more = wires::drain(&mut self.director, &mut self.batch, link, &mut self.turn)?;
                     self.ready[link.index()] = more;

@@ -68,7 +68,7 @@ impl Director {
             }
             Err(reason) => return Err(*reason),
         };
-        if self.standby.silences(parsed, &self.flows.services, &self.router.virtuals) {
+        if self.standby.silences(parsed, &self.flows.services, &self.router.virtuals, &self.sync) {
             return Err(DropReason::Standby);
         }
         if self.standby.is_active() {
@@ -115,12 +115,17 @@ impl Director {
         if let Some(query) = igmp::query(packet.frame(), packet.ip) {
             return self.listener_query(link, &query, turn);
         }
-        if !self.sync.is_sync_group(link, packet.ip) {
+        if !self.sync.is_sync_group(packet.ip) {
             return Err(DropReason::NotForUs);
         }
         if Reassembly::is_piece(packet.frame(), packet.ip) && !self.stack.join(packet, turn)? {
             return Ok(());
         }
+        self.hear_sync(packet, turn)
+    }
+
+    /// A packet to the group of connection synchronisation, or of a peer.
+    pub(super) fn hear_sync(&mut self, packet: &Packet, turn: &mut Turn<impl Egress>) -> Result<(), DropReason> {
         let done = self.sync.receive(packet, &mut self.flows, &mut self.router, turn);
         self.tell_listeners();
         done

@@ -53,6 +53,9 @@ impl Director {
                 return Ok(self.presence().hear_vrrp(None, packet, turn)?);
             }
             self.ownership().check_source(packet.ip)?;
+            if self.sync.is_from_peer(packet.ip) && self.router.own_addresses().any(|addr| addr == packet.ip.dst) {
+                return Ok(self.hear_sync(packet, turn)?);
+            }
         }
         match owner {
             Owner::Conn(conn, Side::Reply) => self.reply(conn, packet, turn),

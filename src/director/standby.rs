@@ -93,18 +93,20 @@ impl Standby {
     }
 
     /// True for what another director is to deal with.
-    pub(super) fn silences(&self, parsed: &Parsed, services: &Services, virtuals: &Virtuals) -> bool {
-        (!self.is_active() && self.is_for_other(parsed, services))
+    pub(super) fn silences(&self, parsed: &Parsed, services: &Services, virtuals: &Virtuals, sync: &Sync) -> bool {
+        (!self.is_active() && self.is_for_other(parsed, services, sync))
             || (virtuals.any_away() && is_to_away(parsed, virtuals))
     }
 
-    fn is_for_other(&self, parsed: &Parsed, services: &Services) -> bool {
+    fn is_for_other(&self, parsed: &Parsed, services: &Services, sync: &Sync) -> bool {
+        // Peers that tell this director alone ask for its own addresses.
+        let is_silent = self.is_mute() && !sync.has_peers();
         match parsed {
-            // What the master tells of its conns is sent to a group.
-            Parsed::Ip(ip) => self.is_mute() && !ip.dst.is_multicast(),
-            Parsed::Arp(arp) if self.is_mute() => arp.op == ArpOp::Request,
+            // What the master tells of its conns is sent to a group, or to this director.
+            Parsed::Ip(ip) => self.is_mute() && !ip.dst.is_multicast() && !sync.is_from_peer(ip),
+            Parsed::Arp(arp) if is_silent => arp.op == ArpOp::Request,
             // Who does not answer queries is told nothing by a bridge that snoops.
-            Parsed::Ndp(ndp) if self.is_mute() => !matches!(ndp, Ndp::Advertisement { .. } | Ndp::Query(_)),
+            Parsed::Ndp(ndp) if is_silent => !matches!(ndp, Ndp::Advertisement { .. } | Ndp::Query(_)),
             Parsed::Arp(arp) => arp.op == ArpOp::Request && services.owns(IpAddr::V4(arp.target.1)),
             Parsed::Ndp(Ndp::Solicitation { target, .. }) => services.owns(IpAddr::V6(*target)),
             Parsed::Ndp(_) => false,

@@ -283,7 +283,7 @@ fn sync_daemon(command: u8, all: &Attributes) -> Result<Command, Errno> {
         group: group_of(&daemon)?.unwrap_or(usual.group),
         port,
         ttl,
-        peers: usual.peers,
+        ..usual
     };
     Ok(Command::StartDaemon(role?, options))
 }

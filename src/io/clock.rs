@@ -1,6 +1,6 @@
 //! The monotonic clock and the kernel's random source: what the core is handed from outside.
 //!
-//! Never the wall clock, which may jump.
+//! The wall clock, which may jump, is only for what other hosts are told.
 
 use std::io;
 use std::sync::OnceLock;
@@ -43,6 +43,11 @@ pub fn monotonic_millis() -> u64 {
 pub fn monotonic_micros() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(time::Duration::from);
     now.map_or(0, |since| since.as_micros() as u64)
+}
+
+/// The time since 1970.
+pub fn since_1970() -> time::Duration {
+    time::SystemTime::now().duration_since(time::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// What tells one boot of the host from another; asked of the kernel once.

@@ -42,7 +42,7 @@ mod tls;
 pub mod tun;
 
 pub use channel::Channel;
-pub use clock::{Clock, boot_id, monotonic_micros, monotonic_millis, random_u64};
+pub use clock::{Clock, boot_id, monotonic_micros, monotonic_millis, random_u64, since_1970};
 pub use console::{print_error, print_out};
 pub use control::{Connection, DIRECTORY, Listener, SocketError, VARIABLE, default_socket, own_uid, sockets_here};
 pub use databases::{hosts_database, services_database};

@@ -3,6 +3,8 @@
 //! The only place that writes to the ledger: a frame is counted by the call that takes, makes, sends or ends it. Never
 //! decides what becomes of a frame.
 
+use std::time::Duration;
+
 use crate::base::{Consumed, DropReason, Instant, Ledger, LinkId};
 use crate::wire::PacketBuf;
 
@@ -20,6 +22,8 @@ pub trait Egress {
 pub struct Turn<E> {
     /// The time of this turn.
     pub now: Instant,
+    /// The time since 1970, by the host's clock, which may be set: for what directors tell each other.
+    pub clock: Duration,
     /// The link that the frame at hand came by.
     pub link: LinkId,
     /// Where frames leave.
@@ -32,7 +36,7 @@ impl<E> Turn<E> {
     /// The first turn, with an empty ledger.
     pub fn new(out: E) -> Turn<E> {
         let spare = (0..SPARE).map(|_| PacketBuf::new()).collect();
-        Turn { now: Instant::START, link: LinkId(0), out, ledger: Ledger::default(), spare }
+        Turn { now: Instant::START, clock: Duration::ZERO, link: LinkId(0), out, ledger: Ledger::default(), spare }
     }
 
     /// What became of every frame so far.

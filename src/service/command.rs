@@ -174,15 +174,45 @@ pub struct SyncOptions {
     pub port: u16,
     /// `--mcast-ttl`
     pub ttl: u8,
-    /// A backup listens to these directors only; to all if there are none.
+    /// Other directors: a master tells each of them, not the group, and a backup listens to these only. To all if there are
+    /// none.
     #[serde(default)]
     pub peers: Vec<IpAddr>,
+    /// Directors prove with it that they are no strangers.
+    #[serde(default)]
+    pub key: Option<SharedKey>,
+}
+
+/// A key that directors share, which is shown to nobody.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedKey(pub String);
+
+impl SharedKey {
+    /// Says that there is one.
+    pub fn hidden() -> SharedKey {
+        SharedKey("(hidden)".into())
+    }
+}
+
+impl std::fmt::Debug for SharedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl Default for SyncOptions {
     fn default() -> SyncOptions {
         let group = IpAddr::from([224, 0, 0, 81]);
-        SyncOptions { interface: String::new(), syncid: 0, maxlen: 0, group, port: 8848, ttl: 1, peers: Vec::new() }
+        SyncOptions {
+            interface: String::new(),
+            syncid: 0,
+            maxlen: 0,
+            group,
+            port: 8848,
+            ttl: 1,
+            peers: Vec::new(),
+            key: None,
+        }
     }
 }
 

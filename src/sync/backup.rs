@@ -4,9 +4,11 @@
 //! Never answers but in `table`.
 
 use super::Sync;
+use super::daemon::Daemon;
 use super::message::read;
 use super::own;
 use super::record::Record;
+use super::seal::Opener;
 use super::take::take;
 use crate::base::{Consumed, DropReason, Instant};
 use crate::flows::Flows;
@@ -14,8 +16,21 @@ use crate::router::{Egress, Router, Turn};
 use crate::service::command::SyncOptions;
 use crate::wire::{Fragment, L4, Packet, udp};
 
+/// The daemon that listens.
+pub(super) struct Listener {
+    pub(super) daemon: Daemon,
+    opener: Option<Opener>,
+}
+
+impl Listener {
+    pub(super) fn new(daemon: Daemon) -> Listener {
+        let opener = daemon.options.key.as_ref().map(|key| Opener::new(key.0.as_bytes()));
+        Listener { daemon, opener }
+    }
+}
+
 impl Sync {
-    /// A whole packet to the group: a message, or something else. What is not taken is counted by its reason.
+    /// A whole packet to the group or from a peer: a message, or something else. What is not taken is counted by its reason.
     pub fn receive(
         &mut self,
         packet: &Packet,
@@ -26,7 +41,7 @@ impl Sync {
         let done = self.hear(packet, flows, router, turn);
         match done {
             Ok(()) => turn.consume(Consumed::Sync),
-            Err((why, _)) => self.heard.refuse(why),
+            Err((why, _)) => self.heard.refuse_message(why, packet.ip.src),
         }
         done.map_err(|(_, reason)| reason)
     }
@@ -39,18 +54,30 @@ impl Sync {
         turn: &mut Turn<impl Egress>,
     ) -> Result<(), (&'static str, DropReason)> {
         const UNREADABLE: (&str, DropReason) = ("unreadable", DropReason::BadSync);
-        let Some(backup) = &self.backup else { return Err(("no backup", DropReason::NotForUs)) };
-        let SyncOptions { port, syncid, peers, .. } = &backup.options;
+        let Some(Listener { daemon, opener }) = &mut self.backup else {
+            return Err(("no backup", DropReason::NotForUs));
+        };
+        let SyncOptions { port, syncid, peers, .. } = &daemon.options;
         let (ip, syncid) = (&packet.ip, *syncid);
+        if turn.link != daemon.link {
+            return Err(("interface", DropReason::NotForUs));
+        }
         if !peers.is_empty() && !peers.contains(&ip.src) {
             return Err(("peer", DropReason::NotForUs));
         }
         if !matches!(ip.l4, L4::Udp { dport, .. } if dport == *port) || ip.fragment != Fragment::Whole {
             return Err(("port", DropReason::NotForUs));
         }
-        let payload = udp::payload(packet.buf, ip).ok_or(UNREADABLE)?;
+        let mut payload = udp::payload(packet.buf, ip).ok_or(UNREADABLE)?;
         if payload.get(1).is_some_and(|id| syncid != 0 && *id != syncid) {
             return Err(("syncid", DropReason::NotForUs));
+        }
+        match opener {
+            Some(opener) => {
+                payload = opener.open(payload, ip.src, turn.clock).map_err(|why| (why, DropReason::BadSync))?;
+            }
+            None if own::is_sealed(payload) => return Err(("key", DropReason::BadSync)),
+            None => {}
         }
         let records = read(payload, syncid).map_err(|_| UNREADABLE)?;
         self.heard.message(ip.src, turn.now);

@@ -2,6 +2,7 @@
 //!
 //! Never sends or receives.
 
+use super::seal::OVERHEAD;
 use crate::base::LinkId;
 use crate::router::Router;
 use crate::service::Services;
@@ -39,5 +40,7 @@ pub(super) fn daemon(
         0 => usize::from(packet) - headers,
         asked => asked.clamp(least, LARGEST - headers),
     };
+    let sealed = if options.key.is_some() { OVERHEAD } else { 0 };
+    let maxlen = maxlen.saturating_sub(sealed).max(1);
     Ok(Daemon { options: SyncOptions { maxlen: maxlen as u16, ..options.clone() }, link })
 }

@@ -63,8 +63,8 @@ impl Master {
     }
 
     /// Sends a message that is none of conns.
-    pub(super) fn say(&self, own: Own, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if let Some(Running { daemon, sender, .. }) = &self.running {
+    pub(super) fn say(&mut self, own: Own, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if let Some(Running { daemon, sender, .. }) = &mut self.running {
             sender.send(&own.bytes(daemon.options.syncid), daemon, router, turn);
         }
     }

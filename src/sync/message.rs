@@ -76,7 +76,7 @@ impl Message {
             match version {
                 Version::Zero => self.bytes.extend_from_slice(&[0, self.syncid, 0, 0]),
                 Version::One => self.bytes.extend_from_slice(&[0, self.syncid, 0, 0, 0, VERSION, 0, 0]),
-                Version::Own => self.bytes.extend_from_slice(&own::header(self.syncid)),
+                Version::Own => self.bytes.extend_from_slice(&own::header(self.syncid, own::CONNS)),
             }
         }
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);

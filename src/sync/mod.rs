@@ -10,20 +10,21 @@ mod own;
 mod policy;
 mod record;
 mod report;
+mod seal;
 mod sender;
 mod table;
 mod take;
 mod version0;
 
-use crate::base::{Instant, LinkId, Proto};
+use crate::base::{Instant, Proto};
 use crate::conn::{ConnTable, LifeEvent};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::service::Services;
 use crate::service::command::{Refused, SyncOptions, SyncRole};
 use crate::settings::Settings;
-use crate::wire::Ip;
-use daemon::Daemon;
+use crate::wire::{Ip, L4};
+use backup::Listener;
 pub use master::Master;
 use report::Heard;
 pub use report::SyncReport;
@@ -34,7 +35,7 @@ use table::{Asking, Telling};
 pub struct Sync {
     /// Other directors are told of conns.
     pub master: Master,
-    backup: Option<Daemon>,
+    backup: Option<Listener>,
     asking: Option<Asking>,
     /// The backup's group is still to be joined.
     joins: bool,
@@ -68,13 +69,30 @@ impl Sync {
     /// The daemons that run, with their options as they are used.
     pub fn daemons(&self) -> impl Iterator<Item = (SyncRole, &SyncOptions)> {
         let master = self.master.options().map(|options| (SyncRole::Master, options)).into_iter();
-        master.chain(self.backup.iter().map(|backup| (SyncRole::Backup, &backup.options)))
+        master.chain(self.backup.iter().map(|backup| (SyncRole::Backup, &backup.daemon.options)))
     }
 
     /// True for a packet to the group that this director listens to.
-    pub fn is_sync_group(&self, link: LinkId, ip: &Ip) -> bool {
-        let Some(backup) = &self.backup else { return false };
-        backup.link == link && ip.dst == backup.options.group && ip.proto == Proto::UDP
+    pub fn is_sync_group(&self, ip: &Ip) -> bool {
+        let Some(Listener { daemon, .. }) = &self.backup else { return false };
+        ip.dst == daemon.options.group && ip.proto == Proto::UDP
+    }
+
+    /// True for what peers may say to this director alone.
+    pub fn is_from_peer(&self, ip: &Ip) -> bool {
+        let Some(Listener { daemon, .. }) = &self.backup else { return false };
+        let L4::Udp { dport, .. } = ip.l4 else { return false };
+        !daemon.options.peers.is_empty() && dport == daemon.options.port && !ip.dst.is_multicast()
+    }
+
+    /// True if it has a key, so that messages carry the time of the host's clock.
+    pub fn has_key(&self) -> bool {
+        self.daemons().any(|(_, options)| options.key.is_some())
+    }
+
+    /// True if peers tell this director alone.
+    pub fn has_peers(&self) -> bool {
+        self.backup.as_ref().is_some_and(|backup| !backup.daemon.options.peers.is_empty())
     }
 
     /// Something has happened to a conn: what was told of an older one in its slot does not count for it.
@@ -97,7 +115,7 @@ impl Sync {
         match role {
             SyncRole::Master => self.master.start(daemon, router)?,
             SyncRole::Backup if self.backup.is_some() => return Err(Refused::DaemonRuns),
-            SyncRole::Backup => (self.backup, self.joins) = (Some(daemon), true),
+            SyncRole::Backup => (self.backup, self.joins) = (Some(Listener::new(daemon)), true),
         }
         self.ask();
         Ok(())
@@ -107,7 +125,9 @@ impl Sync {
     pub fn stop(&mut self, role: SyncRole, router: &mut Router) -> Result<(), Refused> {
         let ran = match role {
             SyncRole::Master => self.master.stop(),
-            SyncRole::Backup => self.backup.take().inspect(|it| router.leave(it.link, it.options.group)).is_some(),
+            SyncRole::Backup => {
+                self.backup.take().inspect(|it| router.leave(it.daemon.link, it.daemon.options.group)).is_some()
+            }
         };
         (self.asking, self.telling) = (None, None);
         if ran { Ok(()) } else { Err(Refused::NoDaemon) }
@@ -125,7 +145,7 @@ impl Sync {
             && let Some(backup) = &self.backup
         {
             // Bridges that snoop deliver the frames of a group to members only.
-            router.join(backup.link, backup.options.group, turn);
+            router.join(backup.daemon.link, backup.daemon.options.group, turn);
         }
         self.master.send_due(router, turn);
         self.go_on(flows, router, turn);

@@ -5,6 +5,7 @@
 //! asks      number(8)
 //! tells     number(8) | records that were told(4) | 1: these are all(1) | 0(3)
 //! conns     records of FULL-NAT
+//! sealed    another message (`seal`)
 //! ```
 //! To a kernel each is a message of version 1 without records, of which it reads no more (`ip_vs_process_message`). Bytes
 //! only.
@@ -17,7 +18,8 @@ const BEFORE: usize = 8;
 const MAGIC: [u8; 4] = *b"tapv";
 const ASKS: u8 = 1;
 const TELLS: u8 = 2;
-const CONNS: u8 = 3;
+pub(super) const CONNS: u8 = 3;
+pub(super) const SEALED: u8 = 4;
 
 /// What a message says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,16 +39,21 @@ pub(super) enum Own {
     Conns(u8),
 }
 
-/// The header of a message with conns; its length and count are the caller's.
-pub(super) fn header(syncid: u8) -> [u8; HEADER] {
+/// The header of a message of a kind; its length and count are the caller's.
+pub(super) fn header(syncid: u8, kind: u8) -> [u8; HEADER] {
     let [a, b, c, d] = MAGIC;
-    [0, syncid, 0, 0, 0, 1, 0, 0, a, b, c, d, CONNS, 0, 0, 0]
+    [0, syncid, 0, 0, 0, 1, 0, 0, a, b, c, d, kind, 0, 0, 0]
+}
+
+/// True for a message with a proof of who has sent it.
+pub(super) fn is_sealed(bytes: &[u8]) -> bool {
+    matches!(*bytes, [0, _, _, _, 0, 1, 0, 0, a, b, c, d, SEALED, ..] if [a, b, c, d] == MAGIC)
 }
 
 impl Own {
     /// The whole message.
     pub(super) fn bytes(self, syncid: u8) -> Vec<u8> {
-        let mut bytes = header(syncid).to_vec();
+        let mut bytes = header(syncid, CONNS).to_vec();
         match self {
             Own::Asks(number) => {
                 bytes[COUNT - 1] = ASKS;

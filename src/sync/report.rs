@@ -30,6 +30,22 @@ impl Heard {
         self.records += 1;
     }
 
+    /// A message is not taken; the first of each kind is said.
+    pub(super) fn refuse_message(&mut self, why: &'static str, from: IpAddr) {
+        let what = match why {
+            "key" => {
+                "it does not prove that it is of a director with our key; give all directors the same key, or none"
+            }
+            "clock" => "its clock and ours are more than a minute apart; set both, by NTP for instance",
+            "replay" => "its number was taken already; somebody sends recorded messages, or its clock was set back",
+            _ => "",
+        };
+        if !what.is_empty() && !self.refused.contains_key(why) {
+            log::warn!("sync: a message of {from} is not taken: {what}");
+        }
+        self.refuse(why);
+    }
+
     pub(super) fn refuse(&mut self, why: &'static str) {
         *self.refused.entry(why).or_default() += 1;
     }

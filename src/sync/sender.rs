@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::daemon::Daemon;
 use super::message::{Message, Version};
 use super::record::Record;
+use super::seal::Sealer;
 use crate::base::{Endpoint, Instant};
 use crate::router::{Egress, Router, Turn};
 use crate::service::command::{Refused, SyncOptions};
@@ -19,6 +20,8 @@ pub(super) const GATHERED: Duration = Duration::from_secs(2);
 /// Source ports (`ip_local_port_range`).
 const FIRST_PORT: u16 = 32_768;
 const PORTS: u16 = 28_232;
+/// Peers may be behind routers (`ip_default_ttl`).
+const UNICAST_TTL: u8 = 64;
 
 /// A message that fills up.
 struct Gathered {
@@ -90,40 +93,61 @@ impl Running {
     }
 }
 
-/// Where messages come from.
-#[derive(Clone, Copy)]
+/// Where messages come from, and where they go.
 pub(super) struct Sender {
-    source: IpAddr,
+    /// Source and destination of each copy: to the group, or to each peer.
+    ways: Vec<(IpAddr, IpAddr)>,
     port: u16,
+    sealer: Option<Sealer>,
 }
 
 impl Sender {
     pub(super) fn new(daemon: &Daemon, router: &mut Router) -> Result<Sender, Refused> {
-        let group = daemon.options.group;
-        let source = router.source(daemon.link, group, group).ok_or(Refused::NoDevice)?;
-        Ok(Sender { source, port: FIRST_PORT + router.fresh_id() % PORTS })
+        let SyncOptions { group, peers, key, .. } = &daemon.options;
+        let way = |to: IpAddr| Some((router.source(daemon.link, to, to)?, to));
+        // All directors may be given the same list.
+        let others = peers.iter().filter(|peer| !router.owns(**peer));
+        let ways: Option<Vec<_>> =
+            if peers.is_empty() { way(*group).map(|way| vec![way]) } else { others.map(|peer| way(*peer)).collect() };
+        let sealer = key.as_ref().map(|key| Sealer::new(key.0.as_bytes()));
+        Ok(Sender { ways: ways.ok_or(Refused::NoDevice)?, port: FIRST_PORT + router.fresh_id() % PORTS, sealer })
     }
 
-    pub(super) fn send(self, bytes: &[u8], daemon: &Daemon, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        turn.lend(|turn, packet| {
-            let SyncOptions { group, port, ttl, .. } = &daemon.options;
-            let (src, dst) = (Endpoint::new(self.source, self.port), Endpoint::new(*group, *port));
-            udp::datagram(packet, src, dst, Hops { ttl: *ttl, id: router.last_id() }, bytes);
-            send_message(packet, daemon, router, turn);
-        });
+    pub(super) fn send(&mut self, bytes: &[u8], daemon: &Daemon, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        for (from, to) in &self.ways {
+            let (src, dst) = (Endpoint::new(*from, self.port), Endpoint::new(*to, daemon.options.port));
+            let ttl = if to.is_multicast() { daemon.options.ttl } else { daemon.options.ttl.max(UNICAST_TTL) };
+            let bytes = match &mut self.sealer {
+                Some(sealer) => sealer.seal(bytes, *from, turn.clock),
+                None => bytes,
+            };
+            turn.lend(|turn, packet| {
+                udp::datagram(packet, src, dst, Hops { ttl, id: router.last_id() }, bytes);
+                match to.is_multicast() {
+                    true => send_to_group(packet, *to, daemon, router, turn),
+                    false => router.send_to(packet, *to, turn),
+                }
+            });
+        }
     }
 }
 
-fn send_message(packet: &mut PacketBuf, daemon: &Daemon, router: &mut Router, turn: &mut Turn<impl Egress>) {
+fn send_to_group(
+    packet: &mut PacketBuf,
+    group: IpAddr,
+    daemon: &Daemon,
+    router: &mut Router,
+    turn: &mut Turn<impl Egress>,
+) {
     let (id, mtu) = (router.fresh_id(), usize::from(router.link(daemon.link).mtu));
     let Ok(ip) = ip_packet(packet.frame()) else { return };
     if ip.total_len() <= mtu {
-        return router.send_to_group(packet, daemon.link, daemon.options.group, turn);
+        return router.send_to_group(packet, daemon.link, group, turn);
     }
     let Some(mut fragments) = Fragments::new(packet, &ip, mtu, u32::from(id)) else { return };
     turn.lend(|turn, piece| {
         while fragments.next_into(packet, &ip, piece) {
-            router.send_to_group(piece, daemon.link, daemon.options.group, turn);
+            router.send_to_group(piece, daemon.link, group, turn);
         }
     });
 }

@@ -18,7 +18,7 @@ use crate::base::{Prefix, Proto};
 use crate::io::{PROCESSORS, WithErrno};
 use crate::outbound::Masquerade;
 use crate::service::MarkRule;
-use crate::service::command::{SyncOptions, SyncRole};
+use crate::service::command::{SharedKey, SyncOptions, SyncRole};
 use crate::service::limits;
 pub use check::check_of_word;
 use reader::{Kind, Section, Source};
@@ -51,7 +51,7 @@ const LINK: Kind = Kind {
 const ROUTE: Kind = Kind { name: "[[route]]", keys: &["to", "via"] };
 const MARK: Kind = Kind { name: "[[mark]]", keys: &["mark", "protocol", "source", "destination", "ports"] };
 const SYNC: Kind =
-    Kind { name: "[[sync]]", keys: &["role", "link", "syncid", "maxlen", "group", "port", "ttl", "peers"] };
+    Kind { name: "[[sync]]", keys: &["role", "link", "syncid", "maxlen", "group", "port", "ttl", "peers", "key"] };
 const TIMEOUTS: Kind = Kind { name: "[timeouts]", keys: &["tcp", "tcp_fin", "udp"] };
 const SETTINGS: Kind = Kind { name: "[settings]", keys: crate::settings::Settings::NAMES };
 
@@ -189,9 +189,21 @@ fn sync(mut daemon: Section) -> Option<At<(SyncRole, SyncOptions)>> {
         port: daemon.number("port", 1..=65_535).map_or(usual.port, |port| port.value),
         ttl: daemon.number("ttl", 1..=255).map_or(usual.ttl, |ttl| ttl.value),
         peers: daemon.list("peers", ip_address).into_iter().map(|peer| peer.value).collect(),
+        key: shared_key(&mut daemon, "key"),
         interface: interface?.value,
     };
     Some(At { value: (role?.value, options), place: daemon.place.clone() })
+}
+
+/// A key that directors share; a complaint does not repeat it.
+fn shared_key(section: &mut Section, name: &str) -> Option<SharedKey> {
+    let text = section.text(name)?.value;
+    if (16..=256).contains(&text.len()) {
+        return Some(SharedKey(text));
+    }
+    let place = section.place.clone();
+    section.report(&place, format!("{name} has {} bytes; give 16 to 256, like 'openssl rand -hex 32'", text.len()));
+    None
 }
 
 fn seconds(mut timeouts: Section) -> [Option<u32>; 3] {

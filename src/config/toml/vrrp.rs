@@ -6,7 +6,7 @@ use super::super::draft::{At, Problems, VrrpDraft};
 use super::super::spec;
 use super::check::command;
 use super::reader::{Kind, Section};
-use super::{ip_address, word};
+use super::{ip_address, shared_key, word};
 use crate::vrrp::{Track, Tracked};
 use crate::wire::vrrp::{Covers, Version};
 
@@ -25,6 +25,8 @@ pub(super) const VRRP: Kind = Kind {
         "virtual_mac",
         "checksum",
         "sync",
+        "sync_peers",
+        "sync_key",
         "preempt_delay",
         "track",
         "group",
@@ -87,6 +89,8 @@ pub(super) fn vrrp(section: &mut Section) -> Option<VrrpDraft> {
         notify: command(section, "notify"),
         user,
         sync: section.truth("sync").filter(|said| said.value),
+        sync_peers: section.list("sync_peers", ip_address).into_iter().map(|peer| peer.value).collect(),
+        sync_key: shared_key(section, "sync_key"),
         id: id?.value,
     })
 }
