@@ -12,6 +12,7 @@ mod drops;
 mod extensions;
 mod families;
 mod fast;
+mod fast_model;
 mod ftp;
 mod ftp_fullnat;
 mod icmp;
