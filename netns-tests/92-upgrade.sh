@@ -28,8 +28,8 @@ survives_upgrades() {
     another_version
     local round before rounds=${ROUNDS:-6}
     serving_load "$@"
+    [[ -z ${IDLE_CONNS:-} ]] || fill_table "$IDLE_CONNS"
     load_begins
-    [[ -z ${IDLE_CONNS:-} ]] || idle_conns "$IDLE_CONNS"
     for ((round = 2; round <= rounds; round += 2)); do
         before=$(worker)
         upgraded "$OTHER"

@@ -463,7 +463,7 @@ load_begins() {
     long_download one
     idle_conn
     loop_of requests "curl --silent --show-error --max-time 20 'http://$AT_VIP/'"
-    loop_of questions "dig @$VIP who.test TXT +short +tries=1 +time=20"
+    loop_of questions "dig @$VIP who.test TXT +short +tries=4 +time=5"
     spawn ping client ping -D -n -i 0.02 "$VIP"
     [[ -n ${HEAVY_LOAD:-} ]] || return 0
     spawn wrk-close client wrk -t1 -c4 -d3600 -H "Connection: close" "http://$AT_VIP/"
@@ -472,6 +472,17 @@ load_begins() {
     WRKS+=("$SPAWNED")
     spawn iperf3 client iperf3 -c "$VIP" -t 3600 -b 20M
     IPERF3=$SPAWNED
+}
+
+# fill_table COUNT: that many UDP conns from as many clients, which say nothing any more. IPv4.
+fill_table() {
+    local mac
+    mac=$(in_ns director "$TAPVS" status | sed -nE 's/^link tap0 mac ([0-9a-f:]+).*/\1/p')
+    lb -A -u "$VIP:9" -s rr
+    lb -a -u "$VIP:9" -r "$RS1:9" -m
+    lb --set 0 0 3600
+    in_ns rs3 netns-tests/idle-conns.py eth0 "$mac" 172.16.0.0 "$VIP" 9 "$1"
+    echo "conns in the table: $(in_ns director "$TAPVS" status | sed -nE '1s/.*, ([0-9]+) conns.*/\1/p')"
 }
 
 # load_ended: nothing of it has failed.
