@@ -148,6 +148,11 @@ pub struct RunArgs {
     #[argh(option)]
     pub mark: Vec<MarkRule>,
 
+    /// established flows are forwarded by a program in the kernel: auto (where it takes the program), on (it must) or off (the
+    /// default)
+    #[argh(option)]
+    pub fast: Option<String>,
+
     /// a setting by its kernel name (net.ipv4.vs.NAME), like expire_nodest_conn=1; repeated
     #[argh(option)]
     pub sysctl: Vec<String>,
@@ -226,6 +231,10 @@ impl RunArgs {
                 Some((name, value)) => settings.push(At { value: (name.to_owned(), value.to_owned()), place }),
                 None => problems.add(&place, "write NAME=VALUE"),
             }
+        }
+        if let Some(word) = &self.fast {
+            let (value, place) = (("fast".to_owned(), word.clone()), Place::flag("--fast", word));
+            settings.push(At { value, place });
         }
         let draft = Draft {
             links: vec![self.link()],
@@ -331,6 +340,7 @@ impl RunArgs {
             ("--metrics", self.metrics.is_some()),
             ("--local-address", !self.local_address.is_empty()),
             ("--mark", !self.mark.is_empty()),
+            ("--fast", self.fast.is_some()),
             ("--sysctl", !self.sysctl.is_empty()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
@@ -364,6 +374,8 @@ mod tests {
             ("--gateway fe80::1", "--gateway fe80::1: not in the net of any address of the director; name a neighbour"),
             ("--address 2001:db8::2/64 --gateway fe80::1", ""),
             ("--ops", "--ops: one-packet scheduling is only for UDP services"),
+            ("--fast auto", ""),
+            ("--fast maybe", "--fast maybe: fast: 'maybe' is not one of auto, on, off"),
             (
                 "--sysctl drop_entry=4",
                 "--sysctl drop_entry=4: drop_entry: 4 does not fit; it takes 0 (never), 1 (under pressure) or 3 (always)",

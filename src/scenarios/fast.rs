@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::steps::{NAT, establish, secs};
-use super::{CLIENT, CLIENT6, RS2, RS6, VIP, VIP6};
+use super::{CLIENT, CLIENT6, RS1, RS2, RS6, VIP, VIP6};
 use crate::base::{Mac, Proto};
 use crate::director::Settings;
 use crate::sched::Mask;
@@ -276,6 +276,25 @@ fn conns_that_helpers_read_or_that_change_family_are_the_directors() {
     lab.real(&Packet::tcp(RS6, &sent[0].packet().src.to_string(), "SA"));
     talk(&mut lab, &Packet::tcp(CLIENT, VIP, "A"));
     assert_eq!((entries(&lab), lab.director.fast.report.refused.clone()), (0, vec![("families", 1)]));
+}
+
+#[test]
+fn a_conn_whose_server_is_still_to_be_told_of_its_client_is_the_directors() {
+    for told in ["proxy-v2", "toa"] {
+        let rules = format!("-A -t {VIP}\n-a -t {VIP} -r {RS1} -b --client-address {told}\n-P -t {VIP} -z 10.0.0.30");
+        let mut lab = with(Settings::default(), &rules);
+        let syn = Packet::tcp(CLIENT, VIP, "S");
+        let sent = lab.client(&syn)[0].packet();
+        let answer = |ack: u32| Packet { ack, dst: sent.src, ..Packet::tcp(RS1, "0.0.0.0:0", "A") };
+        lab.real(&Packet { ack: sent.seq.wrapping_add(1), dst: sent.src, ..Packet::tcp(RS1, "0.0.0.0:0", "SA") });
+        let segment = Packet { seq: syn.seq + 1, ..Packet::tcp(CLIENT, VIP, "A") };
+        talk(&mut lab, &segment.clone().carrying("GET /"));
+        assert_eq!((entries(&lab), lab.director.fast.report.refused.clone()), (0, vec![("helper", 1)]), "{told}");
+        // The header, and the first byte.
+        lab.real(&answer(sent.seq.wrapping_add(1 + 28 + 1)));
+        talk(&mut lab, &segment);
+        assert_eq!(entries(&lab), 2, "{told}: one for each end");
+    }
 }
 
 #[test]
