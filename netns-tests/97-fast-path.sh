@@ -64,7 +64,8 @@ test_fast_flows_go_on_while_no_worker_runs() {
     expect cmp "$LAB_DIR/slow" "$(payload 32)"
     local bytes
     bytes=$(in_ns director "$TAPVS" ipvsadm -Ln --stats --exact | awk '/->/ && $2 ~ /:80$/ { print $7 }')
-    ((bytes > 24 << 20)) || die "what passed without a worker is not counted: $bytes bytes"
+    # By the share of requests that nobody had counted: bytes of replies come near, not exactly.
+    ((bytes > 16 << 20)) || die "what passed without a worker is not counted: $bytes bytes"
 }
 
 test_fast_flows_of_a_removed_server_end_with_the_command() {
