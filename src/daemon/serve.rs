@@ -20,7 +20,7 @@ impl Daemon {
         self.control.turn(self.poll.registry(), now, |request| match (work.as_ref(), work::of(request)) {
             (Some(running), Asked::Change(request)) if running.holds_rules() => Answer::NotYet(request),
             (_, Asked::Change(request) | Asked::List(request)) => {
-                answered(director, turn, |director, turn| match request {
+                answered(director, turn, begins_list(&request), |director, turn| match request {
                     Request::Health(from) => Answer::Now(control::health(&checks.monitor, director, from, now)),
                     Request::CheckNow => Answer::Now(Reply::Due(checks.check_now(now))),
                     Request::Steer(key, server, how) => Answer::Now(checks.steer(director, (key, server), how, now)),
@@ -103,14 +103,23 @@ fn told(mut reply: Reply, worker: WorkerEntry) -> Reply {
     reply
 }
 
-/// An answer that has all that the kernel has counted, and after which the kernel does nothing that it takes back.
+/// True for what shows counters or deadlines and is no later page of a list: that goes on with what the first had read.
+fn begins_list(request: &Request) -> bool {
+    matches!(request, Request::Status | Request::Service(_) | Request::Services(0) | Request::Conns(0))
+}
+
+/// An answer that has all that the kernel has counted, where it shows that, and after which the kernel does nothing that it
+/// takes back.
 fn answered<E>(
     director: &mut Director,
     turn: &mut Turn<E>,
+    shows: bool,
     answer: impl FnOnce(&mut Director, &mut Turn<E>) -> Answer,
 ) -> Answer {
-    director.fast().read_before_list();
-    director.fast().account(turn);
+    if shows {
+        director.fast().read_before_list();
+        director.fast().account(turn);
+    }
     let answer = answer(director, turn);
     director.fast().heed();
     answer
