@@ -132,6 +132,30 @@ impl Ports {
     }
 }
 
+/// What a setting takes that is one of some words.
+macro_rules! words {
+    ($kind:ident: $($variant:ident = $word:literal),+) => {
+        impl $kind {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
+        impl Field for $kind {
+            fn show(&self) -> String {
+                match self {
+                    $($kind::$variant => $word.to_owned(),)+
+                }
+            }
+
+            fn put(&mut self, value: Value) {
+                match value {
+                    $(Value::Text(text) if text == $word => *self = $kind::$variant,)+
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+
 /// What becomes of a TCP segment in the middle of a conn that is not known, if it is for a service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unknown {
@@ -141,25 +165,6 @@ pub enum Unknown {
     Drop,
     /// It opens the conn.
     Adopt,
-}
-
-impl Unknown {
-    const WORDS: [&str; 3] = ["reset", "drop", "adopt"];
-}
-
-impl Field for Unknown {
-    fn show(&self) -> String {
-        Unknown::WORDS[*self as usize].to_owned()
-    }
-
-    fn put(&mut self, value: Value) {
-        let all = [Unknown::Reset, Unknown::Drop, Unknown::Adopt];
-        if let Value::Text(text) = value
-            && let Some(place) = Unknown::WORDS.iter().position(|word| *word == text)
-        {
-            *self = all[place];
-        }
-    }
 }
 
 /// Whether the kernel forwards established flows.
@@ -173,24 +178,8 @@ pub enum Fast {
     Off,
 }
 
-impl Fast {
-    const WORDS: [&str; 3] = ["auto", "on", "off"];
-}
-
-impl Field for Fast {
-    fn show(&self) -> String {
-        Fast::WORDS[*self as usize].to_owned()
-    }
-
-    fn put(&mut self, value: Value) {
-        let all = [Fast::Auto, Fast::On, Fast::Off];
-        if let Value::Text(text) = value
-            && let Some(place) = Fast::WORDS.iter().position(|word| *word == text)
-        {
-            *self = all[place];
-        }
-    }
-}
+words!(Unknown: Reset = "reset", Drop = "drop", Adopt = "adopt");
+words!(Fast: Auto = "auto", On = "on", Off = "off");
 
 impl Field for Ports {
     fn show(&self) -> String {
@@ -257,7 +246,7 @@ settings! {
     expire_nodest_conn: bool = false, Switch, "", Works, "Conns of a removed server end at once.";
     expire_quiescent_template: bool = false, Switch, "", Works, "A persistent client of a server of weight 0 is scheduled anew.";
     expire_reset: u8 = 2, Between(0, 3), "", Works, "Both ends of an established conn that expires are sent a reset: 0 never, 1 in NAT, 2 in FULL-NAT, 3 in both.";
-    fast: Fast = Fast::Off, Words(&Fast::WORDS), "", AtStart, "Packets of established flows are forwarded by a program in the kernel, at the egress of the TAP: auto where the kernel takes the program, on where it must.";
+    fast: Fast = Fast::Off, Words(Fast::WORDS), "", AtStart, "Packets of established flows are forwarded by a program in the kernel, at the egress of the TAP: auto where the kernel takes the program, on where it must.";
     fast_flows: usize = 262_144, Between(1, 1 << 24), "conns", Works, "Conns that the program in the kernel has at a time; others are forwarded by the director. The room for them is made at the start: a larger number takes full effect after a new start.";
     ftp_ports: Ports = Ports::one(21), PortList, "", Works, "TCP ports of services through NAT and FULL-NAT whose conns are read as FTP, like the parameter ports of the kernel's ip_vs_ftp. New conns heed a change.";
     fullnat_sequence: bool = true, Switch, "", Works, "TCP conns through FULL-NAT begin with sequence numbers that rise for each local port (RFC 6528) and without timestamps, so that a server takes a port again that it holds in TIME_WAIT. New conns heed a change.";
@@ -291,7 +280,7 @@ settings! {
     timeout_timewait: u32 = 120, Between(1, 31_536_000), "seconds", Works, "How long a TCP conn lives in TIME_WAIT. FIN_WAIT has a place in ipvsadm --set.";
     toa_kind: u8 = 254, Between(9, 255), "", Works, "The kind of the TCP option by which servers behind FULL-NAT learn an IPv4 client (client_address toa); its length is 8.";
     toa_kind_ipv6: u8 = 254, Between(9, 255), "", Works, "The same of an IPv6 client; its length is 20.";
-    unknown: Unknown = Unknown::Reset, Words(&Unknown::WORDS), "", Works, "What a TCP segment in the middle of a conn meets that is for a service and that the director does not know, as after a start without state: a reset, as the kernel answers; nothing; or a server, which is the right one if the scheduler chooses by the client alone (mh, sh, dh). A service with a server in FULL-NAT cannot adopt, for its local port and sequence numbers are lost: there adopt is reset.";
+    unknown: Unknown = Unknown::Reset, Words(Unknown::WORDS), "", Works, "What a TCP segment in the middle of a conn meets that is for a service and that the director does not know, as after a start without state: a reset, as the kernel answers; nothing; or a server, which is the right one if the scheduler chooses by the client alone (mh, sh, dh). A service with a server in FULL-NAT cannot adopt, for its local port and sequence numbers are lost: there adopt is reset.";
 }
 
 impl Settings {

@@ -120,7 +120,7 @@ pub struct RunArgs {
 
     /// limits of --service's conns: new, burst (a second), conns (at once), and client-new, client-burst, client-conns for
     /// each client, as in new=1000,client-conns=50
-    #[argh(option, from_str_fn(spec::quota))]
+    #[argh(option, from_str_fn(Quota::parse))]
     pub limit: Option<Quota>,
 
     /// a real server of --service: ADDRESS[:PORT],METHOD[,weight=N][,upper=N][,lower=N] with METHOD one of nat,

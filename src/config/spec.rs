@@ -10,13 +10,7 @@ use crate::base::{Endpoint, Family, Proto};
 use crate::outbound::{FORWARDS, Forward};
 use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey, Tunnel, TunnelChecksum};
 use crate::service::limits::COUNT;
-use crate::service::quota::Quota;
 use crate::service::words::{CHECKSUMS, method_names};
-
-/// Limits of a service's conns.
-pub fn quota(text: &str) -> Result<Quota, String> {
-    Quota::parse(text)
-}
 
 /// A virtual service by address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
