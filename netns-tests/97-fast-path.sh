@@ -2,11 +2,17 @@
 # Established flows in the kernel (setting fast): they are counted as ever, they go on while no worker runs, and nothing goes
 # the old way once a command has returned.
 
-# fast_serving SERVER...: a service whose established flows the kernel forwards; skipped where it does not take the program.
+# fast_serving SERVER...: a service whose established flows the kernel forwards; skipped where it does not take the
+# program.
 fast_serving() {
     topo_onearm
     replies_through_director rs1
     serve rs1
+    fast_director "$@"
+}
+
+# fast_director SERVER...: the director of such a service.
+fast_director() {
     director_options --sysctl fast=auto
     serving "$@"
     ! grep -q 'fast path: none' "$LAB_DIR/tapvs.log" || skip "$(grep -o 'fast path: none.*' "$LAB_DIR/tapvs.log")"
@@ -41,9 +47,7 @@ test_fast_direct_routing() {
     topo_onearm
     realserver rs1
     serve rs1
-    director_options --sysctl fast=auto
-    serving "$AT_RS1,direct"
-    ! grep -q 'fast path: none' "$LAB_DIR/tapvs.log" || skip "$(grep -o 'fast path: none.*' "$LAB_DIR/tapvs.log")"
+    fast_director "$AT_RS1,direct"
     download 16
     upload 16 rs1
     (($(fast_frames) > 100)) || die "the kernel has forwarded $(fast_frames) frames: $(fast_status)"

@@ -6,7 +6,7 @@ use crate::base::{Method, Proto, Rng};
 use crate::director::Settings;
 use crate::fastpath::abi::{Counters, Entry};
 use crate::testing::fast::{Fast, Fate};
-use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER, mac_of};
+use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER, mac_of, with_options};
 use crate::wire::{Gso, Vnet, checksum};
 
 /// An established conn, with its entries in the kernel.
@@ -92,30 +92,6 @@ impl Established {
     pub fn is_nat(&self) -> bool {
         self.reply != self.request
     }
-}
-
-/// The frame of a segment with TCP options.
-pub(super) fn with_options(mut frame: Vec<u8>, options: &[u8]) -> Vec<u8> {
-    let six = frame[12] == 0x86;
-    let (l4, length_at) = if six { (54, 18) } else { (34, 16) };
-    let put = |frame: &mut Vec<u8>, at: usize, value: u16, sum: Option<usize>| {
-        let old = [frame[at], frame[at + 1]];
-        frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
-        if let Some(sum_at) = sum {
-            let sum = u16::from_be_bytes([frame[sum_at], frame[sum_at + 1]]);
-            let sum = checksum::update(sum, checksum::change(&old, &value.to_be_bytes()));
-            frame[sum_at..sum_at + 2].copy_from_slice(&sum.to_be_bytes());
-        }
-    };
-    let length = u16::from_be_bytes([frame[length_at], frame[length_at + 1]]);
-    put(&mut frame, length_at, length + options.len() as u16, (!six).then_some(24));
-    frame.splice(l4 + 20..l4 + 20, options.iter().copied());
-    frame[l4 + 12] = (5 + options.len() as u8 / 4) << 4;
-    let ip = crate::wire::ip_packet(&frame).unwrap();
-    frame[l4 + 16..l4 + 18].fill(0);
-    let sum = !checksum::with_pseudo(ip.src, ip.dst, Proto::TCP, &frame[l4..]);
-    frame[l4 + 16..l4 + 18].copy_from_slice(&sum.to_be_bytes());
-    frame
 }
 
 /// Options as stacks send them, and others.

@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 
-use super::kernel_program::{CASES, Established, established, with_options};
+use super::kernel_program::{CASES, Established, established};
 use super::{RS1, VIP};
 use crate::base::{Mac, Proto};
 use crate::fastpath::abi::{Key, Neighbour, Passed, Station};
 use crate::testing::fast::{Fate, Run};
-use crate::testing::{DIRECTOR, Kind, LINK, Packet, ROUTER};
+use crate::testing::{DIRECTOR, Kind, LINK, Packet, ROUTER, with_options};
 use crate::wire::{Gso, Vnet, checksum};
 
 const NAT: (&str, bool, bool, bool) = CASES[0];

@@ -12,16 +12,16 @@ use crate::wire::{Gso, Vnet};
 const V1: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 4000 80\r\n";
 
 /// A conn, as both ends see it.
-struct Session {
-    lab: Lab,
+pub(super) struct Session {
+    pub(super) lab: Lab,
     client: &'static str,
     virt: &'static str,
-    real: &'static str,
+    pub(super) real: &'static str,
     /// What the server sees as its client.
-    peer: Endpoint,
+    pub(super) peer: Endpoint,
     /// The client's first number, and what the server takes for it.
-    first: u32,
-    begun: u32,
+    pub(super) first: u32,
+    pub(super) begun: u32,
 }
 
 impl Session {
@@ -29,7 +29,8 @@ impl Session {
         Session::between(CLIENT, VIP, RS1, version)
     }
 
-    fn between(client: &'static str, virt: &'static str, real: &'static str, version: &str) -> Session {
+    /// The handshake is over, but for its last segment.
+    pub(super) fn between(client: &'static str, virt: &'static str, real: &'static str, version: &str) -> Session {
         let local = if real == RS6 { "2001:db8::30" } else { LIP };
         let rules = format!(
             "-A -t {virt} -s rr\n-a -t {virt} -r {real} -b --client-address {version}\n-P -t {virt} -z {local}\n"
@@ -45,7 +46,7 @@ impl Session {
     }
 
     /// A segment of the client `at` so many bytes from its first.
-    fn segment(&self, flags: &'static str, at: u32, payload: &[u8]) -> Packet {
+    pub(super) fn segment(&self, flags: &'static str, at: u32, payload: &[u8]) -> Packet {
         Packet { seq: self.first.wrapping_add(at), ..Packet::tcp(self.client, self.virt, flags) }.carrying(payload)
     }
 
@@ -55,10 +56,15 @@ impl Session {
     }
 
     /// A segment of the server, which has got so many bytes; as the client sees it.
-    fn answer(&mut self, flags: &'static str, got: u32) -> Packet {
-        let ack = self.begun.wrapping_add(got);
-        let packet = Packet { ack, dst: self.peer, ..Packet::tcp(self.real, "0.0.0.0:0", flags) };
+    pub(super) fn answer(&mut self, flags: &'static str, got: u32) -> Packet {
+        let packet = self.server_segment(flags, got);
         self.lab.real(&packet)[0].packet()
+    }
+
+    /// The same as the server sends it.
+    pub(super) fn server_segment(&self, flags: &'static str, got: u32) -> Packet {
+        let ack = self.begun.wrapping_add(got);
+        Packet { ack, dst: self.peer, ..Packet::tcp(self.real, "0.0.0.0:0", flags) }
     }
 
     /// How many bytes before a segment the server's stream has.

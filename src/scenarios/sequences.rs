@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CLIENT, LIP, RS1, VIP};
 use crate::director::Settings;
-use crate::testing::{DIRECTOR, Frame, Kind, Lab, Packet, ROUTER, endpoint, mac_of};
+use crate::testing::{DIRECTOR, Frame, Kind, Lab, Packet, ROUTER, endpoint, mac_of, with_options};
 use crate::wire::{self, Gso, Vnet};
 
 const RULES: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 10.0.0.21:8080 -b\n\
@@ -16,30 +16,6 @@ const SACK: u8 = 5;
 
 fn lab() -> Lab {
     Lab::with(Settings { icmp_rate: 0, ..Settings::default() }, RULES)
-}
-
-/// A frame of this segment with options, which are padded.
-pub(super) fn with_options(packet: &Packet, options: &[u8], macs: (crate::base::Mac, crate::base::Mac)) -> Vec<u8> {
-    let mut frame = packet.frame(macs.0, macs.1);
-    let at = frame.len() - packet.payload.len();
-    frame.splice(at..at, options.iter().copied());
-    frame[46] += (options.len() as u8 / 4) << 4;
-    let total = (frame.len() - 14) as u16;
-    frame[16..18].copy_from_slice(&total.to_be_bytes());
-    for (at, len, sum) in [(24, 20, 14..34), (50, frame.len() - 34, 34..frame.len())] {
-        frame[at..at + 2].copy_from_slice(&[0, 0]);
-        let mut words: u32 =
-            frame[sum].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
-        if at == 50 {
-            words += 6
-                + len as u32
-                + frame[26..34].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum::<u32>();
-        }
-        let folded = (words & 0xffff) + (words >> 16);
-        let sum = !((folded & 0xffff) + (folded >> 16)) as u16;
-        frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
-    }
-    frame
 }
 
 /// Its TCP checksum is right.
@@ -59,7 +35,7 @@ fn number(frame: &[u8], at: usize) -> u32 {
 fn a_conn_has_numbers_of_its_own_both_ways() {
     let mut lab = lab();
     let syn = Packet::tcp(CLIENT, VIP, "S");
-    let sent = lab.frame(&with_options(&syn, &TIMESTAMPS, (ROUTER, DIRECTOR)));
+    let sent = lab.frame(&with_options(syn.frame(ROUTER, DIRECTOR), &TIMESTAMPS));
     is_sound(&sent[0]);
     let begun = number(&sent[0].bytes, 38);
     let shift = begun.wrapping_sub(syn.seq);
@@ -67,7 +43,7 @@ fn a_conn_has_numbers_of_its_own_both_ways() {
     assert_eq!(sent[0].bytes[54..66], [1; 12], "no timestamps of one client among those of others");
     let peer = sent[0].packet().src;
     assert_eq!(peer.addr.to_string(), LIP);
-    let again = lab.frame(&with_options(&syn, &TIMESTAMPS, (ROUTER, DIRECTOR)));
+    let again = lab.frame(&with_options(syn.frame(ROUTER, DIRECTOR), &TIMESTAMPS));
     assert_eq!(number(&again[0].bytes, 38), begun, "a SYN that is sent again is the same");
 
     let answer = Packet { ack: begun.wrapping_add(1), dst: peer, ..Packet::tcp(RS1, "0.0.0.0:0", "SA") };
@@ -89,7 +65,7 @@ fn a_conn_has_numbers_of_its_own_both_ways() {
     let edges = [5000_u32, 6000].map(|edge| edge.wrapping_add(shift).to_be_bytes()).concat();
     let sack = [&[1, 1, SACK, 10], &edges[..]].concat();
     let answer = Packet { ack: begun.wrapping_add(1), dst: peer, ..Packet::tcp(RS1, "0.0.0.0:0", "A") };
-    let told = lab.frame(&with_options(&answer, &sack, (mac_of(endpoint(RS1).addr), DIRECTOR)));
+    let told = lab.frame(&with_options(answer.frame(mac_of(endpoint(RS1).addr), DIRECTOR), &sack));
     is_sound(&told[0]);
     assert_eq!([42, 58, 62].map(|at| number(&told[0].bytes, at)), [syn.seq + 1, 5000, 6000]);
 
@@ -142,6 +118,6 @@ fn numbers_of_one_local_port_rise_from_client_to_client() {
 fn the_setting_leaves_numbers_and_timestamps_as_they_are() {
     let mut lab = Lab::new(RULES);
     let syn = Packet::tcp(CLIENT, VIP, "S");
-    let sent = lab.frame(&with_options(&syn, &TIMESTAMPS, (ROUTER, DIRECTOR)));
+    let sent = lab.frame(&with_options(syn.frame(ROUTER, DIRECTOR), &TIMESTAMPS));
     assert_eq!((number(&sent[0].bytes, 38), &sent[0].bytes[54..66]), (syn.seq, &TIMESTAMPS[..]));
 }

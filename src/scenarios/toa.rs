@@ -2,56 +2,25 @@
 
 use etherparse::{IpNumber, Ipv4Header, Ipv6Header, TcpHeader};
 
-use super::sequences::{is_sound, with_options};
+use super::proxy::Session;
+use super::sequences::is_sound;
 use super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6};
-use crate::base::{Endpoint, Rng};
+use crate::base::Rng;
 use crate::director::Settings;
-use crate::testing::{DIRECTOR, Frame, Lab, Packet, ROUTER, mac_of};
+use crate::testing::{DIRECTOR, Frame, Lab, Packet, ROUTER, mac_of, with_options};
 use crate::wire::{Gso, Vnet, checksum};
 
 /// Client 192.0.2.7 with port 4000.
 const TOLD: &[u8] = &[254, 8, 0x0f, 0xa0, 192, 0, 2, 7];
 
-/// A conn, as both ends see it.
-struct Session {
-    lab: Lab,
-    client: &'static str,
-    virt: &'static str,
-    real: &'static str,
-    peer: Endpoint,
-    first: u32,
-    begun: u32,
+fn begun() -> Session {
+    Session::between(CLIENT, VIP, RS1, "toa")
 }
 
-impl Session {
-    fn new() -> Session {
-        Session::between(CLIENT, VIP, RS1)
-    }
-
-    fn between(client: &'static str, virt: &'static str, real: &'static str) -> Session {
-        let local = if real == RS6 { "2001:db8::30" } else { LIP };
-        let rules =
-            format!("-A -t {virt} -s rr\n-a -t {virt} -r {real} -b --client-address toa\n-P -t {virt} -z {local}\n");
-        let mut lab = Lab::with(Settings { icmp_rate: 0, ..Settings::default() }, &rules);
-        let syn = Packet::tcp(client, virt, "S");
-        let sent = lab.client(&syn)[0].packet();
-        Session { lab, client, virt, real, peer: sent.src, first: syn.seq + 1, begun: sent.seq.wrapping_add(1) }
-    }
-
-    fn segment(&self, flags: &'static str, payload: &[u8]) -> Packet {
-        Packet { seq: self.first, ..Packet::tcp(self.client, self.virt, flags) }.carrying(payload)
-    }
-
-    fn send(&mut self, flags: &'static str, payload: &[u8]) -> Frame {
-        let segment = self.segment(flags, payload);
-        self.lab.client(&segment).remove(0)
-    }
-
-    /// A segment of the server, which has got so many bytes.
-    fn answer(&mut self, flags: &'static str, got: u32) -> Frame {
-        let ack = self.begun.wrapping_add(got);
-        self.lab.real(&Packet { ack, dst: self.peer, ..Packet::tcp(self.real, "0.0.0.0:0", flags) }).remove(0)
-    }
+/// The client's first segment after the SYN, as the server gets it.
+fn send(session: &mut Session, flags: &'static str, payload: &[u8]) -> Frame {
+    let segment = session.segment(flags, 0, payload);
+    session.lab.client(&segment).remove(0)
 }
 
 /// The options of a segment whose checksum is right.
@@ -77,18 +46,18 @@ fn header(sent: &Frame) -> TcpHeader {
 
 #[test]
 fn the_option_goes_with_every_segment_until_the_first_byte_is_acknowledged() {
-    let mut session = Session::new();
+    let mut session = begun();
     session.answer("SA", 0);
     for (flags, payload) in [("A", ""), ("AP", "GET /"), ("AP", "GET /"), ("FA", "GET /")] {
-        let sent = session.send(flags, payload.as_bytes());
+        let sent = send(&mut session, flags, payload.as_bytes());
         assert_eq!((options(&sent), sent.packet().payload), (TOLD.to_vec(), payload.as_bytes().to_vec()), "{flags}");
     }
-    assert!(options(&session.send("RA", b"")).is_empty(), "a reset tells nobody anything");
-    let mut session = Session::new();
+    assert!(options(&send(&mut session, "RA", b"")).is_empty(), "a reset tells nobody anything");
+    let mut session = begun();
     session.answer("A", 0);
-    assert_eq!(options(&session.send("A", b"")), TOLD);
+    assert_eq!(options(&send(&mut session, "A", b"")), TOLD);
     session.answer("A", 1);
-    assert!(options(&session.send("AP", b"GET /")).is_empty());
+    assert!(options(&send(&mut session, "AP", b"GET /")).is_empty());
     session.lab.recount().unwrap();
 }
 
@@ -98,38 +67,37 @@ fn each_family_has_a_length_and_a_kind_of_its_own() {
     for (client, virt, real, wanted) in
         [(CLIENT6, VIP6, RS6, &long[..]), (CLIENT6, VIP6, RS1, &long), (CLIENT, VIP, RS6, TOLD)]
     {
-        let mut session = Session::between(client, virt, real);
-        assert_eq!(options(&session.send("A", b"")), wanted, "{client} to {real}");
+        let mut session = Session::between(client, virt, real, "toa");
+        assert_eq!(options(&send(&mut session, "A", b"")), wanted, "{client} to {real}");
         session.lab.director.flows.settings.set("toa_kind", "252").unwrap();
         session.lab.director.flows.settings.set("toa_kind_ipv6", "253").unwrap();
-        assert_eq!(options(&session.send("A", b""))[0], if wanted.len() == 8 { 252 } else { 253 });
+        assert_eq!(options(&send(&mut session, "A", b""))[0], if wanted.len() == 8 { 252 } else { 253 });
     }
 }
 
 #[test]
 fn the_handshake_leaves_room_for_it() {
     for (named, told) in [(1460_u16, 1452_u16), (96, 88), (90, 88), (88, 88), (60, 60)] {
-        let mut session = Session::new();
-        let ack = session.begun;
-        let answer = Packet { ack, dst: session.peer, ..Packet::tcp(RS1, "0.0.0.0:0", "SA") };
+        let mut session = begun();
+        let answer = session.server_segment("SA", 0);
         let mss = [&[2, 4][..], &named.to_be_bytes()].concat();
         let macs = (mac_of(crate::testing::endpoint(RS1).addr), DIRECTOR);
-        let sent = session.lab.frame(&with_options(&answer, &mss, macs)).remove(0);
+        let sent = session.lab.frame(&with_options(answer.frame(macs.0, macs.1), &mss)).remove(0);
         assert_eq!(options(&sent), [&[2, 4][..], &told.to_be_bytes()].concat());
         // Where it stands at an odd place.
         let odd = [&[1, 2, 4][..], &named.to_be_bytes(), &[1, 1, 1]].concat();
-        let sent = session.lab.frame(&with_options(&answer, &odd, macs)).remove(0);
+        let sent = session.lab.frame(&with_options(answer.frame(macs.0, macs.1), &odd)).remove(0);
         assert_eq!(options(&sent)[3..5], told.to_be_bytes());
     }
 }
 
 #[test]
 fn what_a_client_claims_itself_is_taken_out() {
-    let mut session = Session::new();
+    let mut session = begun();
     let claimed = [254, 8, 0, 1, 10, 0, 0, 1];
     for (flags, before) in [("S", &[][..]), ("A", TOLD), ("AP", TOLD)] {
-        let segment = Packet { seq: session.first - u32::from(flags == "S"), ..session.segment(flags, b"") };
-        let sent = session.lab.frame(&with_options(&segment, &claimed, (ROUTER, DIRECTOR))).remove(0);
+        let segment = Packet { seq: session.first - u32::from(flags == "S"), ..session.segment(flags, 0, b"") };
+        let sent = session.lab.frame(&with_options(segment.frame(ROUTER, DIRECTOR), &claimed)).remove(0);
         assert_eq!(options(&sent), [before, &[1; 8]].concat(), "{flags}");
     }
 }
@@ -140,11 +108,11 @@ fn a_segment_without_room_goes_without_and_says_so() {
     let three_gaps = [&[1, 1, 5, 26][..], &[0; 24]].concat();
     let full = [&timestamps[..], &three_gaps].concat();
     for (options, payload) in [(&full[..], 0), (&[], 1453), (&timestamps, 1441)] {
-        let mut session = Session::new();
-        let segment = session.segment("AP", &vec![7; payload]);
+        let mut session = begun();
+        let segment = session.segment("AP", 0, &vec![7; payload]);
         let frame = match options {
             [] => segment.frame(ROUTER, DIRECTOR),
-            _ => with_options(&segment, options, (ROUTER, DIRECTOR)),
+            _ => with_options(segment.frame(ROUTER, DIRECTOR), options),
         };
         let sent = session.lab.frame(&frame).remove(0);
         is_sound(&sent);
@@ -157,22 +125,22 @@ fn a_segment_without_room_goes_without_and_says_so() {
         assert!(session.lab.director.toa.is_missing(id));
     }
     // What just fits.
-    let mut session = Session::new();
-    let sent = session.send("AP", &[7; 1452]);
+    let mut session = begun();
+    let sent = send(&mut session, "AP", &[7; 1452]);
     assert_eq!((options(&sent), sent.bytes.len()), (TOLD.to_vec(), 1514));
 }
 
 #[test]
 fn a_superframe_has_it_once_for_all_its_segments() {
-    let mut session = Session::new();
+    let mut session = begun();
     let vnet =
         Vnet { needs_csum: true, gso: Gso::Tcp4, gso_size: 1452, csum_start: 34, csum_offset: 16, ..Vnet::default() };
     for (gso_size, fits) in [(1452, true), (1453, false)] {
-        let mut frame = session.segment("AP", &[7; 4000]).frame(ROUTER, DIRECTOR);
+        let mut frame = session.segment("AP", 0, &[7; 4000]).frame(ROUTER, DIRECTOR);
         // The sum of the pseudo-header, which the device completes.
         let of =
             |packet: &Packet, len| checksum::pseudo(packet.src.addr, packet.dst.addr, crate::base::Proto::TCP, len);
-        let sum = of(&session.segment("AP", b""), 4020);
+        let sum = of(&session.segment("AP", 0, b""), 4020);
         frame[50..52].copy_from_slice(&sum.to_be_bytes());
         let sent = session.lab.frame_with(&frame, Vnet { gso_size, ..vnet }).remove(0);
         let packet = sent.packet();
@@ -185,13 +153,13 @@ fn a_superframe_has_it_once_for_all_its_segments() {
 
 #[test]
 fn a_later_process_goes_on_telling() {
-    let mut session = Session::new();
+    let mut session = begun();
     let kept = session.lab.director.take_kept();
     assert_eq!(kept.len(), 1);
     let text = serde_json::to_string(&kept[0].1).unwrap();
     assert!(text.contains("Toa"), "{text}");
     assert!(session.lab.director.recall_kept(kept[0].0, &serde_json::from_str(&text).unwrap()));
-    assert_eq!(options(&session.send("A", b"")), TOLD);
+    assert_eq!(options(&send(&mut session, "A", b"")), TOLD);
 }
 
 #[test]
@@ -223,17 +191,17 @@ fn ftp_is_read_on_beside_it_and_after_a_header() {
 #[test]
 fn any_segment_arrives_whole_behind_it() {
     let mut rng = Rng::seeded(7);
-    let mut session = Session::new();
+    let mut session = begun();
     for _ in 0..2000 {
         let payload: Vec<u8> = (0..rng.below(1400)).map(|_| rng.below(256) as u8).collect();
         let mut padding = vec![1; rng.below(11) as usize * 4];
         if padding.len() >= 12 {
             padding[..12].copy_from_slice(&[8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1]);
         }
-        let segment = session.segment("AP", &payload);
+        let segment = session.segment("AP", 0, &payload);
         let frame = match &padding[..] {
             [] => segment.frame(ROUTER, DIRECTOR),
-            padding => with_options(&segment, padding, (ROUTER, DIRECTOR)),
+            padding => with_options(segment.frame(ROUTER, DIRECTOR), padding),
         };
         let sent = session.lab.frame(&frame).remove(0);
         let has_room = padding.len() + TOLD.len() <= 40 && payload.len() + padding.len() + TOLD.len() <= 1460;

@@ -14,7 +14,7 @@ mod wire;
 
 pub use kernel::KernelModel;
 pub use lab::{DIRECTOR, LINK, Lab, ROUTER, expect, link, mac_of};
-pub use packet::{Kind, Packet, endpoint};
+pub use packet::{Kind, Packet, endpoint, with_options};
 pub use wire::{Frame, Wire};
 
 /// Bytes written in hex, with or without blanks.

@@ -325,6 +325,30 @@ fn letters(header: &TcpHeader) -> &'static str {
     &FLAGS[bits]
 }
 
+/// The frame of a TCP segment without options, with these; their number of bytes is a multiple of four.
+pub fn with_options(frame: Vec<u8>, options: &[u8]) -> Vec<u8> {
+    let (ethernet, packet) = frame.split_at(Ethernet2Header::LEN);
+    let length = options.len() as u16;
+    let (mut bytes, segment) = (ethernet.to_vec(), &packet[Packet::header_len(packet)..]);
+    let (mut tcp, payload) = TcpHeader::from_slice(segment).unwrap();
+    tcp.set_options_raw(options).unwrap();
+    if packet[0] >> 4 == 4 {
+        let (mut ip, _) = Ipv4Header::from_slice(packet).unwrap();
+        ip.total_len += length;
+        ip.header_checksum = ip.calc_header_checksum();
+        tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).unwrap();
+        ip.write_raw(&mut bytes).unwrap();
+    } else {
+        let (mut ip, _) = Ipv6Header::from_slice(packet).unwrap();
+        ip.payload_length += length;
+        tcp.checksum = tcp.calc_checksum_ipv6(&ip, payload).unwrap();
+        ip.write(&mut bytes).unwrap();
+    }
+    tcp.write(&mut bytes).unwrap();
+    bytes.extend(payload);
+    bytes
+}
+
 /// An endpoint as it is written; an address alone has port 0.
 pub fn endpoint(text: &str) -> Endpoint {
     match text.parse::<std::net::SocketAddr>() {
