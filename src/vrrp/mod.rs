@@ -2,21 +2,25 @@
 //!
 //! Speaks with other routers and says what changes; what an address that comes or goes means is the director's matter.
 
+mod groups;
+mod hear;
 mod machine;
+mod options;
+mod report;
 mod track;
 mod virtual_router;
 
 use std::net::IpAddr;
 
 pub use machine::Rank;
+pub use options::Options;
+pub use report::Report;
 pub use track::{Track, Tracked};
-pub use virtual_router::{Options, Report};
 
 use crate::base::{Consumed, DropReason, Family, Instant, LinkId, Mac};
 use crate::router::{Egress, Router, Turn};
 use crate::wire::Packet;
 use crate::wire::vrrp::{GROUP4, GROUP6};
-use track::Standing;
 use virtual_router::VirtualRouter;
 
 /// Addresses that have come or gone.
@@ -183,42 +187,6 @@ impl Vrrp {
         };
         (0..self.routers.len())
             .find_map(|at| if is_first(at, &self.routers) { self.routers[at].take_notice() } else { None })
-    }
-
-    /// What is tracked says something else. Those of a group have all that one of them tracks.
-    fn stand(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        let all: Vec<Options> = self.routers.iter().map(|known| known.options().clone()).collect();
-        for (known, own) in self.routers.iter_mut().zip(&all) {
-            let with = |other: &&Options| other.is_of(own) || (own.group.is_some() && other.group == own.group);
-            let tracks = all.iter().filter(with).flat_map(|other| &other.tracks);
-            let standing = Standing::of(own.rank.priority, tracks, &self.failed);
-            self.changes.extend(known.stand(&standing, router, turn));
-        }
-    }
-
-    /// One of a group takes over only with all others.
-    fn gather_groups(&mut self, now: Instant) {
-        for at in 0..self.routers.len() {
-            let (group, is_active) = (self.routers[at].options().group.clone(), self.routers[at].is_active());
-            if group.is_none() || is_active || !self.routers[at].may_be_active(now) {
-                continue;
-            }
-            let mut others = self.routers.iter().filter(|other| other.options().group == group);
-            let all = others.all(|other| other.may_be_active(now));
-            let until = if all { now } else { now + self.routers[at].options().rank.interval };
-            self.routers[at].wait(until);
-        }
-    }
-
-    /// One of a group that has gone takes the others with it.
-    fn follow_groups(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        for at in 0..self.routers.len() {
-            let group = self.routers[at].options().group.clone();
-            let left = |other: &VirtualRouter| other.options().group == group && !other.is_active();
-            if group.is_some() && self.routers[at].is_active() && self.routers.iter().any(left) {
-                self.changes.extend(self.routers[at].step_down(router, turn));
-            }
-        }
     }
 
     /// Sends what is due, takes over what nobody has.
