@@ -8,6 +8,7 @@ mod batch;
 mod expiry_resets;
 mod fast;
 mod frame;
+mod help;
 mod icmp;
 mod kept;
 mod kernel_quirks;

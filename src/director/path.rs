@@ -6,12 +6,12 @@ use super::Director;
 use super::kernel_quirks::layer4_for_state;
 use super::martians::check_addresses;
 use super::owner::Owner;
-use crate::alg::{self, Ahead};
-use crate::base::{ConnId, DropReason, Family, Method, Proto, ServiceId, Tuple};
+use crate::alg;
+use crate::base::{ConnId, DropReason, Method, Proto, ServiceId, Tuple};
 use crate::conn::{Event, Side};
 use crate::flows::{ConnFate, Opening};
 use crate::forward::{self, Ends, Fit};
-use crate::router::{Egress, Refusal, Turn, room_for};
+use crate::router::{Egress, Refusal, Turn};
 use crate::stack;
 use crate::wire::icmp::IcmpError;
 use crate::wire::{self, L4, Packet, Reassembly};
@@ -211,41 +211,6 @@ impl Director {
         }
         let ends = self.flows.ends(id);
         forward::send_to_server(packet, &ends, &mut self.router, turn)
-    }
-
-    /// A request that helpers read before it goes on.
-    #[cold]
-    fn help_request(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
-        let (has_header, has_option) = (self.proxy.has(id), self.toa.has(id));
-        if !has_header && (!has_option || self.flows.is_ftp_control(id)) {
-            self.ftp.request(id, packet, &mut self.flows, turn.now)?;
-        }
-        if !has_header && !has_option {
-            return Ok(());
-        }
-        let ends = self.flows.ends(id);
-        let mtu = self.router.route(ends.real.addr)?.mtu;
-        if has_option {
-            let room = room_for(packet, mtu, Family::of(ends.real.addr));
-            if !self.toa.request(id, packet, room, &self.flows) {
-                self.flows.warn_of_missing_toa(id, turn.now);
-            }
-            return Ok(());
-        }
-        if self.proxy.request(id, packet, mtu, &self.flows)? == Ahead::Header {
-            let Director { proxy, flows, router, .. } = self;
-            turn.lend(|turn, piece| {
-                turn.generated();
-                let sent = proxy
-                    .alone(id, packet, piece, flows)
-                    .map_err(Refusal::from)
-                    .and_then(|mut ip| forward::send_to_server(&mut Packet::new(piece, &mut ip), &ends, router, turn));
-                if let Err(refusal) = sent {
-                    turn.drop(refusal.reason);
-                }
-            });
-        }
-        Ok(())
     }
 
     /// A packet of a conn whose real server is the director itself: nobody listens here, and its own stack says so.
