@@ -178,6 +178,30 @@ pub enum Fast {
     Off,
 }
 
+/// What becomes of a header of the PROXY protocol that a client sends itself, where the director puts one in front of its stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientHeader {
+    /// It is not looked for: the server gets it as the stream's first bytes, behind the director's.
+    Data,
+    /// It takes the place of the director's.
+    Pass,
+    /// The director's takes its place.
+    Replace,
+    /// The conn is reset.
+    Refuse,
+}
+
+/// Which datagrams of a flow carry a header of the PROXY protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Datagrams {
+    /// All.
+    Each,
+    /// Those that come before the server's first answer.
+    UntilAnswered,
+}
+
+words!(ClientHeader: Data = "data", Pass = "pass", Replace = "replace", Refuse = "refuse");
+words!(Datagrams: Each = "each", UntilAnswered = "until-answered");
 words!(Unknown: Reset = "reset", Drop = "drop", Adopt = "adopt");
 words!(Fast: Auto = "auto", On = "on", Off = "off");
 
@@ -259,6 +283,9 @@ settings! {
     mh_table_size: u32 = 4093, OneOf(&sched::MH_TABLE_SIZES), "slots", Works, "Slots of an mh table.";
     nat_icmp_send: bool = false, Switch, "", Works, "A packet that comes from a server in NAT and belongs to no conn is answered with port unreachable, instead of being forwarded.";
     pmtu_disc: bool = true, Switch, "", Works, "Tunnel packets carry the inner DF, and clients are told what does not fit.";
+    proxy_client_header: ClientHeader = ClientHeader::Data, Words(ClientHeader::WORDS), "", Works, "What becomes of a header of the PROXY protocol that a client sends itself to a server with client_address proxy-v1 or proxy-v2: data, it is not looked for, and the server gets it behind the director's; pass, the server gets it instead of the director's, for clients that can be trusted alone (a server that speaks first must wait for the client's first byte then); replace, the server gets the director's alone; refuse, the conn is reset. With pass and replace, one that does not end in its first segment is refused too. New conns heed a change.";
+    proxy_datagrams: Datagrams = Datagrams::Each, Words(Datagrams::WORDS), "", Works, "Which datagrams carry a header of the PROXY protocol to a server of UDP with client_address proxy-v2: each, as name servers expect it, or those until the server has answered.";
+    proxy_unique_id: bool = false, Switch, "", Works, "Headers of version 2 of the PROXY protocol in front of a TCP stream have a TLV with a unique id of the conn (PP2_TYPE_UNIQUE_ID), drawn for each.";
     run_estimation: bool = true, Switch, "", Nothing, "Rates follow from counters that are kept anyway; computing them costs nothing to speak of.";
     schedule_icmp: bool = false, Switch, "", Works, "An ICMP error about a reply of a service whose conn is unknown opens the conn, and goes to its server.";
     secure_tcp: u8 = 0, Mode, "", Works, "The stricter table of TCP states is used.";

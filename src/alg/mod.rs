@@ -7,6 +7,7 @@ mod ftp;
 mod ftp_commands;
 mod ftp_data;
 mod proxy;
+mod proxy_header;
 mod sip;
 mod toa;
 

@@ -7,18 +7,20 @@
 //!   what the server acknowledges before that byte is told to the client as that byte
 //! ```
 //! So a header that is lost, doubled or overtaken is one that its client sends again, and servers that speak first have it
-//! with the handshake. Afterwards a shift is all that is left. Never keeps a packet.
-
-use std::net::IpAddr;
+//! with the handshake. Afterwards a shift is all that is left. A header that the client sends itself is treated as the setting
+//! `proxy_client_header` says, once its first segment has come; until then later ones, which have overtaken it, are dropped.
+//! Datagrams carry the header each, or until their server answers (`proxy_datagrams`). Never keeps a packet.
 
 use serde::{Deserialize, Serialize};
 
 use super::beside::Beside;
-use crate::base::{ConnId, DropReason, Endpoint};
+use super::proxy_header::{Found, found_in, version_1, version_2};
+use crate::base::{ConnId, DropReason};
 use crate::conn::{Conn, LifeEvent};
 use crate::flows::Flows;
 use crate::service::command::ClientAddress;
-use crate::wire::{Gso, Ip, L4, Packet, PacketBuf, tcp};
+use crate::settings::{ClientHeader, Datagrams};
+use crate::wire::{Gso, Ip, L4, Packet, PacketBuf, tcp, udp};
 
 /// How much longer an IPv6 header is than one of IPv4.
 const TRANSLATED: usize = 20;
@@ -29,6 +31,18 @@ pub struct ProxyHeader {
     /// Sequence number of the client's first byte.
     first: u32,
     version: ClientAddress,
+    /// What the client says first has not come: it may be a header of its own.
+    #[serde(default)]
+    is_open: bool,
+    /// The server has acknowledged the header.
+    #[serde(default)]
+    is_there: bool,
+    /// The length of the client's own header, which its server does not get.
+    #[serde(default)]
+    cut: u32,
+    /// A unique id, which is told too.
+    #[serde(default)]
+    id: Option<u64>,
 }
 
 impl ProxyHeader {
@@ -36,7 +50,7 @@ impl ProxyHeader {
         match self.version {
             ClientAddress::None | ClientAddress::Toa => Vec::new(),
             ClientAddress::ProxyV1 => version_1(conn.client(), conn.virt()),
-            ClientAddress::ProxyV2 => version_2(conn.client(), conn.virt()),
+            ClientAddress::ProxyV2 => version_2(conn.proto(), conn.client(), conn.virt(), self.id),
         }
     }
 }
@@ -48,6 +62,9 @@ pub enum Ahead {
     Nothing,
     /// The header goes first, as a segment of its own: there is no room for both in one.
     Header,
+    /// The client sends a header that its server is not to get: both ends are reset. The server expects this number, if it
+    /// has what was sent.
+    Refused(u32),
 }
 
 /// Headers that are on their way.
@@ -75,24 +92,49 @@ impl Proxy {
         self.0.get(id).is_some()
     }
 
-    /// A conn was opened by this packet: if it is a SYN, and its server is to be told, the header has its place.
+    /// A conn was opened by this packet: if it is a SYN or a datagram, and its server is to be told, the header has its place.
     pub fn begin(&mut self, id: ConnId, packet: &Packet, flows: &mut Flows) {
         let conn = *flows.conns.get(id);
         let version = flows.services.dest(conn.dest).client_address;
-        let L4::Tcp { flags, .. } = packet.ip.l4 else { return };
-        let has_header = matches!(version, ClientAddress::ProxyV1 | ClientAddress::ProxyV2);
-        if !has_header || !flags.syn() || !conn.is_full_nat() {
+        let is_told = match packet.ip.l4 {
+            L4::Tcp { flags, .. } => flags.syn() && matches!(version, ClientAddress::ProxyV1 | ClientAddress::ProxyV2),
+            L4::Udp { .. } => version == ClientAddress::ProxyV2,
+            L4::Sctp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => false,
+        };
+        if !is_told || !conn.is_full_nat() {
             return;
         }
-        let first = tcp::sequence(packet.frame(), packet.ip).wrapping_add(1);
-        let header = ProxyHeader { first, version };
-        flows.conns.move_sequence(id, header.bytes(&conn).len() as u32);
+        let mut header = ProxyHeader { first: 0, version, is_open: false, is_there: false, cut: 0, id: None };
+        if matches!(packet.ip.l4, L4::Tcp { .. }) {
+            header.first = tcp::sequence(packet.frame(), packet.ip).wrapping_add(1);
+            header.id = flows.settings.proxy_unique_id.then(|| flows.draw());
+            header.is_open = flows.settings.proxy_client_header != ClientHeader::Data;
+            flows.conns.move_sequence(id, header.bytes(&conn).len() as u32);
+        }
         flows.conns.get_mut(id).set_helped(true);
         self.0.set(id, header);
     }
 
+    /// By how much a datagram of this conn grows.
+    pub fn growth(&self, id: ConnId, flows: &Flows) -> usize {
+        self.0.get(id).map_or(0, |header| header.bytes(flows.conns.get(id)).len())
+    }
+
+    /// A datagram of the client, not rewritten yet, for which there is room.
+    pub fn datagram(&self, id: ConnId, packet: &mut Packet, flows: &Flows) -> Result<(), DropReason> {
+        let Some(header) = self.0.get(id) else { return Ok(()) };
+        let is_done = udp::put_in_front(packet.buf, packet.ip, &header.bytes(flows.conns.get(id)));
+        if is_done { Ok(()) } else { Err(DropReason::NoHeadroom) }
+    }
+
     /// A segment of the client, not rewritten yet; `mtu` is that of its way to the server.
-    pub fn request(&mut self, id: ConnId, packet: &mut Packet, mtu: u16, flows: &Flows) -> Result<Ahead, DropReason> {
+    pub fn request(
+        &mut self,
+        id: ConnId,
+        packet: &mut Packet,
+        mtu: u16,
+        flows: &mut Flows,
+    ) -> Result<Ahead, DropReason> {
         let (Some(header), L4::Tcp { flags, .. }) = (self.0.get_mut(id), packet.ip.l4) else {
             return Ok(Ahead::Nothing);
         };
@@ -101,20 +143,84 @@ impl Proxy {
         }
         let sequence = tcp::sequence(packet.frame(), packet.ip);
         let bytes = header.bytes(flows.conns.get(id));
+        let len = bytes.len() as u32;
         if flags.syn() {
             header.first = sequence.wrapping_add(1);
             without_payload(packet)?;
-        } else if sequence != header.first {
+            tcp::shift_sequence(packet.buf, packet.ip, (len as i32).wrapping_neg());
             return Ok(Ahead::Nothing);
-        } else if !flags.rst() {
-            let longer = packet.ip.total_len() + bytes.len() + TRANSLATED;
-            if packet.buf.vnet.gso != Gso::None || longer > usize::from(mtu) {
-                return Ok(Ahead::Header);
-            }
-            put_in_front(packet, &bytes)?;
         }
-        tcp::shift_sequence(packet.buf, packet.ip, -(bytes.len() as i32));
+        if header.is_open
+            && let Some(ahead) = self.decide(id, packet, len, flows)?
+        {
+            return Ok(ahead);
+        }
+        let Some(header) = self.0.get(id) else { return Ok(Ahead::Nothing) };
+        let at = sequence.wrapping_sub(header.first);
+        if flags.rst() {
+            if at == 0 && !header.is_there {
+                tcp::shift_sequence(packet.buf, packet.ip, (len as i32).wrapping_neg());
+            }
+            return Ok(Ahead::Nothing);
+        }
+        let is_empty = at < header.cut && !leave_out(packet, (header.cut - at) as usize)?;
+        // What is left of nothing but the client's header has the server acknowledge the director's once more.
+        if at != 0 || (header.is_there && !is_empty) {
+            return Ok(Ahead::Nothing);
+        }
+        let longer = packet.ip.total_len() + bytes.len() + TRANSLATED;
+        if packet.buf.vnet.gso != Gso::None || longer > usize::from(mtu) {
+            return Ok(Ahead::Header);
+        }
+        put_in_front(packet, &bytes)?;
+        tcp::shift_sequence(packet.buf, packet.ip, (len as i32).wrapping_neg());
         Ok(Ahead::Nothing)
+    }
+
+    /// Looks at what a client says first; `len` is the length of the director's header. What becomes of the segment, if that is
+    /// not what becomes of all others.
+    fn decide(
+        &mut self,
+        id: ConnId,
+        packet: &mut Packet,
+        len: u32,
+        flows: &mut Flows,
+    ) -> Result<Option<Ahead>, DropReason> {
+        let (Some(header), L4::Tcp { flags, .. }) = (self.0.get(id), packet.ip.l4) else { return Ok(None) };
+        let (mut header, mode) = (*header, flows.settings.proxy_client_header);
+        let at = tcp::sequence(packet.frame(), packet.ip).wrapping_sub(header.first) as i32;
+        let said = &packet.frame()[tcp::payload_at(packet.frame(), packet.ip)..packet.ip.end];
+        let is_before = at < 0 && at.wrapping_add(said.len() as i32) <= 0;
+        if flags.rst() || is_before || (said.is_empty() && !flags.fin()) {
+            // The header waits for what may take its place.
+            let waits = mode == ClientHeader::Pass && at <= 0;
+            if waits {
+                tcp::shift_sequence(packet.buf, packet.ip, (len as i32).wrapping_neg());
+            }
+            return Ok(waits.then_some(Ahead::Nothing));
+        }
+        if at != 0 {
+            return Err(DropReason::ClientHeader);
+        }
+        match (mode, found_in(said)) {
+            (ClientHeader::Data, _) | (_, Found::Nothing) => {}
+            (ClientHeader::Pass, Found::Whole(_)) => {
+                flows.conns.move_sequence(id, len.wrapping_neg());
+                self.end(id, flows);
+                return Ok(Some(Ahead::Nothing));
+            }
+            (ClientHeader::Replace, Found::Whole(cut)) => {
+                header.cut = cut as u32;
+                flows.conns.move_sequence(id, header.cut.wrapping_neg());
+            }
+            (ClientHeader::Refuse, _) | (_, Found::Part) => {
+                let place = header.first.wrapping_add(flows.conns.shift(id));
+                return Ok(Some(Ahead::Refused(place.wrapping_sub(if header.is_there { 0 } else { len }))));
+            }
+        }
+        header.is_open = false;
+        self.0.set(id, header);
+        Ok(None)
     }
 
     /// The header as a segment of its own, ahead of that of the client; written into `piece`.
@@ -131,25 +237,56 @@ impl Proxy {
         Ok(ip)
     }
 
-    /// A segment of the server, not rewritten yet.
+    /// A packet of the server, not rewritten yet.
     pub fn reply(&mut self, id: ConnId, packet: &mut Packet, flows: &mut Flows) -> Result<(), DropReason> {
-        let (Some(header), L4::Tcp { flags, .. }) = (self.0.get(id), packet.ip.l4) else { return Ok(()) };
+        let Some(header) = self.0.get_mut(id) else { return Ok(()) };
+        let L4::Tcp { flags, .. } = packet.ip.l4 else {
+            if flows.settings.proxy_datagrams == Datagrams::UntilAnswered {
+                self.end(id, flows);
+            }
+            return Ok(());
+        };
         if !flags.ack() {
             return Ok(());
         }
         if !tcp::checksum_is_right(packet.buf, packet.ip) {
             return Err(DropReason::L4Checksum);
         }
-        let first = header.first.wrapping_add(flows.conns.shift(id));
-        let missing = first.wrapping_sub(tcp::acknowledged(packet.frame(), packet.ip)) as i32;
-        if missing > 0 {
-            tcp::shift_acknowledged(packet.buf, packet.ip, |number| (first.wrapping_sub(number) as i32).max(0));
+        let first = header.first.wrapping_add(header.cut).wrapping_add(flows.conns.shift(id));
+        if (first.wrapping_sub(tcp::acknowledged(packet.frame(), packet.ip)) as i32) > 0 {
+            // Nothing of the client's: not even of what is cut.
+            let least = first.wrapping_sub(header.cut);
+            tcp::shift_acknowledged(packet.buf, packet.ip, |number| {
+                let missing = first.wrapping_sub(number) as i32;
+                if missing > 0 { least.wrapping_sub(number) as i32 } else { 0 }
+            });
             return Ok(());
         }
-        self.0.forget(id);
-        flows.ends_help(id);
+        header.is_there = true;
+        if !header.is_open {
+            self.end(id, flows);
+        }
         Ok(())
     }
+
+    /// The server knows its client.
+    fn end(&mut self, id: ConnId, flows: &mut Flows) {
+        self.0.forget(id);
+        flows.ends_help(id);
+    }
+}
+
+/// Leaves so many bytes of the stream out; false if nothing is left of the segment, not even the stream's end.
+fn leave_out(packet: &mut Packet, bytes: usize) -> Result<bool, DropReason> {
+    let at = tcp::payload_at(packet.frame(), packet.ip);
+    let count = bytes.min(packet.ip.end - at);
+    let (vnet, is_end) = (packet.buf.vnet, matches!(packet.ip.l4, L4::Tcp { flags, .. } if flags.fin()));
+    if count > 0 {
+        replace(packet, at..at + count, &[])?;
+        tcp::reopen(packet.buf, packet.ip, vnet);
+    }
+    tcp::shift_sequence(packet.buf, packet.ip, bytes as i32);
+    Ok(is_end || packet.ip.end > tcp::payload_at(packet.frame(), packet.ip))
 }
 
 fn without_payload(packet: &mut Packet) -> Result<(), DropReason> {
@@ -165,44 +302,4 @@ fn put_in_front(packet: &mut Packet, bytes: &[u8]) -> Result<(), DropReason> {
 fn replace(packet: &mut Packet, range: std::ops::Range<usize>, bytes: &[u8]) -> Result<(), DropReason> {
     let is_done = tcp::replace_payload(packet.buf, packet.ip, range, bytes);
     if is_done { Ok(()) } else { Err(DropReason::NoHeadroom) }
-}
-
-/// A line of text.
-fn version_1(client: Endpoint, virt: Endpoint) -> Vec<u8> {
-    let family = if client.addr.is_ipv4() { 4 } else { 6 };
-    format!("PROXY TCP{family} {} {} {} {}\r\n", client.addr, virt.addr, client.port, virt.port).into_bytes()
-}
-
-/// Signature, "version 2, PROXY", family with STREAM, length, and both ends.
-fn version_2(client: Endpoint, virt: Endpoint) -> Vec<u8> {
-    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
-    let ends = match (client.addr, virt.addr) {
-        (IpAddr::V4(client), IpAddr::V4(virt)) => [client.octets(), virt.octets()].concat(),
-        (IpAddr::V6(client), IpAddr::V6(virt)) => [client.octets(), virt.octets()].concat(),
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return header,
-    };
-    header.push(if client.addr.is_ipv4() { 0x11 } else { 0x21 });
-    header.extend_from_slice(&(ends.len() as u16 + 4).to_be_bytes());
-    header.extend_from_slice(&ends);
-    header.extend_from_slice(&client.port.to_be_bytes());
-    header.extend_from_slice(&virt.port.to_be_bytes());
-    header
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::endpoint;
-
-    #[test]
-    fn headers_are_as_the_protocol_says() {
-        let (client, virt) = (endpoint("192.0.2.7:4000"), endpoint("198.51.100.1:80"));
-        assert_eq!(version_1(client, virt), b"PROXY TCP4 192.0.2.7 198.51.100.1 4000 80\r\n");
-        let wanted = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x0f\xa0\0\x50";
-        assert_eq!(version_2(client, virt), wanted);
-        let (client, virt) = (endpoint("[2001:db8:c::7]:4000"), endpoint("[2001:db8:51::1]:80"));
-        assert_eq!(version_1(client, virt), b"PROXY TCP6 2001:db8:c::7 2001:db8:51::1 4000 80\r\n");
-        let header = version_2(client, virt);
-        assert_eq!((header.len(), header[13], &header[14..16]), (52, 0x21, &[0_u8, 36][..]));
-    }
 }

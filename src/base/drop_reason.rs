@@ -40,6 +40,9 @@ reasons! {
     TruncatedL4 => "truncated-l4",
     /// A segment with a wrong checksum on a conn whose text is read (FTP's control conn).
     L4Checksum => "l4-checksum",
+    /// A header of the PROXY protocol from a client that may send none (its ends were reset), or a segment that has overtaken
+    /// the one in which such a header may be (`proxy_client_header`).
+    ClientHeader => "client-header",
     /// A virtio header that contradicts the frame, or a segmentation type we do not know.
     Offload => "offload",
     /// A superframe of more segments than anybody sends.

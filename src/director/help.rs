@@ -4,49 +4,104 @@
 
 use super::Director;
 use crate::alg::Ahead;
-use crate::base::{ConnId, Family};
+use crate::base::{ConnId, DropReason, Family};
+use crate::conn::Event;
 use crate::forward;
-use crate::router::{Egress, Refusal, Turn, room_for};
-use crate::wire::Packet;
+use crate::router::{Egress, Refusal, Turn, each_segment, room_for};
+use crate::wire::icmp::IcmpError;
+use crate::wire::{Gso, L4, Packet, TcpFlags, tcp};
 
 impl Director {
-    /// A request that helpers read before it goes on.
+    /// A request that helpers read before it goes on; false if there is nothing left to send.
     #[cold]
     pub(super) fn help_request(
         &mut self,
         id: ConnId,
         packet: &mut Packet,
         turn: &mut Turn<impl Egress>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let (has_header, has_option) = (self.proxy.has(id), self.toa.has(id));
+        if has_header && matches!(packet.ip.l4, L4::Udp { .. }) {
+            return self.help_datagram(id, packet, turn);
+        }
         if !has_header && (!has_option || self.flows.is_ftp_control(id)) {
             self.ftp.request(id, packet, &mut self.flows, turn.now)?;
         }
         if !has_header && !has_option {
-            return Ok(());
+            return Ok(true);
         }
-        let ends = self.flows.ends(id);
-        let mtu = self.router.route(ends.real.addr)?.mtu;
+        let mtu = self.router.route(self.flows.ends(id).real.addr)?.mtu;
         if has_option {
-            let room = room_for(packet, mtu, Family::of(ends.real.addr));
+            let room = room_for(packet, mtu, Family::of(self.flows.ends(id).real.addr));
             if !self.toa.request(id, packet, room, &self.flows) {
                 self.flows.warn_of_missing_toa(id, turn.now);
             }
-            return Ok(());
+            return Ok(true);
         }
-        if self.proxy.request(id, packet, mtu, &self.flows)? == Ahead::Header {
-            let Director { proxy, flows, router, .. } = self;
-            turn.lend(|turn, piece| {
-                turn.generated();
-                let sent = proxy
-                    .alone(id, packet, piece, flows)
-                    .map_err(Refusal::from)
-                    .and_then(|mut ip| forward::send_to_server(&mut Packet::new(piece, &mut ip), &ends, router, turn));
-                if let Err(refusal) = sent {
-                    turn.drop(refusal.reason);
-                }
-            });
+        match self.proxy.request(id, packet, mtu, &mut self.flows)? {
+            Ahead::Nothing => {}
+            Ahead::Header => self.send_header(id, packet, turn),
+            Ahead::Refused(expected) => {
+                self.refuse_header(id, packet, expected, turn);
+                return Err(DropReason::ClientHeader.into());
+            }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Sends the header ahead of a segment that has no room for it.
+    fn send_header(&mut self, id: ConnId, packet: &Packet, turn: &mut Turn<impl Egress>) {
+        let Director { proxy, flows, router, .. } = self;
+        let ends = flows.ends(id);
+        turn.lend(|turn, piece| {
+            turn.generated();
+            let sent = proxy
+                .alone(id, packet, piece, flows)
+                .map_err(Refusal::from)
+                .and_then(|mut ip| forward::send_to_server(&mut Packet::new(piece, &mut ip), &ends, router, turn));
+            if let Err(refusal) = sent {
+                turn.drop(refusal.reason);
+            }
+        });
+    }
+
+    /// Resets both ends of a conn whose client sends a header that it may not send.
+    fn refuse_header(&mut self, id: ConnId, packet: &Packet, expected: u32, turn: &mut Turn<impl Egress>) {
+        let ends = self.flows.ends(id);
+        let reset = L4::Tcp { sport: 0, dport: 0, flags: TcpFlags::RST };
+        self.flows.advance(id, Event::Input, &reset, turn.now);
+        turn.lend(|turn, frame| {
+            if tcp::reset_for(frame, packet.frame(), packet.ip) {
+                self.router.send_to(frame, packet.ip.src, turn);
+            }
+            tcp::reset(frame, ends.peer(), ends.real, expected);
+            self.router.send_to(frame, ends.real.addr, turn);
+        });
+    }
+
+    /// A datagram that carries its client's address: it must fit with that; a superframe is cut into datagrams that all carry it.
+    fn help_datagram(
+        &mut self,
+        id: ConnId,
+        packet: &mut Packet,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<bool, Refusal> {
+        let real = self.flows.ends(id).real.addr;
+        let room = room_for(packet, self.router.route(real)?.mtu, Family::of(real));
+        let room = room.saturating_sub(self.proxy.growth(id, &self.flows) as u16);
+        if packet.ip.dont_fragment && packet.ip.wire_len(packet.buf) > usize::from(room) {
+            return Err(Refusal::with(DropReason::TooBig, IcmpError::TooBig(room)));
+        }
+        if packet.buf.vnet.gso == Gso::None {
+            self.proxy.datagram(id, packet, &self.flows)?;
+            return Ok(true);
+        }
+        let ends = self.flows.ends(id);
+        let Director { proxy, flows, router, .. } = self;
+        each_segment(packet, turn, |datagram, turn| {
+            proxy.datagram(id, datagram, flows)?;
+            forward::send_to_server(datagram, &ends, router, turn).map_err(|refusal| refusal.reason)
+        });
+        Ok(false)
     }
 }

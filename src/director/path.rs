@@ -206,8 +206,8 @@ impl Director {
         if conn.is_local() {
             return self.deliver_here(id, packet, turn);
         }
-        if conn.is_helped() {
-            self.help_request(id, packet, turn)?;
+        if conn.is_helped() && !self.help_request(id, packet, turn)? {
+            return Ok(());
         }
         let ends = self.flows.ends(id);
         forward::send_to_server(packet, &ends, &mut self.router, turn)

@@ -118,6 +118,11 @@ impl Flows {
         }
     }
 
+    /// A number that no client knows.
+    pub fn draw(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
     /// A segment of a conn had no room for the option that tells the server of its client.
     #[cold]
     pub fn warn_of_missing_toa(&mut self, id: ConnId, now: Instant) {

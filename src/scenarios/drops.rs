@@ -7,7 +7,7 @@ use super::{CLIENT, CLIENT6, RS1, VIP, VIP6};
 use crate::base::{DropReason, Mac};
 use crate::director::Settings;
 use crate::outbound::{Forward, Policy};
-use crate::settings::Unknown;
+use crate::settings::{ClientHeader, Unknown};
 use crate::testing::{DIRECTOR, Kind, LINK, Lab, Packet, ROUTER};
 use crate::wire::{Gso, PacketBuf, Vnet, ndp};
 
@@ -38,6 +38,10 @@ fn provoke(reason: DropReason) -> Lab {
         DropReason::NoConn => Lab::with(Settings { nat_icmp_send: true, ..Settings::default() }, NAT),
         DropReason::UnknownConn => Lab::with(Settings { unknown: Unknown::Drop, ..Settings::default() }, NAT),
         DropReason::NoRoute | DropReason::NoLocalPort => nat_without_default_route(),
+        DropReason::ClientHeader => {
+            let settings = Settings { proxy_client_header: ClientHeader::Refuse, ..Settings::default() };
+            Lab::with(settings, &NAT.replace("-m", "-b --client-address proxy-v2"))
+        }
         DropReason::L4Checksum => Lab::new("-A -t 198.51.100.1:21 -s rr\n-a -t 198.51.100.1:21 -r 10.0.0.21:21 -m"),
         _ => nat(),
     };
@@ -77,6 +81,11 @@ fn send(reason: DropReason, lab: &mut Lab) {
         DropReason::Offload => {
             let vnet = Vnet { needs_csum: true, gso: Gso::Unknown, csum_start: 34, csum_offset: 16, ..Vnet::default() };
             drop(lab.frame_with(&frame, vnet));
+        }
+        DropReason::ClientHeader => {
+            lab.client(&syn());
+            lab.take_moved();
+            lab.client(&Packet { seq: syn().seq + 9, ..Packet::tcp(CLIENT, VIP, "AP") }.carrying("later"));
         }
         DropReason::TinySegments => {
             let frame = syn().carrying([0; 1025]).frame(ROUTER, DIRECTOR);

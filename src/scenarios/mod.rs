@@ -28,6 +28,7 @@ mod own_addresses;
 mod own_probes;
 mod persistence;
 mod proxy;
+mod proxy_udp;
 mod quotas;
 mod refusals;
 mod rewriting;

@@ -289,7 +289,7 @@ pub enum Refused {
     NoEthernet,
     /// One-packet scheduling together with FULL-NAT.
     OnePacket,
-    /// A header of the PROXY protocol elsewhere than in TCP through FULL-NAT.
+    /// The client is to be told where that cannot be: not through FULL-NAT, or by no way that its protocol has.
     ClientAddress,
     /// A local address that no host, or another host, has.
     NotLocal,
@@ -322,7 +322,7 @@ impl std::fmt::Display for Refused {
                 "one-packet scheduling keeps no conn by which a FULL-NAT reply could find its client; leave out one-packet scheduling, or use nat, direct or tunnel"
             }
             Refused::ClientAddress => {
-                "the PROXY protocol tells the client's address to servers of TCP behind FULL-NAT; leave it out, or use fullnat"
+                "clients' addresses are told to servers of TCP behind FULL-NAT, by proxy-v2 to those of UDP too; leave it out, or use fullnat"
             }
             Refused::NotLocal => {
                 "not an address that the director can have: a group's, a broadcast, loopback or a real server's own; use a free one of its net"

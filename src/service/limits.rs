@@ -84,7 +84,9 @@ fn check_dest(key: ServiceKey, options: &DestOptions) -> Result<(), Refused> {
     if !can_be_asked_for {
         return Err(Refused::Invalid);
     }
-    let can_be_told = options.method == Method::FullNat && matches!(key.proto(), Proto::TCP | Proto::IP);
+    let is_of_udp = key.proto() == Proto::UDP && options.client_address == ClientAddress::ProxyV2;
+    let has_way = is_of_udp || matches!(key.proto(), Proto::TCP | Proto::IP);
+    let can_be_told = options.method == Method::FullNat && has_way;
     if options.client_address != ClientAddress::None && !can_be_told {
         return Err(Refused::ClientAddress);
     }

@@ -5,6 +5,7 @@
 use super::field::{ETH_LEN, be16, be32, ports, put, put16, put32, tcp};
 use super::ip::{DEFAULT_TTL, Header, header_len, ip_header, l4_header_len, set_length};
 use super::packet::{Ip, L4, TcpFlags};
+use super::vnet::{Gso, Vnet};
 use super::{PacketBuf, checksum, tcp_option};
 use crate::base::{Endpoint, Family, Proto};
 
@@ -131,6 +132,16 @@ pub fn replace_payload(buf: &mut PacketBuf, ip: &mut Ip, range: std::ops::Range<
     let sum = !checksum::with_pseudo(ip.src, ip.dst, Proto::TCP, segment);
     put16(segment, tcp::CHECKSUM, sum);
     true
+}
+
+/// A superframe that `replace_payload` has made a segment of becomes one again, if it is longer than one of its segments.
+pub fn reopen(buf: &mut PacketBuf, ip: &Ip, vnet: Vnet) {
+    if vnet.gso == Gso::None || ip.end - payload_at(buf.frame(), ip) <= usize::from(vnet.gso_size) {
+        return;
+    }
+    buf.vnet = vnet;
+    let sum = checksum::pseudo(ip.src, ip.dst, Proto::TCP, ip.end - ip.l4_at);
+    put16(buf.frame_mut(), ip.l4_at + tcp::CHECKSUM, sum);
 }
 
 /// True if a segment's checksum is right, or not complete yet.

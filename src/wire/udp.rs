@@ -3,7 +3,7 @@
 //! Sent never without a checksum; MACs are left open.
 
 use super::field::{ETH_LEN, be16, ports, put, put16, udp};
-use super::ip::{Header, header_len, ip_header};
+use super::ip::{Header, header_len, ip_header, set_length};
 use super::packet::Ip;
 use super::{PacketBuf, checksum};
 use crate::base::{Endpoint, Family, Proto};
@@ -43,4 +43,32 @@ pub fn datagram(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, hops: Hops, p
     let Hops { ttl, id } = hops;
     let (src, dst) = (src.addr, dst.addr);
     ip_header(frame, &Header { src, dst, proto: Proto::UDP, ttl, tos: 0, id, dont_fragment: false });
+}
+
+/// Puts bytes, an even number, in front of the payload. False, and nothing changed, if there is no room. A checksum that was
+/// right is right afterwards, a wrong one stays wrong, and where there is none there is none.
+pub fn put_in_front(buf: &mut PacketBuf, ip: &mut Ip, bytes: &[u8]) -> bool {
+    let at = ip.l4_at + udp::LEN;
+    let fits = ip.total_len() + bytes.len() <= usize::from(u16::MAX);
+    if !fits || at > ip.end || !buf.insert(at, bytes.len()) {
+        return false;
+    }
+    ip.end += bytes.len();
+    let (complete, more) = (!buf.vnet.needs_csum, bytes.len() as u16);
+    let frame = buf.frame_mut();
+    put(frame, at, bytes);
+    set_length(&mut frame[ETH_LEN..ip.end], ip.family(), ip.l4_at - ETH_LEN);
+    let datagram = &mut frame[ip.l4_at..];
+    let length = be16(datagram, udp::LENGTH);
+    put16(datagram, udp::LENGTH, length.wrapping_add(more));
+    let field = be16(datagram, udp::CHECKSUM);
+    // The length stands in the header and in the pseudo-header.
+    let change = checksum::add(checksum::add(checksum::sum(bytes), more), more);
+    let sum = match (complete, field) {
+        (true, 0) => 0,
+        (true, _) => checksum::nonzero(checksum::update(field, change)),
+        (false, _) => checksum::add(field, more),
+    };
+    put16(datagram, udp::CHECKSUM, sum);
+    true
 }

@@ -1,0 +1,113 @@
+//! Headers of the PROXY protocol: those that the director writes, and how one that a client sends is recognised.
+//!
+//! Never keeps a packet.
+
+use std::net::IpAddr;
+
+use crate::base::{Endpoint, Proto};
+
+/// What a header of version 2 begins with.
+const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// The same of version 1, whose line ends within so many bytes.
+const WORD: &[u8] = b"PROXY ";
+const LONGEST_LINE: usize = 107;
+/// Fewer bytes may be the beginning of anything.
+const TELLING: usize = 5;
+
+/// What a client says first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    /// No header.
+    Nothing,
+    /// A header of so many bytes.
+    Whole(usize),
+    /// A header that does not end in this segment.
+    Part,
+}
+
+/// Whether a stream that begins so begins with a header.
+pub(super) fn found_in(stream: &[u8]) -> Found {
+    let begins = |with: &[u8]| {
+        let known = stream.len().min(with.len());
+        known >= TELLING && stream[..known] == with[..known]
+    };
+    if begins(SIGNATURE) {
+        let Some([high, low]) = stream.get(14..16) else { return Found::Part };
+        let len = 16 + usize::from(u16::from_be_bytes([*high, *low]));
+        return if len <= stream.len() { Found::Whole(len) } else { Found::Part };
+    }
+    if !begins(WORD) {
+        return Found::Nothing;
+    }
+    let line = &stream[..stream.len().min(LONGEST_LINE)];
+    match line.windows(2).position(|end| end == b"\r\n") {
+        Some(at) => Found::Whole(at + 2),
+        None if line.len() == LONGEST_LINE => Found::Nothing,
+        None => Found::Part,
+    }
+}
+
+/// A line of text.
+pub(super) fn version_1(client: Endpoint, virt: Endpoint) -> Vec<u8> {
+    let family = if client.addr.is_ipv4() { 4 } else { 6 };
+    format!("PROXY TCP{family} {} {} {} {}\r\n", client.addr, virt.addr, client.port, virt.port).into_bytes()
+}
+
+/// Signature, "version 2, PROXY", family with STREAM or DGRAM, length, both ends, and a unique id if there is one
+/// (PP2_TYPE_UNIQUE_ID).
+pub(super) fn version_2(proto: Proto, client: Endpoint, virt: Endpoint, id: Option<u64>) -> Vec<u8> {
+    const UNIQUE_ID: [u8; 3] = [5, 0, 8];
+    let mut header = [SIGNATURE, b"\x21"].concat();
+    let ends = match (client.addr, virt.addr) {
+        (IpAddr::V4(client), IpAddr::V4(virt)) => [client.octets(), virt.octets()].concat(),
+        (IpAddr::V6(client), IpAddr::V6(virt)) => [client.octets(), virt.octets()].concat(),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return header,
+    };
+    let family = if client.addr.is_ipv4() { 0x10 } else { 0x20 };
+    header.push(family | if proto == Proto::UDP { 2 } else { 1 });
+    let tlv = id.map_or(Vec::new(), |id| [&UNIQUE_ID[..], &id.to_be_bytes()].concat());
+    header.extend_from_slice(&((ends.len() + 4 + tlv.len()) as u16).to_be_bytes());
+    header.extend_from_slice(&ends);
+    header.extend_from_slice(&client.port.to_be_bytes());
+    header.extend_from_slice(&virt.port.to_be_bytes());
+    header.extend_from_slice(&tlv);
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::endpoint;
+
+    #[test]
+    fn headers_are_as_the_protocol_says() {
+        let (client, virt) = (endpoint("192.0.2.7:4000"), endpoint("198.51.100.1:80"));
+        assert_eq!(version_1(client, virt), b"PROXY TCP4 192.0.2.7 198.51.100.1 4000 80\r\n");
+        let wanted = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x0f\xa0\0\x50";
+        assert_eq!(version_2(Proto::TCP, client, virt, None), wanted);
+        assert_eq!(version_2(Proto::UDP, client, virt, None)[13], 0x12);
+        let (client, virt) = (endpoint("[2001:db8:c::7]:4000"), endpoint("[2001:db8:51::1]:80"));
+        assert_eq!(version_1(client, virt), b"PROXY TCP6 2001:db8:c::7 2001:db8:51::1 4000 80\r\n");
+        let header = version_2(Proto::TCP, client, virt, None);
+        assert_eq!((header.len(), header[13], &header[14..16]), (52, 0x21, &[0_u8, 36][..]));
+        let header = version_2(Proto::TCP, client, virt, Some(7));
+        assert_eq!((header[15], &header[52..]), (47, &[5, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7][..]));
+    }
+
+    #[test]
+    fn a_header_is_recognised_whole_and_in_part() {
+        let (client, virt) = (endpoint("192.0.2.7:4000"), endpoint("198.51.100.1:80"));
+        for header in [version_1(client, virt), version_2(Proto::TCP, client, virt, None)] {
+            assert_eq!(found_in(&[&header[..], b"more"].concat()), Found::Whole(header.len()));
+            for len in 0..header.len() {
+                let wanted = if len < TELLING { Found::Nothing } else { Found::Part };
+                assert_eq!(found_in(&header[..len]), wanted, "{len} bytes");
+            }
+        }
+        let endless = [b"PROXY ".to_vec(), vec![b'x'; 200]].concat();
+        assert_eq!((found_in(&endless), found_in(&endless[..106])), (Found::Nothing, Found::Part));
+        for other in ["GET / HTTP/1.1\r\n", "PROXIES\r\n", "", "\r\n\r\n", "PROX"] {
+            assert_eq!(found_in(other.as_bytes()), Found::Nothing, "{other:?}");
+        }
+    }
+}
