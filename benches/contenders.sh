@@ -144,7 +144,8 @@ as_bytes() {
     echo "$bytes"
 }
 
-# tapvs_by METHOD ARGS...: METHOD as `ipvsadm -a` has it.
+# tapvs_by METHOD ARGS...: METHOD as `ipvsadm -a` has it. It starts without the conns that another contender's director has
+# left: the client's ports come again within their time, and such a conn keeps its method.
 tapvs_by() {
     local method=$1 service
     shift
@@ -155,7 +156,7 @@ tapvs_by() {
     done >"$LAB_DIR/rules"
     # shellcheck disable=SC2086  # words
     run_pinned tapvs director "$TAPVS" run --bridge br0 --address "$DIP/$NET_BITS" --tap tap0 --max-flows 2097152 \
-        --rules "$LAB_DIR/rules" $TAPVS_OPTIONS "$@"
+        --fresh --rules "$LAB_DIR/rules" $TAPVS_OPTIONS "$@"
     await_ready tapvs ready
 }
 
