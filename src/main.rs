@@ -13,8 +13,8 @@ use tapvs::RealserverArgs;
 use tapvs::RunArgs;
 use tapvs::cli::completion::{self, CompletionArgs};
 use tapvs::cli::{
-    self, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, GetArgs, HealthArgs, MarkArgs, ProcArgs, ReloadArgs, SetArgs,
-    StandbyArgs, StatusArgs, SyncArgs, Tool, UndrainArgs, UpgradeArgs, VrrpArgs,
+    self, AnnounceArgs, CheckArgs, CheckNowArgs, DrainArgs, ForceArgs, GetArgs, HealthArgs, MarkArgs, ProcArgs,
+    ReloadArgs, SetArgs, StandbyArgs, StatusArgs, SyncArgs, Tool, UndrainArgs, UpgradeArgs, VrrpArgs,
 };
 use tapvs::print_error;
 use tapvs::print_out;
@@ -47,6 +47,7 @@ enum Command {
     Standby(StandbyArgs),
     Vrrp(VrrpArgs),
     Sync(SyncArgs),
+    Announce(AnnounceArgs),
     Health(HealthArgs),
     CheckNow(CheckNowArgs),
     Drain(DrainArgs),
@@ -112,6 +113,7 @@ fn main() -> ExitCode {
         Some(Command::Standby(args)) => args.run(),
         Some(Command::Vrrp(args)) => args.run(),
         Some(Command::Sync(args)) => args.run(),
+        Some(Command::Announce(args)) => args.run(),
         Some(Command::Health(args)) => args.run(),
         Some(Command::CheckNow(args)) => args.run(),
         Some(Command::Drain(args)) => args.run(),
@@ -125,7 +127,7 @@ fn main() -> ExitCode {
         None if args.version => print_out(&format!("tapvs {}\n", tapvs::version())),
         None => {
             return usage(
-                "no command; use run, check, ipvsadm, status, set, get, mark, reload, upgrade, standby, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
+                "no command; use run, check, ipvsadm, status, set, get, mark, reload, upgrade, standby, vrrp, sync, announce, health, check-now, drain, undrain, force, proc, realserver, exec or completion",
             );
         }
     };

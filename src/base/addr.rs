@@ -3,7 +3,7 @@
 //! Both families everywhere. Never resolves a name.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -203,6 +203,21 @@ impl Prefix {
     /// The prefix that covers exactly one address.
     pub fn host(addr: IpAddr) -> Prefix {
         Prefix { addr, len: Family::of(addr).bits() }
+    }
+
+    /// The prefix without its host bits.
+    pub fn network(self) -> Prefix {
+        let addr = match self.addr {
+            IpAddr::V4(addr) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.len)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from(u32::from(addr) & mask))
+            }
+            IpAddr::V6(addr) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.len)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from(u128::from(addr) & mask))
+            }
+        };
+        Prefix { addr, ..self }
     }
 
     /// True if `addr` is of the same family and shares the first `len` bits.

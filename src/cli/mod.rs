@@ -2,6 +2,7 @@
 //!
 //! Never touches a packet or a device; everything is asked of a running director.
 
+mod announce;
 mod check;
 pub mod completion;
 mod health;
@@ -16,6 +17,7 @@ mod sync;
 mod upgrade;
 mod vrrp;
 
+pub use announce::AnnounceArgs;
 pub use check::{CheckArgs, check};
 pub use health::{CheckNowArgs, DrainArgs, ForceArgs, HealthArgs, UndrainArgs};
 pub use ipvsadm::{Tool, ipvsadm};

@@ -75,6 +75,11 @@ impl Client {
         self.connection.as_fd()
     }
 
+    /// Answers are waited for so long from now on.
+    pub fn be_patient(&self, patience: Duration) -> io::Result<()> {
+        self.connection.be_patient(patience)
+    }
+
     /// Asks one thing; an error is a sentence, this side's or the director's.
     pub fn ask(&mut self, request: &Request) -> Result<Reply, String> {
         match self.exchange(request)? {

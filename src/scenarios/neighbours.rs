@@ -167,17 +167,25 @@ fn a_new_virtual_address_is_probed_and_then_announced_twice() {
 
 #[test]
 fn a_claim_of_our_address_is_answered_once_in_ten_seconds() {
-    let mut lab = Lab::new(RULES);
+    let mut lab = Lab::new("-A -t 10.0.0.100:80 -s rr");
     let thief = Mac([2, 9, 9, 9, 9, 9]);
-    let claim = arp(2, (thief, [198, 51, 100, 1]), (thief, [198, 51, 100, 1]), Mac::BROADCAST);
-    let defence = arp(1, (DIRECTOR, [198, 51, 100, 1]), (Mac::ZERO, [198, 51, 100, 1]), Mac::BROADCAST);
+    let claim = arp(2, (thief, [10, 0, 0, 100]), (thief, [10, 0, 0, 100]), Mac::BROADCAST);
+    let defence = arp(1, (DIRECTOR, [10, 0, 0, 100]), (Mac::ZERO, [10, 0, 0, 100]), Mac::BROADCAST);
     let defended = [defence];
     assert_eq!(bytes(&lab.frame(&claim)), defended);
     assert_eq!(bytes(&lab.frame(&claim)), Vec::<Vec<u8>>::new());
     lab.advance(Duration::from_secs(10));
     assert_eq!(bytes(&lab.frame(&claim)), defended);
-    let own = arp(1, (DIRECTOR, [198, 51, 100, 1]), (Mac::ZERO, [198, 51, 100, 1]), Mac::BROADCAST);
+    let own = arp(1, (DIRECTOR, [10, 0, 0, 100]), (Mac::ZERO, [10, 0, 0, 100]), Mac::BROADCAST);
     assert!(lab.frame(&own).is_empty(), "what a bridge gives back is no claim");
+}
+
+#[test]
+fn directors_behind_a_router_share_an_address_of_no_net_of_the_link() {
+    let mut lab = Lab::new(RULES);
+    let other = Mac([2, 9, 9, 9, 9, 9]);
+    let claim = arp(1, (other, [198, 51, 100, 1]), (Mac::ZERO, [198, 51, 100, 1]), Mac::BROADCAST);
+    assert!(lab.frame(&claim).is_empty(), "routes lead to it");
 }
 
 #[test]

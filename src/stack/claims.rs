@@ -33,6 +33,10 @@ impl Claims {
         {
             return;
         }
+        // To an address of no net of the link routes lead: of several directors behind a router each has it.
+        if !host.router.link(link).addresses.iter().any(|net| net.contains(addr)) {
+            return;
+        }
         self.defended.retain(|(_, at)| turn.now.since(*at) < DEFEND_INTERVAL);
         if self.defended.len() >= AT_ONCE || self.defended.iter().any(|(other, _)| *other == addr) {
             return;
