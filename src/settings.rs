@@ -253,7 +253,7 @@ const INT: i64 = i32::MAX as i64;
 settings! {
     am_droprate: u32 = 10, Between(0, INT), "packets", Works, "With drop_packet 3, one packet of so many is dropped.";
     amemthresh: u32 = 1024, Between(0, INT), "conns", Works, "With fewer free places in the flow table there is pressure.";
-    announce: bool = true, Switch, "", Works, "'tapvs announce' has routers send packets for the addresses of services here. Off before maintenance, where other directors do the same work: routers send elsewhere, and what still comes is served.";
+    announce: bool = true, Switch, "", Works, "Routers send packets for the addresses of services here, where 'tapvs announce' tells them. Off before maintenance, if other directors do the same work: routers send elsewhere, and what still comes is served.";
     backup_only: bool = false, Switch, "", Works, "While the backup daemon of synchronisation runs, requests are not balanced; they meet the director's own stack.";
     cache_bypass: bool = false, Switch, "", Works, "A packet of a mark service without a usable server opens a conn that forwards it to its own destination, if that is another host; otherwise it is refused.";
     client_net: u8 = 32, Between(8, 32), "bits", AtStart, "What counts as one client where a service limits its clients (--limit): an IPv4 address, or the net of so many bits around it.";
