@@ -83,7 +83,7 @@ mod tests {
             exabgp(&[one.clone(), two.clone()], &[two.clone()]),
             "withdraw route 10.0.0.100/32 next-hop 10.0.0.2\n"
         );
-        assert_eq!(exabgp(&[one.clone()], &[one.clone()]), "");
+        assert_eq!(exabgp(std::slice::from_ref(&one), std::slice::from_ref(&one)), "");
         // Another next hop takes the place of the first.
         let moved = at("10.0.0.100", "10.0.0.3");
         let wanted = "withdraw route 10.0.0.100/32 next-hop 10.0.0.2\nannounce route 10.0.0.100/32 next-hop 10.0.0.3\n";
