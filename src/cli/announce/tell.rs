@@ -80,7 +80,7 @@ mod tests {
         let both = "announce route 10.0.0.100/32 next-hop 10.0.0.2\nannounce route 10.0.0.101/32 next-hop self\n";
         assert_eq!(exabgp(&[], &[one.clone(), two.clone()]), both);
         assert_eq!(
-            exabgp(&[one.clone(), two.clone()], &[two.clone()]),
+            exabgp(&[one.clone(), two.clone()], std::slice::from_ref(&two)),
             "withdraw route 10.0.0.100/32 next-hop 10.0.0.2\n"
         );
         assert_eq!(exabgp(std::slice::from_ref(&one), std::slice::from_ref(&one)), "");
