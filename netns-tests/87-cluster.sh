@@ -368,3 +368,57 @@ test_cluster_addresses_are_announced_while_they_are_served() {
     expect_announced 1 --bird "$LAB_DIR/announce.conf"
     expect_eq "$(grep -c route "$LAB_DIR/announce.conf")" 0 "routes for BIRD without a director"
 }
+
+# nat_director NUMBER ROLE...: a director of its own, with the virtual address ${LINK}10NUMBER and these servers by NAT.
+nat_director() {
+    local role address
+    a_host "d$1" "${LINK}5$1"
+    {
+        printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "${LINK}1$1" "$NET_BITS"
+        printf '[[service]]\ntcp = "%s:80"\n' "${LINK}10$1"
+        for role in "${@:2}"; do
+            address=${role^^}
+            printf '[[service.server]]\naddress = "%s:8080"\nmethod = "nat"\n' "${!address}"
+            in_ns "$role" ip route replace "$CLIENT/32" via "${LINK}1$1"
+        done
+    } >"$LAB_DIR/d$1.toml"
+    director_of_host "d$1"
+}
+
+# by_name COUNT: so many requests, each of which asks for the name; who answered how often.
+by_name() {
+    in_ns client bash -c "for ((n = 0; n < $1; n++)); do curl --silent --show-error --max-time 30 http://www.example.com/; done" |
+        sort | uniq -c | awk '{ print $2 "=" $1 }' | xargs
+}
+
+# alone
+test_cluster_a_name_server_deals_directors_in_nat_to_clients() {
+    topo_onearm
+    serve rs1 rs2 rs3
+    nat_director 1 rs1
+    nat_director 2 rs2 rs3
+    sed "s/192.0.2.1/${LINK}1/; s/local-ttl=.*/local-ttl=0/" "$DOCS/dnsmasq-hybrid.conf" >"$LAB_DIR/dnsmasq.conf"
+    spawn dnsmasq director dnsmasq --keep-in-foreground --conf-file="$LAB_DIR/dnsmasq.conf" --no-resolv --no-hosts --user=root --pid-file=
+    wait_for 10 dnsmasq listens director udp 53
+    mkdir -p "/etc/netns/$(ns client)"
+    defer rm -rf "/etc/netns/$(ns client)"
+    echo "nameserver $HOST_IP" >"/etc/netns/$(ns client)/resolv.conf"
+
+    local answers file curl
+    answers=$(by_name 30)
+    echo "of 30 requests by name: $answers"
+    expect_match "$answers" "^rs1=(1[0-9]|20) rs2=[0-9]+ rs3=[0-9]+$" "who answered"
+
+    # A director that dies takes its own conns with it, and no others; who asks anew tries the next address.
+    file=$(payload 16)
+    in_ns client curl --silent --show-error --max-time 60 --limit-rate 2M --local-port 40001 --output "$SCRATCH/got" \
+        "http://${LINK}102/files/${file##*/}" 2>"$LAB_DIR/curl.errors" &
+    curl=$!
+    wait_for 10 "the download" knows_download d2
+    kill_director_of_host d1
+    answers=$(by_name 6)
+    expect_match "$answers" "^(rs2=[0-9]+ rs3=[0-9]+|rs[23]=6)$" "who answered without d1"
+    expect_eq "$(tr ' ' '\n' <<<"$answers" | awk -F= '{ sum += $2 } END { print sum }')" 6 "requests answered without d1"
+    wait "$curl" || die "the download broke: $(cat "$LAB_DIR/curl.errors")"
+    cmp "$file" "$SCRATCH/got" || die "the download differs"
+}
