@@ -178,6 +178,17 @@ pub enum Fast {
     Off,
 }
 
+/// What the sender of a packet is told for which there is no local port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoLocalPort {
+    /// A reset, if it is a segment; otherwise the same as by ICMP.
+    Reset,
+    /// That the port is unreachable.
+    Icmp,
+    /// Nothing.
+    Drop,
+}
+
 /// What becomes of a header of the PROXY protocol that a client sends itself, where the director puts one in front of its stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClientHeader {
@@ -201,6 +212,7 @@ pub enum Datagrams {
 }
 
 words!(ClientHeader: Data = "data", Pass = "pass", Replace = "replace", Refuse = "refuse");
+words!(NoLocalPort: Reset = "reset", Icmp = "icmp", Drop = "drop");
 words!(Datagrams: Each = "each", UntilAnswered = "until-answered");
 words!(Unknown: Reset = "reset", Drop = "drop", Adopt = "adopt");
 words!(Fast: Auto = "auto", On = "on", Off = "off");
@@ -275,14 +287,22 @@ settings! {
     fast_flows: usize = 262_144, Between(1, 1 << 24), "conns", Works, "Conns that the program in the kernel has at a time; others are forwarded by the director. The room for them is made at the start: a larger number takes full effect after a new start.";
     ftp_ports: Ports = Ports::one(21), PortList, "", Works, "TCP ports of services through NAT and FULL-NAT whose conns are read as FTP, like the parameter ports of the kernel's ip_vs_ftp. New conns heed a change.";
     fullnat_sequence: bool = true, Switch, "", Works, "TCP conns through FULL-NAT begin with sequence numbers that rise for each local port (RFC 6528) and without timestamps, so that a server takes a port again that it holds in TIME_WAIT. New conns heed a change.";
+    fullnat_timeout_closing: u32 = 0, Between(0, 31_536_000), "seconds", Works, "How long a TCP conn through FULL-NAT lives in FIN_WAIT, CLOSE_WAIT, LAST_ACK, TIME_WAIT and CLOSE, for local ports are scarce; 0 is as long as any other.";
+    fullnat_timeout_opening: u32 = 0, Between(0, 31_536_000), "seconds", Works, "The same in SYN_SENT and SYN_RECV.";
+    fullnat_timeout_tcp: u32 = 0, Between(0, 31_536_000), "seconds", Works, "The same in ESTABLISHED.";
+    fullnat_timeout_udp: u32 = 0, Between(0, 31_536_000), "seconds", Works, "How long a UDP flow through FULL-NAT lives; 0 is as long as any other.";
     icmp_rate: u32 = 1000, Between(0, INT), "a second", AtStart, "ICMP errors that the director sends at most; 0 is no limit.";
     ignore_tunneled: bool = false, Switch, "", Nothing, "Tunnel packets to the director are never unwrapped, so that none of their inner packets is balanced.";
+    keepalive: u8 = 0, Between(0, 3), "", Works, "Before an established TCP conn expires, both ends are asked whether they still have it, by a segment with a number they have acknowledged already (RFC 9293 3.8.4): 0 never, 1 in NAT, 2 in FULL-NAT, 3 in both. If both answer it lives on; otherwise it ends as expire_reset says. An end that drops segments without timestamps (RFC 7323 3.2) does not answer.";
+    keepalive_interval: u32 = 10, Between(1, 3600), "seconds", Works, "How long an answer is waited for, each time.";
+    keepalive_probes: u32 = 3, Between(1, 20), "", Works, "How often an end that does not answer is asked.";
     kernel_faults: bool = false, Switch, "", Works, "Faults of kernel 6.1 are reproduced, to compare with recordings of it. Leave it off.";
     lblc_expiration: u64 = 86_400, Between(0, INT), "seconds", Works, "An idle entry of an lblc cache goes after this time.";
     lblcr_expiration: u64 = 86_400, Between(0, INT), "seconds", Works, "The same for lblcr; also the age at which a set of servers loses its most loaded member.";
     max_flows: usize = 65_536, Between(1, 1 << 30), "conns", AtStart, "Conns that the flow table holds.";
     mh_table_size: u32 = 4093, OneOf(&sched::MH_TABLE_SIZES), "slots", Works, "Slots of an mh table.";
     nat_icmp_send: bool = false, Switch, "", Works, "A packet that comes from a server in NAT and belongs to no conn is answered with port unreachable, instead of being forwarded.";
+    no_local_port: NoLocalPort = NoLocalPort::Reset, Words(NoLocalPort::WORDS), "", Works, "What a client is told that opens a conn through FULL-NAT when no local address has a port left towards any server of the service: a reset (a datagram's sender, that the port is unreachable), the ICMP error in both cases, or nothing.";
     pmtu_disc: bool = true, Switch, "", Works, "Tunnel packets carry the inner DF, and clients are told what does not fit.";
     proxy_client_header: ClientHeader = ClientHeader::Data, Words(ClientHeader::WORDS), "", Works, "What becomes of a header of the PROXY protocol that a client sends itself to a server with client_address proxy-v1 or proxy-v2: data, it is not looked for, and the server gets it behind the director's; pass, the server gets it instead of the director's, for clients that can be trusted alone (a server that speaks first must wait for the client's first byte then); replace, the server gets the director's alone; refuse, the conn is reset. With pass and replace, one that does not end in its first segment is refused too. New conns heed a change.";
     proxy_datagrams: Datagrams = Datagrams::Each, Words(Datagrams::WORDS), "", Works, "Which datagrams carry a header of the PROXY protocol to a server of UDP with client_address proxy-v2: each, as name servers expect it, or those until the server has answered.";
@@ -308,6 +328,7 @@ settings! {
     timeout_timewait: u32 = 120, Between(1, 31_536_000), "seconds", Works, "How long a TCP conn lives in TIME_WAIT. FIN_WAIT has a place in ipvsadm --set.";
     toa_kind: u8 = 254, Between(9, 255), "", Works, "The kind of the TCP option by which servers behind FULL-NAT learn an IPv4 client (client_address toa); its length is 8.";
     toa_kind_ipv6: u8 = 254, Between(9, 255), "", Works, "The same of an IPv6 client; its length is 20.";
+    toa_strip: bool = false, Switch, "", Works, "Such options that clients send themselves are blanked on TCP conns through FULL-NAT without client_address too, until the server has acknowledged the client's first byte: for servers that would read them.";
     unknown: Unknown = Unknown::Reset, Words(Unknown::WORDS), "", Works, "What a TCP segment in the middle of a conn meets that is for a service and that the director does not know, as after a start without state: a reset, as the kernel answers; nothing; or a server, which is the right one if the scheduler chooses by the client alone (mh, sh, dh). A service with a server in FULL-NAT cannot adopt, for its local port and sequence numbers are lost: there adopt is reset.";
 }
 

@@ -26,6 +26,9 @@ pub struct ToaOption {
     missing: bool,
     /// The server has the client's first byte: it is told no more.
     ended: bool,
+    /// What the client sends of it is blanked, and no more.
+    #[serde(default)]
+    strips: bool,
 }
 
 /// Options that servers may not have yet, and conns that went without.
@@ -70,11 +73,12 @@ impl Toa {
     pub fn begin(&mut self, id: ConnId, packet: &Packet, flows: &mut Flows) {
         let conn = flows.conns.get(id);
         let L4::Tcp { flags, .. } = packet.ip.l4 else { return };
-        let is_told = flows.services.dest(conn.dest).client_address == ClientAddress::Toa;
-        if is_told && flags.syn() && conn.is_full_nat() {
+        let way = flows.services.dest(conn.dest).client_address;
+        let (is_told, is_read) = (way == ClientAddress::Toa, way == ClientAddress::None && flows.settings.toa_strip);
+        if (is_told || is_read) && flags.syn() && conn.is_full_nat() {
             let first = tcp::sequence(packet.frame(), packet.ip).wrapping_add(1);
             flows.conns.get_mut(id).set_helped(true);
-            self.conns.set(id, ToaOption { first, missing: false, ended: false });
+            self.conns.set(id, ToaOption { first, missing: false, ended: false, strips: !is_told });
         }
     }
 
@@ -88,7 +92,7 @@ impl Toa {
         if flags.syn() {
             known.first = tcp::sequence(packet.frame(), packet.ip).wrapping_add(1);
         }
-        if flags.syn() || flags.rst() {
+        if known.strips || flags.syn() || flags.rst() {
             return true;
         }
         let fits = packet.ip.wire_len(packet.buf) + option.len() <= usize::from(room);
@@ -102,7 +106,7 @@ impl Toa {
     /// A segment of the server, not rewritten yet.
     pub fn reply(&mut self, id: ConnId, packet: &mut Packet, flows: &mut Flows) {
         let (Some(known), L4::Tcp { flags, .. }) = (self.conns.get(id), packet.ip.l4) else { return };
-        if flags.syn() {
+        if flags.syn() && !known.strips {
             let (_, option) = option_of(flows.conns.get(id).client(), flows);
             tcp_option::lower_mss(packet.buf, packet.ip, option.len() as u16);
         }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
-use crate::control::protocol::{FastEntry, Reply, Request, ServiceEntry, Status, WorkerEntry};
+use crate::control::protocol::{FastEntry, PortsEntry, Reply, Request, ServiceEntry, Status, WorkerEntry};
 use crate::control::{Client, strange};
 use crate::io::print_out;
 use crate::ipvsadm::{Names, Opt, services_text, sort};
@@ -105,6 +105,10 @@ fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
     }
     if status.toa_missing > 0 {
         text += &format!("segments without room for TOA {}\n", status.toa_missing);
+    }
+    for PortsEntry { local, proto, server, left, last_s } in &status.local_ports {
+        let last = last_s.map_or(String::new(), |seconds| format!(", {seconds} s at the present rate"));
+        text += &format!("local ports of {local} towards {proto} {server}: {left} left{last}\n");
     }
     if let Some(FastEntry { by, conns, added, frames, refused, passed }) = &status.fast {
         text += &format!("fast path by {by}: {conns} conns now, {added} so far, {frames} frames\n");

@@ -37,7 +37,7 @@ pub use new_conn::{Kind, NewConn};
 pub use record::Conn;
 pub use room::Room;
 pub use sctp::SctpState;
-pub use state::{Timeouts, next as next_state};
+pub use state::{FullNatTimeouts, Timeouts, next as next_state};
 pub use table::{ConnTable, Due, Full};
 pub use tcp::{Tables, TcpState};
 pub use worth::Worth;

@@ -10,6 +10,7 @@ use super::addresses::{AddrId, Addresses};
 use super::flags as flag;
 use super::key::Key;
 use super::new_conn::{Kind, NewConn};
+use super::tcp::TcpState;
 use crate::base::{ConnId, Counted, DestId, Endpoint, Method, Packed, PackedEndpoint, Proto, Tunnel};
 
 pub(super) const NIL: u32 = u32::MAX;
@@ -167,6 +168,12 @@ impl Conn {
         self.state
     }
 
+    /// True for a TCP conn in ESTABLISHED.
+    pub fn is_established(&self) -> bool {
+        let state = TcpState::from_number(self.state);
+        self.proto() == Proto::TCP && !self.is_template() && state == TcpState::Established
+    }
+
     /// Moves the state; the one before.
     #[inline]
     pub(super) fn set_state(&mut self, state: u8) -> u8 {
@@ -216,6 +223,12 @@ impl Conn {
     /// True if it is forwarded by FULL-NAT.
     pub fn is_full_nat(&self) -> bool {
         self.flags & flag::METHOD == Method::FullNat.number()
+    }
+
+    /// True if it is forwarded by NAT and bit 1 of a setting is set, or by FULL-NAT and bit 2 is.
+    #[inline]
+    pub fn is_of(&self, methods: u8) -> bool {
+        (methods & 1 != 0 && self.is_nat()) || (methods & 2 != 0 && self.is_full_nat())
     }
 
     /// True if replies come back through the director and are rewritten there.

@@ -37,6 +37,22 @@ pub struct Timeouts {
     /// CLOSE (`timeout_close`).
     #[serde(skip, default = "close")]
     pub close: u32,
+    /// Those of FULL-NAT that are not as all others.
+    #[serde(skip)]
+    pub full_nat: FullNatTimeouts,
+}
+
+/// Timeouts of conns through FULL-NAT, in seconds; 0 is as long as any other conn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FullNatTimeouts {
+    /// TCP: SYN_SENT, SYN_RECV.
+    pub opening: u32,
+    /// ESTABLISHED.
+    pub established: u32,
+    /// All states after it.
+    pub closing: u32,
+    /// UDP.
+    pub udp: u32,
 }
 
 fn time_wait() -> u32 {
@@ -49,7 +65,14 @@ fn close() -> u32 {
 
 impl Default for Timeouts {
     fn default() -> Timeouts {
-        Timeouts { tcp: 900, tcp_fin: 120, udp: 300, time_wait: time_wait(), close: close() }
+        Timeouts {
+            tcp: 900,
+            tcp_fin: 120,
+            udp: 300,
+            time_wait: time_wait(),
+            close: close(),
+            full_nat: FullNatTimeouts::default(),
+        }
     }
 }
 
@@ -67,8 +90,32 @@ impl Timeouts {
     pub fn of(&self, conn: &Conn) -> Duration {
         match conn.is_template() {
             true => Duration::from_secs(u64::from(conn.template_timeout())),
-            false => self.state(conn.proto(), conn.state()).timeout,
+            false => self.in_state(conn, conn.state()).timeout,
         }
+    }
+
+    /// A state of a conn, which its method may make last longer or shorter.
+    #[inline]
+    pub fn in_state(&self, conn: &Conn, number: u8) -> State {
+        let state = self.state(conn.proto(), number);
+        if !conn.is_full_nat() {
+            return state;
+        }
+        let FullNatTimeouts { opening, established, closing, udp } = self.full_nat;
+        let seconds = match conn.proto() {
+            Proto::UDP => udp,
+            Proto::TCP => match TcpState::from_number(number) {
+                TcpState::Established => established,
+                TcpState::SynSent | TcpState::SynRecv => opening,
+                TcpState::FinWait | TcpState::TimeWait | TcpState::Close | TcpState::CloseWait | TcpState::LastAck => {
+                    closing
+                }
+                TcpState::None | TcpState::Listen | TcpState::SynAck => 0,
+            },
+            _ => 0,
+        };
+        let timeout = if seconds == 0 { state.timeout } else { Duration::from_secs(u64::from(seconds)) };
+        State { timeout, ..state }
     }
 
     /// The state behind a protocol's number.

@@ -33,6 +33,8 @@ pub enum Due {
     Prolonged(ConnId),
     /// The kernel forwards its packets: it is due again at once, unless some have come meanwhile.
     Fast(ConnId),
+    /// It is established, and its ends are to be asked whether they still have it; it lives on for a minute.
+    Quiet(ConnId),
 }
 
 /// The clock of initial sequence numbers: a tick is 64 ns, so that one turn takes 275 s, more than a server keeps a port in
@@ -69,6 +71,8 @@ pub struct ConnTable {
     pub(super) without_port: usize,
     /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
     pub(super) expected: Vec<[u32; 2]>,
+    /// By which methods established conns do not expire before their ends were asked (`keepalive`).
+    pub spared: u8,
     /// For the sequence numbers of FULL-NAT.
     sequence_key: [u64; 2],
     life: Life,
@@ -95,6 +99,7 @@ impl ConnTable {
             one_way: 0,
             without_port: 0,
             expected: Vec::new(),
+            spared: 0,
             sequence_key: [siphash13(secret, [4]), siphash13(secret, [5])],
             life: Life::new(),
         }
@@ -376,12 +381,25 @@ impl ConnTable {
             self.wheel.insert(id, conn.deadline);
             return Some(Due::Fast(id));
         }
+        if self.spared != 0 && self.is_spared(id) {
+            self.records[id].deadline = tick_at(now + PROLONGED);
+            self.wheel.insert(id, self.records[id].deadline);
+            return Some(Due::Quiet(id));
+        }
         if !conn.controls() {
             self.forget(id);
             return Some(Due::Over(id, conn));
         }
         self.prolong(id, now);
         Some(Due::Prolonged(id))
+    }
+
+    /// True for an established conn whose ends can be asked: what they expect is known.
+    fn is_spared(&self, id: ConnId) -> bool {
+        let conn = self.get(id);
+        let is_known = [Side::Request, Side::Reply].iter().any(|end| self.expected(id, *end) != 0);
+        let is_here = !(conn.is_template() || conn.is_hidden() || conn.is_local() || conn.is_synced());
+        conn.is_established() && is_here && is_known && conn.is_of(self.spared)
     }
 
     /// Of at most `budget` places from `cursor` on, the next that `wanted` takes; where to go on, `None` at the end.

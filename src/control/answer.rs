@@ -3,13 +3,14 @@
 //! Bounded work a request, whatever its size: long lists come in pages.
 
 use super::protocol::{
-    ConnEntry, DestEntry, FastEntry, LinkEntry, NeighbourEntry, Reply, Request, ServiceEntry, Status,
+    ConnEntry, DestEntry, FastEntry, LinkEntry, NeighbourEntry, PortsEntry, Reply, Request, ServiceEntry, Status,
     VirtualRouterEntry, WorkerEntry,
 };
 use crate::base::{ConnId, DestId, Instant, Ledger, LinkId, version};
 use crate::conn::Conn;
 use crate::director::Director;
 use crate::fastpath::abi::Passed;
+use crate::forward::local_ports::Key;
 use crate::service::command::{Refused, SharedKey, SyncOptions, SyncRole};
 use crate::service::{MarkRule, Service};
 use crate::settings::{self, Effect};
@@ -18,6 +19,8 @@ use crate::vrrp::Report;
 /// A page ends with the service that brings it to so many dests and services.
 const SERVICES_A_PAGE: usize = 256;
 const CONNS_A_PAGE: usize = 256;
+/// So many pools of local ports are shown.
+const POOLS_SHOWN: usize = 16;
 /// Places of the flow table looked at for a page of conns.
 const PLACES_A_PAGE: usize = 16_384;
 
@@ -234,6 +237,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         standby: director.standby.in_words().map(str::to_owned),
         worker: WorkerEntry::default(),
         toa_missing: director.toa.missing(),
+        local_ports: director.flows.ports.scarcest(POOLS_SHOWN).into_iter().map(ports).collect(),
         evicted: director.flows.evicted().map(|(worth, count)| (worth.name().into(), count)).collect(),
         total: director.flows.services.total,
         rates: director.flows.services.rates(&director.flows.services.total_meter),
@@ -242,6 +246,10 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         ledger: ledger.entries(),
         fast: fast(director),
     }
+}
+
+fn ports(((local, proto, server), left, last_s): (Key, usize, Option<u64>)) -> PortsEntry {
+    PortsEntry { local, proto, server, left, last_s }
 }
 
 fn fast(director: &Director) -> Option<FastEntry> {

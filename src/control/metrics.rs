@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::told::{self, Shown};
 use crate::base::version;
+use crate::forward::LocalPorts;
 use crate::health::{ServerReport, ServiceReport};
 use crate::sched::Server;
 
@@ -17,7 +18,7 @@ enum Of {
     /// Each dest.
     Dests(fn(&Server) -> u64),
     /// Each local address of each server behind FULL-NAT.
-    Ports,
+    Ports(told::PortsValue),
     /// Each service with checks.
     Services(fn(&ServiceReport) -> u64),
     /// Each server with checks.
@@ -36,7 +37,7 @@ const fn family(name: &'static str, kind: &'static str, help: &'static str, of: 
 }
 
 /// Every family, in the order in which they are told.
-const FAMILIES: [FamilyOf; 30] = [
+const FAMILIES: [FamilyOf; 31] = [
     family(
         "node_ipvs_connections_total",
         "counter",
@@ -194,7 +195,13 @@ const FAMILIES: [FamilyOf; 30] = [
         "tapvs_local_ports_left",
         "gauge",
         "Ports of a local address that FULL-NAT can still use towards a server.",
-        Of::Ports,
+        Of::Ports(|ports, local, proto, real| Some(ports.left(local, proto, real) as u64)),
+    ),
+    family(
+        "tapvs_local_ports_last_seconds",
+        "gauge",
+        "In how many seconds they are used up at the present rate; none while they do not become fewer.",
+        Of::Ports(LocalPorts::forecast),
     ),
     family(
         "tapvs_vrrp_active",
@@ -273,8 +280,8 @@ impl Scrape {
                 let labels = told::backend(service, dest, services);
                 let _ = writeln!(out, "{}{{{labels}}} {}", family.name, value(services.server(dest)));
             }),
-            Of::Ports => told::dests(services, self.place, |place, service, dest| {
-                told::ports_left(director, (place, service, dest), &mut out);
+            Of::Ports(value) => told::dests(services, self.place, |place, service, dest| {
+                told::ports_left(director, (place, service, dest), (family.name, *value), &mut out);
             }),
             Of::Services(value) => told::reports(monitor, self.place, now, |report| {
                 let _ = writeln!(out, "{}{{service=\"{}\"}} {}", family.name, report.key, value(report));
@@ -370,6 +377,8 @@ mod tests {
             )
         };
         assert_eq!(lines("tapvs_local_ports_left{"), [left(local, 60_536), left(other, 60_533)]);
+        let last = left(other, 60_533 / 3).replace("_left", "_last_seconds");
+        assert_eq!(lines("tapvs_local_ports_last_seconds{"), [last], "three in the first second");
         assert_eq!(
             [lines("tapvs_worker_restart"), lines("tapvs_upgrades")].concat(),
             [

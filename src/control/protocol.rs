@@ -345,6 +345,9 @@ pub struct Status {
     /// Segments that had no room for a TOA option.
     #[serde(default)]
     pub toa_missing: u64,
+    /// The pools of local ports with the fewest left.
+    #[serde(default)]
+    pub local_ports: Vec<PortsEntry>,
     /// Conns that made room for others, by what they were worth.
     pub evicted: Vec<(String, u64)>,
     /// Counters of all services together.
@@ -360,6 +363,21 @@ pub struct Status {
     /// The fast path, if there is one.
     #[serde(default)]
     pub fast: Option<FastEntry>,
+}
+
+/// Ports of a local address that conns to a server can still have.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PortsEntry {
+    /// Local address.
+    pub local: std::net::IpAddr,
+    /// Protocol.
+    pub proto: Proto,
+    /// Real server.
+    pub server: Endpoint,
+    /// How many are left.
+    pub left: usize,
+    /// In how many seconds they are used up at the present rate, if they become fewer.
+    pub last_s: Option<u64>,
 }
 
 /// What the kernel forwards.

@@ -9,6 +9,7 @@ use super::protocol::WorkerEntry;
 use crate::base::{DestId, Endpoint, Family, Instant, Ledger, LinkId, Method, Proto, ServiceId};
 use crate::director::Director;
 use crate::flows::own_address;
+use crate::forward::LocalPorts;
 use crate::health::{Monitor, ServerReport, ServiceReport, Verdict};
 use crate::service::command::ServiceKey;
 use crate::service::{Service, Services};
@@ -30,6 +31,9 @@ pub struct Shown<'a> {
     /// The time.
     pub now: Instant,
 }
+
+/// What a family says of a pool of local ports.
+pub(super) type PortsValue = fn(&LocalPorts, IpAddr, Proto, Endpoint) -> Option<u64>;
 
 pub(super) fn total(name: &str, value: u64, out: &mut String) {
     let _ = writeln!(out, "{name} {value}");
@@ -97,8 +101,13 @@ pub(super) fn dests(services: &Services, from: u32, mut tell: impl FnMut(u32, &S
     None
 }
 
-/// Ports that conns by FULL-NAT can still have, by local address and server.
-pub(super) fn ports_left(director: &Director, (place, service, dest): (u32, &Service, DestId), out: &mut String) {
+/// What is to be said of the ports that conns by FULL-NAT can still have, by local address and server.
+pub(super) fn ports_left(
+    director: &Director,
+    (place, service, dest): (u32, &Service, DestId),
+    (name, value): (&str, PortsValue),
+    out: &mut String,
+) {
     let (services, key) = (&director.flows.services, service.key);
     let real = services.server(dest).endpoint;
     if services.dest(dest).method != Method::FullNat {
@@ -112,9 +121,9 @@ pub(super) fn ports_left(director: &Director, (place, service, dest): (u32, &Ser
     };
     for local in named.iter().copied().chain(own()) {
         for proto in &protos {
-            let left = director.flows.ports.left(local, *proto, real);
+            let Some(value) = value(&director.flows.ports, local, *proto, real) else { continue };
             let labels = format!("service=\"{key}\",server=\"{real}\",local=\"{local}\",proto=\"{proto}\"");
-            let _ = writeln!(out, "tapvs_local_ports_left{{{labels}}} {left}");
+            let _ = writeln!(out, "{name}{{{labels}}} {value}");
         }
     }
 }

@@ -4,8 +4,8 @@
 //! ended themselves, nor for those that another director has.
 
 use super::standby::Standby;
-use crate::base::{ConnId, Endpoint, Proto};
-use crate::conn::{Conn, Side, TcpState};
+use crate::base::{ConnId, Endpoint};
+use crate::conn::{Conn, Side};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::wire::tcp;
@@ -29,11 +29,8 @@ pub(super) fn reset_both(
     router: &mut Router,
     turn: &mut Turn<impl Egress>,
 ) {
-    let established = conn.proto() == Proto::TCP
-        && !conn.is_template()
-        && TcpState::from_number(conn.state()) == TcpState::Established;
     let is_elsewhere = standby.is_mute() || router.virtuals.is_away(conn.virt().addr);
-    if !established || !conn.rewrites_replies() || is_elsewhere {
+    if !conn.is_established() || !conn.rewrites_replies() || is_elsewhere {
         return;
     }
     let (client, real) = (conn.client(), flows.conns.real(conn));

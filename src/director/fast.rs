@@ -325,7 +325,7 @@ impl Fast<'_> {
         conn.in_pkts = conn.in_pkts.wrapping_add(request.packets as u32);
         let conn = *conn;
         let last = [request, reply].iter().filter_map(|way| self.path.moment_of(way)).max();
-        let timeout = self.flows.timeouts.state(conn.proto(), conn.state()).timeout;
+        let timeout = self.flows.timeouts.of(&conn);
         if let Some(last) = last.filter(|last| *last + timeout > self.flows.conns.deadline(&conn)) {
             self.flows.conns.rearm(id, last, timeout);
         }

@@ -7,7 +7,8 @@ use crate::alg::Ahead;
 use crate::base::{ConnId, DropReason, Family};
 use crate::conn::Event;
 use crate::forward;
-use crate::router::{Egress, Refusal, Turn, each_segment, room_for};
+use crate::router::{Egress, Refusal, Router, Turn, each_segment, room_for};
+use crate::settings::NoLocalPort;
 use crate::wire::icmp::IcmpError;
 use crate::wire::{Gso, L4, Packet, TcpFlags, tcp};
 
@@ -104,4 +105,25 @@ impl Director {
         });
         Ok(false)
     }
+}
+
+/// No local address has a port left: what the client is told.
+#[cold]
+pub(super) fn no_local_port(
+    how: NoLocalPort,
+    packet: &Packet,
+    router: &mut Router,
+    turn: &mut Turn<impl Egress>,
+) -> Refusal {
+    let reason = DropReason::NoLocalPort;
+    match (how, packet.ip.l4) {
+        (NoLocalPort::Drop, _) => {}
+        (NoLocalPort::Reset, L4::Tcp { .. }) => turn.lend(|turn, frame| {
+            if tcp::reset_for(frame, packet.frame(), packet.ip) {
+                router.send_to(frame, packet.ip.src, turn);
+            }
+        }),
+        (NoLocalPort::Reset | NoLocalPort::Icmp, _) => return Refusal::with(reason, IcmpError::PortUnreachable),
+    }
+    reason.into()
 }

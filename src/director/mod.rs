@@ -10,6 +10,7 @@ mod fast;
 mod frame;
 mod help;
 mod icmp;
+mod keep_alive;
 mod kept;
 mod kernel_quirks;
 mod martians;
@@ -41,6 +42,7 @@ use crate::stack::{Host, Stack};
 use crate::sync::Sync;
 use crate::vrrp::Vrrp;
 use fast::Watch;
+use keep_alive::KeepAlive;
 use owner::Ownership;
 use standby::Standby;
 
@@ -68,6 +70,7 @@ pub struct Director {
     /// Conns that the kernel forwards.
     pub fast: FastPath,
     watch: Watch,
+    keep_alive: KeepAlive,
 }
 
 impl Director {
@@ -81,7 +84,23 @@ impl Director {
         let (ftp, proxy, sync, standby) = (Ftp::default(), Proxy::default(), Sync::default(), Standby::default());
         let (outbound, own_probes, vrrp) = (Outbound::default(), OwnProbes::default(), Vrrp::default());
         let (toa, fast, watch) = (Toa::default(), FastPath::default(), Watch::default());
-        Director { router, flows, stack, ftp, proxy, toa, sync, standby, outbound, own_probes, vrrp, fast, watch }
+        let keep_alive = KeepAlive::default();
+        Director {
+            router,
+            flows,
+            stack,
+            ftp,
+            proxy,
+            toa,
+            sync,
+            standby,
+            outbound,
+            own_probes,
+            vrrp,
+            fast,
+            watch,
+            keep_alive,
+        }
     }
 
     /// To whom packets belong.
@@ -119,12 +138,14 @@ impl Director {
         let now = turn.now;
         self.presence().judge_standby(now);
         self.fast().pass_time(turn);
+        self.asking().heed_answers(turn);
         while let Some(due) = self.flows.expire_one(now) {
             match due {
                 Due::Over(id, conn) => {
                     expiry_resets::reset_ends((id, &conn), (&self.flows, &self.standby), &mut self.router, turn);
                 }
                 Due::Fast(id) => self.fast().leave(id),
+                Due::Quiet(id) => self.asking().ask_ends(id, turn),
                 Due::Prolonged(id) => self.sync.master.prolonged(id, &mut self.flows, &mut self.router, turn),
             }
             self.tell_listeners();
@@ -173,6 +194,7 @@ impl Director {
             flows.services.meters_due(),
             flows.services.trash_due(),
             self.watch.due(&self.fast),
+            self.keep_alive.due(),
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -3,6 +3,7 @@
 //! Never edits a packet itself.
 
 use super::Director;
+use super::help::no_local_port;
 use super::kernel_quirks::layer4_for_state;
 use super::martians::check_addresses;
 use super::owner::Owner;
@@ -111,7 +112,12 @@ impl Director {
         if self.flows.is_one_packet(service, tuple.proto) {
             return self.one_packet(&opening, packet, turn);
         }
-        let id = self.flows.open(opening, call, &self.router, turn.now)?;
+        let id = match self.flows.open(opening, call, &self.router, turn.now) {
+            Err(DropReason::NoLocalPort) => {
+                return Err(no_local_port(self.flows.settings.no_local_port, packet, &mut self.router, turn));
+            }
+            opened => opened?,
+        };
         self.flows.begin_sequence(id, packet, turn.now);
         self.proxy.begin(id, packet, &mut self.flows);
         self.toa.begin(id, packet, &mut self.flows);

@@ -147,7 +147,7 @@ impl Flows {
 
     /// True for one in n of the conns that were idle for a minute and had n packets, up to eight (the kernel's `todrop_rate`).
     fn is_idle_enough(&mut self, conn: &Conn, now: Instant) -> bool {
-        let timeout = self.timeouts.state(conn.proto(), conn.state()).timeout;
+        let timeout = self.timeouts.of(conn);
         let silent = timeout.saturating_sub(self.conns.deadline(conn).since(now));
         if conn.proto() == Proto::UDP && conn.in_pkts <= 1 && silent >= ANSWERED {
             return true;

@@ -18,7 +18,7 @@ mod warnings;
 use std::hash::RandomState;
 
 use crate::base::{ConnId, Counted, DestId, Instant, Method, Rng, Tunnel};
-use crate::conn::{Conn, ConnTable, Event, Side, TcpState, Timeouts, next_state};
+use crate::conn::{Conn, ConnTable, Event, FullNatTimeouts, Side, TcpState, Timeouts, next_state};
 use crate::forward::{Ends, LocalPorts};
 use crate::service::Services;
 use crate::settings::Settings;
@@ -89,6 +89,13 @@ impl Flows {
     pub fn heed_timeouts(&mut self) {
         self.timeouts.time_wait = self.settings.timeout_timewait;
         self.timeouts.close = self.settings.timeout_close;
+        self.timeouts.full_nat = FullNatTimeouts {
+            opening: self.settings.fullnat_timeout_opening,
+            established: self.settings.fullnat_timeout_tcp,
+            closing: self.settings.fullnat_timeout_closing,
+            udp: self.settings.fullnat_timeout_udp,
+        };
+        self.conns.spared = self.settings.keepalive;
     }
 
     /// The ends of a conn, between which its packets are rewritten.
@@ -157,7 +164,7 @@ impl Flows {
         let tables = self.tcp_tables();
         let conn = self.conns.get(id);
         let number = next_state(conn.state(), event, l4, tables);
-        let state = self.timeouts.state(conn.proto(), number);
+        let state = self.timeouts.in_state(conn, number);
         let (dest, before) = (conn.dest, conn.counted());
         if number == TcpState::SynRecv as u8 && self.refusals.is_on() {
             self.refusals.half_open((id, conn), conn.state(), event, now);
@@ -204,13 +211,12 @@ impl Flows {
 
     /// Whether the ends of a conn are reset when it expires in ESTABLISHED.
     pub fn resets_at_expiry(&self, conn: &Conn) -> bool {
-        let (nat, full_nat) = (self.settings.expire_reset & 1 != 0, self.settings.expire_reset & 2 != 0);
-        (nat && conn.is_nat()) || (full_nat && conn.is_full_nat())
+        conn.is_of(self.settings.expire_reset)
     }
 
     /// True if somebody may want what an end of the conn expects next.
     pub fn wants_expected(&self, conn: &Conn) -> bool {
-        self.resets_wanted || self.resets_at_expiry(conn)
+        self.resets_wanted || conn.is_of(self.settings.expire_reset | self.settings.keepalive)
     }
 
     /// Remembers the sequence number that the sender of a segment expects next, if somebody may want it.

@@ -178,7 +178,8 @@ impl Flows {
         let start = self.rng.below(count as u64) as usize;
         let own = || own_address(router, real.addr).filter(|_| count == 0);
         let mut candidates = locals.cycle().skip(start).take(count).chain(own());
-        let free = candidates.find_map(|addr| Some((addr, self.ports.take(addr, tuple.proto, real)?)));
+        let reserve = self.services.get(service).map_or(0, |service| service.options.quota.leave_ports);
+        let free = candidates.find_map(|addr| Some((addr, self.ports.take_above(reserve, addr, tuple.proto, real)?)));
         let (addr, port) = free.ok_or_else(|| {
             self.warnings.no_local_port(now, real);
             DropReason::NoLocalPort

@@ -20,6 +20,9 @@ const LAST: u16 = 65535;
 /// holds a port in TIME_WAIT.
 const KEPT: Duration = Duration::from_secs(240);
 
+/// Between two looks at how many ports of a pool are in use: the present rate is that of one to two such times.
+const LOOK: Duration = Duration::from_secs(30);
+
 #[derive(Default)]
 struct Pool {
     /// Ports handed out once at least, from the first one of this run on.
@@ -36,11 +39,30 @@ struct Pool {
     idle_from: Instant,
     /// It stands among those that may be freed.
     is_listed: bool,
+    /// How many were in use when it was looked at last, and the time before.
+    looks: [(Instant, u32); 2],
 }
 
 impl Pool {
     fn is_idle(&self) -> bool {
         self.used == 0
+    }
+
+    fn left(&self) -> usize {
+        LocalPorts::PER_POOL.saturating_sub(self.used as usize)
+    }
+
+    /// Seconds until all are in use, if so many more are as were lately.
+    fn forecast(&self, now: Instant) -> Option<u64> {
+        let (from, before) = self.looks[1];
+        let (more, time) = (self.used.checked_sub(before)?, now.since(from).as_secs().max(1));
+        (self.left() as u64 * time).checked_div(u64::from(more))
+    }
+
+    fn look(&mut self, now: Instant) {
+        if self.looks[0].0 + LOOK <= now {
+            self.looks = [(now, self.used), self.looks[0]];
+        }
     }
 
     /// The port freed first.
@@ -70,7 +92,8 @@ fn is_stale(port: u16, stale: &mut HashMap<u16, u32>) -> bool {
     true
 }
 
-type Key = (IpAddr, Proto, Endpoint);
+/// Local address, protocol, real server.
+pub type Key = (IpAddr, Proto, Endpoint);
 
 /// All pools.
 pub struct LocalPorts {
@@ -115,13 +138,35 @@ impl LocalPorts {
 
     /// Ports of `local` that no conn to a real server has.
     pub fn left(&self, local: IpAddr, proto: Proto, real: Endpoint) -> usize {
-        let used = self.pools.get(&(local, proto, real)).map_or(0, |pool| pool.used as usize);
-        LocalPorts::PER_POOL.saturating_sub(used)
+        self.pools.get(&(local, proto, real)).map_or(LocalPorts::PER_POOL, Pool::left)
+    }
+
+    /// In how many seconds they are used up at the present rate; `None` if they do not become fewer.
+    pub fn forecast(&self, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u64> {
+        self.pools.get(&(local, proto, real))?.forecast(self.now)
+    }
+
+    /// The pools with the fewest ports left, so many at most: whose they are, how many are left, and for how many seconds.
+    pub fn scarcest(&self, count: usize) -> Vec<(Key, usize, Option<u64>)> {
+        let used = self.pools.iter().filter(|(_, pool)| !pool.is_idle());
+        let mut all: Vec<_> = used.map(|(key, pool)| (*key, pool.left(), pool.forecast(self.now))).collect();
+        all.sort_unstable_by_key(|(key, left, _)| (*left, *key));
+        all.truncate(count);
+        all
+    }
+
+    /// A free port of `local` towards a real server, unless that would leave fewer than `reserve`; `None` if there is none.
+    pub fn take_above(&mut self, reserve: u32, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u16> {
+        let has_more = self.left(local, proto, real) > reserve as usize;
+        has_more.then(|| self.take(local, proto, real)).flatten()
     }
 
     /// A free port of `local` towards a real server; `None` if all are in use.
     pub fn take(&mut self, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u16> {
-        let pool = self.pools.entry((local, proto, real)).or_default();
+        let now = self.now;
+        let pool = self.pools.entry((local, proto, real));
+        let pool = pool.or_insert_with(|| Pool { looks: [(now, 0); 2], ..Pool::default() });
+        pool.look(now);
         while (pool.fresh as usize) < LocalPorts::PER_POOL {
             let port = FIRST + ((self.start + pool.fresh) % LocalPorts::PER_POOL as u32) as u16;
             pool.fresh += 1;
@@ -291,6 +336,38 @@ mod tests {
         assert_eq!(ports.idle.len(), 2);
         ports.pass_time(begin + KEPT * 4);
         assert_eq!((ports.pools(), ports.idle.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_left_is_told_with_how_long_it_lasts() {
+        let mut ports = LocalPorts::new(3);
+        let at = |seconds: u64| Instant::START + Duration::from_secs(1000 + seconds);
+        let forecast = |ports: &LocalPorts| ports.forecast(LOCAL, Proto::TCP, real(1));
+        assert_eq!(forecast(&ports), None);
+        let mut held = Vec::new();
+        // 100 a second.
+        for second in 0..200 {
+            ports.pass_time(at(second));
+            held.extend((0..100).filter_map(|_| ports.take(LOCAL, Proto::TCP, real(1))));
+        }
+        let left = LocalPorts::PER_POOL as u64 - 20_000;
+        let seconds = forecast(&ports).unwrap();
+        assert!((left / 104..=left / 96).contains(&seconds), "{seconds} s for {left} ports, 100 a second");
+        assert_eq!(ports.scarcest(9), [((LOCAL, Proto::TCP, real(1)), left as usize, Some(seconds))]);
+        // Nothing more is taken: it lasts longer from second to second.
+        ports.pass_time(at(2000));
+        assert!(forecast(&ports) > Some(10 * seconds));
+        // As many go as come.
+        for second in 2000..2100 {
+            ports.pass_time(at(second));
+            held.extend((0..100).filter_map(|_| ports.take(LOCAL, Proto::TCP, real(1))));
+            for port in held.drain(..100) {
+                ports.give_back(LOCAL, Proto::TCP, real(1), port);
+            }
+        }
+        assert_eq!(forecast(&ports), None);
+        assert_eq!(ports.take_above(left as u32, LOCAL, Proto::TCP, real(1)), None, "what is reserved is left");
+        assert!(ports.take_above(left as u32 - 1, LOCAL, Proto::TCP, real(1)).is_some());
     }
 
     #[test]

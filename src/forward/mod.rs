@@ -11,7 +11,7 @@
 //! FULL-NAT also works between families: the packet is translated to that of the other side (RFC 7915).
 //! Bytes only: never chooses a server, a route or a local port's owner.
 
-mod local_ports;
+pub mod local_ports;
 mod related;
 mod send;
 mod seqadj;

@@ -16,6 +16,7 @@ mod fast_model;
 mod ftp;
 mod ftp_fullnat;
 mod icmp;
+mod keep_alive;
 mod kernel_devices;
 mod kernel_program;
 mod kernel_reasons;

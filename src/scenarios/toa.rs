@@ -103,6 +103,23 @@ fn what_a_client_claims_itself_is_taken_out() {
 }
 
 #[test]
+fn it_is_taken_out_where_none_is_put_in_too_by_a_setting() {
+    let claimed = [254, 8, 0, 1, 10, 0, 0, 1];
+    for (strip, wanted) in [("1", [1; 8]), ("0", claimed)] {
+        let mut session = Session::between(CLIENT, VIP, RS1, "none");
+        session.lab.director.flows.settings.set("toa_strip", strip).unwrap();
+        // The conn of the session was made before: it ends first.
+        session.lab.advance(std::time::Duration::from_secs(100));
+        for flags in ["S", "A", "AP"] {
+            let seq = session.first - u32::from(flags == "S");
+            let segment = Packet { seq, ..session.segment(flags, 0, b"") };
+            let sent = session.lab.frame(&with_options(segment.frame(ROUTER, DIRECTOR), &claimed)).remove(0);
+            assert_eq!(options(&sent), wanted, "{flags}");
+        }
+    }
+}
+
+#[test]
 fn a_segment_without_room_goes_without_and_says_so() {
     let timestamps = [1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9];
     let three_gaps = [&[1, 1, 5, 26][..], &[0; 24]].concat();

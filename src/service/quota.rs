@@ -12,6 +12,8 @@ pub struct Quota {
     pub all: Bounds,
     /// Of each client, which may be a net (settings `client_net`, `client_net_ipv6`).
     pub client: Bounds,
+    /// Ports of each local address towards each server that conns of this service leave to those of others (FULL-NAT).
+    pub leave_ports: u32,
 }
 
 /// What one may have.
@@ -31,13 +33,14 @@ const MOST: u32 = 1_000_000_000;
 
 /// Where each word's number is.
 type Place = fn(&mut Quota) -> &mut u32;
-const WORDS: [(&str, Place); 6] = [
+const WORDS: [(&str, Place); 7] = [
     ("new", |quota| &mut quota.all.new),
     ("burst", |quota| &mut quota.all.burst),
     ("conns", |quota| &mut quota.all.conns),
     ("client-new", |quota| &mut quota.client.new),
     ("client-burst", |quota| &mut quota.client.burst),
     ("client-conns", |quota| &mut quota.client.conns),
+    ("leave-ports", |quota| &mut quota.leave_ports),
 ];
 
 impl Quota {
@@ -89,7 +92,9 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_written() {
-        for text in ["new=5", "new=1000,burst=2000,conns=7", "client-new=10,client-burst=20,client-conns=100"] {
+        for text in
+            ["new=5", "new=1000,burst=2000,conns=7,leave-ports=500", "client-new=10,client-burst=20,client-conns=100"]
+        {
             assert_eq!(Quota::parse(text).unwrap().words(), text);
         }
         assert!(!Quota::default().is_some());

@@ -280,5 +280,5 @@ fn lifetime(id: ConnId, flows: &Flows) -> Duration {
     if conn.is_template() {
         return Duration::from_secs(u64::from(conn.template_timeout()));
     }
-    flows.timeouts.state(conn.proto(), conn.state()).timeout
+    flows.timeouts.of(conn)
 }

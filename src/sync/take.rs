@@ -65,7 +65,7 @@ pub(super) fn take(record: &Record, flows: &mut Flows, router: &Router, now: Ins
 /// True for a conn that packets pass here.
 fn is_own(id: ConnId, flows: &Flows, now: Instant) -> bool {
     let conn = flows.conns.get(id);
-    let timeout = flows.timeouts.state(conn.proto(), conn.state()).timeout;
+    let timeout = flows.timeouts.of(conn);
     !conn.is_template() && !conn.is_synced() && flows.conns.deadline(conn).since(now) + OWN > timeout
 }
 
