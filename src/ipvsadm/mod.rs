@@ -9,16 +9,16 @@ mod listing;
 mod meaning;
 mod names;
 mod options;
+mod order;
 pub mod proc;
 mod save;
 mod words;
 
 pub use grammar::{Invocation, Listing, parse};
-pub use listing::{
-    VERSION_LINE, conns_text, conns_titles, daemons_text, saved_text, services_text, sort, timeouts_text,
-};
+pub use listing::{VERSION_LINE, conns_text, conns_titles, daemons_text, saved_text, services_text, timeouts_text};
 pub use names::Names;
 pub use options::{Opt, option_names};
+pub use order::sort;
 pub use save::{Extent, netmask_text};
 #[cfg(test)]
 pub use save::{dest_line, local_line, service_line};

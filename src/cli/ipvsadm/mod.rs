@@ -2,18 +2,22 @@
 //!
 //! Never decides what a command means; that is the grammar's, and whether it can be done is the director's.
 
+mod list;
+mod tool;
+
 use std::io::BufRead;
 use std::path::Path;
 
 use super::{help, locals};
-use crate::control::protocol::{LONGEST_REQUEST, Reply, Request, ServiceEntry};
+use crate::control::protocol::{LONGEST_REQUEST, Reply, Request};
 use crate::control::{Client, Unreachable, strange};
 use crate::io::{print_error, print_out};
-use crate::ipvsadm::{self as language, CliError, Extent, Invocation, Listing, Names, Opt};
-use crate::service::command::{Command, ServiceKey};
+use crate::ipvsadm::{self as language, CliError, Extent, Invocation};
+use crate::service::command::Command;
+
+pub use tool::Tool;
 
 const USAGE: u8 = 2;
-const NO_SUCH_SERVICE: u8 = 1;
 const REFUSED: u8 = 255;
 
 /// What comes after a command line.
@@ -40,62 +44,6 @@ pub fn ipvsadm(program: &str, args: &[String], socket: Option<&Path>) -> u8 {
     let mut session = Session { program, client, gathered: Vec::new(), bytes: 0 };
     match session.run(args, Source::Arguments) {
         Ended::GoOn(status) | Ended::Exit(status) => status,
-    }
-}
-
-/// The tools that init scripts call by their names.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tool {
-    /// `ipvsadm-save`: prints all rules, thresholds too.
-    Save,
-    /// `ipvsadm-restore`: the rules of standard input take the place of all others.
-    Restore,
-}
-
-impl Tool {
-    /// By the name of the program.
-    pub fn named(name: &str) -> Option<Tool> {
-        match name {
-            "ipvsadm-save" => Some(Tool::Save),
-            "ipvsadm-restore" => Some(Tool::Restore),
-            _ => None,
-        }
-    }
-
-    /// Runs it; the exit status.
-    pub fn run(self, program: &str, args: &[String], socket: Option<&Path>) -> u8 {
-        let options: Vec<&str> = args.iter().map(String::as_str).collect();
-        let numeric = match (self, options.as_slice()) {
-            (Tool::Save, []) | (Tool::Restore, []) => false,
-            (Tool::Save, ["-n"]) => true,
-            (tool, rest) => {
-                let form = if tool == Tool::Save { "ipvsadm-save [-n] > FILE" } else { "ipvsadm-restore < FILE" };
-                let asked = matches!(rest, ["-h" | "--help"]);
-                if asked {
-                    let _ = print_out(&format!(
-                        "usage: {form}
-"
-                    ));
-                } else {
-                    print_error(&format!("usage: {form}"));
-                }
-                return if asked { 0 } else { USAGE };
-            }
-        };
-        let client = match Client::find(socket) {
-            Ok(client) => client,
-            Err(why) => return without_director(program, &["-L".into()], why),
-        };
-        let mut session = Session { program, client, gathered: Vec::new(), bytes: 0 };
-        let numeric: &[Opt] = if numeric { &[Opt::Numeric] } else { &[] };
-        let done = match self {
-            Tool::Save => session.save(numeric, Extent::Whole),
-            Tool::Restore => session.replace_all(),
-        };
-        done.unwrap_or_else(|sentence| {
-            print_error(&format!("{program}: {sentence}"));
-            REFUSED
-        })
     }
 }
 
@@ -236,72 +184,6 @@ impl Session<'_> {
         }
         Ok(self.send().max(status))
     }
-
-    fn save(&mut self, options: &[Opt], extent: Extent) -> Result<u8, String> {
-        let services = self.sorted(options)?;
-        Ok(print(&language::saved_text(&services, extent, &names(options))))
-    }
-
-    fn list(&mut self, listing: &Listing) -> Result<u8, String> {
-        let options = listing.options.as_slice();
-        if options.contains(&Opt::Connection) {
-            return self.list_conns(options);
-        }
-        if options.contains(&Opt::Timeout) {
-            let Reply::Timeouts(timeouts) = self.client.ask(&Request::Timeouts)? else { return Err(strange()) };
-            return Ok(print(&language::timeouts_text(&timeouts)));
-        }
-        if options.contains(&Opt::Daemon) {
-            let Reply::Daemons(daemons) = self.client.ask(&Request::Daemons)? else { return Err(strange()) };
-            return Ok(print(&language::daemons_text(&daemons)));
-        }
-        let Some(key) = listing.service else {
-            let services = self.sorted(options)?;
-            return Ok(print(
-                &(language::VERSION_LINE.to_owned() + &language::services_text(&services, options, &names(options))),
-            ));
-        };
-        match self.client.ask(&Request::Service(key))? {
-            Reply::Services { mut services, .. } => {
-                arrange(&mut services, options);
-                Ok(print(&language::services_text(&services, options, &names(options))))
-            }
-            Reply::Refused(refused) => {
-                print_error(&refused.to_string());
-                Ok(NO_SUCH_SERVICE)
-            }
-            _ => Err(strange()),
-        }
-    }
-
-    fn list_conns(&mut self, options: &[Opt]) -> Result<u8, String> {
-        let names = names(options);
-        let mut printed = print_out(language::conns_titles(options));
-        self.client.each_conn(|conns| {
-            if printed.is_ok() {
-                printed = print_out(&language::conns_text(conns, options, &names));
-            }
-        })?;
-        printed.map(|()| 0)
-    }
-
-    fn sorted(&mut self, options: &[Opt]) -> Result<Vec<ServiceEntry>, String> {
-        let mut services = self.client.services()?;
-        arrange(&mut services, options);
-        Ok(services)
-    }
-}
-
-fn arrange(services: &mut Vec<ServiceEntry>, options: &[Opt]) {
-    if options.contains(&Opt::NoSort) {
-        // The kernel keeps marks in a table of their own, behind the other one.
-        return services.sort_by_key(|service| matches!(service.key, ServiceKey::Mark(..)));
-    }
-    language::sort(services);
-}
-
-fn names(options: &[Opt]) -> Names {
-    if options.contains(&Opt::Numeric) { Names::default() } else { Names::of_this_host() }
 }
 
 /// The exit status of having printed this.

@@ -2,68 +2,24 @@
 //!
 //! Never caches: every answer is the kernel's of that moment. Never runs `ip`.
 
+mod read;
+mod traffic;
+
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 use crate::base::{Mac, Prefix};
-use crate::wire::netlink::{Address, Attributes, Message, Writer, flag, kind};
+use crate::wire::netlink::{Address, Message, Writer, flag, kind};
+pub use read::{LinkInfo, LinkKind};
+pub(super) use read::{read_address, read_link};
 
-/// Attributes of a TUN or TAP's `IFLA_INFO_DATA` (`linux/if_link.h`).
-const IFLA_TUN_TYPE: u16 = 3;
-const IFLA_TUN_MULTI_QUEUE: u16 = 7;
 const NEW: u16 = flag::ACK | flag::CREATE | flag::EXCL;
 /// Length of `struct ifinfomsg` and of `struct ifaddrmsg`.
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
-/// Length of `struct tcmsg`.
-const TRAFFIC_HEADER: usize = 20;
-/// `TC_H_CLSACT`, and its end for packets that leave (`linux/pkt_sched.h`).
-const CLSACT: u32 = 0xffff_fff1;
-const CLSACT_EGRESS: u32 = 0xffff_fff3;
-/// Of the one filter that is ours: rather late, behind those of others.
-const FILTER_PRIORITY: u32 = 0x7a70;
-/// Attributes of a filter that is a program (`linux/pkt_cls.h`).
-const TCA_BPF_FD: u16 = 6;
-const TCA_BPF_NAME: u16 = 7;
-const TCA_BPF_FLAGS: u16 = 8;
-const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
-
-/// What kind of device a link is, as far as tapvs cares.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LinkKind {
-    /// A TAP with one queue.
-    Tap,
-    /// A TUN with one queue.
-    Tun,
-    /// A TAP or TUN made with `multi_queue`.
-    MultiQueue,
-    /// A bridge.
-    Bridge,
-    /// Anything else, by the kernel's name; empty for hardware and loopback.
-    Other(String),
-}
-
-/// A network device.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LinkInfo {
-    /// The kernel's number for it.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: LinkKind,
-    /// Whether it is administratively up.
-    pub up: bool,
-    /// Largest packet in bytes.
-    pub mtu: u32,
-    /// Its Ethernet address; zero if it has none.
-    pub mac: Mac,
-    /// The bridge (or bond) that it is a port of.
-    pub master: Option<u32>,
-}
 
 /// How far an address reaches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -205,30 +161,6 @@ impl Netlink {
         self.tell_route((libc::RTM_DELROUTE, flag::ACK), to, index)
     }
 
-    /// Puts a program at the egress of a device, as a filter of `clsact` that returns what becomes of a packet.
-    pub fn set_egress_filter(&mut self, index: u32, program: BorrowedFd) -> io::Result<()> {
-        let clsact = traffic_header(index, CLSACT, 0);
-        let made = self.tell((libc::RTM_NEWQDISC, NEW), &clsact, |writer| writer.put_text(libc::TCA_KIND, "clsact"));
-        // Somebody may have made it already, for filters of theirs.
-        made.or_else(|error| if error.raw_os_error() == Some(libc::EEXIST) { Ok(()) } else { Err(error) })?;
-        let fd = program.as_raw_fd().cast_unsigned();
-        self.tell((libc::RTM_NEWTFILTER, flag::ACK | flag::CREATE), &egress_filter(index), |writer| {
-            writer.put_text(libc::TCA_KIND, "bpf");
-            writer.nest(libc::TCA_OPTIONS, |writer| {
-                writer.put_word(TCA_BPF_FD, fd);
-                writer.put_text(TCA_BPF_NAME, "tapvs");
-                writer.put_word(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
-            });
-        })
-    }
-
-    /// Takes such a filter away.
-    pub fn remove_egress_filter(&mut self, index: u32) -> io::Result<()> {
-        self.tell((libc::RTM_DELTFILTER, flag::ACK), &egress_filter(index), |writer| {
-            writer.put_text(libc::TCA_KIND, "bpf");
-        })
-    }
-
     /// The header is `struct rtmsg`.
     fn tell_route(&mut self, what: (u16, u16), to: Prefix, index: u32) -> io::Result<()> {
         let scope = if to.addr.is_ipv4() { libc::RT_SCOPE_LINK } else { libc::RT_SCOPE_UNIVERSE };
@@ -294,21 +226,6 @@ fn link_header(index: u32, flags: u32, change: u32) -> [u8; LINK_HEADER] {
     header
 }
 
-/// The only filter with that handle and priority.
-fn egress_filter(index: u32) -> [u8; TRAFFIC_HEADER] {
-    traffic_header(index, CLSACT_EGRESS, FILTER_PRIORITY << 16 | u32::from((libc::ETH_P_ALL as u16).to_be()))
-}
-
-/// `struct tcmsg`; of a filter, `info` has its priority and protocol.
-fn traffic_header(index: u32, parent: u32, info: u32) -> [u8; TRAFFIC_HEADER] {
-    let mut header = [0; TRAFFIC_HEADER];
-    let handle = if info == 0 { 0xffff_0000 } else { 1_u32 };
-    for (place, word) in [index, handle, parent, info].into_iter().enumerate() {
-        header[4 + 4 * place..8 + 4 * place].copy_from_slice(&word.to_ne_bytes());
-    }
-    header
-}
-
 fn family(addr: IpAddr) -> u8 {
     (if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }) as u8
 }
@@ -318,51 +235,6 @@ fn put_ip(writer: &mut Writer, kind: u16, addr: IpAddr) {
         IpAddr::V4(addr) => writer.put(kind, &addr.octets()),
         IpAddr::V6(addr) => writer.put(kind, &addr.octets()),
     }
-}
-
-/// The device that a message of `RTM_NEWLINK` or `RTM_DELLINK` describes.
-pub(super) fn read_link(message: &Message) -> Option<LinkInfo> {
-    let [_, _, _, _, i0, i1, i2, i3, f0, f1, f2, f3] = *message.header()?;
-    let all = message.attributes_behind(LINK_HEADER);
-    Some(LinkInfo {
-        index: u32::from_ne_bytes([i0, i1, i2, i3]),
-        name: text(&all, libc::IFLA_IFNAME),
-        kind: all.nested(libc::IFLA_LINKINFO).map_or(LinkKind::Other(String::new()), |info| read_kind(&info)),
-        up: u32::from_ne_bytes([f0, f1, f2, f3]) & libc::IFF_UP as u32 != 0,
-        mtu: all.word(libc::IFLA_MTU).ok().flatten().unwrap_or(0),
-        mac: all.get(libc::IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()).map_or(Mac::ZERO, Mac),
-        master: all.word(libc::IFLA_MASTER).ok().flatten(),
-    })
-}
-
-fn text(all: &Attributes, kind: u16) -> String {
-    all.text(kind, libc::IFNAMSIZ).ok().flatten().unwrap_or_default()
-}
-
-fn read_kind(info: &Attributes) -> LinkKind {
-    let data = info.nested(libc::IFLA_INFO_DATA);
-    let byte = |kind| data.and_then(|data| data.byte(kind).ok().flatten()).unwrap_or(0);
-    match text(info, libc::IFLA_INFO_KIND) {
-        kind if kind == "bridge" => LinkKind::Bridge,
-        kind if kind != "tun" => LinkKind::Other(kind),
-        _ if byte(IFLA_TUN_MULTI_QUEUE) != 0 => LinkKind::MultiQueue,
-        _ if i32::from(byte(IFLA_TUN_TYPE)) == libc::IFF_TAP => LinkKind::Tap,
-        _ => LinkKind::Tun,
-    }
-}
-
-/// The address that a message of `RTM_NEWADDR` or `RTM_DELADDR` describes, and the number of its device.
-pub(super) fn read_address(message: &Message) -> Option<(u32, Prefix)> {
-    let [family, len, _, _, i0, i1, i2, i3] = *message.header()?;
-    let all = message.attributes_behind(ADDRESS_HEADER);
-    // IPv4 names the host's own address LOCAL; IPv6 has ADDRESS only.
-    let own = all.get(libc::IFA_LOCAL).or_else(|| all.get(libc::IFA_ADDRESS))?;
-    let addr = match i32::from(family) {
-        libc::AF_INET => IpAddr::from(*own.first_chunk::<4>()?),
-        libc::AF_INET6 => IpAddr::from(*own.first_chunk::<16>()?),
-        _ => return None,
-    };
-    Some((u32::from_ne_bytes([i0, i1, i2, i3]), Prefix { addr, len }))
 }
 
 #[cfg(test)]
@@ -386,34 +258,6 @@ mod tests {
         let all = netlink.all_addresses().unwrap();
         assert!(all.iter().filter(|(at, _)| *at == lo.index).all(|(_, prefix)| prefix.addr.is_loopback()), "{all:?}");
         assert!(all.contains(&(lo.index, Prefix { addr: "127.0.0.1".parse().unwrap(), len: 8 })), "{all:?}");
-    }
-
-    #[test]
-    fn the_kind_of_a_tap_depends_on_its_data() {
-        let described = |name: &str, data: &[(u16, u8)]| {
-            let mut writer = Writer::default();
-            let head = (libc::RTM_NEWLINK, 0, Address { seq: 0, port: 0 });
-            writer.message_of(head, &link_header(7, libc::IFF_UP as u32, 0), |writer| {
-                writer.nest(libc::IFLA_LINKINFO, |writer| {
-                    writer.put_text(libc::IFLA_INFO_KIND, name);
-                    writer.nest(libc::IFLA_INFO_DATA, |writer| {
-                        data.iter().for_each(|(kind, value)| writer.put_byte(*kind, *value));
-                    });
-                });
-                writer.put(libc::IFLA_ADDRESS, &[2, 0, 0, 0, 0, 9]);
-                writer.put_word(libc::IFLA_MASTER, 3);
-            });
-            let bytes = writer.into_bytes();
-            let (message, _) = Message::first(&bytes).unwrap();
-            let link = read_link(&message).unwrap();
-            assert_eq!((link.index, link.up, link.mac, link.master), (7, true, Mac([2, 0, 0, 0, 0, 9]), Some(3)));
-            link.kind
-        };
-        assert_eq!(described("tun", &[(IFLA_TUN_TYPE, 2), (IFLA_TUN_MULTI_QUEUE, 0)]), LinkKind::Tap);
-        assert_eq!(described("tun", &[(IFLA_TUN_TYPE, 1)]), LinkKind::Tun);
-        assert_eq!(described("tun", &[(IFLA_TUN_TYPE, 2), (IFLA_TUN_MULTI_QUEUE, 1)]), LinkKind::MultiQueue);
-        assert_eq!(described("bridge", &[]), LinkKind::Bridge);
-        assert_eq!(described("veth", &[]), LinkKind::Other("veth".into()));
     }
 
     #[test]
