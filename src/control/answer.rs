@@ -74,6 +74,7 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
         Request::Health(_) | Request::CheckNow | Request::Steer(..) => {
             Reply::Error("nobody here checks servers".into())
         }
+        Request::Listed(..) => Reply::Error("nobody here speaks netlink".into()),
         Request::Reload => Reply::Error("nobody here can read the configuration again".into()),
         Request::Upgrade => Reply::Error("nobody here can start another program".into()),
     }

@@ -125,8 +125,12 @@ impl Client {
             ErrorKind::UnexpectedEof => format!("{path}: the director has closed the connection"),
             _ => format!("{path}: {error}"),
         })?;
-        serde_json::from_str(&answer)
-            .map_err(|error| format!("{path}: not an answer that tapvs {} knows: {error}", version()))
+        let mut reply = serde_json::from_str(&answer)
+            .map_err(|error| format!("{path}: not an answer that tapvs {} knows: {error}", version()))?;
+        if let Reply::Listed { len, messages, .. } = &mut reply {
+            *messages = self.connection.read_bytes(*len).map_err(|error| format!("{path}: {error}"))?;
+        }
+        Ok(reply)
     }
 
     /// All services, page by page, in the director's order.

@@ -29,6 +29,8 @@ pub enum Request {
     Service(ServiceKey),
     /// Services with their dests, from this place on; 0 is the first.
     Services(u32),
+    /// The same as messages of netlink, for who passes them on.
+    Listed(u32, FullNat),
     /// Conns and templates, from this place on.
     Conns(u32),
     /// Timeouts of conns.
@@ -67,6 +69,17 @@ pub enum Request {
     FailOver,
 }
 
+/// How a list for a program of the kernel's IPVS shows FULL-NAT, which the kernel does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FullNat {
+    /// As NAT: the program knows what the kernel has.
+    #[default]
+    AsNat,
+    /// By the number of DPVS: the program has used it.
+    Known,
+}
+
 /// What an administrator says of a server beside its weight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,6 +113,16 @@ pub enum Reply {
     Services {
         /// A page of them.
         services: Vec<ServiceEntry>,
+        /// Where the next page begins.
+        next: Option<u32>,
+    },
+    /// Services as messages of netlink, each before those of its dests, and the place where to go on if there are more.
+    Listed {
+        /// So many bytes follow the line.
+        len: usize,
+        /// These bytes.
+        #[serde(skip)]
+        messages: Vec<u8>,
         /// Where the next page begins.
         next: Option<u32>,
     },

@@ -318,6 +318,9 @@ impl Client {
         });
         self.output = text.into_bytes();
         self.output.push(b'\n');
+        if let Reply::Listed { messages, .. } = reply {
+            self.output.extend_from_slice(messages);
+        }
     }
 
     fn dismiss(&mut self, why: String) {

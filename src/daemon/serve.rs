@@ -10,6 +10,7 @@ use crate::base::Instant;
 use crate::control::protocol::{Reply, Request, WorkerEntry};
 use crate::control::{self, Shown};
 use crate::director::Director;
+use crate::genl;
 use crate::keeper::messages::ToKeeper;
 use crate::router::Turn;
 
@@ -24,6 +25,11 @@ impl Daemon {
                     Request::Health(from) => Answer::Now(control::health(&checks.monitor, director, from, now)),
                     Request::CheckNow => Answer::Now(Reply::Due(checks.check_now(now))),
                     Request::Steer(key, server, how) => Answer::Now(checks.steer(director, (key, server), how, now)),
+                    Request::Listed(from, full_nat) => {
+                        let services = Request::Services(from);
+                        let page = note::answer(director, turn.ledger(), state.as_mut(), &services, now);
+                        Answer::Now(genl::listed(page, full_nat))
+                    }
                     Request::Upgrade if state.is_some() => Answer::Passed,
                     Request::Upgrade => Answer::Now(Reply::Error(
                         "no state is kept (the log says why), so an upgrade would lose all conns; nothing was changed"
@@ -105,7 +111,10 @@ fn told(mut reply: Reply, worker: WorkerEntry) -> Reply {
 
 /// True for what shows counters or deadlines and is no later page of a list: that goes on with what the first had read.
 fn begins_list(request: &Request) -> bool {
-    matches!(request, Request::Status | Request::Service(_) | Request::Services(0) | Request::Conns(0))
+    matches!(
+        request,
+        Request::Status | Request::Service(_) | Request::Services(0) | Request::Listed(0, _) | Request::Conns(0)
+    )
 }
 
 /// An answer that has all that the kernel has counted, where it shows that, and after which the kernel does nothing that it

@@ -49,6 +49,7 @@ pub(super) fn of(request: Request) -> Asked {
         | Request::DeleteMark(_) => Asked::Change(request),
         Request::Service(_)
         | Request::Services(_)
+        | Request::Listed(..)
         | Request::Conns(_)
         | Request::Timeouts
         | Request::Daemons

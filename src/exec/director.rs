@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::journal::Journal;
 use super::program::Program;
+use crate::base;
 use crate::control::protocol::{Reply, Request};
 use crate::control::{Client, Unreachable};
 use crate::genl;
 use crate::genl::Absent;
+use crate::io::Clock;
 use crate::service::command::{Command, Refused};
 
 /// A director that is back answers within this time, or is not back yet.
@@ -221,6 +223,8 @@ pub struct Asked<'a> {
     pub director: &'a mut Director,
     /// Who asks.
     pub program: &'a mut Program,
+    /// What time it is.
+    pub clock: &'a Clock,
 }
 
 impl genl::Director for Asked<'_> {
@@ -240,5 +244,9 @@ impl genl::Director for Asked<'_> {
             log::warn!("{why}");
         }
         Ok(reply)
+    }
+
+    fn now(&self) -> base::Instant {
+        self.clock.now()
     }
 }

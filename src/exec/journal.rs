@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::Endpoint;
-use crate::genl::FullNat;
+use crate::control::protocol::FullNat;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, SyncOptions, SyncRole};
 
 /// The state that the program's commands have led to.

@@ -76,8 +76,8 @@ impl Supervisor {
             log::warn!("a netlink socket of the program has no port id: {errno}");
         }
         if let Some(socket) = self.sockets.get_mut(&number) {
-            let mut asked = Asked { director: &mut self.director, program: &mut self.program };
-            socket.answer_questions(&mut self.server, &mut asked, self.clock.now());
+            let mut asked = Asked { director: &mut self.director, program: &mut self.program, clock: &self.clock };
+            socket.answer_questions(&mut self.server, &mut asked);
         }
         if let Err(errno) = self.watch_kernel(number) {
             log::warn!("generic netlink of the kernel: {errno}");

@@ -16,7 +16,6 @@ use super::numbers::Way;
 use super::pair::send_all;
 use super::processes::Processes;
 use super::receive::Receive;
-use crate::base;
 use crate::genl::{Absent, Answer, Director, Inbox, Message, Outcome, Sender, Server};
 use crate::io::seccomp::{Call, Listener, Returns};
 
@@ -137,11 +136,11 @@ impl Socket {
     }
 
     /// Answers what can be answered now.
-    pub fn answer_questions(&mut self, server: &mut Server, director: &mut impl Director, now: base::Instant) {
+    pub fn answer_questions(&mut self, server: &mut Server, director: &mut impl Director) {
         while let Some(question) = self.questions.front() {
             let Some((message, _)) = Message::first(question) else { break };
             let from = Sender { port: self.port, process: self.process, capped: self.capped };
-            match server.answer(&message, from, director, now) {
+            match server.answer(&message, from, director) {
                 Err(Absent::Away) => return,
                 Err(Absent::Gone | Absent::Forbidden) => {}
                 Ok(Outcome::Answers(answers)) => self.inbox.push(answers),

@@ -7,20 +7,10 @@ use super::numbers::{daemon, dest, family, info, method, svc, top, tunnel};
 use super::question::flags_of;
 use crate::base::{Family, Proto, Tunnel, TunnelChecksum};
 use crate::conn::Timeouts;
-use crate::control::protocol::{DestEntry, ServiceEntry};
+use crate::control::protocol::{DestEntry, FullNat, ServiceEntry};
 use crate::service::command::{Method, ServiceKey, SyncOptions, SyncRole};
 use crate::service::{Rates, Stats};
 use crate::wire::netlink::Writer;
-
-/// How a list shows FULL-NAT, which the kernel does not have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum FullNat {
-    /// As NAT: the program knows what the kernel has.
-    #[default]
-    AsNat,
-    /// By the number of DPVS: the program has used it.
-    Known,
-}
 
 /// A service.
 pub fn service(writer: &mut Writer, entry: &ServiceEntry) {

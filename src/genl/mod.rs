@@ -5,6 +5,7 @@
 mod answer;
 mod family;
 mod inbox;
+mod listed;
 pub(crate) mod numbers;
 mod question;
 mod refusal;
@@ -14,9 +15,9 @@ mod unsaid;
 pub use crate::wire::netlink::Message;
 #[cfg(any(test, feature = "testing"))]
 pub use crate::wire::netlink::{Address, Writer};
-pub use answer::FullNat;
 #[cfg(test)]
 pub use inbox::List;
 pub use inbox::{Answer, Inbox};
+pub use listed::listed;
 pub use server::{Absent, Director, Outcome, Sender, Server};
 pub use unsaid::keep_unsaid;

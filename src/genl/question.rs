@@ -112,7 +112,7 @@ fn required<T>(read: Result<Option<T>, Errno>) -> Result<T, Errno> {
     inside(read)?.ok_or(Errno::EINVAL)
 }
 
-fn service_key(service: &Attributes) -> Result<ServiceKey, Errno> {
+pub(super) fn service_key(service: &Attributes) -> Result<ServiceKey, Errno> {
     let number = required(service.half(svc::FAMILY))?;
     let mark = inside(service.word(svc::FWMARK))?;
     let address = (inside(service.half(svc::PROTOCOL))?, inside(service.padded(svc::ADDR))?);

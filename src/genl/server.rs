@@ -2,31 +2,34 @@
 //!
 //! Sans-I/O: the director is asked through a trait, the time is an argument.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::answer::{self, FullNat};
+use super::answer;
 use super::family::{asks_for_ipvs, described};
 use super::inbox::{Answer, List};
+use super::listed::{Listed, listed};
 use super::numbers::{FAMILY_VERSION, cmd, ctrl, flag, kind};
 use super::question::{Question, flags_of};
 use super::refusal::errno_of;
 use super::unsaid::{keep_unsaid, may_leave_unsaid};
 use crate::base::{Endpoint, Instant};
-use crate::control::protocol::{DestEntry, Reply, Request, ServiceEntry};
+use crate::control::protocol::{DestEntry, FullNat, Reply, Request, ServiceEntry};
 use crate::service::command::{Command, DestOptions, Method, ServiceKey};
 use crate::wire::netlink::{Address, Message, Writer};
 
 /// A list of services answers questions for their destinations that follow each other within this time: a program that
 /// lists everything asks for each service's in turn, and so gets one picture.
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_secs(2);
 
 /// Who carries out what programs ask for.
 pub trait Director {
     /// Asks a running director.
     fn ask(&mut self, request: &Request) -> Result<Reply, Absent>;
+
+    /// The time, which passes while it is asked.
+    fn now(&self) -> Instant;
 }
 
 /// Why a director was not asked.
@@ -89,28 +92,15 @@ pub struct Server {
     full_nat: FullNat,
 }
 
-/// What was listed last: programs list services first, and then ask for the destinations of each.
-struct Listed {
-    at: Instant,
-    process: u32,
-    dests: HashMap<ServiceKey, Vec<DestEntry>>,
-}
-
 impl Server {
     /// Answers a message. An error is that of a director that is away: then nothing was done, and the message can be
     /// answered later.
-    pub fn answer(
-        &mut self,
-        message: &Message,
-        from: Sender,
-        director: &mut impl Director,
-        now: Instant,
-    ) -> Result<Outcome, Absent> {
+    pub fn answer(&mut self, message: &Message, from: Sender, director: &mut impl Director) -> Result<Outcome, Absent> {
         let to = Address { seq: message.seq, port: from.port };
         let asks = message.has(flag::REQUEST) && message.kind >= kind::FIRST_OF_FAMILIES;
         let done = match message.kind {
             _ if !asks => Ok(None),
-            kind::IPVS => self.answer_ipvs(message, (from, to), director, now),
+            kind::IPVS => self.answer_ipvs(message, (from, to), director),
             kind::CONTROLLER if message.command() == Some(ctrl::GET_FAMILY) && message.has(flag::DUMP) => {
                 // The kernel's own families follow, and the end of the list.
                 return Ok(Outcome::Elsewhere(vec![Answer::Whole(described(flag::MULTI, to))]));
@@ -138,7 +128,6 @@ impl Server {
         message: &Message,
         (from, to): (Sender, Address),
         director: &mut impl Director,
-        now: Instant,
     ) -> Result<Option<Answer>, Failure> {
         let question = match Question::read(message) {
             Ok(question) => question,
@@ -156,12 +145,9 @@ impl Server {
                 let entry = find(key, director)?;
                 Ok(one(to, cmd::NEW_SERVICE, |writer| answer::service(writer, &entry)))
             }
-            Question::Services => Ok(list(to, cmd::NEW_SERVICE, answer::service, &self.services(from, director, now)?)),
-            Question::Dests(key) => {
-                let dests = key.map_or(Ok(Vec::new()), |key| self.dests(key, from, director, now))?;
-                let full_nat = self.full_nat;
-                Ok(list(to, cmd::NEW_DEST, |writer, entry| answer::dest(writer, entry, full_nat), &dests))
-            }
+            Question::Services => self.services((from, to), director).map(Some),
+            Question::Dests(None) => Ok(self.dest_list(to, &[])),
+            Question::Dests(Some(key)) => self.dests(key, (from, to), director),
             Question::Daemons => {
                 let Reply::Daemons(daemons) = director.ask(&Request::Daemons)? else { return Err(strange()) };
                 let fill = |writer: &mut Writer, (role, options): &_| answer::sync_daemon(writer, *role, options);
@@ -230,48 +216,52 @@ impl Server {
         Ok(())
     }
 
-    /// All services: those by address, then those by mark, for which the kernel has a table of its own.
-    fn services(
-        &mut self,
-        from: Sender,
-        director: &mut impl Director,
-        now: Instant,
-    ) -> Result<Vec<ServiceEntry>, Failure> {
-        let (mut all, mut place) = (Vec::new(), Some(0));
+    /// All services, whose dests are asked for next.
+    fn services(&mut self, (from, to): (Sender, Address), director: &mut impl Director) -> Result<Answer, Failure> {
+        let (mut pages, mut place) = (Vec::new(), Some(0));
         while let Some(at) = place {
-            let Reply::Services { services, next } = director.ask(&Request::Services(at))? else {
-                return Err(strange());
+            let page = match director.ask(&Request::Listed(at, self.full_nat)) {
+                // One that is older than this program does not know the request.
+                Ok(Reply::Error(_)) | Err(Absent::Forbidden) => {
+                    listed(director.ask(&Request::Services(at))?, self.full_nat)
+                }
+                page => page?,
             };
-            all.extend(services);
+            let Reply::Listed { messages, next, .. } = page else { return Err(strange()) };
+            pages.push(messages);
             place = next;
         }
-        all.sort_by_key(|entry| matches!(entry.key, ServiceKey::Mark(..)));
-        let dests = all.iter_mut().map(|entry| (entry.key, std::mem::take(&mut entry.dests))).collect();
-        self.listed = Some(Listed { at: now, process: from.process, dests });
-        Ok(all)
+        let listed = Listed::new(pages, from.process, director.now());
+        let services = listed.services(to);
+        self.listed = Some(listed);
+        Ok(services)
     }
 
-    /// The destinations of a service, as they were listed with it just before, or as they are; each list is good once.
+    /// The dests of a service, as they were listed with it just before, or as they are.
     fn dests(
         &mut self,
         key: ServiceKey,
-        from: Sender,
+        (from, to): (Sender, Address),
         director: &mut impl Director,
-        now: Instant,
-    ) -> Result<Vec<DestEntry>, Failure> {
+    ) -> Result<Option<Answer>, Failure> {
+        let now = director.now();
         let listed = self.listed.as_mut().filter(|it| it.process == from.process && now.since(it.at) <= FRESH);
         if let Some(listed) = listed
-            && let Some(dests) = listed.dests.remove(&key)
+            && let Some(dests) = listed.take_dests(key, to)
         {
             listed.at = now;
-            return Ok(dests);
+            return Ok(Some(dests));
         }
         match find(key, director) {
-            Ok(entry) => Ok(entry.dests),
+            Ok(entry) => Ok(self.dest_list(to, &entry.dests)),
             // The kernel lists nothing then.
-            Err(Failure::Errno(Errno::ESRCH)) => Ok(Vec::new()),
+            Err(Failure::Errno(Errno::ESRCH)) => Ok(self.dest_list(to, &[])),
             Err(failure) => Err(failure),
         }
+    }
+
+    fn dest_list(&self, to: Address, dests: &[DestEntry]) -> Option<Answer> {
+        list(to, cmd::NEW_DEST, |writer, entry| answer::dest(writer, entry, self.full_nat), dests)
     }
 }
 
@@ -321,6 +311,10 @@ mod tests {
             let now = self.0.turn.now;
             Ok(control::answer(&mut self.0.director, self.0.turn.ledger(), request, now))
         }
+
+        fn now(&self) -> Instant {
+            self.0.turn.now
+        }
     }
 
     struct Nobody(Absent);
@@ -328,6 +322,10 @@ mod tests {
     impl Director for Nobody {
         fn ask(&mut self, _: &Request) -> Result<Reply, Absent> {
             Err(self.0)
+        }
+
+        fn now(&self) -> Instant {
+            Instant::START
         }
     }
 
@@ -361,7 +359,7 @@ mod tests {
             let mut heard = Heard::default();
             self.lists.clear();
             for question in Message::all(bytes) {
-                let answers = match self.server.answer(&question, FROM, &mut self.director, Instant::START) {
+                let answers = match self.server.answer(&question, FROM, &mut self.director) {
                     Ok(Outcome::Answers(answers) | Outcome::Elsewhere(answers)) => answers,
                     Err(_) => continue,
                 };
@@ -588,7 +586,7 @@ mod tests {
             writer.message(head, (ctrl::GET_FAMILY, 1), |writer| writer.put_text(ctrl::FAMILY_NAME, name));
             let bytes = writer.into_bytes();
             let (message, _) = Message::first(&bytes).unwrap();
-            server.answer(&message, FROM, &mut Nobody(Absent::Forbidden), Instant::START)
+            server.answer(&message, FROM, &mut Nobody(Absent::Forbidden))
         };
         let Ok(Outcome::Answers(answers)) = ask("IPVS", flag::ACK) else { panic!("not answered") };
         let Answer::Whole(bytes) = &answers[0] else { panic!("a list") };

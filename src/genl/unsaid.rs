@@ -2,7 +2,7 @@
 //!
 //! Pure; who edits looks up how the server is configured so far.
 
-use super::answer::FullNat;
+use crate::control::protocol::FullNat;
 use crate::service::command::{ClientAddress, DestOptions, Method};
 
 /// The options that an edit leads to, for a server that has these so far.

@@ -2,7 +2,7 @@
 //!
 //! Never reads a request. The director's end never blocks; a client's end waits, but not for ever.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net;
@@ -243,6 +243,16 @@ impl Connection {
             Ok(0) => sent.and(Err(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => Ok(answer.trim_end().to_owned()),
             Err(error) => Err(sent.err().unwrap_or(error)),
+        }
+    }
+
+    /// So many bytes that follow an answer's line.
+    pub fn read_bytes(&mut self, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // A length that is not true costs no memory.
+        match self.stream.by_ref().take(len as u64).read_to_end(&mut bytes)? {
+            count if count == len => Ok(bytes),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 }

@@ -115,8 +115,8 @@ fn netlink(Numbers { persistence, weight, upper }: Numbers) -> bool {
         });
     }
     let (mut lab, mut server) = (Lab::new(""), Server::default());
-    let (from, now) = (Sender { port: 7, process: 4, capped: false }, lab.turn.now);
-    Message::all(&writer.into_bytes()).all(|question| match server.answer(&question, from, &mut lab, now) {
+    let from = Sender { port: 7, process: 4, capped: false };
+    Message::all(&writer.into_bytes()).all(|question| match server.answer(&question, from, &mut lab) {
         Ok(Outcome::Answers(answers)) => {
             let mut inbox = Inbox::default();
             inbox.push(answers);

@@ -35,6 +35,8 @@ pub mod kind {
 
 /// Length of a netlink header.
 pub const HEADER: usize = 16;
+/// Where the sender's number stands in it, and the port id behind that.
+const SEQ: usize = 8;
 /// Length of the header of generic netlink behind it.
 pub const GENERIC_HEADER: usize = 4;
 /// A message that was received.
@@ -140,6 +142,17 @@ impl Writer {
             writer.pad();
             fill(writer);
         });
+    }
+
+    /// Messages that were written before, now to this address.
+    pub fn forward(&mut self, messages: &[u8], to: Address) {
+        let mut at = self.bytes.len();
+        self.bytes.extend_from_slice(messages);
+        while let Some((_, len)) = Message::first(&self.bytes[at..]) {
+            let address = [to.seq.to_ne_bytes(), to.port.to_ne_bytes()];
+            self.bytes[at + SEQ..at + HEADER].copy_from_slice(address.as_flattened());
+            at += len;
+        }
     }
 
     /// The end of a list.

@@ -1,6 +1,7 @@
 //! What a program of the kernel's IPVS sends over netlink: datagrams, read with buffers of any size.
 
 use super::text::{RULES, small};
+use crate::base::Instant;
 use crate::control;
 use crate::control::protocol::{Reply, Request};
 use crate::genl::numbers::{cmd, dest, family, flag, kind, method, svc, top};
@@ -13,6 +14,10 @@ const LARGEST: usize = 32 * 1024;
 impl Director for Lab {
     fn ask(&mut self, request: &Request) -> Result<Reply, Absent> {
         Ok(control::answer(&mut self.director, self.turn.ledger(), request, self.turn.now))
+    }
+
+    fn now(&self) -> Instant {
+        self.turn.now
     }
 }
 
@@ -39,9 +44,8 @@ pub fn netlink(input: &[u8]) -> Result<String, String> {
 
 /// Kind and body of each message that answers a question, as a reader with such a buffer finds them.
 fn answers(server: &mut Server, lab: &mut Lab, question: &Message, room: usize) -> Result<Vec<(u16, Vec<u8>)>, String> {
-    let now = lab.turn.now;
     let mut inbox = Inbox::default();
-    match server.answer(question, FROM, lab, now) {
+    match server.answer(question, FROM, lab) {
         Ok(Outcome::Answers(answers) | Outcome::Elsewhere(answers)) => inbox.push(answers),
         Err(absent) => return Err(format!("{absent:?}, though the director is here")),
     }
