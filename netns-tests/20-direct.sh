@@ -153,11 +153,10 @@ test_direct_realserver_is_quiet_about_the_vip() {
     expect in_ns rs1 ping -q -c 1 -W 2 "$CLIENT" >"$LAB_DIR/ping.log"
 
     fence client client "$RS1"
-    expect_none client "ether src $(mac_of rs1) and $(names_vip)" "an answer of rs1 about who has the VIP"
-    expect_none client "ether src $(mac_of rs1) and src host $VIP and not arp" "packets of rs1's own that name the VIP as source"
+    expect_none client "ether src $(mac_of rs1 eth0) and $(names_vip)" "an answer of rs1 about who has the VIP"
+    expect_none client "ether src $(mac_of rs1 eth0) and src host $VIP and not arp" "packets of rs1's own that name the VIP as source"
 }
 
-mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
 
 # names_vip: a sender that claims the VIP, in ARP or in neighbour discovery.
 names_vip() {

@@ -114,9 +114,9 @@ test_the_bridge_keeps_its_mac() {
         in_ns director ip link set "to-$role" address "fe:00:00:00:00:0${#role}"
     done
     local before
-    before=$(in_ns director cat /sys/class/net/br0/address)
+    before=$(mac_of director br0)
     serving "$RS1:8080,nat"
-    expect_eq "$(in_ns director cat /sys/class/net/br0/address)" "$before" "the bridge's MAC while tapvs runs"
+    expect_eq "$(mac_of director br0)" "$before" "the bridge's MAC while tapvs runs"
 }
 
 test_gratuitous_arp_announces_vip_and_director() {

@@ -110,7 +110,7 @@ test_neighbours_that_claim_the_vip_are_named_and_told_otherwise() {
     in_ns client ping -c 1 -W 2 "$VIP" >/dev/null || die "the director does not answer"
     in_ns rs2 ip address add "$VIP/32" dev eth0
     in_ns rs2 ping -c 1 -W 1 -I "$VIP" "$CLIENT" >/dev/null || true
-    wait_for 3 "a line that names the station" grep -q "$(in_ns rs2 cat /sys/class/net/eth0/address) claims $VIP" "$LAB_DIR/tapvs.log"
+    wait_for 3 "a line that names the station" grep -q "$(mac_of rs2 eth0) claims $VIP" "$LAB_DIR/tapvs.log"
 }
 
 # families: 4 6
@@ -120,7 +120,7 @@ test_neighbours_that_have_the_vip_already_are_named() {
     [[ $FAMILY == 4 ]] || nodad=(nodad)
     in_ns rs2 ip address add "$VIP/$HOST_BITS" dev eth0 "${nodad[@]}"
     director --service "tcp/$AT_VIP:80" --scheduler rr --server "$AT_RS1:80,nat"
-    wait_for 5 "a line that names the station" grep -q "$(in_ns rs2 cat /sys/class/net/eth0/address) claims $VIP" "$LAB_DIR/tapvs.log"
+    wait_for 5 "a line that names the station" grep -q "$(mac_of rs2 eth0) claims $VIP" "$LAB_DIR/tapvs.log"
     # One that probes for an address of the director hears of it.
     in_ns rs2 ip address del "$VIP/$HOST_BITS" dev eth0
     [[ $FAMILY == 6 ]] || return 0
@@ -129,7 +129,7 @@ test_neighbours_that_have_the_vip_already_are_named() {
     in_ns rs3 sysctl -qw net.ipv6.conf.eth0.accept_dad=1
     in_ns rs3 ip address add "$DIP/$HOST_BITS" dev eth0
     wait_for 5 "the other host to give up" has_given_up rs3
-    wait_for 5 "a line that names it" grep -q "$(in_ns rs3 cat /sys/class/net/eth0/address) probes for $DIP" "$LAB_DIR/tapvs.log"
+    wait_for 5 "a line that names it" grep -q "$(mac_of rs3 eth0) probes for $DIP" "$LAB_DIR/tapvs.log"
 }
 
 # has_given_up ROLE: duplicate address detection has found the address at another host.

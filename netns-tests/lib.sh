@@ -41,10 +41,13 @@ quietly() { "$@" >/dev/null 2>&1 || true; }
 lab_end() {
     # What its directors have left for a next start.
     rm -rf /run/tapvs/*"@$LAB_NAME-"*.state*
-    local line
+    local line namespaces=''
     while IFS= read -r line; do
+        # All at once behind everything else: the kernel takes those down together that go together.
+        [[ $line != "ip netns delete "* ]] || { namespaces+="${line#ip }"$'\n' && continue; }
         eval "$line" || echo "cleanup failed: $line" >&2
     done < <(tac "$LAB_DIR/cleanup")
+    [[ -z $namespaces ]] || ip -force -batch - <<<"$namespaces" || echo "cleanup failed: $namespaces" >&2
     : >"$LAB_DIR/cleanup"
 }
 
@@ -64,48 +67,74 @@ skip() {
 
 ns() { echo "$LAB_NAME-$1"; }
 
-# in_ns ROLE CMD...: runs CMD in the namespace of that role.
+# in_ns ROLE CMD...: runs CMD in the namespace of that role. Only the network is another one: /sys is the host's, for a mount
+# namespace a command (`ip netns exec`) costs more than most commands.
 in_ns() {
-    local role=$1
+    local name=$LAB_NAME-$1
     shift
-    ip netns exec "$(ns "$role")" "$@"
+    case $1 in
+        # These go there by themselves.
+        ip | bridge) "$1" -n "$name" "${@:2}" ;;
+        *) nsenter --net="/run/netns/$name" -- "$@" ;;
+    esac
 }
 
+# ns_add ROLE [SYSCTL...]: a namespace whose devices will have these settings.
 ns_add() {
     local role=$1
+    shift
     ip netns add "$(ns "$role")"
     defer ip netns delete "$(ns "$role")"
     echo "$role" >>"$LAB_DIR/roles"
-    set_up_family "$role"
-    ip -n "$(ns "$role")" link set lo up
+    # IPv6 only where it is tested, and quiet: no router solicitations among the packets that are counted, no waiting for
+    # duplicates.
+    if [[ ${FAMILY:-4} == 4 ]]; then
+        in_ns "$role" sysctl -qw net.ipv6.conf.{all,default}.disable_ipv6=1 "$@"
+    else
+        in_ns "$role" sysctl -qw net.ipv6.conf.{all,default}.{accept_dad,accept_ra,router_solicitations}=0 "$@"
+    fi
+    in_ns "$role" ip link set lo up
 }
 
-# set_up_family ROLE: IPv6 only where it is tested, and quiet: no router solicitations among the packets that are
-# counted, no waiting for duplicates.
-set_up_family() {
-    if [[ ${FAMILY:-4} == 4 ]]; then
-        in_ns "$1" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
-        return
-    fi
-    in_ns "$1" sysctl -qw net.ipv6.conf.{all,default}.{accept_dad,accept_ra,router_solicitations}=0
-}
+# mac_of ROLE DEVICE: the device's Ethernet address.
+mac_of() { in_ns "$1" ip -br link show dev "$2" | awk '{ print $3 }'; }
 
 # start_time PID: when the process started, in clock ticks; tells it from a later one of the same number.
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20 || true; }
+start_time() {
+    local fields=()
+    stat_of "$1"
+    echo "${fields[19]:-}"
+}
+
+# stat_of PID: sets the array `fields` to what the kernel says of the process behind its name: state, parent, ...
+stat_of() {
+    local text=''
+    { read -r text <"/proc/$1/stat"; } 2>/dev/null || true
+    read -ra fields <<<"${text##*) }"
+}
 
 # spawn NAME ROLE CMD...: runs CMD in the background of that namespace, its output in $LAB_DIR/NAME.log, until the
 # lab ends. Sets SPAWNED to its pid.
 spawn() {
     local name=$1 role=$2
     shift 2
-    ip netns exec "$(ns "$role")" "$@" </dev/null >>"$LAB_DIR/$name.log" 2>&1 &
+    nsenter --net="/run/netns/$(ns "$role")" -- "$@" </dev/null >>"$LAB_DIR/$name.log" 2>&1 &
     SPAWNED=$!
     defer end_process "$SPAWNED" "$(start_time "$SPAWNED")"
 }
 
-process_is() { [[ -n $2 && $(start_time "$1") == "$2" && ! $(process_state "$1") == Z ]]; }
+# process_is PID STARTED: it still runs.
+process_is() {
+    local fields=()
+    stat_of "$1"
+    [[ -n $2 && ${fields[19]:-} == "$2" && ${fields[0]} != Z ]]
+}
 
-process_state() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f1 || true; }
+process_state() {
+    local fields=()
+    stat_of "$1"
+    echo "${fields[0]:-}"
+}
 
 # end_process PID STARTED: ends exactly that process, politely, then not.
 end_process() {

@@ -154,25 +154,25 @@ forwards() {
 
 director_host() {
     ns_add director
-    in_ns director ip link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
-    in_ns director ip address add "$HOST_IP/$NET_BITS" dev br0
-    in_ns director ip link set br0 up
-    local knob
-    for knob in iptables ip6tables arptables; do
-        # Absent where br_netfilter is.
-        [[ ! -e /proc/sys/net/bridge/bridge-nf-call-$knob ]] || in_ns director sysctl -qw "net.bridge.bridge-nf-call-$knob=0"
-    done
+    in_ns director ip -batch - <<-BRIDGE
+	link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0
+	address add $HOST_IP/$NET_BITS dev br0
+	link set br0 up
+	BRIDGE
+    # Absent where br_netfilter is.
+    [[ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ]] ||
+        in_ns director sysctl -qw net.bridge.bridge-nf-call-{iptables,ip6tables,arptables}=0
 }
 
-# on_the_bridge ROLE ADDRESS [BRIDGE]: a namespace with eth0 on the director's bridge.
+# on_the_bridge ROLE ADDRESS [BRIDGE [SYSCTL...]]: a namespace with eth0 on the director's bridge.
 on_the_bridge() {
     local role=$1 address=$2 bridge=${3:-br0}
-    ns_add "$role"
-    ip link add eth0 netns "$(ns "$role")" type veth peer name "to-$role" netns "$(ns director)"
-    in_ns director ip link set "to-$role" master "$bridge" up
-    in_ns "$role" sysctl -qw "net.$SYS.conf.all.accept_redirects=0" "net.$SYS.conf.eth0.accept_redirects=0"
-    in_ns "$role" ip address add "$address/$NET_BITS" dev eth0
-    in_ns "$role" ip link set eth0 up
+    ns_add "$role" "net.$SYS.conf."{all,default}.accept_redirects=0 "${@:4}"
+    in_ns director ip link add "to-$role" up master "$bridge" type veth peer name eth0 netns "$(ns "$role")"
+    in_ns "$role" ip -batch - <<-DEVICE
+	address add $address/$NET_BITS dev eth0
+	link set eth0 up
+	DEVICE
 }
 
 # topo_pair [BRIDGE-OPTION...]: topo_onearm with a second host for a director: `other`, whose br0 is ${LINK}6. Replies of
@@ -190,14 +190,11 @@ topo_pair() {
 }
 
 real_servers() {
-    on_the_bridge rs1 "$RS1"
-    on_the_bridge rs2 "$RS2"
-    on_the_bridge rs3 "$RS3"
-    local role
-    for role in rs1 rs2 rs3; do
-        # Strict, as distributions ship it: what DR and tunnels need beyond it is `tapvs realserver`'s to set.
-        in_ns "$role" sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.eth0.rp_filter=1
-    done
+    # Strict, as distributions ship it: what DR and tunnels need beyond it is `tapvs realserver`'s to set.
+    local strict=(net.ipv4.conf.{all,default}.rp_filter=1)
+    on_the_bridge rs1 "$RS1" br0 "${strict[@]}"
+    on_the_bridge rs2 "$RS2" br0 "${strict[@]}"
+    on_the_bridge rs3 "$RS3" br0 "${strict[@]}"
 }
 
 # lab_captures ROLE...: every interface of the director, eth0 of the others.
