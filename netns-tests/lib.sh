@@ -17,6 +17,7 @@ lab_begin() {
     SCRATCH=$(mktemp -d "$(roomy_directory)/$LAB_NAME-scratch.XXXXXX")
     chmod 755 "$LAB_DIR"
     : >"$LAB_DIR/cleanup"
+    mkfifo "$LAB_DIR/silence"
     defer rm -rf "$SCRATCH"
 }
 
@@ -75,6 +76,7 @@ in_ns() {
     case $1 in
         # These go there by themselves.
         ip | bridge) "$1" -n "$name" "${@:2}" ;;
+        ss) ss -N "$name" "${@:2}" ;;
         *) nsenter --net="/run/netns/$name" -- "$@" ;;
     esac
 }
@@ -143,7 +145,7 @@ end_process() {
     kill -TERM "$pid" 2>/dev/null || true
     while process_is "$pid" "$started"; do
         ((++tries != 60)) || kill -KILL "$pid" 2>/dev/null || true
-        sleep 0.05
+        pause 0.05
     done
     wait "$pid" 2>/dev/null || true
 }
@@ -170,9 +172,15 @@ wait_for() {
     shift 2
     until "$@" >/dev/null 2>&1; do
         ((SECONDS <= deadline)) || die "still waiting for $what: $*"
-        sleep 0.05
+        pause 0.05
     done
 }
+
+# pause SECONDS: without a program for it, of which waiting starts hundreds.
+pause() { read -rt "$1" <>"$LAB_DIR/silence" || true; }
+
+# file_says FILE TEXT: the text is in the file, which is not a large one.
+file_says() { [[ -e $1 && $(<"$1") == *"$2"* ]]; }
 
 # expect_eq GOT WANTED WHAT
 expect_eq() { [[ $1 == "$2" ]] || die "$3: got '$1', wanted '$2'"; }
@@ -199,7 +207,7 @@ capture_start() {
 captures_ready() {
     local name
     while read -r name; do
-        wait_for 10 "the capture $name" grep -q "listening on" "$LAB_DIR/$name.tcpdump.log"
+        wait_for 10 "the capture $name" file_says "$LAB_DIR/$name.tcpdump.log" "listening on"
     done <"$LAB_DIR/captures"
 }
 
@@ -250,6 +258,7 @@ keep_evidence() {
         } >"$to/$role.state" 2>&1 || true
     done < <(cat "$LAB_DIR/roles" 2>/dev/null)
     cp -r "$LAB_DIR/." "$to/"
+    rm -f "$to/silence"
     echo "    evidence: $to" >&2
     local pcap=$to/director.pcap
     [[ -e $pcap ]] || pcap=$(find "$to" -name '*.pcap' | head -n 1)

@@ -65,7 +65,7 @@ kill_at_once() {
 # worker: the process that handles frames; $DIRECTOR is its keeper.
 worker() { ps -o pid=,comm= --ppid "$DIRECTOR" | awk '$2 == "tapvs-worker" { print $1; exit }'; }
 
-director_ready_or_gone() { grep -qw ready "$LAB_DIR/tapvs.log" || ! kill -0 "$DIRECTOR" 2>/dev/null; }
+director_ready_or_gone() { file_says "$LAB_DIR/tapvs.log" " ready" || ! kill -0 "$DIRECTOR" 2>/dev/null; }
 
 # serving ARGS...: one service on $VIP:80 by rr; ARGS are `--server` values.
 serving() {
@@ -91,7 +91,7 @@ director_stop() {
     kill -TERM "$pid" 2>/dev/null || die "tapvs was gone before it was stopped: $(tail -n 3 "$LAB_DIR/tapvs.log")"
     while process_is "$pid" "$started"; do
         ((++tries < 100)) || die "tapvs does not end on SIGTERM"
-        sleep 0.05
+        pause 0.05
     done
     wait "$pid" || code=$?
     expect_eq "$code" 0 "exit code of tapvs after SIGTERM"
