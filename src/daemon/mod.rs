@@ -151,8 +151,8 @@ impl Daemon {
         self.director.presence().announce_links(now);
         self.pass_time(now);
         self.route_addresses_here();
+        // It says so to everybody, when the host routes here what was told before.
         self.keeper.tell(&ToKeeper::Ready);
-        log::info!("ready");
         let ended = self.turn_until_stopped();
         if self.leaving && ended.is_ok() {
             self.make_room();

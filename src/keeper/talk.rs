@@ -19,6 +19,7 @@ impl Keeper {
             match message {
                 ToKeeper::Ready => {
                     worker.ready = Some(Instant::now());
+                    log::info!("ready");
                     log::debug!("worker ready after {} ms", worker.started.elapsed().as_millis());
                     self.waiting.drain(..).for_each(|signal| worker.signal(signal));
                     // After an upgrade what was in force is so still.
