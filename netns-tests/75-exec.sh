@@ -166,6 +166,30 @@ test_a_program_without_netlink_does_not_wake_the_wrapper() {
 
 switches_of() { awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$1/status"; }
 
+# What a list costs is waiting: for each service the program waits for the wrapper four times, and the director is asked for
+# many services at once.
+test_a_long_list_has_the_wrapper_wait_four_times_a_service() {
+    scripts/need ipvsadm
+    a_director
+    local number vip server
+    for ((number = 0; number < 1000; number++)); do
+        vip=10.1.$((number / 200)).$((number % 200)):80
+        echo "-A -t $vip -s wlc"
+        for server in 1 2 3 4 5; do
+            echo "-a -t $vip -r 10.200.$((number % 200)).$server:80 -m -w $server"
+        done
+    done >"$LAB_DIR/rules"
+    lb -R <"$LAB_DIR/rules"
+    spawn listing director env -C "$LAB_DIR" "$TAPVS" exec -- sh -c 'ipvsadm -Ln >listed; touch done; until test -e end; do sleep 0.05; done'
+    wait_for 30 "the list" test -e "$LAB_DIR/done"
+    local waits
+    waits=$(switches_of "$SPAWNED")
+    # The list of services takes some of its own.
+    expect_between 1 "$waits" 4500 "times that the wrapper waited"
+    expect cmp "$LAB_DIR/listed" <(lb -Ln)
+    touch "$LAB_DIR/end"
+}
+
 test_what_stays_in_the_background_is_served() {
     scripts/need ipvsadm
     a_director
