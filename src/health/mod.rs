@@ -5,6 +5,7 @@
 
 mod alarm;
 mod check;
+mod configure;
 mod kind;
 mod monitor;
 mod outcome;
@@ -12,14 +13,16 @@ mod passive;
 mod policy;
 mod probe;
 mod quorum;
+mod report;
 mod server;
 mod service;
 mod verdict;
 
 pub use check::{Check, Dns, Exec, Http, HttpMethod, Kind, Timing, Tls, Udp};
 pub use kind::{Dialogue, Step};
-pub use monitor::{Monitor, ProbeReport, ServerReport, ServiceReport, Start};
+pub use monitor::{Monitor, Start};
 pub use outcome::{Outcome, Reason, Stage};
 pub use policy::{AllDown, Drain, Forced, OnDown, Plan, Policy, Quorum, Standing, Target};
 pub use probe::ProbeId;
+pub use report::{ProbeReport, ServerReport, ServiceReport};
 pub use verdict::{Change, Verdict};

@@ -7,13 +7,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use super::check::{Check, Kind, Timing};
-use super::outcome::{Outcome, Reason};
-use super::policy::{Drain, Forced, Plan, Standing, Target};
+use super::check::{Check, Kind};
+use super::outcome::Outcome;
+use super::policy::{Drain, Forced, Plan, Standing};
 use super::probe::{self, Probe, ProbeId};
 use super::server::Server;
 use super::service::{Service, Vote};
-use super::verdict::{History, Verdict};
+use super::verdict::Verdict;
 use crate::base::{Endpoint, Instant, Rng};
 use crate::service::Judgement;
 use crate::service::command::ServiceKey;
@@ -25,8 +25,8 @@ const AT_A_TIME: usize = 256;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct ProbeKey {
     pub(super) check: Arc<Check>,
-    target: Endpoint,
-    service: Option<ServiceKey>,
+    pub(super) target: Endpoint,
+    pub(super) service: Option<ServiceKey>,
 }
 
 pub(super) struct Entry {
@@ -53,64 +53,18 @@ pub struct Start {
     pub deadline: Instant,
 }
 
-/// A probe as it stands, for people.
-pub struct ProbeReport<'a> {
-    /// What it asks.
-    pub check: &'a Check,
-    /// What it says, and since when.
-    pub verdict: Verdict,
-    /// Since when.
-    pub since: Instant,
-    /// The last failure.
-    pub last_failure: Option<&'a (Instant, Reason)>,
-    /// When it is due; in the past while it runs.
-    pub due: Instant,
-    /// How long the last one took, in milliseconds.
-    pub took: u64,
-    /// Changes.
-    pub history: &'a History,
-}
-
-/// A server as it stands.
-pub struct ServerReport<'a> {
-    /// Which one.
-    pub endpoint: Endpoint,
-    /// Its probes' verdict.
-    pub verdict: Verdict,
-    /// Since when.
-    pub since: Instant,
-    /// The administrator's word.
-    pub forced: Forced,
-    /// How it is drained, if it is.
-    pub drain: Option<Drain>,
-    /// What follows.
-    pub judgement: Judgement,
-    /// Its probes.
-    pub probes: Vec<ProbeReport<'a>>,
-}
-
-/// A service as it stands.
-pub struct ServiceReport<'a> {
-    /// Which one.
-    pub key: ServiceKey,
-    /// True if its quorum is lost.
-    pub lost: bool,
-    /// Its servers.
-    pub servers: Vec<ServerReport<'a>>,
-}
-
 /// All checks.
 pub struct Monitor {
     pub(super) services: Vec<Service>,
     pub(super) probes: HashMap<ProbeId, Entry>,
-    by_key: HashMap<ProbeKey, ProbeId>,
+    pub(super) by_key: HashMap<ProbeKey, ProbeId>,
     /// When probes are due. An entry that is not as its probe says is stale and passed over.
     pub(super) due: BinaryHeap<Reverse<(Instant, ProbeId)>>,
     /// Services fail together, and that was said.
     pub(super) alarmed: bool,
-    running: usize,
-    last_id: u64,
-    rng: Rng,
+    pub(super) running: usize,
+    pub(super) last_id: u64,
+    pub(super) rng: Rng,
 }
 
 impl Monitor {
@@ -136,108 +90,6 @@ impl Monitor {
     /// The services with checks, in the order of the configuration.
     pub fn keys(&self) -> impl Iterator<Item = ServiceKey> {
         self.services.iter().map(|service| service.plan.key)
-    }
-
-    /// Replaces the configuration. A server whose checks did not change keeps its state, counters and due times; one
-    /// with other checks keeps its verdict until they have spoken.
-    pub fn configure(&mut self, plans: Vec<Plan>, now: Instant) {
-        let mut old = std::mem::take(&mut self.services);
-        for plan in plans {
-            let known = old.iter().position(|service| service.plan.key == plan.key);
-            self.services.push(match known {
-                Some(place) => old.swap_remove(place).with_plan(plan),
-                None => Service::new(plan),
-            });
-        }
-        // What an administrator said of servers stays without checks too.
-        let steered = old.into_iter().filter(|service| service.servers.iter().any(Server::is_steered));
-        self.services.extend(steered.map(|service| {
-            let key = service.plan.key;
-            service.with_plan(Plan::without_checks(key))
-        }));
-        self.settle(now);
-    }
-
-    /// Takes a service in that has no checks: its servers can be drained and forced.
-    pub fn know(&mut self, key: ServiceKey, targets: &[Target], now: Instant) {
-        if !self.services.iter().any(|service| service.plan.key == key) {
-            self.services.push(Service::new(Plan::without_checks(key)));
-            self.observe(key, targets, true, now);
-            self.settle(now);
-        }
-    }
-
-    /// The servers of a service as they are now, before `settle`; `ramps`: a slow start moves no client that has a server.
-    pub fn observe(&mut self, key: ServiceKey, targets: &[Target], ramps: bool, now: Instant) {
-        if let Some(service) = self.services.iter_mut().find(|service| service.plan.key == key) {
-            service.observe(targets, ramps, now);
-        }
-    }
-
-    /// Makes the probes those that the servers have.
-    pub fn settle(&mut self, now: Instant) {
-        let mut kept: HashMap<ProbeId, Vec<usize>> = HashMap::with_capacity(self.probes.len());
-        for place in 0..self.services.len() {
-            for server in 0..self.services[place].servers.len() {
-                let ids = self.probes_of(place, server, now);
-                for id in &ids {
-                    let users = kept.entry(*id).or_default();
-                    if users.last() != Some(&place) {
-                        users.push(place);
-                    }
-                }
-                let speaks =
-                    ids.iter().filter_map(|id| self.probes.get(id)).any(|entry| entry.key.check.gives_weight());
-                let server = &mut self.services[place].servers[server];
-                server.probes = ids;
-                if !speaks {
-                    server.forget_agent();
-                }
-            }
-        }
-        self.probes.retain(|id, entry| match kept.remove(id) {
-            Some(users) => {
-                entry.users = users;
-                true
-            }
-            None => {
-                self.by_key.remove(&entry.key);
-                self.running -= usize::from(entry.probe.running);
-                false
-            }
-        });
-        (0..self.services.len()).for_each(|place| self.judge(place, now));
-    }
-
-    /// The probes of a server, made where there are none.
-    fn probes_of(&mut self, place: usize, server: usize, now: Instant) -> Vec<ProbeId> {
-        let service = &self.services[place];
-        let (key, endpoint) = (service.plan.key, service.servers[server].endpoint);
-        let checks: Vec<Check> = service.plan.checks_of(endpoint).to_vec();
-        let wanted = checks.into_iter().map(|check| {
-            let target = Endpoint::new(check.address.unwrap_or(endpoint.addr), check.port.unwrap_or(endpoint.port));
-            let service = matches!(check.kind, Kind::Exec(_) | Kind::Path).then_some(key);
-            ProbeKey { check: Arc::new(check), target, service }
-        });
-        wanted.map(|key| self.probe(key, now)).collect()
-    }
-
-    fn probe(&mut self, key: ProbeKey, now: Instant) -> ProbeId {
-        if let Some(id) = self.by_key.get(&key) {
-            return *id;
-        }
-        self.last_id += 1;
-        let id = ProbeId(self.last_id);
-        let mut timing = key.check.timing;
-        if key.check.kind == Kind::Agent {
-            // What an agent says holds at once.
-            timing = Timing { rise: 1, fall: 1, ..timing };
-        }
-        let probe = Probe::new(timing, now, &mut self.rng);
-        self.due.push(Reverse((probe.due, id)));
-        self.by_key.insert(key.clone(), id);
-        self.probes.insert(id, Entry { key, probe, users: Vec::new() });
-        id
     }
 
     /// The next probe that is due, if there is room for it.
@@ -317,7 +169,7 @@ impl Monitor {
         }
     }
 
-    fn judge(&mut self, place: usize, now: Instant) {
+    pub(super) fn judge(&mut self, place: usize, now: Instant) {
         let probes = &self.probes;
         let lookup = |id: ProbeId| {
             let Entry { key, probe, .. } = probes.get(&id)?;
@@ -409,35 +261,6 @@ impl Monitor {
             }
         }
         self.probes.len()
-    }
-
-    /// The service at a place as it stands; `None` behind the last.
-    pub fn report(&self, place: usize, now: Instant) -> Option<ServiceReport<'_>> {
-        let service = self.services.get(place)?;
-        let servers =
-            service.servers.iter().zip(service.judgements(now)).map(|(server, (_, judgement))| ServerReport {
-                endpoint: server.endpoint,
-                verdict: server.effective(),
-                since: server.since,
-                forced: server.forced,
-                drain: server.drain,
-                judgement,
-                probes: server.probes.iter().filter_map(|id| self.probe_report(*id)).collect(),
-            });
-        Some(ServiceReport { key: service.plan.key, lost: service.is_lost(), servers: servers.collect() })
-    }
-
-    fn probe_report(&self, id: ProbeId) -> Option<ProbeReport<'_>> {
-        let Entry { key, probe, .. } = self.probes.get(&id)?;
-        Some(ProbeReport {
-            check: &key.check,
-            verdict: probe.verdict,
-            since: probe.since,
-            last_failure: probe.last_failure.as_ref(),
-            due: probe.due,
-            took: probe.took.as_millis() as u64,
-            history: &probe.history,
-        })
     }
 }
 

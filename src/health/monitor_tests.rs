@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::Proto;
-use crate::health::outcome::{Agent, AgentAdmin};
-use crate::health::{AllDown, OnDown, Policy, Quorum, Stage};
+use crate::health::check::Timing;
+use crate::health::outcome::{Agent, AgentAdmin, Reason};
+use crate::health::{AllDown, OnDown, Policy, Quorum, Stage, Target};
 use crate::sched::Mask;
 use crate::service::{Ending, Share};
 

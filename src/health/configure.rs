@@ -1,0 +1,120 @@
+//! Which services are checked, which servers they have, and the probes that follow: made, kept and dropped.
+//!
+//! What did not change keeps its state. Never starts a probe.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::check::{Check, Kind, Timing};
+use super::monitor::{Entry, Monitor, ProbeKey};
+use super::policy::{Plan, Target};
+use super::probe::{Probe, ProbeId};
+use super::server::Server;
+use super::service::Service;
+use crate::base::{Endpoint, Instant};
+use crate::service::command::ServiceKey;
+
+impl Monitor {
+    /// Replaces the configuration. A server whose checks did not change keeps its state, counters and due times; one
+    /// with other checks keeps its verdict until they have spoken.
+    pub fn configure(&mut self, plans: Vec<Plan>, now: Instant) {
+        let mut old = std::mem::take(&mut self.services);
+        for plan in plans {
+            let known = old.iter().position(|service| service.plan.key == plan.key);
+            self.services.push(match known {
+                Some(place) => old.swap_remove(place).with_plan(plan),
+                None => Service::new(plan),
+            });
+        }
+        // What an administrator said of servers stays without checks too.
+        let steered = old.into_iter().filter(|service| service.servers.iter().any(Server::is_steered));
+        self.services.extend(steered.map(|service| {
+            let key = service.plan.key;
+            service.with_plan(Plan::without_checks(key))
+        }));
+        self.settle(now);
+    }
+
+    /// Takes a service in that has no checks: its servers can be drained and forced.
+    pub fn know(&mut self, key: ServiceKey, targets: &[Target], now: Instant) {
+        if !self.services.iter().any(|service| service.plan.key == key) {
+            self.services.push(Service::new(Plan::without_checks(key)));
+            self.observe(key, targets, true, now);
+            self.settle(now);
+        }
+    }
+
+    /// The servers of a service as they are now, before `settle`; `ramps`: a slow start moves no client that has a server.
+    pub fn observe(&mut self, key: ServiceKey, targets: &[Target], ramps: bool, now: Instant) {
+        if let Some(service) = self.services.iter_mut().find(|service| service.plan.key == key) {
+            service.observe(targets, ramps, now);
+        }
+    }
+
+    /// Makes the probes those that the servers have.
+    pub fn settle(&mut self, now: Instant) {
+        let mut kept: HashMap<ProbeId, Vec<usize>> = HashMap::with_capacity(self.probes.len());
+        for place in 0..self.services.len() {
+            for server in 0..self.services[place].servers.len() {
+                let ids = self.probes_of(place, server, now);
+                for id in &ids {
+                    let users = kept.entry(*id).or_default();
+                    if users.last() != Some(&place) {
+                        users.push(place);
+                    }
+                }
+                let speaks =
+                    ids.iter().filter_map(|id| self.probes.get(id)).any(|entry| entry.key.check.gives_weight());
+                let server = &mut self.services[place].servers[server];
+                server.probes = ids;
+                if !speaks {
+                    server.forget_agent();
+                }
+            }
+        }
+        self.probes.retain(|id, entry| match kept.remove(id) {
+            Some(users) => {
+                entry.users = users;
+                true
+            }
+            None => {
+                self.by_key.remove(&entry.key);
+                self.running -= usize::from(entry.probe.running);
+                false
+            }
+        });
+        (0..self.services.len()).for_each(|place| self.judge(place, now));
+    }
+
+    /// The probes of a server, made where there are none.
+    fn probes_of(&mut self, place: usize, server: usize, now: Instant) -> Vec<ProbeId> {
+        let service = &self.services[place];
+        let (key, endpoint) = (service.plan.key, service.servers[server].endpoint);
+        let checks: Vec<Check> = service.plan.checks_of(endpoint).to_vec();
+        let wanted = checks.into_iter().map(|check| {
+            let target = Endpoint::new(check.address.unwrap_or(endpoint.addr), check.port.unwrap_or(endpoint.port));
+            let service = matches!(check.kind, Kind::Exec(_) | Kind::Path).then_some(key);
+            ProbeKey { check: Arc::new(check), target, service }
+        });
+        wanted.map(|key| self.probe(key, now)).collect()
+    }
+
+    fn probe(&mut self, key: ProbeKey, now: Instant) -> ProbeId {
+        if let Some(id) = self.by_key.get(&key) {
+            return *id;
+        }
+        self.last_id += 1;
+        let id = ProbeId(self.last_id);
+        let mut timing = key.check.timing;
+        if key.check.kind == Kind::Agent {
+            // What an agent says holds at once.
+            timing = Timing { rise: 1, fall: 1, ..timing };
+        }
+        let probe = Probe::new(timing, now, &mut self.rng);
+        self.due.push(Reverse((probe.due, id)));
+        self.by_key.insert(key.clone(), id);
+        self.probes.insert(id, Entry { key, probe, users: Vec::new() });
+        id
+    }
+}
