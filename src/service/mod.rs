@@ -5,12 +5,14 @@
 mod addresses;
 mod apply;
 pub mod command;
+mod dests;
 mod judge;
 mod judgement;
 pub mod limits;
 mod marks;
 mod meters;
 pub mod quota;
+mod refused;
 mod stats;
 #[cfg(test)]
 mod tests;
