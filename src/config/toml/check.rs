@@ -1,4 +1,4 @@
-//! `check = { kind = "http", ... }` and what follows from checks, of services and servers.
+//! `check = { kind = "http", ... }`, of services and servers.
 //!
 //! A key that a check's kind does not have is an error, never passed over.
 
@@ -7,13 +7,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::draft::{Problems, SorryDraft};
-use super::super::spec;
+use super::super::draft::Problems;
 use super::reader::{Kind, Section};
 use super::{ip_address, word};
-use crate::health::{self, AllDown, Check, Dns, Exec, Http, HttpMethod, OnDown, Policy, Quorum, Timing, Tls, Udp};
-use crate::service::command::Method;
-use crate::service::words::method_names;
+use crate::health::{self, Check, Dns, Exec, Http, HttpMethod, Timing, Tls, Udp};
 
 const COMMON: [&str; 10] =
     ["kind", "interval", "fast_interval", "down_interval", "timeout", "rise", "fall", "address", "port", "bind"];
@@ -68,8 +65,6 @@ pub(super) const CHECK: Kind = Kind {
         "user",
     ],
 };
-const SORRY: Kind = Kind { name: "sorry_server", keys: &["address", "method"] };
-const ANY_TIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(31 * 24 * 3600);
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 /// Types of records by name (RFC 1035 3.2.2, RFC 3596, RFC 4034).
@@ -291,69 +286,4 @@ pub(super) fn command(section: &mut Section, key: &str) -> Vec<String> {
 fn one_line(text: &str) -> Result<String, String> {
     let good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     good.then(|| text.to_owned()).ok_or_else(|| "not a name, like lb.example".into())
-}
-
-const POLICY: [&str; 12] = [
-    "check",
-    "quorum",
-    "hysteresis",
-    "sorry_server",
-    "slow_start",
-    "on_down",
-    "down_grace",
-    "if_all_down",
-    "passive",
-    "quorum_up",
-    "quorum_down",
-    "quorum_user",
-];
-
-/// What follows from checks, if anything is said of it; and the sorry server, which the service has to be asked about.
-pub(super) fn policy(section: &mut Section) -> (Option<Policy>, Option<SorryDraft>) {
-    let said = POLICY[1..].iter().any(|key| section.has(key));
-    let usual = Policy::default();
-    let on_down = section.parsed("on_down", |word| match word {
-        "keep" => Ok(OnDown::Keep),
-        "drop" => Ok(OnDown::Drop),
-        "reset" => Ok(OnDown::Reset),
-        _ => Err("use keep, drop or reset".into()),
-    });
-    let if_all_down = section.parsed("if_all_down", |word| match word {
-        "sorry" => Ok(AllDown::Sorry),
-        "drop" => Ok(AllDown::Drop),
-        "last" => Ok(AllDown::Last),
-        _ => Err("use sorry, drop or last".into()),
-    });
-    let least = section.number("quorum", 1..=u64::from(u32::MAX)).map_or(usual.quorum.least, |weight| weight.value);
-    let hysteresis = section.number::<u32>("hysteresis", 0..=u64::from(u32::MAX));
-    if let Some(hysteresis) = hysteresis.as_ref().filter(|hysteresis| hysteresis.value >= least) {
-        section.report(&hysteresis.place, format!("must be less than the quorum, which is {least}"));
-    }
-    let policy = Policy {
-        quorum: Quorum { least, hysteresis: hysteresis.map_or(0, |weight| weight.value) },
-        sorry: None,
-        slow_start: section.duration("slow_start", ANY_TIME).map_or(usual.slow_start, |time| time.value),
-        on_down: on_down.map_or(usual.on_down, |how| how.value),
-        grace: section.duration("down_grace", ANY_TIME).map_or(usual.grace, |time| time.value),
-        if_all_down: if_all_down.map_or(usual.if_all_down, |what| what.value),
-        passive: section.truth("passive").map_or(usual.passive, |on| on.value),
-        quorum_up: command(section, "quorum_up"),
-        quorum_down: command(section, "quorum_down"),
-        quorum_user: section.text("quorum_user").map(|name| name.value),
-    };
-    let sorry = section.section("sorry_server", &SORRY).and_then(sorry);
-    (said.then_some(policy), sorry)
-}
-
-fn sorry(mut section: Section) -> Option<SorryDraft> {
-    section.require("address", "give the sorry server's");
-    section.require("method", &format!("use one of {}", method_names()));
-    let address = section.parsed("address", |text| {
-        spec::address(text).ok_or_else(|| "write ADDRESS or ADDRESS:PORT, like 10.0.0.99:80".to_owned())
-    });
-    let method =
-        section.parsed("method", |word| Method::named(word).ok_or_else(|| format!("use one of {}", method_names())));
-    let (address, method) = (address?, method?);
-    let place = address.place.named("sorry_server".to_owned());
-    Some(SorryDraft { place, addr: address.value.0, port: address.value.1, method: method.value })
 }

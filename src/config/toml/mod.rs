@@ -3,6 +3,7 @@
 //! Every key is known or refused. Never checks what words mean together; that is the plan's.
 
 mod check;
+mod policy;
 mod reader;
 mod service;
 mod vrrp;

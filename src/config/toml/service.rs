@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::super::draft::{At, Field, ServerDraft, ServiceDraft};
 use super::super::spec;
 use super::reader::{Kind, Section};
-use super::{check, ip_address};
+use super::{check, ip_address, policy};
 use crate::base::{Family, Proto};
 use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey};
 use crate::service::limits;
@@ -70,7 +70,7 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
     let quota = section.parsed("limit", Quota::parse).map_or_else(Quota::default, |limit| limit.value);
     let locals = section.list("local_address", ip_address);
     let checks = check::checks(&mut section);
-    let (policy, sorry) = check::policy(&mut section);
+    let (policy, sorry) = policy::policy(&mut section);
     let key = key(&mut section)?;
     let netmask = netmask(&mut section, key.value.family());
     Some(ServiceDraft {
