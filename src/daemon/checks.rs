@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 
 use super::own_probes::Running;
 use super::talk::Talk;
@@ -16,8 +16,8 @@ use crate::control;
 use crate::control::protocol::{Reply, Steering};
 use crate::director::Director;
 use crate::flows::Sign;
-use crate::health::{Dialogue, Exec, Kind, Monitor, OnDown, Outcome, Plan, ProbeId, Reason, Stage, Start, Target};
-use crate::io::{Ended, TlsConfig, random_u64};
+use crate::health::{Exec, Kind, Monitor, OnDown, Outcome, Plan, ProbeId, Reason, Stage, Start, Target};
+use crate::io::{Ended, TlsConfig};
 use crate::keeper::messages::Run;
 use crate::router::Turn;
 use crate::service::command::ServiceKey;
@@ -27,7 +27,7 @@ use crate::state::facts::Fact;
 use crate::wires::Wires;
 
 /// Tokens of sockets begin here.
-const FIRST_TOKEN: usize = 1 << 20;
+pub(super) const FIRST_TOKEN: usize = 1 << 20;
 const SOCKETS: usize = 256;
 /// Probes started, and sockets served, in one turn of the loop.
 const STARTED_A_TURN: usize = 4;
@@ -42,13 +42,13 @@ const HASHES: [&str; 3] = ["sh", "mh", "dh"];
 /// The checks of a director.
 pub(super) struct Checks {
     pub(super) monitor: Monitor,
-    talks: Vec<Option<Talk>>,
+    pub(super) talks: Vec<Option<Talk>>,
     /// Places of talks that may go on.
-    ready: VecDeque<usize>,
+    pub(super) ready: VecDeque<usize>,
     /// Programs that the keeper is to be asked for.
-    programs: Vec<Run>,
-    own: Running,
-    tls: HashMap<Option<PathBuf>, TlsConfig>,
+    pub(super) programs: Vec<Run>,
+    pub(super) own: Running,
+    pub(super) tls: HashMap<Option<PathBuf>, TlsConfig>,
     /// The director's changes when its servers were looked at last, and when that was.
     seen: Option<u64>,
     looked: Instant,
@@ -270,83 +270,6 @@ impl Checks {
         }
     }
 
-    fn start(&mut self, start: Start, registry: &Registry, director: &mut Director, turn: &mut Turn<Wires>) {
-        let id = start.id;
-        let started = match (self.own.start(&start, director, turn), &start.check.kind) {
-            (Some(sent), _) => sent,
-            (None, Kind::Exec(exec)) => {
-                self.programs.push(run_of(&start, exec));
-                Ok(())
-            }
-            (None, _) => self.connect(start, registry),
-        };
-        if let Err(outcome) = started {
-            self.monitor.end(id, outcome, turn.now);
-        }
-    }
-
-    fn connect(&mut self, start: Start, registry: &Registry) -> Result<(), Outcome> {
-        let local = |what: String| Outcome::Local(Reason::new(Stage::Connect, what));
-        if start.target.port == 0 {
-            return Err(local("the server has no port of its own; say which with 'port'".into()));
-        }
-        let nonce = random_u64().map_err(|error| local(error.to_string()))?;
-        let Some(dialogue) = Dialogue::new(&start.check, start.target, nonce) else { return Ok(()) };
-        let tls = match &start.check.kind {
-            Kind::Http(http) => http.tls.as_ref().map(|tls| (tls.verify.clone(), http.server_name(start.target))),
-            _ => None,
-        };
-        let tls = tls.map(|(verify, name)| self.tls_config(verify)?.session(&name)).transpose().map_err(local)?;
-        let mut talk = Talk::begin(&start, dialogue, tls)?;
-        let place = self.talks.iter().position(Option::is_none).ok_or_else(|| local("no room".into()))?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = Token(FIRST_TOKEN + place);
-        registry.register(&mut talk.socket, token, interest).map_err(|error| local(error.to_string()))?;
-        self.talks[place] = Some(talk);
-        Ok(())
-    }
-
-    fn tls_config(&mut self, verify: Option<PathBuf>) -> Result<TlsConfig, String> {
-        if let Some(config) = self.tls.get(&verify) {
-            return Ok(config.clone());
-        }
-        let config = TlsConfig::new(verify.as_deref())?;
-        self.tls.insert(verify, config.clone());
-        Ok(config)
-    }
-
-    /// One step of one talk.
-    fn serve(&mut self, place: usize, now: Instant) {
-        let Some(talk) = &mut self.talks[place] else { return };
-        talk.queued = false;
-        match talk.step() {
-            Ok(true) => {
-                talk.queued = true;
-                self.ready.push_back(place);
-            }
-            Ok(false) => {}
-            Err(outcome) => self.end(place, outcome, now),
-        }
-    }
-
-    fn end(&mut self, place: usize, outcome: Outcome, now: Instant) {
-        if let Some(talk) = self.talks[place].take() {
-            self.monitor.end(talk.id, outcome, now);
-        }
-    }
-
-    /// Ends the talks whose time is over.
-    fn expire(&mut self, now: Instant) {
-        for place in 0..self.talks.len() {
-            if let Some(talk) = &mut self.talks[place]
-                && talk.deadline <= now
-            {
-                let outcome = talk.expire();
-                self.end(place, outcome, now);
-            }
-        }
-    }
-
     /// What the keeper is to be asked for since this was called last.
     pub(super) fn take_programs(&mut self) -> Vec<Run> {
         std::mem::take(&mut self.programs)
@@ -375,7 +298,7 @@ fn outcome_of(ended: Ended, dynamic: bool) -> Outcome {
     }
 }
 
-fn run_of(start: &Start, exec: &Exec) -> Run {
+pub(super) fn run_of(start: &Start, exec: &Exec) -> Run {
     let (command, timeout) = (exec.command.clone(), start.check.timing.timeout);
     let (server, service, verdict) = (Some(start.target), start.service, Some(start.verdict));
     Run { tag: start.id.0, command, timeout, server, service, verdict, user: exec.user.clone() }

@@ -4,6 +4,7 @@
 
 mod background;
 mod change;
+mod check_sockets;
 mod checks;
 mod connections;
 mod fixed;
