@@ -10,5 +10,8 @@ fn main() {
     // With `panic = "abort"`, which holds in this profile, nothing unwinds.
     if std::env::var("PROFILE").as_deref() == Ok("release") {
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}/release.ld", env!("CARGO_MANIFEST_DIR"));
+        // Functions of the same instructions are there once: what is generic makes many. An option of LLD, rustc's linker here
+        // from version 1.90 on.
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
     }
 }

@@ -1,37 +1,7 @@
 # shellcheck shell=bash
-# Health checks with real servers: what is noticed, how soon, and that no request is lost.
-
-# Checks that are fast enough for a test; the default times have tests with a clock of their own.
-FAST="interval=300ms,fast_interval=100ms,down_interval=300ms,timeout=300ms"
-
-# checking KIND SERVER...: one service on $VIP:80 by rr with that check; tapvs health and its kind by `tv`.
-checking() {
-    local check=$1
-    shift
-    director_options --check "$check,$FAST"
-    serving "$@"
-}
-
-tv() { in_ns director "$TAPVS" "$@"; }
-
-# is_state SERVER STATE: serving, failed, drained or unchecked. A server of which nothing is known yet serves until the
-# first of its service is up; here it must have been seen up.
-is_state() {
-    tv health | awk -v server="$1" -v state="$2" '
-        $1 == server && index($0, ", " state) && (state != "serving" || $2 == "up") { found = 1 }
-        END { exit !found }'
-}
-
-becomes() { wait_for "${3:-8}" "$1 to be $2" is_state "$1" "$2"; }
-
-# answers_of COUNT: what COUNT requests through the VIP say, each with its count, `failed` for none.
-answers_of() {
-    local round
-    for ((round = 0; round < $1; ++round)); do
-        in_ns client curl --silent --max-time 3 "http://$AT_VIP/" || echo failed
-        echo
-    done | grep . | sort | uniq -c | awk '{ printf "%s%s=%s", sep, $2, $1; sep = " " }'
-}
+# Health checks with real servers: what is noticed, and what is said of it.
+# shellcheck source-path=SCRIPTDIR source=health.sh
+source "$(dirname "${BASH_SOURCE[0]}")/health.sh"
 
 # families: 4 6
 test_a_server_that_ends_is_masked_and_comes_back() {
@@ -55,38 +25,6 @@ test_a_server_that_ends_is_masked_and_comes_back() {
     serve rs2
     becomes "$AT_RS2:8080" serving
     expect_eq "$(answers_of 10)" "rs1=5 rs2=5" "answers when it is back"
-}
-
-# Its check comes once a minute: that it is down is known from what clients are answered.
-test_a_server_that_refuses_clients_is_masked_at_once() {
-    topo_onearm
-    replies_through_director rs1 rs2
-    in_ns client ip address add 10.0.0.10/24 dev eth0
-    in_ns client ip address add 10.0.0.11/24 dev eth0
-    local address
-    for address in 10.0.0.10 10.0.0.11; do
-        in_ns rs1 ip route add "$address" via "$DIP"
-        in_ns rs2 ip route add "$address" via "$DIP"
-    done
-    serve rs1 rs2
-    local nginx=$SPAWNED
-    director_options --check "tcp,interval=60s"
-    serving "$RS1:8080,nat" "$RS2:8080,nat"
-    becomes "$RS1:8080" serving
-    becomes "$RS2:8080" serving
-    end_process "$nginx" "$(start_time "$nginx")"
-    wait_for 10 "the server that refuses to be masked" is_masked_under_requests "$RS2:8080"
-    expect_match "$(tv health)" "clients are refused|connection refused" "the reason"
-    expect_eq "$(answers_of 10)" "rs1=10" "answers while one is down"
-}
-
-# is_masked_under_requests SERVER: after some requests of three clients.
-is_masked_under_requests() {
-    local address
-    for address in "$CLIENT" 10.0.0.10 10.0.0.11 "$CLIENT" 10.0.0.10 10.0.0.11; do
-        in_ns client curl --silent --max-time 1 --interface "$address" -o /dev/null "http://$VIP/" || true
-    done
-    is_state "$1" failed
 }
 
 test_a_frozen_server_and_one_behind_a_firewall_are_masked() {
@@ -115,45 +53,11 @@ test_a_frozen_server_and_one_behind_a_firewall_are_masked() {
     becomes "$RS2:8080" serving
 }
 
-test_no_request_is_lost_when_a_server_is_drained_nor_after_one_is_masked() {
-    topo_onearm
-    replies_through_director rs1 rs2 rs3
-    serve rs1 rs2 rs3
-    local nginx=$SPAWNED
-    checking http:/ "$RS1:8080,nat" "$RS2:8080,nat" "$RS3:8080,nat"
-    with_ipvsadm
-    becomes "$RS1:8080" serving
-    becomes "$RS3:8080" serving
-    spawn wrk client wrk -t1 -c20 -d60 -H "Connection: close" "http://$VIP/"
-    local wrk=$SPAWNED
-    wait_for 10 "requests at rs1" has_served rs1 50
-    tv drain "tcp/$VIP:80" "$RS1:8080"
-    becomes "$RS1:8080" drained
-    wait_for 10 "the conns of the drained server to end" has_no_active_conns "$RS1:8080"
-    local before
-    before=$(served rs1)
-    wait_for 10 "many more requests at rs2" has_served rs2 $(($(served rs2) + 500))
-    expect_eq "$(served rs1)" "$before" "requests that a drained server got"
-    kill -INT "$wrk"
-    wait "$wrk" || true
-    expect_match "$(cat "$LAB_DIR/wrk.log")" "requests in" "what wrk says"
-    ! grep -E "Socket errors|Non-2xx" "$LAB_DIR/wrk.log" || die "requests were lost while a server was drained"
-    tv undrain "tcp/$VIP:80" "$RS1:8080"
-    becomes "$RS1:8080" serving
+# telling NEWS: a program that notes as whom it was run and for which service.
+# shellcheck disable=SC2016  # the program's shell
+telling() { printf '["/bin/sh", "-c", "echo $(id -un) $SERVICE >>%s/told/%s"]' "$LAB_DIR" "$1"; }
 
-    kill -TERM "$nginx"
-    becomes "$RS3:8080" failed
-    : >"$LAB_DIR/wrk.log"
-    in_ns client wrk -t1 -c20 -d2 -H "Connection: close" "http://$VIP/" >"$LAB_DIR/wrk.log"
-    ! grep -E "Socket errors|Non-2xx" "$LAB_DIR/wrk.log" || die "requests were lost after a server was masked"
-}
-
-# served ROLE: requests of the client; probes come from the director's host.
-served() { grep -c "^$CLIENT " "$LAB_DIR/nginx-$1.access" || true; }
-
-has_served() { (($(served "$1") >= $2)); }
-
-has_no_active_conns() { lb -Ln | awk -v server="$1" '$2 == server { exit $5 != 0 }'; }
+was_told() { grep -qxF "nobody tcp/$VIP:80" "$LAB_DIR/told/$1"; }
 
 # alone
 test_the_sorry_server_takes_what_others_cannot() {
@@ -161,8 +65,10 @@ test_the_sorry_server_takes_what_others_cannot() {
     replies_through_director rs1 rs2 rs3
     serve rs1 rs2 rs3
     local nginx
-    config_health "check = { kind = \"http\", path = \"/\", interval = \"300ms\", fast_interval = \"100ms\", down_interval = \"300ms\" }" \
-        "quorum = 2" "sorry_server = { address = \"$RS3:8080\", method = \"nat\" }" -- "$RS1:8080" "$RS2:8080"
+    config_health "check = { kind = \"http\", path = \"/\", interval = \"300ms\", fast_interval = \"100ms\", down_interval = \"300ms\", timeout = \"1s\" }" \
+        "quorum = 2" "sorry_server = { address = \"$RS3:8080\", method = \"nat\" }" \
+        "quorum_up = $(telling up)" "quorum_down = $(telling down)" 'quorum_user = "nobody"' -- "$RS1:8080" "$RS2:8080"
+    mkdir -m 777 "$LAB_DIR/told"
     director_from_file
     becomes "$RS1:8080" serving
     becomes "$RS2:8080" serving
@@ -171,35 +77,18 @@ test_the_sorry_server_takes_what_others_cannot() {
     kill -TERM "$nginx"
     becomes "$RS1:8080" failed
     expect_match "$(tv health)" "tcp/$VIP:80 quorum lost" "the quorum"
+    wait_for 5 "the program that is told of a lost quorum" was_told down
     expect_eq "$(answers_of 6)" "rs3=6" "answers without the quorum"
     serve rs1
     becomes "$RS1:8080" serving
     expect_eq "$(answers_of 6)" "rs1=3 rs2=3" "answers with the quorum again"
+    wait_for 5 "the program that is told of a quorum" was_told up
 
     # Reload keeps verdicts: a server that is known to be up serves at once.
     sed -i 's/quorum = 2/quorum = 1/' "$LAB_DIR/tapvs.toml"
     expect_match "$(tv reload)" "~ checks of tcp/$VIP:80" "what the reload says"
     is_state "$RS1:8080" serving || die "a reload forgot a verdict"
     expect_eq "$(answers_of 6)" "rs1=3 rs2=3" "answers after the reload"
-}
-
-# nginx_of ROLE: the server of this lab, of several that run side by side.
-nginx_of() { pgrep -f "^nginx: master.*$SCRATCH/nginx-$1 " | head -1; }
-
-# config_health LINE... -- SERVER...: a service on $VIP:80 with these lines.
-config_health() {
-    local lines=() servers=()
-    while [[ $1 != -- ]]; do
-        lines+=("$1")
-        shift
-    done
-    shift
-    local server
-    for server; do
-        servers+=("$(printf '[[service.server]]\naddress = "%s"\nmethod = "nat"' "$server")")
-    done
-    printf '%s\n' "[[link]]" "bridge = \"br0\"" "tap = \"tap0\"" "address = \"$DIP/$NET_BITS\"" "[[service]]" "tcp = \"$AT_VIP:80\"" \
-        "scheduler = \"rr\"" "${lines[@]}" "${servers[@]}" >"$LAB_DIR/tapvs.toml"
 }
 
 test_conns_of_a_failed_server_are_reset_after_their_grace() {
@@ -223,8 +112,6 @@ test_conns_of_a_failed_server_are_reset_after_their_grace() {
     wait_for 10 "the client to be told" gone "$talk"
     expect_match "$(cat "$LAB_DIR/talk.log")" "Connection reset" "what the client was told"
 }
-
-gone() { ! kill -0 "$1" 2>/dev/null; }
 
 # families: 4 6
 test_a_path_shows_a_server_without_the_virtual_address() {
@@ -281,9 +168,7 @@ test_tls_is_checked_with_and_without_verification() {
     topo_onearm
     replies_through_director rs1
     local dir=$LAB_DIR/pki
-    mkdir "$dir"
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=ca -keyout "$dir/ca.key" \
-        -out "$dir/ca.pem" 2>/dev/null
+    authority "$dir"
     certificate "$dir" good 30
     certificate "$dir" expired -1
     tls_server "$dir" good 8443
@@ -302,13 +187,6 @@ test_tls_is_checked_with_and_without_verification() {
     becomes "$RS1:8444" serving
     becomes "$RS1:8443" serving
     is_state "$RS1:8445" failed || die "garbage passed for TLS"
-}
-
-# certificate DIR NAME DAYS: signed by the CA, for shop.example.
-certificate() {
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=shop.example -keyout "$1/$2.key" -out "$1/$2.csr" 2>/dev/null
-    openssl x509 -req -in "$1/$2.csr" -CA "$1/ca.pem" -CAkey "$1/ca.key" -CAcreateserial -days "$3" \
-        -extfile <(printf 'subjectAltName=DNS:shop.example\n') -out "$1/$2.pem" 2>/dev/null
 }
 
 tls_server() {
@@ -345,6 +223,7 @@ test_each_kind_tells_good_servers_from_bad_ones() {
         checked 14 "kind = \"tcp\", port = 9010, $times"
         checked 15 "kind = \"agent\", port = 9011, $times"
         checked 16 "kind = \"agent\", port = 9012, $times"
+        checked 18 "kind = \"http\", port = 9013, $times"
         checked 17 "kind = \"smtp\", port = 9011, $times"
     } >"$LAB_DIR/checked"
     cat "$LAB_DIR/checked" >>"$LAB_DIR/tapvs.toml"
@@ -353,7 +232,7 @@ test_each_kind_tells_good_servers_from_bad_ones() {
     for good in 1 5 7 8 10 11; do
         becomes "$(checked_address $good):80" serving
     done
-    for bad in 2 3 4 6 9 12 13 14 17; do
+    for bad in 2 3 4 6 9 12 13 14 17 18; do
         becomes "$(checked_address $bad):80" failed
     done
     local health
@@ -363,6 +242,7 @@ test_each_kind_tells_good_servers_from_bad_ones() {
     expect_match "$health" "body: 'never there' is not in the first 65536 bytes" "an endless body"
     expect_match "$health" "answer: SERVFAIL" "a name server that fails"
     expect_match "$health" "answer: connection refused" "a closed UDP port"
+    expect_match "$health" "answer: connection reset" "a reset behind the handshake"
     expect_match "$health" "run: timeout" "a program that does not end"
     # New shares of a service are applied once a second.
     wait_for 8 "an agent's half of the weight" weighs 10 "1 of 2"
@@ -443,6 +323,10 @@ def once(text):
     def serve(conn):
         conn.sendall(text)
     return serve
+def reset(conn):
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+    conn.recv(1000)
+tcp(9013, reset)
 tcp(9001, lambda conn: (conn.recv(1000), conn.sendall(b'HTTP/1.1 500 Oops\r\n\r\n')))
 tcp(9002, endless(b'HTTP/1.1 200 OK\r\n', b'X-Bomb: boom\r\n' * 100))
 tcp(9003, endless(b'HTTP/1.1 200 OK\r\n\r\n', b'x' * 65536))

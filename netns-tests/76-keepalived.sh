@@ -790,34 +790,3 @@ own_verdicts() {
 }
 
 named_kinds() { awk -v kinds="${KINDS[*]}" '{ split(kinds, name, " "); print name[$1], $2, $3 }' | sort -s -k1,2; }
-
-# refuse ROLE RULE, redirect ROLE PROTOCOL PORT TO: faults, until the table `fault` is deleted.
-refuse() {
-    in_ns "$1" nft add table ip fault
-    in_ns "$1" nft add chain ip fault in '{ type filter hook input priority 0; }'
-    # shellcheck disable=SC2086  # several words
-    in_ns "$1" nft add rule ip fault in $2
-}
-
-redirect() {
-    in_ns "$1" nft add table ip fault
-    in_ns "$1" nft add chain ip fault pre '{ type nat hook prerouting priority -100; }'
-    in_ns "$1" nft add rule ip fault pre "$2" dport "$3" redirect to ":$4"
-}
-
-read -rd '' SERVFAIL <<'PYTHON' || true
-import socket
-server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-server.bind(('0.0.0.0', 9053))
-while True:
-    query, peer = server.recvfrom(2000)
-    server.sendto(query[:2] + b'\x81\x82' + query[4:], peer)
-PYTHON
-
-read -rd '' STATUS_500 <<'PYTHON' || true
-import http.server
-class Wrong(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_error(500)
-http.server.ThreadingHTTPServer(('0.0.0.0', 9080), Wrong).serve_forever()
-PYTHON

@@ -39,7 +39,7 @@ impl ProcArgs {
             }
             "ip_vs_stats" => {
                 let Reply::Status(status) = client.ask(&Request::Status)? else { return Err(strange()) };
-                print_out(&proc::stats(&status))
+                print_out(&proc::stats(&status.total, &status.rates))
             }
             _ => {
                 let mut printed = print_out(proc::CONN_TITLES);

@@ -222,10 +222,10 @@ impl Checks {
         (self.seen, self.looked) = (Some(director.flows.services.changes()), now);
         director.flows.refusals.watch(!self.monitor.is_empty());
         let keys: Vec<ServiceKey> = self.monitor.keys().collect();
-        for key in keys {
+        for (place, key) in keys.into_iter().enumerate() {
             let service = director.flows.services.by_key(&key);
             let ramps = service.is_none_or(|service| !HASHES.contains(&service.options.scheduler.as_str()));
-            self.monitor.observe(key, &targets(director, &key), ramps, now);
+            self.monitor.observe(place, &targets(director, &key), ramps, now);
         }
         self.monitor.settle(now);
         for talk in &mut self.talks {

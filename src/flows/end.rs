@@ -91,7 +91,8 @@ impl Flows {
     }
 
     /// Ends conns of removed dests (`expire_nodest_conn`) and of failed ones, a part of the table at a time. `reset` is
-    /// called, before it ends, for each conn whose ends are to be told. Templates of a failed server wait for its return.
+    /// called, before it ends, for each conn whose ends are to be told. Templates of a failed server wait for its return;
+    /// conns that another director told of are that one's to end, until their packets come here.
     pub fn sweep(&mut self, now: Instant, mut reset: impl FnMut(&Flows, ConnId, &Conn)) {
         let Some(mut cursor) = self.sweep.filter(|_| self.sweep_from <= now) else { return };
         let mut resets = 0;
@@ -101,7 +102,8 @@ impl Flows {
             let services = &self.services;
             let idle = |conn: &Conn| {
                 let gone = expire && !services.server(conn.dest).available;
-                let failed = || !conn.is_template() && services.dest(conn.dest).judgement.ending.ends_conns();
+                let is_own = !conn.is_template() && !conn.is_synced();
+                let failed = || is_own && services.dest(conn.dest).judgement.ending.ends_conns();
                 !conn.controls() && (gone || failed())
             };
             let (found, next) = self.conns.scan(cursor, until - cursor, idle);

@@ -191,6 +191,9 @@ impl Flows {
     pub fn confirm(&mut self, id: ConnId) {
         self.conns.get_mut(id).set_synced(false);
         self.synced = self.synced.saturating_sub(1);
+        if self.services.dest(self.conns.get(id).dest).judgement.ending.ends_conns() {
+            self.start_sweep();
+        }
     }
 
     /// Counts a conn as active or inactive at its dest.

@@ -3,7 +3,7 @@
 //! What did not change keeps its state. Never starts a probe.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::check::{Check, Kind, Timing};
@@ -19,11 +19,12 @@ impl Monitor {
     /// Replaces the configuration. A server whose checks did not change keeps its state, counters and due times; one
     /// with other checks keeps its verdict until they have spoken.
     pub fn configure(&mut self, plans: Vec<Plan>, now: Instant) {
-        let mut old = std::mem::take(&mut self.services);
+        // Most are at the front: the order seldom changes.
+        let mut old: VecDeque<Service> = std::mem::take(&mut self.services).into();
         for plan in plans {
             let known = old.iter().position(|service| service.plan.key == plan.key);
-            self.services.push(match known {
-                Some(place) => old.swap_remove(place).with_plan(plan),
+            self.services.push(match known.and_then(|place| old.remove(place)) {
+                Some(service) => service.with_plan(plan),
                 None => Service::new(plan),
             });
         }
@@ -40,16 +41,15 @@ impl Monitor {
     pub fn know(&mut self, key: ServiceKey, targets: &[Target], now: Instant) {
         if !self.services.iter().any(|service| service.plan.key == key) {
             self.services.push(Service::new(Plan::without_checks(key)));
-            self.observe(key, targets, true, now);
+            self.observe(self.services.len() - 1, targets, true, now);
             self.settle(now);
         }
     }
 
-    /// The servers of a service as they are now, before `settle`; `ramps`: a slow start moves no client that has a server.
-    pub fn observe(&mut self, key: ServiceKey, targets: &[Target], ramps: bool, now: Instant) {
-        if let Some(service) = self.services.iter_mut().find(|service| service.plan.key == key) {
-            service.observe(targets, ramps, now);
-        }
+    /// The servers of the service at that place of `keys` as they are now, before `settle`; `ramps`: a slow start moves no
+    /// client that has a server.
+    pub fn observe(&mut self, place: usize, targets: &[Target], ramps: bool, now: Instant) {
+        self.services[place].observe(targets, ramps, now);
     }
 
     /// Makes the probes those that the servers have.
@@ -72,6 +72,7 @@ impl Monitor {
                     server.forget_agent();
                 }
             }
+            self.services[place].replanned = false;
         }
         self.probes.retain(|id, entry| match kept.remove(id) {
             Some(users) => {
@@ -89,7 +90,11 @@ impl Monitor {
 
     /// The probes of a server, made where there are none.
     fn probes_of(&mut self, place: usize, server: usize, now: Instant) -> Vec<ProbeId> {
-        let service = &self.services[place];
+        let service = &mut self.services[place];
+        let known = std::mem::take(&mut service.servers[server].probes);
+        if !service.replanned && !known.is_empty() {
+            return known;
+        }
         let (key, endpoint) = (service.plan.key, service.servers[server].endpoint);
         let checks: Vec<Check> = service.plan.checks_of(endpoint).to_vec();
         let wanted = checks.into_iter().map(|check| {

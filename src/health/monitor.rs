@@ -142,15 +142,13 @@ impl Monitor {
         }
         for place in &entry.users {
             let service = &mut self.services[*place];
-            service.stale = true;
+            service.stale |= changed;
             let servers = service.servers.iter_mut().filter(|_| blind || words.is_some());
             for server in servers.filter(|server| server.probes.contains(&id)) {
-                if let Some(words) = &words {
-                    server.obey(words);
-                }
+                service.stale |= words.as_ref().is_some_and(|words| server.obey(words));
                 if blind {
                     let why = entry.probe.last_failure.as_ref().map(|(_, reason)| reason);
-                    server.lose_sight(why.cloned(), now);
+                    server.lose_sight(why, now);
                     let why = why.map_or("no reason".into(), ToString::to_string);
                     log::error!("health: {} cannot be checked from here: {why}", server.endpoint);
                 }
@@ -160,12 +158,15 @@ impl Monitor {
 
     /// Puts outcomes together, and lets time pass for slow starts, deadlines and shares.
     pub fn tick(&mut self, now: Instant) {
+        let mut any = false;
         for place in 0..self.services.len() {
-            let service = &self.services[place];
-            if service.stale || service.wake.is_some_and(|wake| wake <= now) {
+            if self.services[place].next_change().is_some_and(|due| due <= now) {
                 self.judge(place, now);
-                self.watch_own_network(now);
+                any |= self.services[place].dark;
             }
+        }
+        if any || self.alarmed {
+            self.watch_own_network(now);
         }
     }
 
@@ -173,7 +174,7 @@ impl Monitor {
         let probes = &self.probes;
         let lookup = |id: ProbeId| {
             let Entry { key, probe, .. } = probes.get(&id)?;
-            let reason = probe.last_failure.as_ref().map(|(_, reason)| reason.clone());
+            let reason = probe.last_failure.as_ref().map(|(_, reason)| reason);
             Some(Vote { verdict: probe.verdict, is_agent: key.check.kind == Kind::Agent, reason })
         };
         self.services[place].judge(&lookup, now);

@@ -131,7 +131,12 @@ impl Server {
 
     /// What the probes say now; true if that is news. A server whose probes are new keeps the verdict of the old ones
     /// until all have spoken.
-    pub fn hear(&mut self, votes: impl Iterator<Item = Verdict> + Clone, reason: Option<Reason>, now: Instant) -> bool {
+    pub fn hear(
+        &mut self,
+        votes: impl Iterator<Item = Verdict> + Clone,
+        reason: Option<&Reason>,
+        now: Instant,
+    ) -> bool {
         let any = |wanted| votes.clone().any(|vote| vote == wanted);
         let verdict = match () {
             () if any(Verdict::Down) => Verdict::Down,
@@ -142,25 +147,28 @@ impl Server {
     }
 
     /// This host cannot probe it: nothing is known of it any more.
-    pub fn lose_sight(&mut self, reason: Option<Reason>, now: Instant) -> bool {
+    pub fn lose_sight(&mut self, reason: Option<&Reason>, now: Instant) -> bool {
         self.turn(Verdict::Unknown, reason, now)
     }
 
-    fn turn(&mut self, verdict: Verdict, reason: Option<Reason>, now: Instant) -> bool {
+    fn turn(&mut self, verdict: Verdict, reason: Option<&Reason>, now: Instant) -> bool {
         if verdict == self.verdict {
             return false;
         }
         // Not at the start: a director that starts has servers that are warm.
         self.back = (self.verdict == Verdict::Down && verdict == Verdict::Up).then_some(now);
         (self.verdict, self.since) = (verdict, now);
-        self.history.add(Change { at: now, to: verdict, reason });
+        self.history.add(Change { at: now, to: verdict, reason: reason.cloned() });
         true
     }
 
-    /// The words of its agent; what they say of the verdict is the probe's, and the share holds once it is applied.
-    pub fn obey(&mut self, agent: &Agent) {
+    /// The words of its agent, true if they are news; what they say of the verdict is the probe's, and the share holds once
+    /// it is applied.
+    pub fn obey(&mut self, agent: &Agent) -> bool {
+        let before = (self.agent, self.said);
         self.agent = agent.admin.unwrap_or(self.agent);
         self.said = agent.share.unwrap_or(self.said);
+        before != (self.agent, self.said)
     }
 
     /// It has no agent any more, so nothing of what one said holds.
@@ -320,11 +328,11 @@ mod tests {
             now = now + Duration::from_millis(rng.below(3000));
             match rng.below(6) {
                 0 => _ = server.hear([Verdict::Up].into_iter(), None, now),
-                1 => _ = server.hear([Verdict::Down].into_iter(), Some(Reason::timeout(Stage::Run)), now),
+                1 => _ = server.hear([Verdict::Down].into_iter(), Some(&Reason::timeout(Stage::Run)), now),
                 2 => obey_share(&mut server, Share::Percent(rng.below(200) as u32)),
                 3 => obey_share(&mut server, Share::Absolute(rng.below(200) as u32)),
                 4 => server.weight = rng.below(20) as u32,
-                _ => server.obey(&Agent { admin: Some(AgentAdmin::Drain), ..Agent::default() }),
+                _ => _ = server.obey(&Agent { admin: Some(AgentAdmin::Drain), ..Agent::default() }),
             }
         }
         server.hear([Verdict::Down].into_iter(), None, now);

@@ -1,5 +1,6 @@
 //! One service: its servers together, its quorum, and what follows for each server.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::outcome::Reason;
@@ -14,13 +15,16 @@ use crate::service::command::ServiceKey;
 /// Shares change at most once in this time: each change has a scheduler with tables build them anew.
 const SHARES_EVERY: Duration = Duration::from_secs(1);
 
+/// Servers that are judged in a millisecond of time that passes: news of a service with many waits for more to come.
+const JUDGED_A_MS: u64 = 50;
+
 /// What a probe says.
-pub(super) struct Vote {
+pub(super) struct Vote<'a> {
     pub verdict: Verdict,
     /// An agent votes only where it said something.
     pub is_agent: bool,
     /// Why it failed last.
-    pub reason: Option<Reason>,
+    pub reason: Option<&'a Reason>,
 }
 
 /// A service with checks.
@@ -36,6 +40,10 @@ pub(super) struct Service {
     pub dirty: bool,
     /// Probes have said something new.
     pub stale: bool,
+    /// When it was judged last.
+    judged: Instant,
+    /// Its checks are others than those that its servers have probes of.
+    pub replanned: bool,
     /// When time alone changes them.
     pub wake: Option<Instant>,
     /// New shares hold from then on.
@@ -54,6 +62,8 @@ impl Service {
             quorum_news: None,
             dirty: true,
             stale: true,
+            judged: Instant::START,
+            replanned: true,
             wake: None,
             shares_due: Instant::START,
             dark: false,
@@ -62,16 +72,19 @@ impl Service {
 
     /// The same servers with what is planned now.
     pub fn with_plan(self, plan: Plan) -> Service {
-        Service { plan, dirty: true, ..self }
+        let replanned = self.replanned || self.plan.checks != plan.checks || self.plan.own != plan.own;
+        Service { plan, dirty: true, replanned, ..self }
     }
 
     /// The servers as they are now.
     pub fn observe(&mut self, targets: &[Target], ramps: bool, now: Instant) {
-        let mut old = std::mem::take(&mut self.servers);
+        // Most are at the front: the order seldom changes.
+        let mut old: VecDeque<Server> = std::mem::take(&mut self.servers).into();
+        self.servers.reserve_exact(targets.len());
         for target in targets {
             let known = old.iter().position(|server| server.endpoint == target.endpoint);
-            let server = match known {
-                Some(place) => old.swap_remove(place).with_weight(target.weight),
+            let server = match known.and_then(|place| old.remove(place)) {
+                Some(server) => server.with_weight(target.weight),
                 None => Server::new(target.endpoint, target.weight, now),
             };
             self.servers.push(server);
@@ -84,14 +97,14 @@ impl Service {
     }
 
     /// Puts the probes' verdicts together.
-    pub fn judge(&mut self, lookup: &dyn Fn(ProbeId) -> Option<Vote>, now: Instant) {
+    pub fn judge<'a>(&mut self, lookup: &dyn Fn(ProbeId) -> Option<Vote<'a>>, now: Instant) {
         for server in &mut self.servers {
             let votes: Vec<Vote> = server.probes.iter().filter_map(|id| lookup(*id)).collect();
             let votes = votes.iter().filter(|vote| !vote.is_agent || vote.verdict != Verdict::Unknown);
             let down = votes.clone().find(|vote| vote.verdict == Verdict::Down);
-            let reason = down.and_then(|vote| vote.reason.clone());
-            if server.hear(votes.map(|vote| vote.verdict), reason.clone(), now) {
-                tell(self.plan.key, server, reason.as_ref(), now);
+            let reason = down.and_then(|vote| vote.reason);
+            if server.hear(votes.map(|vote| vote.verdict), reason, now) {
+                tell(self.plan.key, server, reason, now);
             }
         }
         let shares = self.apply_shares(now);
@@ -100,7 +113,7 @@ impl Service {
         let policy = &self.plan.policy;
         let changes = self.servers.iter().filter_map(|server| server.next_change(policy, self.ramps, now));
         self.wake = changes.chain(shares).min();
-        (self.dirty, self.stale) = (true, false);
+        (self.dirty, self.stale, self.judged) = (true, false, now);
     }
 
     /// Applies the shares that agents have said, all at once; when that is due if it is not yet.
@@ -118,7 +131,8 @@ impl Service {
 
     /// When it must be judged again.
     pub fn next_change(&self) -> Option<Instant> {
-        if self.stale { Some(Instant::START) } else { self.wake }
+        let pause = Duration::from_millis(self.servers.len() as u64 / JUDGED_A_MS);
+        if self.stale { Some(self.judged + pause) } else { self.wake }
     }
 
     /// A server of which nothing is known is no reason to lose the quorum, and none to have it again.

@@ -6,8 +6,9 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::base::Endpoint;
-use crate::control::protocol::{ConnEntry, ServiceEntry, Status};
+use crate::control::protocol::{ConnEntry, ServiceEntry};
 use crate::service::command::ServiceKey;
+use crate::service::{Rates, Stats};
 
 /// The titles of ip_vs_conn.
 pub const CONN_TITLES: &str = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n";
@@ -47,8 +48,7 @@ pub fn services(services: &[ServiceEntry]) -> String {
 }
 
 /// `ip_vs_stats`
-pub fn stats(status: &Status) -> String {
-    let (total, rates) = (&status.total, &status.rates);
+pub fn stats(total: &Stats, rates: &Rates) -> String {
     let row = |figures: [u64; 5]| {
         let [conns, in_pkts, out_pkts, in_bytes, out_bytes] = figures;
         format!("{conns:8X} {in_pkts:8X} {out_pkts:8X} {in_bytes:16X} {out_bytes:16X}\n")
@@ -87,7 +87,9 @@ fn hex(addr: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Proto;
+    use crate::base::{Family, Method, Proto};
+    use crate::control::protocol::DestEntry;
+    use crate::service::command::{DestOptions, Persistence, ServiceOptions};
 
     #[test]
     fn addresses_are_hex_as_there() {
@@ -112,5 +114,61 @@ mod tests {
             toa_missing: false,
         };
         assert_eq!(conn(&entry), "TCP 0A000009 0FA0 0A000064 0050 0A000015 1F90 ESTABLISHED     899\n");
+    }
+
+    /// As a kernel of Linux 6.1 prints them (ip_vs_info_seq_show, ip_vs_stats_show).
+    #[test]
+    fn services_and_counters_stand_in_the_kernels_columns() {
+        let end = |text: &str, port| Endpoint::new(text.parse().unwrap(), port);
+        let dest = |real, weight, active| DestEntry {
+            real,
+            options: DestOptions { method: Method::Nat, ..DestOptions::default() },
+            weight,
+            active,
+            inactive: 12,
+            persistent: 0,
+            stats: Stats::default(),
+            rates: Rates::default(),
+        };
+        let service = |key: ServiceKey, dests| ServiceEntry {
+            key,
+            options: ServiceOptions { scheduler: "rr".into(), ..ServiceOptions::defaults(key.family()) },
+            locals: Vec::new(),
+            stats: Stats::default(),
+            rates: Rates::default(),
+            dests,
+        };
+        let mut web =
+            service(ServiceKey::Address(Proto::TCP, end("10.0.0.100", 80)), vec![dest(end("10.0.0.21", 8080), 1, 3)]);
+        web.options.persistence = Some(Persistence { timeout: 360 });
+        let six = service(
+            ServiceKey::Address(Proto::UDP, end("2001:db8::1", 53)),
+            vec![dest(end("2001:db8::21", 53), 100, 0)],
+        );
+        let mut mark = service(ServiceKey::Mark(Family::V4, 255), Vec::new());
+        mark.options.one_packet = true;
+        assert_eq!(
+            services(&[web, six, mark]),
+            "IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  0A000064:0050 rr persistent 90000 FFFFFFFF
+  -> 0A000015:1F90      Masq    1      3          12       \x20
+UDP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0035 rr\x20
+  -> [2001:0db8:0000:0000:0000:0000:0000:0021]:0035      Masq    100    0          12       \x20
+FWM  000000FF rr ops\x20
+"
+        );
+        let total = Stats { conns: 20, in_pkts: 256, out_pkts: 255, in_bytes: 1 << 40, out_bytes: 16 };
+        assert_eq!(
+            stats(&total, &Rates { conns: 1, ..Rates::default() }),
+            "   Total Incoming Outgoing         Incoming         Outgoing
+   Conns  Packets  Packets            Bytes            Bytes
+      14      100       FF      10000000000               10
+
+ Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s
+       1        0        0                0                0
+"
+        );
     }
 }

@@ -35,6 +35,39 @@ fn a_failed_server_gets_no_new_conns_and_a_syn_that_waits_goes_elsewhere() {
     assert_eq!(served.iter().filter(|last| **last == 22).count(), 2, "it is back in its place: {served:?}");
 }
 
+/// Schedulers that keep a client with its server: who has another one keeps that.
+#[test]
+fn hash_schedulers_move_only_the_clients_of_the_failed_server() {
+    let third = "\n-a -t 198.51.100.1:80 -r 10.0.0.23:8080 -m\n";
+    for scheduler in ["mh", "sh", "dh", "mh -b mh-port", "sh -b sh-port", "mh -b mh-fallback"] {
+        let mut lab = Lab::new(&(NAT.replace("-s rr", &format!("-s {scheduler}")) + third));
+        let served = |lab: &mut Lab, round: u16| -> Vec<u8> {
+            let syn = |client: u8| Packet::tcp(&format!("192.0.2.{client}:{}", 4000 + round), VIP, "S");
+            (1..=200).map(|client| served_by(lab, &syn(client))).collect()
+        };
+        // Where ports count, a client is one only with the same port, whose last conn must be over.
+        let step = u16::from(!scheduler.ends_with("port"));
+        let over = |lab: &mut Lab| assert_eq!(lab.advance(Duration::from_secs(200)).len(), 0);
+        let before = served(&mut lab, 0);
+        over(&mut lab);
+        failed(&mut lab, Proto::TCP, 22);
+        let masked = served(&mut lab, step);
+        over(&mut lab);
+        judge(&mut lab, Proto::TCP, 22, Mask::None, Ending::None);
+        let back = served(&mut lab, 2 * step);
+        for (client, (before, masked)) in before.iter().zip(&masked).enumerate() {
+            assert_ne!(*masked, 22, "{scheduler}: client {client} of a failed server");
+            assert!(
+                *before == 22 || before == masked,
+                "{scheduler}: client {client} was moved from {before} to {masked}"
+            );
+        }
+        assert_eq!(back, before, "{scheduler}: all are where they were");
+        // dh goes by the service's address, which is one.
+        assert!(scheduler == "dh" || before.iter().filter(|last| **last == 22).count() > 20, "{scheduler}: {before:?}");
+    }
+}
+
 #[test]
 fn an_established_conn_waits_for_its_server_and_then_ends() {
     for (ending, goes_on) in

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::{CLIENT, RS1, RS2, VIP};
 use crate::base::{Instant, Mac, Proto};
 use crate::router::Link;
-use crate::service::command::{Command, SharedKey, SyncOptions, SyncRole};
+use crate::sched::Mask;
+use crate::service::command::{Command, ServiceKey, SharedKey, SyncOptions, SyncRole};
+use crate::service::{Ending, Judgement};
 use crate::settings::Settings;
 use crate::testing::{DIRECTOR, Frame, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 
@@ -320,6 +322,24 @@ fn a_running_conn_is_not_moved_by_another_directors_word() {
     backup.client(&on);
     let id = backup.conn_of(&packet("A")).unwrap();
     assert!(!backup.director.flows.conns.get(id).is_synced());
+}
+
+/// Its own checks may say what they like: the director that has the conn decides, and after a takeover this one.
+#[test]
+fn a_conn_that_another_director_has_does_not_end_with_its_server_here() {
+    let (mut master, mut backup) = (lab(&[SERVICE, MASTER]), lab(&[SERVICE, BACKUP]));
+    establish(&mut master, "192.0.2.7:3999");
+    establish(&mut master, CLIENT);
+    told(&mut master, &mut backup);
+    let key = ServiceKey::Address(Proto::TCP, endpoint(VIP));
+    let failed = Judgement { mask: Mask::Failed, ending: Ending::Drop, ..Judgement::default() };
+    backup.director.flows.judge(key, endpoint(RS1), failed);
+    backup.advance(Duration::from_secs(1));
+    assert_eq!(backup.state_of(&packet("A")), "ESTABLISHED");
+    // The client's packets come here now.
+    backup.client(&packet("A").carrying("more"));
+    backup.advance(Duration::from_secs(1));
+    assert!(backup.conn_of(&packet("A")).is_none(), "it ends as the service says");
 }
 
 #[test]

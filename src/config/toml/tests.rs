@@ -524,3 +524,39 @@ fn a_flag_says_a_check_in_one_word() {
         assert!(said.starts_with(wanted), "{word}: {said}");
     }
 }
+
+/// What is not said, of every kind and of what follows: the figures of the manual, not whatever the code has.
+#[test]
+#[cfg(feature = "tls")]
+fn what_is_not_said_of_checks_is_as_the_manual_has_it() {
+    let kinds = "{ kind = \"tcp\" }, { kind = \"http\" }, { kind = \"https\" }, { kind = \"dns\" }, { kind = \"udp\" }, \
+                 { kind = \"smtp\" }, { kind = \"exec\", command = [\"/x\"] }";
+    let server = "[[service.server]]\naddress = \"10.0.0.21:80\"\nmethod = \"nat\"\n";
+    let file = format!("{LINK}[[service]]\ntcp = \"10.0.0.100:80\"\ncheck = [{kinds}]\n{server}");
+    let plan = crate::config::Plan::from_draft(read("/t.toml", &file).unwrap()).unwrap();
+    let health = &plan.health[0];
+    for check in &health.checks {
+        let crate::health::Timing { interval, fast, down, timeout, rise, fall } = check.timing;
+        assert_eq!([interval, fast, down, timeout].map(|time| time.as_secs()), [2, 1, 5, 1], "{check}");
+        assert_eq!((rise, fall, check.address, check.port, check.bind), (2, 3, None, None, None), "{check}");
+    }
+    let said: Vec<String> = health.checks.iter().map(|check| format!("{:?}", check.kind)).collect();
+    let http = "method: Get, path: \"/\", host: None, status: [200..=299], contains: None })";
+    assert_eq!(
+        said,
+        [
+            "Tcp".to_owned(),
+            format!("Http(Http {{ tls: None, {http}"),
+            format!("Http(Http {{ tls: Some(Tls {{ verify: None, sni: None }}), {http}"),
+            "Dns(Dns { name: \".\", qtype: 6, nxdomain: false, empty: false, expect: None })".into(),
+            "Udp(Udp { payload: [], silence: false, contains: None })".into(),
+            "Smtp(\"localhost\")".into(),
+            "Exec(Exec { command: [\"/x\"], dynamic: false, user: None })".into(),
+        ]
+    );
+    assert_eq!(
+        format!("{:?}", health.policy),
+        "Policy { quorum: Quorum { least: 1, hysteresis: 0 }, sorry: None, slow_start: 0ns, on_down: Drop, grace: 10s, \
+         if_all_down: Sorry, passive: true, quorum_up: [], quorum_user: None, quorum_down: [] }"
+    );
+}
