@@ -341,6 +341,72 @@ print('ready', flush=True)
 time.sleep(600)
 PYTHON
 
+# Probes come once a minute: what is said at once after each is what was held before.
+#
+# limit: 60
+test_verdicts_outlive_reload_crash_upgrade_and_restart() {
+    scripts/need jq
+    topo_onearm
+    replies_through_director rs1 rs2 rs3
+    serve rs1 rs2 rs3
+    config_health 'check = { kind = "tcp", interval = "60s", timeout = "3s" }' -- "$RS1:8080" "$RS2:8080" "$RS3:8080" "$RS1:9"
+    director_from_file
+    becomes "$RS1:8080" serving
+    becomes "$RS2:8080" serving
+    becomes "$RS3:8080" serving
+    becomes "$RS1:9" failed
+    tv force "tcp/$VIP:80" "$RS2:8080" down
+    tv drain "tcp/$VIP:80" "$RS3:8080"
+    local held before
+    held=$(standings)
+    expect_eq "$held" "$RS1:8080 up auto serving
+$RS1:9 down auto failed
+$RS2:8080 down down failed
+$RS3:8080 up auto drained" "what is held before"
+
+    tv reload >/dev/null
+    expect_eq "$(standings)" "$held" "after a reload"
+    before=$(worker)
+    kill -KILL "$before"
+    wait_for 10 "another worker" another_worker_than "$before"
+    expect_eq "$(standings)" "$held" "after a crash of the worker"
+    expect tv upgrade --ready 60 --proof 0 "$TAPVS"
+    expect_eq "$(standings)" "$held" "after an upgrade"
+    kill -KILL "$DIRECTOR"
+    wait "$DIRECTOR" 2>/dev/null || true
+    director_start
+    expect_eq "$(standings)" "$held" "after a restart"
+    expect_eq "$(answers_of 4)" "rs1=4" "answers"
+    tv force "tcp/$VIP:80" "$RS2:8080" auto
+    tv undrain "tcp/$VIP:80" "$RS3:8080"
+    becomes "$RS2:8080" serving
+    becomes "$RS3:8080" serving
+}
+
+# standings: each server with its verdict, the administrator's word on it, and why it serves or does not.
+standings() { tv health --json | jq -r '.[].servers[] | "\(.server) \(.verdict) \(.forced) \(.state)"' | sort; }
+
+# A page a second, each with the changes of every probe, the last failure with its stage, and when the next probe is due.
+test_health_is_told_in_json_again_and_again() {
+    scripts/need jq
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    checking http:/ "$RS1:8080,nat"
+    becomes "$RS1:8080" serving
+    refuse rs1 "tcp dport 8080 reject with tcp reset"
+    becomes "$RS1:8080" failed
+    in_ns rs1 nft delete table ip fault
+    becomes "$RS1:8080" serving
+    spawn watch director "$TAPVS" health --json --watch
+    wait_for 10 "three pages" has_pages 3
+    expect_match "$(jq -rs '.[-1][0] | .service, .quorum, (.servers[0].probes[0] | .check, .verdict, (.history | map(.to) | join(" ")),
+        .last_failure[0].stage, .last_failure[0].what, (.next_ms | type), (.took_ms | type))' "$LAB_DIR/watch.log" | xargs)" \
+        "^tcp/$VIP:80 true http:/ up up down.* up connect connection refused number number$" "the last page"
+}
+
+has_pages() { (($(jq -s length "$LAB_DIR/watch.log") >= $1)); }
+
 test_the_metrics_are_what_promtool_wants() {
     topo_onearm
     replies_through_director rs1

@@ -76,7 +76,7 @@ fn server_entry(key: ServiceKey, report: &ServerReport, director: &Director, now
         .iter()
         .find(|dest| director.flows.services.server(**dest).endpoint == report.endpoint);
     let server = dest.map(|dest| director.flows.services.server(*dest));
-    let until = report.drain.and_then(|drain| drain.until);
+    let until = report.drain.and_then(|drain| drain.until).filter(|until| *until > now);
     ServerHealth {
         server: report.endpoint.to_string(),
         verdict: report.verdict,
