@@ -57,7 +57,7 @@ fn start_with(flows: usize) {
 fn go_on(plan: &Plan, file: &File, (room, flows): (usize, usize), drafted: bool) -> Duration {
     let mut director = plan.rehearse().expect("a director");
     let file = file.try_clone().expect("a file");
-    let draft = drafted.then(|| State::draft(&file).expect("a draft"));
+    let draft = drafted.then(|| State::draft(&file, &director).expect("a draft"));
     let began = Clock::now();
     let state = try_restore(&mut director, plan, file, room, draft).expect("a state");
     let took = began.elapsed();

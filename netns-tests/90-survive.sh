@@ -14,6 +14,7 @@ survives_kills() {
     load_begins
     for ((round = 1; round <= ${ROUNDS:-10}; round++)); do
         before=$(worker)
+        moment
         kill -KILL "$before"
         [[ -n $(fetch "http://$AT_VIP/") ]] || failed=$((failed + 1))
         wait_for 5 "another worker" another_worker_than "$before"
@@ -293,3 +294,102 @@ test_a_stop_and_a_start_with_a_changed_file_keep_conns_and_do_the_changes() {
 
 # has_conns NUMBER: established ones at the service on port 80.
 has_conns() { (($(lb -Lnc | grep -c "ESTABLISHED") >= $1)); }
+
+# survives_new_starts SERVER...: a download and an idle conn while keeper and worker are killed, the worker stands still, and
+# the director ends and is started with other flags.
+survives_new_starts() {
+    serve rs1 rs2
+    local sum worker
+    sum=$(md5sum <"$(payload 16)")
+    serving "$@"
+    with_ipvsadm
+    long_download one
+    idle_conn
+    wait_for 10 "the download's conn and the idle one" has_conns 2
+
+    worker=$(worker)
+    kill_at_once "$DIRECTOR" "$worker"
+    wait_for 5 "the TAP to go" lacks_tap director
+    sleep 1 # time itself: clients have sent meanwhile
+    director_start
+    # The download may be over.
+    expect has_conns 1
+
+    worker=$(worker)
+    kill -STOP "$worker"
+    defer quietly kill -CONT "$worker"
+    sleep 1 # time itself: that is how long it stands still
+    kill -CONT "$worker"
+    expect_eq "$(worker)" "$worker" "the worker that stood still"
+
+    director_stop
+    director_args=("${director_args[@]/#rr/wlc}")
+    director_start
+    expect has_conns 1
+    expect lists "TCP +.*:80 wlc"
+    idle_conn_answers
+    wait_for 60 "the end of the download" has_ended one
+    expect_eq "$(cat "$LAB_DIR/one")" "$sum" "the checksum of the download"
+}
+
+# families: 4 6
+test_new_starts_are_survived_nat() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    survives_new_starts "$AT_RS1:8080,nat" "$AT_RS2:8080,nat"
+}
+
+# families: 4 6
+test_new_starts_are_survived_fullnat() {
+    topo_onearm
+    survives_new_starts "$AT_RS1:8080,fullnat" "$AT_RS2:8080,fullnat"
+}
+
+# families: 4 6
+test_new_starts_are_survived_direct() {
+    topo_onearm
+    realserver rs1
+    realserver rs2
+    survives_new_starts "$AT_RS1,direct" "$AT_RS2,direct"
+}
+
+# families: 4 6
+test_new_starts_are_survived_tunnel() {
+    topo_onearm
+    realserver rs1 --tunnel
+    realserver rs2 --tunnel
+    survives_new_starts "$AT_RS1,tunnel" "$AT_RS2,tunnel"
+}
+
+# It is taken for what they die of. A worker is killed as soon as it is there, long before it has read anything.
+test_a_state_that_workers_die_of_is_set_aside() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    serving "$RS1:8080,nat"
+    local child until=$((SECONDS + 60))
+    until [[ $(<"$LAB_DIR/tapvs.log") == *"again and again while they read it"* ]]; do
+        ((SECONDS < until)) || die "no state was set aside: $(tail -n 3 "$LAB_DIR/tapvs.log")"
+        # The file has no end of line.
+        read -r child _ <"/proc/$DIRECTOR/task/$DIRECTOR/children" || [[ -z $child ]] || kill -KILL "$child" 2>/dev/null || true
+    done
+    expect_eq "$(fetch --retry 5 --retry-connrefused "http://$AT_VIP/")" rs1 "the answer without that state"
+    expect_eq "$(echo /run/tapvs/*"@$LAB_NAME-director.state.bad"* | wc -w)" 1 "states set aside"
+}
+
+# While nothing is asked of it, it asks for no memory: it does not run.
+test_a_keeper_sleeps_while_its_worker_works() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    serving "$RS1:8080,nat"
+    with_ipvsadm
+    requests 20 "http://$AT_VIP/"
+    local before
+    before=$(turns_of "$DIRECTOR")
+    requests 200 "http://$AT_VIP/"
+    expect lists "$VIP:80"
+    expect_eq "$(turns_of "$DIRECTOR")" "$before" "how often the keeper was given a processor and gave it back"
+}
+
+turns_of() { awk '/ctxt_switches/ { sum += $2 } END { print sum }' "/proc/$1/status"; }

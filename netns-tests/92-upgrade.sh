@@ -14,6 +14,7 @@ another_version() {
 
 # upgraded BINARY: the upgrade succeeds, however busy the machine is; nobody waits for its proof.
 upgraded() {
+    moment
     expect tv upgrade --ready 60 --proof 0 "$1" >>"$LAB_DIR/upgrades"
     wait_for 10 "the end of the old worker" has_one_worker
 }
@@ -144,12 +145,16 @@ test_an_upgrade_keeps_what_was_done_by_hand_and_what_is_counted() {
     serving "$RS1:8080,nat" "$RS2:8080,nat"
     with_ipvsadm
     lb -A -t "$VIP:81" -s lc -p 300
-    lb -a -t "$VIP:81" -r "$RS1:8080" -m -w 7
+    lb -a -t "$VIP:81" -r "$RS1:8080" -m -w 7 -x 100 -y 50
+    lb -A -t "$VIP:82" -s lc
+    lb -a -t "$VIP:82" -r "$RS1:8080" -m -x 1
+    lb -a -t "$VIP:82" -r "$RS2:8080" -m
     tv set sloppy_tcp 1 >/dev/null
     tv mark add "7=tcp/$VIP:82" >/dev/null
     fetch "http://$AT_VIP:81/" >/dev/null
+    fetch "http://$AT_VIP:82/" >/dev/null
     idle_conn
-    local before after
+    local before after worker
     all() {
         lb -Sn && lb -Ln && lb -Ln --stats && lb -Lnc | awk 'NR > 2 { print $1, $4, $5, $6 }' | sort
         tv get sloppy_tcp && tv mark list
@@ -158,5 +163,10 @@ test_an_upgrade_keeps_what_was_done_by_hand_and_what_is_counted() {
     upgraded "$TAPVS"
     after=$(all)
     expect_eq "$after" "$before" "lists after the upgrade"
+    worker=$(worker)
+    kill -KILL "$worker"
+    wait_for 10 "another worker" another_worker_than "$worker"
+    after=$(all)
+    expect_eq "$after" "$before" "lists after a crash"
     idle_conn_answers
 }

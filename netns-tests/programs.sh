@@ -495,7 +495,7 @@ load_begins() {
     idle_conn
     loop_of requests "curl --silent --show-error --max-time 20 'http://$AT_VIP/'"
     loop_of questions "dig @$VIP who.test TXT +short +tries=4 +time=5"
-    spawn ping client ping -D -n -i 0.02 "$VIP"
+    spawn ping client ping -D -n -i 0.005 "$VIP"
     [[ -n ${HEAVY_LOAD:-} ]] || return 0
     spawn wrk-close client wrk -t1 -c4 -d3600 -H "Connection: close" "http://$AT_VIP/"
     WRKS=("$SPAWNED")
@@ -525,7 +525,7 @@ load_ended() {
     idle_conn_answers
     wait_for "${PATIENCE:-60}" "the end of the download" has_ended one
     expect_eq "$(cat "$LAB_DIR/one")" "$LOAD_SUM" "the checksum of the download"
-    echo "longest silence: $(longest_silence ping.log) ms"
+    silences ping.log
     [[ -n ${HEAVY_LOAD:-} ]] || return 0
     kill -0 "$IPERF3" || die "iperf3 has ended: $(tail -n 3 "$LAB_DIR/iperf3.log")"
     for wrk in "${WRKS[@]}"; do
@@ -565,7 +565,18 @@ idle_conn_answers() {
     expect_match "$(tail -n 1 "$LAB_DIR/idle.answer")" "^rs[12]" "the answer on the idle conn"
 }
 
-# longest_silence FILE: milliseconds between two answers to a ping.
-longest_silence() {
-    sed -nE 's/^\[([0-9.]+)\].*time=.*/\1/p' "$LAB_DIR/$1" | awk 'NR > 1 && $1 - last > most { most = $1 - last } { last = $1 } END { printf "%d", most * 1000 }'
+# moment: something is about to be done that may silence the director; `silences` says for how long it did.
+moment() { date +%s.%N >>"$LAB_DIR/moments"; }
+
+# silences FILE: the longest time between two answers to a ping after each moment: median and longest of all.
+silences() {
+    sed -nE 's/^\[([0-9.]+)\].*time=.*/\1/p' "$LAB_DIR/$1" >"$LAB_DIR/answers"
+    touch "$LAB_DIR/moments"
+    awk 'FILENAME ~ /moments$/ { moment[++count] = $1; next }
+        { while (at < count && moment[at + 1] <= $1) at++
+          if (last && $1 - last > gap[at]) gap[at] = $1 - last
+          last = $1 }
+        END { for (number = 1; number <= count; number++) printf "%d\n", gap[number] * 1000 }' \
+        "$LAB_DIR/moments" "$LAB_DIR/answers" | sort -n |
+        awk '{ gap[NR] = $1 } END { if (NR) print "silences in ms of " NR ": median " gap[int((NR + 1) / 2)] ", longest " gap[NR] }'
 }

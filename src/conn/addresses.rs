@@ -68,9 +68,25 @@ impl Addresses {
         &self.lines
     }
 
+    /// How many records hold each, for tests.
+    #[cfg(test)]
+    pub(super) fn holders(&self) -> &[u32] {
+        &self.holders
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// True if all indexes name the same there, where there may be more.
+    pub(super) fn is_beginning_of(&self, other: &Addresses) -> bool {
+        other.list.starts_with(&self.list)
+    }
+
+    /// Takes how many records hold each from what is the beginning of these.
+    pub(super) fn inherit_holders(&mut self, from: &Addresses) {
+        self.holders[..from.holders.len()].copy_from_slice(&from.holders);
     }
 
     /// The index of `addr`, new or known; `None` while records hold 65,536 different ones.

@@ -1,25 +1,24 @@
-//! What finds conns and ends them, made from a copy of a flow table that another process still works with, so that taking
-//! the table over later costs little: only what has changed in between is done anew.
+//! A flow table made from a copy of one that another process still works with, so that taking the other one over costs little:
+//! only what has changed in between is done anew.
 //!
 //! A record of the copy may be torn or outdated. Never taken for a conn: it only says how the index was entered.
 
 use super::flags as flag;
-use super::index::FlowIndex;
 use super::memory::Memory;
 use super::record::{Conn, NIL};
-use super::records::Records;
-use super::table::{ConnTable, is_one_way_flow};
-use super::wheel::Wheel;
-use crate::base::{ConnId, Instant};
+use super::restored::{Generation, Restored, Since, clamped, dest_now};
+use super::table::ConnTable;
+use super::worth::is_half_open;
+use crate::base::{ConnId, DestId, Instant};
 
 /// Flags that decide how a record is entered, besides what its identity says.
 const ENTERED_BY: u16 = flag::LIVE | flag::HIDDEN | flag::ONE_WAY | flag::NO_CPORT | flag::ANY_DPORT;
+/// Flags that the table of a draft has made anew.
+const MADE_ANEW: u16 = flag::SHADOWED | flag::CONTROLS;
 
-/// Buckets, overflow index and timers, and the records that they were made from.
+/// Buckets, overflow index, timers and counts, and the records that they were made from.
 pub struct Draft {
-    records: Records,
-    index: FlowIndex,
-    wheel: Wheel,
+    table: ConnTable,
     /// The size of the table that it is for.
     max: usize,
 }
@@ -27,79 +26,167 @@ pub struct Draft {
 impl Draft {
     /// Of a copy of the slots in use of a table of `max`, as they were then.
     pub fn of(copy: Memory, max: usize, now: Instant) -> Draft {
-        let (used, secret) = (copy.used(), copy.secret);
-        let mut table = ConnTable::over(copy, now);
-        (table.index, table.wheel) = (FlowIndex::new(max, secret), Wheel::starting_at(max, now));
+        let used = copy.used();
+        let mut table = ConnTable::over_part(copy, max, now);
         for id in (0..used).map(|slot| ConnId(slot as u32)) {
-            if table.names_known(id) {
-                table.records[id].set(flag::SHADOWED, false);
-            } else {
+            if !table.records.names_known(id) || !table.records[id].is_live() {
                 table.records[id] = Conn::vacant(NIL);
+                continue;
             }
+            table.records[id].set(MADE_ANEW, false);
+            let conn = table.records[id];
+            conn.named().for_each(|addr| table.records.addresses.hold(addr));
+            table.count_in(&conn);
         }
+        (0..used).for_each(|slot| table.check_control(ConnId(slot as u32)));
         table.link_all(used);
-        Draft { records: table.records, index: table.index, wheel: table.wheel, max }
+        Draft { table, max }
+    }
+
+    /// The table that it was made of, for what belongs to its conns elsewhere.
+    pub fn table(&self) -> &ConnTable {
+        &self.table
+    }
+
+    /// True if it can be used for a table: of the same size and secret, and with the same addresses.
+    fn is_of(&self, table: &ConnTable) -> bool {
+        let (then, now) = (&self.table.records, &table.records);
+        self.max == table.max && then.has_secret_of(now) && then.addresses.is_beginning_of(&now.addresses)
     }
 }
 
 impl ConnTable {
-    /// As `link_all`, by a draft: what is as it was then stays, the rest is entered anew.
-    pub(super) fn link_by(&mut self, draft: Draft) {
-        let Draft { mut records, index, wheel, max } = draft;
-        if max != self.max || !records.has_secret_of(&self.records) {
-            return self.link_all(self.records.all().len());
+    /// As `take_over_all`, by a draft: what is as it was then stays entered, the rest is entered anew. `None`, and nothing has
+    /// changed, if the draft is not of this table.
+    pub(super) fn take_over_by(&mut self, draft: &mut Draft, now: Instant, earlier: &[Generation]) -> Option<Restored> {
+        if !draft.is_of(self) {
+            return None;
         }
-        (self.index, self.wheel) = (index, wheel);
-        let slots = self.records.all().len().max(records.all().len());
-        let mut anew = Vec::new();
-        for id in (0..slots).map(|slot| ConnId(slot as u32)) {
-            let (before, now) = (live(&records, id), live(&self.records, id));
-            match (before, now) {
-                (None, None) => {}
-                (Some(before), Some(now)) if is_entered_alike(before, &records, now, &self.records) => {
-                    let (deadline, is_earlier) = (now.deadline, now.deadline < before.deadline);
-                    if !now.is_hidden() {
-                        self.one_way += usize::from(is_one_way_flow(now));
-                        self.without_port += usize::from(now.lacks_port());
-                    }
-                    if is_earlier {
-                        self.wheel.remove(id);
-                        self.wheel.insert(id, deadline);
-                    }
+        let mut restored = Restored::default();
+        let mut since = Since::default();
+        let slots = self.records.all().len();
+        // Slots beyond those of today hold nothing any more.
+        (slots..draft.table.records.all().len()).for_each(|slot| draft.drop_conn(ConnId(slot as u32), &mut since));
+        // From the end, so that the first free slot is the next to be used.
+        for id in (0..slots).rev().map(|slot| ConnId(slot as u32)) {
+            let dest = dest_now(&self.records, id, earlier);
+            restored.refused += usize::from(dest.is_none() && self.records[id].is_live());
+            match (draft.live(id), dest) {
+                (Some(before), Some(dest)) if is_entered_alike(&before, &self.records[id]) => {
+                    self.go_on_with(id, dest, (&before, draft, &mut since), now);
+                    restored.bind(&self.records[id]);
                 }
-                (before, now) => {
-                    anew.extend(now.map(|_| id));
-                    if before.is_some() {
-                        self.unlink_drafted(&mut records, id);
+                (_, dest) => {
+                    draft.drop_conn(id, &mut since);
+                    match dest {
+                        Some(dest) => since.come.push((id, dest)),
+                        None => self.records.vacate(id),
                     }
                 }
             }
         }
+        since.come.reverse();
+        self.inherit(&mut draft.table);
         if self.index.has_shadowed() {
-            let is_shadowed = |id: &ConnId| records[*id].is_live() && records[*id].flags & flag::SHADOWED != 0;
-            let all = (0..records.all().len()).map(|slot| ConnId(slot as u32));
-            all.filter(is_shadowed).for_each(|id| self.records[id].set(flag::SHADOWED, true));
+            self.restore_shadows(&draft.table);
         }
-        anew.into_iter().for_each(|id| self.enter(id));
+        self.enter_since(&since, &mut restored, now);
+        (restored.taken, restored.since) = (self.live, Some(since));
+        Some(restored)
     }
 
-    fn unlink_drafted(&mut self, records: &mut Records, id: ConnId) {
-        if !records[id].is_hidden() {
-            self.index.unlink(records, id);
+    /// A conn that is entered as it is to be: what else has changed of it.
+    fn go_on_with(
+        &mut self,
+        id: ConnId,
+        dest: DestId,
+        (before, draft, since): (&Conn, &mut Draft, &mut Since),
+        now: Instant,
+    ) {
+        let conn = &mut self.records[id];
+        if conn.control() != before.control() {
+            since.moved.push((id, *before));
         }
-        self.wheel.remove(id);
-        records[id] = Conn::vacant(NIL);
+        if conn.state() != before.state() {
+            let half_open = draft.table.half_open + usize::from(is_half_open(conn));
+            draft.table.half_open = half_open - usize::from(is_half_open(before));
+        }
+        let deadline = clamped(conn.deadline, now);
+        let flags = conn.flags & !(MADE_ANEW | flag::FAST) | before.flags & flag::CONTROLS;
+        // A page that nothing is written to stays as it is.
+        if (conn.dest, conn.deadline, conn.flags) != (dest, deadline, flags) {
+            (conn.dest, conn.deadline, conn.flags) = (dest, deadline, flags);
+        }
+        if deadline < before.deadline {
+            draft.table.wheel.remove(id);
+            draft.table.wheel.insert(id, deadline);
+        }
+        self.records.seal(id);
+    }
+
+    /// Takes what finds, ends and counts conns from a table of the same slots.
+    fn inherit(&mut self, from: &mut ConnTable) {
+        std::mem::swap(&mut self.index, &mut from.index);
+        std::mem::swap(&mut self.wheel, &mut from.wheel);
+        std::mem::swap(&mut self.shares, &mut from.shares);
+        (self.live, self.half_open) = (from.live, from.half_open);
+        (self.one_way, self.without_port) = (from.one_way, from.without_port);
+        self.records.inherit_counts(&mut from.records);
+    }
+
+    fn enter_since(&mut self, since: &Since, restored: &mut Restored, now: Instant) {
+        for before in since.gone.iter().chain(since.moved.iter().map(|(_, before)| before)) {
+            if let Some(control) = before.control().filter(|control| control.index() < self.slots()) {
+                self.records.count_controlled(control, -1);
+            }
+        }
+        for (id, dest) in &since.come {
+            self.take_over(*id, *dest, now);
+            // Others may be under its control that have not changed.
+            self.records.count_controlled(*id, 0);
+            restored.bind(&self.records[*id]);
+        }
+        let changed = since.come.iter().map(|(id, _)| *id).chain(since.moved.iter().map(|(id, _)| *id));
+        changed.for_each(|id| self.check_control(id));
+        since.come.iter().for_each(|(id, _)| self.enter(*id));
+        // Nobody leaves while it controls others, unless memory is damaged.
+        if since.left.iter().any(|id| self.live(*id).is_none() && self.records.is_controlling(*id)) {
+            self.records.forget_controlled();
+            (0..self.slots()).for_each(|slot| self.check_control(ConnId(slot as u32)));
+        }
+    }
+
+    /// Which of two conns with the same reply key has the replies is what the index was made by.
+    fn restore_shadows(&mut self, from: &ConnTable) {
+        let slots = self.records.all().len().min(from.records.all().len());
+        let is_shadowed = |id: &ConnId| from.live(*id).is_some_and(Conn::is_shadowed);
+        let ids = (0..slots).map(|slot| ConnId(slot as u32)).filter(is_shadowed);
+        ids.for_each(|id| self.records[id].set(flag::SHADOWED, true));
     }
 }
 
-fn live(records: &Records, id: ConnId) -> Option<&Conn> {
-    records.all().get(id.index()).filter(|conn| conn.is_live())
+impl Draft {
+    fn live(&self, id: ConnId) -> Option<Conn> {
+        self.table.live(id).copied()
+    }
+
+    /// Takes a conn out, if there is one.
+    fn drop_conn(&mut self, id: ConnId, since: &mut Since) {
+        let Some(before) = self.live(id) else { return };
+        let table = &mut self.table;
+        table.wheel.remove(id);
+        if !before.is_hidden() {
+            table.unlink(id);
+        }
+        before.named().for_each(|addr| table.records.addresses.release(addr));
+        table.count_out(&before);
+        table.records[id] = Conn::vacant(NIL);
+        since.gone.push(before);
+        since.left.push(id);
+    }
 }
 
 /// True if a record of then is found by the same packets as the one that is in its slot now.
-fn is_entered_alike(before: &Conn, then: &Records, now: &Conn, present: &Records) -> bool {
-    let same_addresses = || now.named().all(|addr| then.addresses.packed(addr) == present.addresses.packed(addr));
-    let mut before = *before;
-    before.dest = now.dest;
-    (before.flags ^ now.flags) & ENTERED_BY == 0 && before.identity() == now.identity() && same_addresses()
+fn is_entered_alike(before: &Conn, now: &Conn) -> bool {
+    (before.flags ^ now.flags) & ENTERED_BY == 0 && before.identity() == now.identity()
 }

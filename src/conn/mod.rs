@@ -5,6 +5,8 @@
 mod addresses;
 mod buckets;
 mod draft;
+#[cfg(test)]
+mod draft_model;
 mod event;
 mod flags;
 mod index;
@@ -16,6 +18,7 @@ mod new_conn;
 mod record;
 mod records;
 mod restore;
+mod restored;
 mod room;
 mod sctp;
 mod shares;
@@ -35,6 +38,7 @@ pub use life::LifeEvent;
 pub use memory::Memory;
 pub use new_conn::{Kind, NewConn};
 pub use record::Conn;
+pub use restored::{Bound, Generation, Restored};
 pub use room::Room;
 pub use sctp::SctpState;
 pub use state::{FullNatTimeouts, Timeouts, next as next_state};

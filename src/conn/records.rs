@@ -35,8 +35,8 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Over memory that is as a process has left it, or zeroed.
-    pub(super) fn over(memory: Memory) -> Records {
+    /// Over memory that is as a process has left it, or zeroed; of a part of `most` slots.
+    pub(super) fn over(memory: Memory, most: usize) -> Records {
         let (max, used, secret) = (memory.records.len(), memory.used(), memory.secret);
         let mut records = Records {
             conns: memory.records,
@@ -46,7 +46,7 @@ impl Records {
             secret,
             generation: memory.generation,
             committed: used,
-            controlled: vec![0; max],
+            controlled: vec![0; most],
             free: NIL,
             max,
             addresses: Addresses::new(memory.addresses, secret),
@@ -87,6 +87,15 @@ impl Records {
     pub(super) fn parts(&self) -> (&[Conn], &[u32], &[super::addresses::AddressLine]) {
         let used = self.all().len();
         (self.all(), &self.checks[..used], self.addresses.lines())
+    }
+
+    /// How many records are under the control of each, how many hold each address, and the vacant slots in their order, for
+    /// tests.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
+        let next = |slot: &u32| Some(self.conns[*slot as usize].next_vacant()).filter(|next| *next != NIL);
+        let vacant = std::iter::successors(Some(self.free).filter(|free| *free != NIL), next).collect();
+        (self.controlled.clone(), self.addresses.holders().to_vec(), vacant)
     }
 
     /// Puts a record into a slot; `None` if all are taken.
@@ -161,6 +170,31 @@ impl Records {
         *count = count.saturating_add_signed(step);
         let any = *count > 0;
         self[id].set(flag::CONTROLS, any);
+    }
+
+    /// True if others are under its control.
+    pub(super) fn is_controlling(&self, id: ConnId) -> bool {
+        self.controlled[id.index()] > 0
+    }
+
+    /// Nobody is under control.
+    pub(super) fn forget_controlled(&mut self) {
+        for slot in 0..self.all().len() {
+            self.controlled[slot] = 0;
+            self.conns[slot].set(flag::CONTROLS, false);
+        }
+    }
+
+    /// Takes what was counted beside the same records elsewhere.
+    pub(super) fn inherit_counts(&mut self, from: &mut Records) {
+        std::mem::swap(&mut self.controlled, &mut from.controlled);
+        self.addresses.inherit_holders(&from.addresses);
+    }
+
+    /// True for a record that names no address that is not there.
+    pub(super) fn names_known(&self, id: ConnId) -> bool {
+        let count = self.addresses.len();
+        self[id].named().all(|addr| usize::from(addr.0) < count)
     }
 
     /// Key of packets from the real server.

@@ -2,81 +2,70 @@
 //!
 //! Buckets, overflow index, timers and free slots are made anew. Never trusts a number that it has not checked.
 
-use std::time::Duration;
-
 use super::draft::Draft;
 use super::flags as flag;
 use super::memory::Memory;
 use super::record::{Conn, NIL};
+use super::restored::{Generation, Restored, clamped, dest_now};
 use super::table::ConnTable;
-use super::wheel::tick_at;
 use crate::base::{ConnId, DestId, Instant};
 
-/// No conn lives longer after its last packet (the longest persistence, 31 days).
-const LONGEST: Duration = Duration::from_secs(31 * 86_400);
 /// Buckets are prefetched for the conn that is so many slots away.
 const AHEAD: usize = 16;
 /// What controls what: a data conn, its control conn, a template.
 const DEEPEST: usize = 4;
 
-/// How many records there were.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Restored {
-    /// Taken over.
-    pub taken: usize,
-    /// Not taken: unfinished, damaged, or of a dest that is gone.
-    pub refused: usize,
-}
-
 impl ConnTable {
-    /// The conns in `memory` whose records are sound. Each of `earlier` is a generation that may have left some, with what
-    /// names the dests of today by those of then. A draft of the same memory makes it quick.
-    pub fn restore<F: Fn(DestId) -> Option<DestId>>(
+    /// The conns in `memory` whose records are sound, of all `earlier` generations. A draft of the same memory makes it quick; it is
+    /// used up, and takes its time to be freed.
+    pub fn restore(
         memory: Memory,
         now: Instant,
-        earlier: &[(u64, F)],
-        draft: Option<Draft>,
+        earlier: &[Generation],
+        draft: Option<&mut Draft>,
     ) -> (ConnTable, Restored) {
-        let used = memory.used();
         let mut table = ConnTable::over(memory, now);
-        let all = move || (0..used).map(|slot| ConnId(slot as u32));
-        let mut restored = Restored::default();
-        for id in all() {
-            let held = table.records[id].is_live();
-            let of = earlier.iter().find(|(generation, _)| table.records.is_of(id, *generation));
-            let dest = of.filter(|_| table.names_known(id)).and_then(|(_, dest_of)| dest_of(table.records[id].dest));
-            match dest {
-                Some(dest) => table.take_over(id, dest, now),
-                None => table.records[id] = Conn::vacant(NIL),
-            }
-            restored.taken += usize::from(dest.is_some());
-            restored.refused += usize::from(held && dest.is_none());
-        }
-        all().for_each(|id| table.check_control(id));
-        // From the end, so that the first free slot is the next to be used.
-        all().rev().filter(|id| !table.records[*id].is_live()).collect::<Vec<_>>().into_iter().for_each(|id| {
-            table.records.vacate(id);
-        });
-        match draft {
-            Some(draft) => table.link_by(draft),
-            None => table.link_all(used),
-        }
+        let by_draft = draft.and_then(|draft| table.take_over_by(draft, now, earlier));
+        let restored = by_draft.unwrap_or_else(|| table.take_over_all(now, earlier));
         (table, restored)
     }
 
-    /// True for a record that names no address that is not there.
-    pub(super) fn names_known(&self, id: ConnId) -> bool {
-        let count = self.records.addresses.len();
-        self.records[id].named().all(|addr| usize::from(addr.0) < count)
+    fn take_over_all(&mut self, now: Instant, earlier: &[Generation]) -> Restored {
+        let used = self.slots();
+        let all = move || (0..used).map(|slot| ConnId(slot as u32));
+        let mut restored = Restored::default();
+        for id in all() {
+            match dest_now(&self.records, id, earlier) {
+                Some(dest) => {
+                    self.take_over(id, dest, now);
+                    restored.bind(&self.records[id]);
+                }
+                None => {
+                    restored.refused += usize::from(self.records[id].is_live());
+                    self.records[id] = Conn::vacant(NIL);
+                }
+            }
+        }
+        all().for_each(|id| self.check_control(id));
+        // From the end, so that the first free slot is the next to be used.
+        for id in all().rev() {
+            if !self.records[id].is_live() {
+                self.records.vacate(id);
+            }
+        }
+        self.link_all(used);
+        restored.taken = self.live;
+        restored
     }
 
-    fn take_over(&mut self, id: ConnId, dest: DestId, now: Instant) {
+    /// A record that is sound: it is a conn of this dest from now on.
+    pub(super) fn take_over(&mut self, id: ConnId, dest: DestId, now: Instant) {
         let conn = &mut self.records[id];
         conn.dest = dest;
         conn.set(flag::SHADOWED, false);
         conn.set(flag::CONTROLS, false);
         conn.set(flag::FAST, false);
-        conn.deadline = conn.deadline.min(tick_at(now + LONGEST));
+        conn.deadline = clamped(conn.deadline, now);
         let conn = *conn;
         conn.named().for_each(|addr| self.records.addresses.hold(addr));
         self.records.seal(id);
@@ -84,7 +73,7 @@ impl ConnTable {
     }
 
     /// A conn whose control is gone stands alone; nothing controls itself, however long the way.
-    fn check_control(&mut self, id: ConnId) {
+    pub(super) fn check_control(&mut self, id: ConnId) {
         if !self.records[id].is_live() {
             return;
         }
@@ -134,11 +123,13 @@ impl ConnTable {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::time::Duration;
 
     use super::*;
     use crate::base::{Array, Endpoint, Packed, Plain, Proto, Rng, Tuple};
     use crate::base::{Method, Tunnel};
     use crate::conn::addresses::AddrId;
+    use crate::conn::restored::LONGEST;
     use crate::conn::{AddressLine, Kind, NewConn, Side};
 
     const MAX: usize = 64;
@@ -215,6 +206,12 @@ mod tests {
         table
     }
 
+    /// The first one, with three dests.
+    fn generation(dest_of: impl Fn(DestId) -> Option<DestId>) -> Generation {
+        let dests = (0..3).filter_map(|slot| Some((slot, dest_of(DestId(slot))?)));
+        Generation { number: 0, dests: dests.collect() }
+    }
+
     fn key(conn: &Conn, table: &ConnTable) -> impl PartialEq + std::fmt::Debug + use<> {
         (
             conn.client(),
@@ -230,8 +227,13 @@ mod tests {
     #[test]
     fn a_table_comes_back_as_it_was() {
         let before = filled();
-        let (table, restored) = ConnTable::restore(Image::of(&before).memory(), Instant(5000), &[(0, Some)], None);
-        assert_eq!(restored, Restored { taken: 37, refused: 0 });
+        let (table, restored) =
+            ConnTable::restore(Image::of(&before).memory(), Instant(5000), &[generation(Some)], None);
+        assert_eq!((restored.taken, restored.refused), (37, 0));
+        let bound =
+            |dest| before.iter().filter(move |(_, conn)| conn.dest == DestId(dest) && !conn.is_template()).count();
+        assert_eq!(restored.bound.iter().map(|bound| bound.templates).sum::<u32>(), 1);
+        assert_eq!([0, 1, 2].map(|dest| restored.bound[dest].inactive as usize), [0, 1, 2].map(bound));
         for (id, conn) in before.iter() {
             assert_eq!(key(table.get(id), &table), key(conn, &before));
             assert_eq!((table.get(id).control(), table.get(id).controls()), (conn.control(), conn.controls()));
@@ -249,7 +251,8 @@ mod tests {
 
     #[test]
     fn conns_end_when_they_would_have_ended_and_slots_are_used_again() {
-        let (mut table, _) = ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[(0, Some)], None);
+        let (mut table, _) =
+            ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[generation(Some)], None);
         let mut ended = 0;
         while let Some(due) = table.expire_one(Instant(1_000_000)) {
             ended += usize::from(matches!(due, crate::conn::Due::Over(..)));
@@ -276,7 +279,8 @@ mod tests {
     #[test]
     fn conns_of_dests_that_are_gone_are_not_taken() {
         let only = |dest: DestId| (dest == DestId(1)).then_some(DestId(7));
-        let (table, restored) = ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[(0, only)], None);
+        let (table, restored) =
+            ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[generation(only)], None);
         assert_eq!((restored.taken, restored.refused), (12, 25));
         assert!(table.iter().all(|(_, conn)| conn.dest == DestId(7)));
     }
@@ -296,7 +300,7 @@ mod tests {
             for _ in 0..1 + rng.below(4) {
                 damage(&mut image, &mut rng);
             }
-            let (mut table, restored) = ConnTable::restore(image.memory(), Instant(5000), &[(0, Some)], None);
+            let (mut table, restored) = ConnTable::restore(image.memory(), Instant(5000), &[generation(Some)], None);
             assert!(restored.taken <= 37);
             for (_, conn) in table.iter() {
                 let found = (conn.client(), conn.virt(), table.real(conn), conn.method(Tunnel::default));

@@ -64,6 +64,13 @@ impl Shares {
         Shares { services: Counts::new(SERVICES, secret[0]), nets: Counts::new(NETS, secret[1]) }
     }
 
+    /// All counts, for tests.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (Vec<u32>, Vec<u32>, [usize; 2]) {
+        let (services, nets) = (&self.services, &self.nets);
+        (services.counts.to_vec(), nets.counts.to_vec(), [services.owners, nets.owners])
+    }
+
     #[inline]
     pub(super) fn add(&mut self, conn: &Conn) {
         self.services.add(service_of(conn));

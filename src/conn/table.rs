@@ -86,9 +86,15 @@ impl ConnTable {
 
     /// A table without conns, whatever the memory holds.
     pub(super) fn over(memory: Memory, now: Instant) -> ConnTable {
-        let (max, secret) = (memory.records.len(), memory.secret);
+        let max = memory.records.len();
+        ConnTable::over_part(memory, max, now)
+    }
+
+    /// The same over memory that ends before the last of `max` slots: it takes no conn.
+    pub(super) fn over_part(memory: Memory, max: usize, now: Instant) -> ConnTable {
+        let secret = memory.secret;
         ConnTable {
-            records: Records::over(memory),
+            records: Records::over(memory, max),
             index: FlowIndex::new(max, secret),
             wheel: Wheel::starting_at(max, now),
             max,
@@ -194,7 +200,7 @@ impl ConnTable {
     }
 
     /// The opposite of `link`.
-    fn unlink(&mut self, id: ConnId) {
+    pub(super) fn unlink(&mut self, id: ConnId) {
         self.index.unlink(&mut self.records, id);
         self.one_way -= usize::from(is_one_way_flow(&self.records[id]));
         self.without_port -= usize::from(self.records[id].lacks_port());

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::memory::Memory;
 use crate::base::{Array, ConnId, DestId, Endpoint, Instant, Method, Plain, Proto, Rng, Tuple};
-use crate::conn::{AddressLine, Conn, ConnTable, Draft, Due, Kind, NewConn, Side};
+use crate::conn::{AddressLine, Conn, ConnTable, Draft, Due, Generation, Kind, NewConn, Side};
 
-const ROOM: usize = 200;
+pub(super) const ROOM: usize = 200;
 
 /// A conn as the model knows it.
 #[derive(Clone, Debug)]
@@ -146,23 +146,23 @@ fn the_table_finds_and_forgets_what_a_plain_list_does() {
     }
 }
 
-const SECRET: [u64; 2] = [7, 8];
+pub(super) const SECRET: [u64; 2] = [7, 8];
 
 /// What a table leaves in memory, or a copy of it.
-struct Image {
+pub(super) struct Image {
     records: Vec<Conn>,
     checks: Vec<u32>,
     addresses: Vec<AddressLine>,
 }
 
 impl Image {
-    fn of(table: &ConnTable) -> Image {
+    pub(super) fn of(table: &ConnTable) -> Image {
         let (records, checks, addresses) = table.records.parts();
         Image { records: records.to_vec(), checks: checks.to_vec(), addresses: addresses.to_vec() }
     }
 
     /// As if it had been copied while the other process went on: some records are of then, some of later.
-    fn torn(mut self, later: &Image, rng: &mut Rng) -> Image {
+    pub(super) fn torn(mut self, later: &Image, rng: &mut Rng) -> Image {
         self.records.resize(self.records.len().max(later.records.len()), Conn::vacant(super::record::NIL));
         for (slot, record) in self.records.iter_mut().enumerate() {
             if rng.below(4) == 0
@@ -174,7 +174,7 @@ impl Image {
         self
     }
 
-    fn memory(&self, generation: u64) -> Memory {
+    pub(super) fn memory(&self, generation: u64) -> Memory {
         fn array<T: Plain>(values: &[T], len: usize) -> Array<T> {
             let mut array = Array::zeroed(len);
             array[..values.len()].copy_from_slice(values);
@@ -207,9 +207,10 @@ fn a_table_taken_over_with_a_draft_or_without_goes_on_as_a_plain_list_does() {
             }
             let left = Image::of(&model.table);
             let torn = before.torn(&left, &mut model.rng);
-            let draft = (generation % 4 > 0).then(|| Draft::of(torn.memory(0), ROOM, then));
-            let earlier = [(generation - 1, Some)];
-            let (table, restored) = ConnTable::restore(left.memory(generation), model.now, &earlier, draft);
+            let mut draft = (generation % 4 > 0).then(|| Draft::of(torn.memory(0), ROOM, then));
+            let dests = [(0, DestId(0))].into_iter().collect();
+            let earlier = [Generation { number: generation - 1, dests }];
+            let (table, restored) = ConnTable::restore(left.memory(generation), model.now, &earlier, draft.as_mut());
             assert_eq!((restored.taken, restored.refused), (model.known.len(), 0));
             model.table = table;
             model.check();

@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn the_next_due_slot_is_found_as_if_each_were_looked_at() {
         let mut rng = Rng::seeded(11);
-        let (mut wheel, mut records) = (Wheel::new(64), Records::over(Memory::new(64, [1, 2])));
+        let (mut wheel, mut records) = (Wheel::new(64), Records::over(Memory::new(64, [1, 2]), 64));
         records.addresses.intern([10, 0, 0, 1].into()).unwrap();
         (0..64).for_each(|_| _ = records.add(Conn::vacant(NIL)));
         let mut filed = [false; 64];
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn time_that_passes_with_nothing_due_costs_two_looks_at_each_record() {
         const RECORDS: usize = 2_000;
-        let (mut wheel, mut records) = (Wheel::new(RECORDS), Records::over(Memory::new(RECORDS, [1, 2])));
+        let (mut wheel, mut records) = (Wheel::new(RECORDS), Records::over(Memory::new(RECORDS, [1, 2]), RECORDS));
         records.addresses.intern([10, 0, 0, 1].into()).unwrap();
         for index in 0..RECORDS {
             let id = records.add(Conn::vacant(NIL)).unwrap();

@@ -6,13 +6,14 @@ use std::collections::HashMap;
 
 use super::keeper::Keeper;
 use super::note::heed;
-use crate::base::{DestId, Endpoint, Instant};
+use crate::base::{Endpoint, Instant};
 use crate::config::{ByHand, Plan, describe, diff, rules_of};
-use crate::conn::{ConnTable, Draft};
+use crate::conn::{ConnTable, Draft as ConnDraft, Generation};
 use crate::director::Director;
+use crate::flows;
 use crate::service::command::{Command, ServiceKey, SyncRole};
 use crate::state::facts::Facts;
-use crate::state::{Entry, Found, State, Unusable, dest_of, now_since};
+use crate::state::{Draft, Entry, Found, State, Unusable, dest_of, now_since};
 
 /// Configuration happens before time goes on.
 const BEFORE: Instant = Instant::START;
@@ -67,20 +68,21 @@ impl Left {
 }
 
 /// Opens the state that the keeper has a file of, and has the director go on with it; `None` if there can be none. A file
-/// that cannot be used is set aside. Also the moment at which time began.
+/// that cannot be used is set aside. Also the moment at which time began, and what a draft leaves behind.
 pub(super) fn restore(
     director: &mut Director,
     plan: &Plan,
     (file, draft): (std::fs::File, Option<Draft>),
     is_replacement: bool,
     keeper: &mut Keeper,
-) -> Option<(State, u64)> {
+) -> Option<(State, u64, Option<ConnDraft>)> {
     let room = director.flows.settings.max_flows;
     // Room changes from start to start, and conns must not be lost by that.
     let kept = Some(&file).filter(|_| plan.any_max_flows).and_then(State::max_of);
     let max = kept.unwrap_or(room);
     let links: Vec<String> = plan.links.iter().map(describe::link_text).collect();
-    let opened = State::open(file, max).and_then(|(state, found)| check_links(state, found, &links));
+    let (drafted, mapped) = draft.map(Draft::into_parts).unzip();
+    let opened = State::open(file, max, mapped).and_then(|(state, found)| check_links(state, found, &links));
     let opened = match opened {
         Ok(opened) => {
             director.flows.settings.max_flows = max;
@@ -88,10 +90,10 @@ pub(super) fn restore(
         }
         Err(why) => {
             let file = keeper.set_aside(&why)?;
-            State::open(file, room).map_err(|why| log::warn!("no state is kept: {why}")).ok()?
+            State::open(file, room, None).map_err(|why| log::warn!("no state is kept: {why}")).ok()?
         }
     };
-    Some(go_on(director, plan, links, (opened, draft), is_replacement))
+    Some(go_on(director, plan, links, (opened, drafted), is_replacement))
 }
 
 /// The same for a file of nobody else's, as a start does it; why not, if it cannot be used.
@@ -104,9 +106,10 @@ pub fn try_restore(
     draft: Option<Draft>,
 ) -> Result<State, Unusable> {
     let links: Vec<String> = plan.links.iter().map(describe::link_text).collect();
-    let opened = State::open(file, max).and_then(|(state, found)| check_links(state, found, &links))?;
+    let (drafted, mapped) = draft.map(Draft::into_parts).unzip();
+    let opened = State::open(file, max, mapped).and_then(|(state, found)| check_links(state, found, &links))?;
     director.flows.settings.max_flows = max;
-    Ok(go_on(director, plan, links, (opened, draft), false).0)
+    Ok(go_on(director, plan, links, (opened, drafted), false).0)
 }
 
 fn check_links(state: State, found: Found, links: &[String]) -> Result<(State, Found), Unusable> {
@@ -124,9 +127,9 @@ fn go_on(
     director: &mut Director,
     plan: &Plan,
     links: Vec<String>,
-    ((mut state, found), draft): ((State, Found), Option<Draft>),
+    ((mut state, found), draft): ((State, Found), Option<flows::Draft>),
     is_replacement: bool,
-) -> (State, u64) {
+) -> (State, u64, Option<ConnDraft>) {
     let left = Left::of(found.entries);
     let mut configured = rules_of(director);
     if !left.slots.is_empty() {
@@ -135,16 +138,11 @@ fn go_on(
     restore_counters(director, &state, &left);
     state.begin(director);
     let now = now_since(found.epoch);
-    let dest_now = |director: &Director, slots: &Slots| -> HashMap<u32, DestId> {
-        let now = slots.dests.iter().map(|(slot, (key, real))| (*slot, dest_of(director, key, *real)));
-        now.filter_map(|(slot, id)| Some((slot, id?))).collect()
-    };
-    let maps: Vec<(u64, HashMap<u32, DestId>)> =
-        left.slots.iter().map(|(number, slots)| (*number, dest_now(director, slots))).collect();
-    let earlier: Vec<_> = maps.iter().map(|(number, map)| (*number, |id: DestId| map.get(&id.0).copied())).collect();
-    let (table, restored) = ConnTable::restore(found.conns, now, &earlier, draft);
-    director.flows.adopt(table);
-    if restored != Default::default() {
+    let earlier: Vec<Generation> = left.slots.iter().map(|slots| generation(director, slots)).collect();
+    let (mut draft, ports) = draft.map(|draft| (draft.conns, draft.ports)).unzip();
+    let (table, restored) = ConnTable::restore(found.conns, now, &earlier, draft.as_mut());
+    director.flows.adopt(table, &restored, ports);
+    if restored.taken + restored.refused > 0 {
         log::info!("{} conns go on ({} could not)", restored.taken, restored.refused);
     }
     let facts = left
@@ -154,7 +152,12 @@ fn go_on(
         .cloned();
     state.keep(heed(director, facts.collect(), is_replacement, BEFORE));
     state.write(director, links, configured, rules_of(director));
-    (state, found.epoch)
+    (state, found.epoch, draft)
+}
+
+fn generation(director: &Director, (number, slots): &(u64, Slots)) -> Generation {
+    let dests = slots.dests.iter().map(|(slot, (key, real))| (*slot, dest_of(director, key, *real)));
+    Generation { number: *number, dests: dests.filter_map(|(slot, id)| Some((slot, id?))).collect() }
 }
 
 /// True for what ends the stand-by of a director that begins by it (`standby`): while it was away another one may have

@@ -15,14 +15,13 @@ use super::restore::restore;
 use super::{Daemon, Keeper};
 use crate::base::{Family, Instant, LinkId, Mac};
 use crate::config::{self, Plan, RunArgs, spec};
-use crate::conn::Draft;
 use crate::control::protocol::WorkerEntry;
 use crate::director::Director;
 use crate::io::{self, Channel, FastKernel, Link, Listener, Processors, Signals};
 use crate::keeper::messages::{Given, ToKeeper, VARIABLE, decode};
 use crate::router;
 use crate::settings::Settings;
-use crate::state::State;
+use crate::state::{Draft, State};
 
 /// Runs until stopped; an error is a sentence a line for the operator.
 pub fn run(args: RunArgs) -> Result<(), String> {
@@ -107,7 +106,7 @@ fn prepare(args: &RunArgs, background: Background, given: &Given, taken: &mut Ta
         State::check(file)?;
     }
     // The other worker goes on meanwhile.
-    let draft = taken.state.as_ref().filter(|_| given.beside).and_then(State::draft);
+    let draft = taken.state.as_ref().filter(|_| given.beside).and_then(|file| State::draft(file, &director));
     Ok(Prepared { plan, usual, background, seed, director, draft })
 }
 
@@ -127,7 +126,11 @@ fn go(
     }
     let has_table = taken.state.is_none();
     let file = taken.state.take();
-    let state = file.and_then(|file| restore(&mut director, &plan, (file, draft), is_replacement, &mut taken.keeper));
+    let restored =
+        file.and_then(|file| restore(&mut director, &plan, (file, draft), is_replacement, &mut taken.keeper));
+    let (state, left) = restored.map(|(state, epoch, left)| ((state, epoch), left)).unzip();
+    // To be freed elsewhere: packets wait.
+    background.run(move || drop(left));
     if state.is_none() && !has_table {
         director.flows.make_table();
     }

@@ -3,8 +3,29 @@
 //! Never looks at a packet.
 
 use super::Flows;
-use crate::base::Counted;
-use crate::conn::ConnTable;
+use crate::base::{DestId, Instant};
+use crate::conn::{Conn, ConnTable, Draft as ConnDraft, Memory, Restored};
+use crate::forward::LocalPorts;
+
+/// What takes long to make of a flow table, from a copy of one that another process still works with.
+pub struct Draft {
+    /// What finds, ends and counts conns.
+    pub conns: ConnDraft,
+    /// The local ports that they have.
+    pub ports: LocalPorts,
+}
+
+impl Draft {
+    /// Of a copy of the slots in use of a table of `max`; ports are handed out in the order of `like`.
+    pub fn of(copy: Memory, max: usize, now: Instant, like: &LocalPorts) -> Draft {
+        let conns = ConnDraft::of(copy, max, now);
+        let mut ports = like.emptied();
+        ports.pass_time(now);
+        let table = conns.table();
+        table.iter().for_each(|(_, conn)| claim(&mut ports, table, conn));
+        Draft { conns, ports }
+    }
+}
 
 impl Flows {
     /// An empty table of the size that the settings say, in place of a smaller one.
@@ -13,23 +34,37 @@ impl Flows {
         self.conns = ConnTable::new(self.settings.max_flows, std::hash::RandomState::new());
     }
 
-    /// Goes on with these conns, whose dests are there. There were none before.
-    pub fn adopt(&mut self, conns: ConnTable) {
+    /// Goes on with these conns, whose dests are there, and with the ports of the draft that there was. There were none before.
+    pub fn adopt(&mut self, conns: ConnTable, restored: &Restored, ports: Option<LocalPorts>) {
         debug_assert!(self.conns.len() == 0);
-        for (id, conn) in conns.iter() {
-            if conn.is_template() {
-                self.services.bind_template(conn.dest);
-                continue;
+        for (slot, bound) in restored.bound.iter().enumerate() {
+            self.services.bind_all(DestId(slot as u32), bound);
+        }
+        self.synced = restored.synced;
+        match (&restored.since, ports) {
+            (Some(since), Some(ports)) => {
+                self.ports = ports;
+                since.gone.iter().for_each(|conn| give_back(&mut self.ports, &conns, conn));
+                since.come.iter().for_each(|(id, _)| claim(&mut self.ports, &conns, conns.get(*id)));
             }
-            self.count_at_client(id, conn);
-            self.services.bind(conn.dest);
-            if conn.counted() == Counted::Active {
-                self.services.recount(conn.dest, Counted::Inactive, Counted::Active);
-            }
-            if let Some(local) = conns.local(conn) {
-                self.ports.claim(local.addr, conn.proto(), conns.pool(conn), local.port);
-            }
+            _ if restored.with_local > 0 => conns.iter().for_each(|(_, conn)| claim(&mut self.ports, &conns, conn)),
+            _ => {}
+        }
+        if self.services.iter().any(|service| service.options.quota.client.conns != 0) {
+            conns.iter().filter(|(_, conn)| !conn.is_template()).for_each(|(id, conn)| self.count_at_client(id, conn));
         }
         self.conns = conns;
+    }
+}
+
+fn claim(ports: &mut LocalPorts, conns: &ConnTable, conn: &Conn) {
+    if let Some(local) = conns.local(conn) {
+        ports.claim(local.addr, conn.proto(), conns.pool(conn), local.port);
+    }
+}
+
+fn give_back(ports: &mut LocalPorts, conns: &ConnTable, conn: &Conn) {
+    if let Some(local) = conns.local(conn) {
+        ports.give_back(local.addr, conn.proto(), conns.pool(conn), local.port);
     }
 }

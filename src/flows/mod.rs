@@ -25,6 +25,7 @@ use crate::settings::Settings;
 use crate::wire::{L4, Packet, tcp};
 
 pub use admission::{ConnFate, SCTP_ABORT};
+pub use adopt::Draft;
 pub use bypass::nobody;
 pub use calls::Calls;
 pub use open::{Opening, own_address};

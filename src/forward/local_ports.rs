@@ -115,6 +115,11 @@ impl LocalPorts {
         LocalPorts { start, pools: HashMap::new(), idle: VecDeque::new(), now: Instant::START }
     }
 
+    /// The same without a port in use.
+    pub fn emptied(&self) -> LocalPorts {
+        LocalPorts::new(self.start)
+    }
+
     /// Frees the pools that have been without a conn for long.
     pub fn pass_time(&mut self, now: Instant) {
         self.now = now;

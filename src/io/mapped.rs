@@ -46,6 +46,16 @@ impl Memory {
         Ok(Memory { shared: Arc::new(Shared { map, file }), taken: 0 })
     }
 
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.shared.map.len()
+    }
+
+    /// Has pages at hand that are in use; without that each costs a page fault when it is first touched.
+    pub fn populate(&self, from: usize, len: usize) -> io::Result<()> {
+        sys::populate(&self.shared.map, from / PAGE * PAGE, len)
+    }
+
     /// Bytes that `take` of so many elements uses up.
     pub fn size_of<T>(len: usize) -> usize {
         (len * size_of::<T>()).next_multiple_of(PAGE)

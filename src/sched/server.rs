@@ -118,6 +118,13 @@ impl Server {
         self.mark();
     }
 
+    /// The same for many at once.
+    pub fn bind_all(&mut self, active: u32, inactive: u32) {
+        *self.count(Counted::Active) += active;
+        *self.count(Counted::Inactive) += inactive;
+        self.mark();
+    }
+
     /// No further conn can reach this server: its local ports are used up. The mark goes as that of a threshold does, with a
     /// conn that ends.
     pub fn exhausted(&mut self) {

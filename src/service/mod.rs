@@ -24,6 +24,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 
 use crate::base::{Counted, DestId, Endpoint, Family, FastHash, Instant, Proto, Rng, ServiceId, Tuple};
+use crate::conn::Bound;
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use addresses::{Addresses, Use};
 use command::{ClientAddress, Command, DestOptions, Method, ServiceKey, ServiceOptions};
@@ -371,6 +372,17 @@ impl Services {
     pub fn bind(&mut self, dest: DestId) {
         self.dests[dest.index()].refs += 1;
         self.servers[dest.index()].bind(Counted::Inactive);
+    }
+
+    /// Conns that an earlier process has left refer to a dest.
+    pub fn bind_all(&mut self, dest: DestId, bound: &Bound) {
+        let Bound { active, inactive, templates } = *bound;
+        if *bound != Bound::default() {
+            let kept = &mut self.dests[dest.index()];
+            kept.refs += active + inactive + templates;
+            kept.persistent += templates;
+            self.servers[dest.index()].bind_all(active, inactive);
+        }
     }
 
     /// A conn was scheduled: it counts at its dest, its service and in total.

@@ -8,18 +8,42 @@ use std::os::unix::fs::FileExt;
 
 use super::State;
 use super::header::header_in;
-use super::size_before_conns;
+use super::{size_before_conns, size_of_all};
 use crate::base::{Array, Plain};
-use crate::conn::{AddressLine, Conn, Draft, Memory as ConnMemory};
+use crate::conn::{AddressLine, Conn, Memory as ConnMemory};
+use crate::director::Director;
+use crate::flows;
 use crate::io::Memory;
 
+/// What is made of a file before it is taken over.
+pub struct Draft {
+    /// The flow table, and what belongs to its conns.
+    flows: flows::Draft,
+    /// The file in this process's memory, its pages at hand.
+    memory: Memory,
+}
+
+impl Draft {
+    /// What is made, and the file in memory.
+    pub fn into_parts(self) -> (flows::Draft, Memory) {
+        (self.flows, self.memory)
+    }
+}
+
 impl State {
-    /// One of the file's flow table; `None` if it cannot be read, in which case taking the table over takes its time.
-    pub fn draft(file: &File) -> Option<Draft> {
+    /// One of the file's flow table, for this director; `None` if it cannot be read, in which case taking the table over takes
+    /// its time.
+    pub fn draft(file: &File, director: &Director) -> Option<Draft> {
         let (header, max) = (header_in(file)?, State::max_of(file)?);
-        let copy = copy_of(file, max, [header[3], header[4]]);
-        let copy = copy.map_err(|error| log::debug!("the state cannot be read: {error}")).ok()?;
-        Some(Draft::of(copy, max, super::now_since(header[5])))
+        let made = || -> io::Result<Draft> {
+            let copy = copy_of(file, max, [header[3], header[4]])?;
+            let memory = Memory::map(file.try_clone()?, size_of_all(max))?;
+            // Where the kernel cannot do that it only takes longer.
+            at_hand(&memory, max, copy.records.len()).unwrap_or_else(|error| log::debug!("no pages at hand: {error}"));
+            let flows = flows::Draft::of(copy, max, super::now_since(header[5]), &director.flows.ports);
+            Ok(Draft { flows, memory })
+        };
+        made().map_err(|error| log::debug!("the state cannot be read: {error}")).ok()
     }
 }
 
@@ -41,4 +65,12 @@ fn part<T: Plain>(file: &File, at: &mut usize, count: usize) -> io::Result<Array
     array.fill(|bytes| file.read_exact_at(bytes, *at as u64))?;
     *at += Memory::size_of::<T>(count);
     Ok(array)
+}
+
+/// Has the pages at hand in which the first `count` slots have their checks and records.
+fn at_hand(memory: &Memory, max: usize, count: usize) -> io::Result<()> {
+    let checks =
+        size_before_conns() + Memory::size_of::<AddressLine>(ConnMemory::ADDRESSES) + Memory::size_of::<u32>(1);
+    memory.populate(checks, Memory::size_of::<u32>(count))?;
+    memory.populate(checks + 2 * Memory::size_of::<u32>(max), Memory::size_of::<Conn>(count))
 }

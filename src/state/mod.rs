@@ -27,6 +27,9 @@ use crate::service::command::{Command, ServiceKey};
 use facts::{Fact, Facts};
 use header::{check_header, header_for, header_in};
 use journal::Journal;
+
+pub use draft::Draft;
+
 const HEADER: usize = 512;
 /// Bytes of half a journal: some 200,000 rules.
 const HALF: usize = 64 << 20;
@@ -113,15 +116,16 @@ impl State {
         check_header(&header, max, boot_id().ok()?).ok().map(|()| max)
     }
 
-    /// Opens the file, or begins it if it is empty, for a flow table of `max` conns.
-    pub fn open(file: File, max: usize) -> Result<(State, Found), Unusable> {
+    /// Opens the file, or begins it if it is empty, for a flow table of `max` conns; it may be in memory already.
+    pub fn open(file: File, max: usize, mapped: Option<Memory>) -> Result<(State, Found), Unusable> {
         let boot = boot_id().map_err(|error| format!("cannot tell the boot: {error}"))?;
         let cannot = |error: io::Error| format!("cannot be used as memory: {error}");
         let (len, size) = (file.metadata().map_err(cannot)?.len(), size_of_all(max));
         if len != 0 && len != size as u64 {
             return Err(format!("it has {len} bytes, not the {size} of a state with max_flows {max}"));
         }
-        let mut memory = Memory::map(file, size).map_err(cannot)?;
+        let mapped = mapped.filter(|memory| len != 0 && memory.len() == size);
+        let mut memory = mapped.map_or_else(|| Memory::map(file, size), Ok).map_err(cannot)?;
         let mut header: Array<u64> = memory.take(HEADER).map_err(cannot)?;
         if !header.commit(HEADER) {
             return Err("no room on its file system".into());
@@ -284,9 +288,9 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert_eq!(State::max_of(&file), None, "an empty file");
         let again = || file.try_clone().unwrap();
-        assert!(State::open(again(), 1000).is_ok());
+        assert!(State::open(again(), 1000, None).is_ok());
         assert_eq!(State::max_of(&file), Some(1000));
-        assert!(State::open(again(), 1001).is_err() && State::open(again(), 1000).is_ok());
+        assert!(State::open(again(), 1001, None).is_err() && State::open(again(), 1000, None).is_ok());
         file.write_all_at(&2000_u64.to_ne_bytes(), 16).unwrap();
         assert_eq!(State::max_of(&file), None, "a header that was changed");
     }

@@ -12,11 +12,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::base::Endpoint;
 use crate::config::{Plan, RunArgs, rules_of};
-use crate::conn::Draft;
 use crate::daemon::try_restore;
 use crate::ipvsadm;
 use crate::service::command::Command;
-use crate::state::State;
+use crate::state::{Draft, State};
 use crate::testing::{LINK, Lab, Packet, ROUTER};
 
 const MAX: usize = 64;
@@ -142,7 +141,9 @@ pub fn state(input: &[u8]) -> Result<String, String> {
     let kind = image.last_damage(input);
     // Of a file with other damage, as if much had changed since.
     let has_draft = input.first().is_some_and(|byte| byte & 0x80 != 0);
-    let draft = has_draft.then(|| State::draft(&image.damaged(&input[input.len() / 2..]))).flatten();
+    let draft = has_draft
+        .then(|| State::draft(&image.damaged(&input[input.len() / 2..]), &plan().rehearse().unwrap()))
+        .flatten();
     let (mut lab, _state) = match go_on(image.damaged(input), draft) {
         Ok(begun) => begun,
         // Numbers make no other place of it.

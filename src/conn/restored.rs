@@ -1,0 +1,91 @@
+//! What becomes of the records that an earlier process has left, as it is told to whoever counts conns elsewhere.
+//!
+//! Never changes a record.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::record::Conn;
+use super::records::Records;
+use super::wheel::tick_at;
+use crate::base::{ConnId, Counted, DestId, FastHash, Instant};
+
+/// No conn lives longer after its last packet (the longest persistence, 31 days).
+pub(super) const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+
+/// What names the dests of today by the slots that they had in one generation of processes.
+pub struct Generation {
+    /// Its number.
+    pub number: u64,
+    /// Dests by slot.
+    pub dests: HashMap<u32, DestId, FastHash>,
+}
+
+/// Conns that a dest has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Bound {
+    /// That count as active.
+    pub active: u32,
+    /// That count as inactive.
+    pub inactive: u32,
+    /// Templates.
+    pub templates: u32,
+}
+
+/// What became of the records that there were.
+#[derive(Default)]
+pub struct Restored {
+    /// So many were taken over.
+    pub taken: usize,
+    /// So many were not: unfinished, damaged, or of a dest that is gone.
+    pub refused: usize,
+    /// What each dest has of them.
+    pub bound: Vec<Bound>,
+    /// So many are known from another director alone.
+    pub synced: usize,
+    /// So many have a local endpoint.
+    pub with_local: usize,
+    /// What has changed since the draft that they were taken over by.
+    pub since: Option<Since>,
+}
+
+impl Restored {
+    pub(super) fn bind(&mut self, conn: &Conn) {
+        self.synced += usize::from(conn.is_synced());
+        self.with_local += usize::from(conn.local().is_some());
+        if conn.dest.index() >= self.bound.len() {
+            self.bound.resize(conn.dest.index() + 1, Bound::default());
+        }
+        let bound = &mut self.bound[conn.dest.index()];
+        let count = match (conn.is_template(), conn.counted()) {
+            (true, _) => &mut bound.templates,
+            (false, Counted::Active) => &mut bound.active,
+            (false, Counted::Inactive) => &mut bound.inactive,
+        };
+        *count += 1;
+    }
+}
+
+/// Today's dest of a sound record; `None` for any other.
+pub(super) fn dest_now(records: &Records, id: ConnId, earlier: &[Generation]) -> Option<DestId> {
+    let of = earlier.iter().rev().find(|generation| records.is_of(id, generation.number))?;
+    of.dests.get(&records[id].dest.0).copied().filter(|_| records.names_known(id))
+}
+
+/// The deadline of a conn, as late as one can be.
+pub(super) fn clamped(deadline: u32, now: Instant) -> u32 {
+    deadline.min(tick_at(now + LONGEST))
+}
+
+/// What has changed since a draft was made.
+#[derive(Default)]
+pub struct Since {
+    /// Conns of the draft that are gone, or are others now, as they were.
+    pub gone: Vec<Conn>,
+    /// Conns that were not in it as they are.
+    pub come: Vec<(ConnId, DestId)>,
+    /// Conns that are under another control.
+    pub(super) moved: Vec<(ConnId, Conn)>,
+    /// Where those were that are gone.
+    pub(super) left: Vec<ConnId>,
+}
