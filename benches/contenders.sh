@@ -6,9 +6,10 @@
 # it hands to `undo`, which runs when the contender's turn is over. A contender that cannot be had says so with `lacks`.
 
 CONTENDERS=(direct reflector tapvs-nat tapvs-nat6 tapvs-fullnat reflector-dr tapvs-dr reflector-tunnel tapvs-tunnel
-    reflector-tunnel-kernel tapvs-tunnel-kernel null-program nftables haproxy nginx ipvs-uml)
+    reflector-tunnel-kernel tapvs-tunnel-kernel null-program tapvs-fast tapvs-fast-dr tapvs-fast-tunnel nftables haproxy
+    nginx ipvs-uml)
 # Ways to run tapvs, to choose the default by: only when asked for.
-VARIANTS=(tapvs-unpinned tapvs-batch tapvs-plain tapvs-fast tapvs-fast-dr tapvs-fast-tunnel)
+VARIANTS=(tapvs-unpinned tapvs-batch tapvs-plain)
 
 describe() {
     case $1 in
@@ -144,8 +145,9 @@ as_bytes() {
     echo "$bytes"
 }
 
-# tapvs_by METHOD ARGS...: METHOD as `ipvsadm -a` has it. It starts without the conns that another contender's director has
-# left: the client's ports come again within their time, and such a conn keeps its method.
+# tapvs_by METHOD ARGS...: METHOD as `ipvsadm -a` has it; FAST_PATH=on has the kernel forward established flows. It starts
+# without the conns that another contender's director has left: the client's ports come again within their time, and such a
+# conn keeps its method.
 tapvs_by() {
     local method=$1 service
     shift
@@ -156,7 +158,7 @@ tapvs_by() {
     done >"$LAB_DIR/rules"
     # shellcheck disable=SC2086  # words
     run_pinned tapvs director "$TAPVS" run --bridge br0 --address "$DIP/$NET_BITS" --tap tap0 --max-flows 2097152 \
-        --fresh --rules "$LAB_DIR/rules" $TAPVS_OPTIONS "$@"
+        --fresh --fast "${FAST_PATH:-off}" --sysctl fast_flows=1200000 --rules "$LAB_DIR/rules" $TAPVS_OPTIONS "$@"
     await_ready tapvs ready
 }
 
@@ -170,11 +172,11 @@ up_tapvs-batch() { replies_by "$DIP" && tapvs_by -m && chrt --batch --pid 0 "$DI
 
 up_tapvs-plain() { replies_by "$DIP" && tapvs_by -m --no-offload; }
 
-up_tapvs-fast() { replies_by "$DIP" && tapvs_by -m --fast on; }
+up_tapvs-fast() { replies_by "$DIP" && FAST_PATH=on && tapvs_by -m; }
 
-up_tapvs-fast-dr() { vip_on_server && tapvs_by -g --fast on; }
+up_tapvs-fast-dr() { vip_on_server && FAST_PATH=on && tapvs_by -g; }
 
-up_tapvs-fast-tunnel() { unpacked_by_ebpf && vip_on_server && tapvs_by -i --fast on; }
+up_tapvs-fast-tunnel() { unpacked_by_ebpf && vip_on_server && FAST_PATH=on && tapvs_by -i; }
 
 up_tapvs-fullnat() { tapvs_by --fullnat --local-address "$LIP1" --local-address "$LIP2"; }
 

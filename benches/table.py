@@ -22,7 +22,9 @@ MAIN = {
 }
 
 # What the project wants to reach: (what is said, contender, work, measured against, at least). Without the last it is what
-# the reflector of that method reaches, which does nothing but move frames: the limit of what stands above it.
+# the reflector of that method reaches, which does nothing but move frames: the limit of what stands above it. WORK/METRIC is
+# another number of that work; of latencies the ratio is the other's by the contender's. CONTENDER:WORK is measured against
+# another work.
 TARGETS = [
     ("NAT bulk, of the reflector", "tapvs-nat", "down1", "reflector", 0.95),
     ("NAT bulk up, of the reflector", "tapvs-nat", "up1", "reflector", 0.95),
@@ -60,11 +62,25 @@ TARGETS = [
     ("fast NAT bulk up, of nftables in the kernel", "tapvs-fast", "up1", "nftables", 1.0),
     ("fast NAT requests, of nftables in the kernel", "tapvs-fast", "keepalive", "nftables", 1.0),
     ("fast NAT connections, of nftables in the kernel", "tapvs-fast", "close", "nftables", 1.0),
+    ("fast NAT connections, of NAT", "tapvs-fast", "close", "tapvs-nat", 1.0),
     ("fast NAT bulk, of NAT", "tapvs-fast", "down1", "tapvs-nat", 1.3),
+    ("fast NAT bulk up, of NAT", "tapvs-fast", "up1", "tapvs-nat", 1.3),
+    ("null program bulk, of NAT", "null-program", "down1", "tapvs-nat", None),
     ("fast NAT bulk, of the null program", "tapvs-fast", "down1", "null-program", None),
+    ("fast NAT requests, of the null program", "tapvs-fast", "keepalive", "null-program", None),
+    ("fast NAT connections, of the null program", "tapvs-fast", "close", "null-program", None),
     ("fast NAT requests, of HAProxy", "tapvs-fast", "keepalive", "haproxy", 1.5),
+    ("fast NAT UDP 64 B, of nftables in the kernel", "tapvs-fast", "udp64", "nftables", 1.0),
+    ("fast NAT UDP 1,400 B, of nftables in the kernel", "tapvs-fast", "udp1400", "nftables", 1.0),
+    ("null program UDP 1,400 B, of nftables in the kernel", "null-program", "udp1400", "nftables", None),
     ("fast DR download, of direct", "tapvs-fast-dr", "down1", "direct", 0.95),
+    ("fast DR requests, of direct", "tapvs-fast-dr", "keepalive", "direct", 0.95),
     ("fast tunnel upload, unpacked in the kernel, of direct", "tapvs-fast-tunnel", "up1", "direct", 0.9),
+    ("fast NAT latency p50, of nftables in the kernel", "tapvs-fast", "latency/p50us", "nftables", 0.91),
+    ("fast NAT latency p99, of nftables in the kernel", "tapvs-fast", "latency/p99us", "nftables", 0.91),
+    ("the same under four streams, p50", "tapvs-fast", "mixed/p50us", "nftables", 0.91),
+    ("the same under four streams, p99", "tapvs-fast", "mixed/p99us", "nftables", 0.91),
+    ("fast NAT of a million clients, of 256", "tapvs-fast", "million", "tapvs-fast:few", 0.9),
     ("null program bulk, of nftables in the kernel", "null-program", "down1", "nftables", None),
 ]
 
@@ -104,8 +120,13 @@ class Runs:
 
     def ratio(self, contender, other, work):
         """The median over the rounds of what one reached by what the other did in the same round."""
-        metric = MAIN[work][0]
-        ours, theirs = (self.values.get((who, work, metric), {}) for who in (contender, other))
+        work, _, metric = work.partition("/")
+        metric = metric or MAIN[work][0]
+        other, _, against = other.partition(":")
+        ours = self.values.get((contender, work, metric), {})
+        theirs = self.values.get((other, against or work, metric), {})
+        if metric.endswith("us"):
+            ours, theirs = theirs, ours
         both = [ours[turn] / theirs[turn] for turn in ours if theirs.get(turn)]
         return statistics.median(both) if both else None
 

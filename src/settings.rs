@@ -283,7 +283,7 @@ settings! {
     expire_nodest_conn: bool = false, Switch, "", Works, "Conns of a removed server end at once.";
     expire_quiescent_template: bool = false, Switch, "", Works, "A persistent client of a server of weight 0 is scheduled anew.";
     expire_reset: u8 = 2, Between(0, 3), "", Works, "Both ends of an established conn that expires are sent a reset: 0 never, 1 in NAT, 2 in FULL-NAT, 3 in both.";
-    fast: Fast = Fast::Off, Words(Fast::WORDS), "", AtStart, "Packets of established flows are forwarded by a program in the kernel, at the egress of the TAP: auto where the kernel takes the program, on where it must.";
+    fast: Fast = Fast::Auto, Words(Fast::WORDS), "", AtStart, "Packets of established flows are forwarded by a program in the kernel, at the egress of the TAP: auto where the kernel takes the program, on where it must.";
     fast_flows: usize = 262_144, Between(1, 1 << 24), "conns", Works, "Conns that the program in the kernel has at a time; others are forwarded by the director. The room for them is made at the start: a larger number takes full effect after a new start.";
     ftp_ports: Ports = Ports::one(21), PortList, "", Works, "TCP ports of services through NAT and FULL-NAT whose conns are read as FTP, like the parameter ports of the kernel's ip_vs_ftp. New conns heed a change.";
     fullnat_sequence: bool = true, Switch, "", Works, "TCP conns through FULL-NAT begin with sequence numbers that rise for each local port (RFC 6528) and without timestamps, so that a server takes a port again that it holds in TIME_WAIT. New conns heed a change.";
