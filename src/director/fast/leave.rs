@@ -1,0 +1,106 @@
+//! When conns leave the kernel.
+//!
+//! Never gives them entries.
+
+use super::Fast;
+use super::places::neighbour_at;
+use crate::base::{ConnId, DestId, Endpoint};
+use crate::conn::LifeEvent;
+use crate::service::command::{Command, ServiceKey};
+
+impl Fast<'_> {
+    /// Something has happened to a conn.
+    pub(in crate::director) fn on(&mut self, event: LifeEvent) {
+        match event {
+            LifeEvent::Left(id) => {
+                if let Some(passed) = self.path.take(id) {
+                    self.credit(&passed);
+                }
+            }
+            LifeEvent::LeftAtEnd(id) => {
+                if let Some(passed) = self.path.take(id) {
+                    self.count(&passed);
+                }
+            }
+            LifeEvent::Opened(_) | LifeEvent::Moved(..) | LifeEvent::Ended(_) => {}
+        }
+    }
+
+    /// The kernel is to forward no more packets of a conn; all that it has forwarded is counted.
+    pub(in crate::director) fn leave(&mut self, id: ConnId) {
+        if let Some(passed) = self.path.take(id) {
+            self.flows.conns.clear_fast(id);
+            self.credit(&passed);
+        }
+    }
+
+    fn leave_dests(&mut self, is_wanted: impl Fn(DestId) -> bool) {
+        self.path.of_dests(is_wanted).into_iter().for_each(|id| self.leave(id));
+    }
+
+    /// The same of all conns.
+    pub fn leave_all(&mut self) {
+        self.leave_dests(|_| true);
+    }
+
+    /// An operator's command is about to be carried out: conns whose packets it may send elsewhere, or whose deadlines it
+    /// moves, leave the kernel; what it sets to zero is counted before.
+    pub(in crate::director) fn prepare(&mut self, command: &Command) {
+        if self.path.len() == 0 {
+            return;
+        }
+        match command {
+            Command::AddService(..) | Command::AddDest(..) | Command::AddLocalAddress(..) => {}
+            Command::Zero(_) => self.read_all(),
+            Command::EditDest(key, real, options) => {
+                let Some(dest) = self.dest(key, *real) else { return };
+                if self.flows.services.dest(dest).method != options.method {
+                    self.leave_dests(|of| of == dest);
+                }
+            }
+            Command::DeleteDest(key, real) => {
+                let Some(dest) = self.dest(key, *real) else { return };
+                self.leave_dests(|of| of == dest);
+            }
+            Command::EditService(key, _) | Command::DeleteService(key) | Command::DeleteLocalAddress(key, _) => {
+                self.leave_service(key);
+            }
+            Command::Clear | Command::SetTimeouts { .. } | Command::StartDaemon(..) | Command::StopDaemon(_) => {
+                self.leave_all();
+            }
+        }
+    }
+
+    fn dest(&self, key: &ServiceKey, real: Endpoint) -> Option<DestId> {
+        let services = &self.flows.services;
+        services.find_dest(services.slot_of(key)?, real)
+    }
+
+    fn leave_service(&mut self, key: &ServiceKey) {
+        let services = &self.flows.services;
+        let ids = self.path.of_dests(|dest| services.dest(dest).service == *key);
+        ids.into_iter().for_each(|id| self.leave(id));
+    }
+
+    /// Heeds what has changed since it was last asked: servers, links, routes, addresses, neighbours.
+    pub fn heed(&mut self) {
+        if !self.path.is_there() {
+            while self.flows.services.take_upset().is_some() {}
+            return;
+        }
+        while let Some(dest) = self.flows.services.take_upset() {
+            self.leave_dests(|of| of == dest);
+        }
+        let (routes, neighbours, active) = (self.router.changes(), self.router.neighbours.changes(), self.is_active());
+        if routes != self.watch.told.0 || active != self.watch.was_active {
+            self.watch.was_active = active;
+            self.station();
+            self.leave_all();
+        }
+        if neighbours != self.watch.told.1 {
+            let (router, devices) = (&*self.router, self.devices());
+            self.path.refresh_hops(|link, addr| neighbour_at(router, devices[link.index()], link, addr));
+        }
+        self.watch.told = (routes, neighbours);
+    }
+}
