@@ -45,6 +45,7 @@ test_nat_gigabyte_each_way() {
     topo_onearm
     replies_through_director rs1
     serve rs1
+    director_options --fast off
     serving "$AT_RS1:80,nat"
 
     download 1024

@@ -36,6 +36,7 @@ test_direct_shares_follow_weights_by_wrr() {
 # families: 4 6
 test_direct_replies_never_cross_the_director() {
     direct_lab topo_onearm rs1 rs2
+    director_options --fast off
     serving "$AT_RS1,direct" "$AT_RS2,direct"
     capture_now tap director tap0
 
@@ -51,6 +52,7 @@ test_direct_replies_never_cross_the_director() {
 # families: 4 6
 test_direct_gigabyte_each_way() {
     direct_lab topo_onearm rs1
+    director_options --fast off
     serving "$AT_RS1,direct"
 
     download 1024
@@ -82,6 +84,7 @@ test_direct_udp() {
 # families: 4 6
 test_direct_client_behind_a_router() {
     direct_lab topo_router rs1 rs2
+    director_options --fast off
     serving "$AT_RS1,direct" "$AT_RS2,direct"
     CAPTURE_LIMIT=200000 capture_now tap director tap0
 

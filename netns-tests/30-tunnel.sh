@@ -37,6 +37,7 @@ test_tunnel_shares_follow_weights_by_wrr() {
 # families: 4 6
 test_tunnel_replies_never_cross_the_director() {
     tunnel_lab topo_onearm rs1 rs2
+    director_options --fast off
     serving "$AT_RS1,tunnel" "$AT_RS2,tunnel"
     capture_now tap director tap0
 
@@ -53,6 +54,7 @@ test_tunnel_replies_never_cross_the_director() {
 # families: 4 6
 test_tunnel_gigabyte_each_way() {
     tunnel_lab topo_onearm rs1
+    director_options --fast off
     serving "$AT_RS1,tunnel"
 
     TRANSFER_SECONDS=80 upload 1024 rs1
@@ -86,6 +88,7 @@ test_tunnel_udp() {
 # families: 4 6
 test_tunnel_client_behind_a_router() {
     tunnel_lab topo_router rs1 rs2
+    director_options --fast off
     serving "$AT_RS1,tunnel" "$AT_RS2,tunnel"
     CAPTURE_LIMIT=200000 capture_now tap director tap0
 

@@ -44,8 +44,10 @@ test_tunnel_gre_and_gue_without_offloads() {
     done
 }
 
-# uploaded_through KIND: 8 MiB up through a tunnel of that kind; what passed the TAP and the real server is captured.
+# uploaded_through KIND [OPTION...]: 8 MiB up through a tunnel of that kind by the director alone; what passed the TAP and the
+# real server is captured.
 uploaded_through() {
+    director_options --fast off "${@:2}"
     serving "$AT_RS1,$1"
     CAPTURE_LIMIT=20000 capture_now "tap-$1" director tap0
     CAPTURE_LIMIT=20000 capture_now "rs1-$1" rs1 eth0
@@ -99,8 +101,7 @@ test_tunnel_gue_superframes_are_cut_rightly_by_the_kernel() {
 # families: 4 6
 test_tunnel_gue_without_offloads_is_never_longer_than_the_link() {
     kinds_lab
-    director_options --no-offload
-    uploaded_through gue,csum
+    uploaded_through gue,csum --no-offload
     expect grep -q "offloads none" "$LAB_DIR/tapvs.log"
     expect_seen tap-gue,csum "udp dst port 6080 and greater 1400" "packets in the tunnel"
     expect_none tap-gue,csum "greater 1600" "superframes on a TAP without offloads"

@@ -121,6 +121,7 @@ test_tunnel_gue_superframes_cut_by_the_hosts_kernel() {
     kernel_lab
     local kind
     for kind in gue gue,csum gue,remcsum; do
+        director_options --fast off
         serving "$AT_GUEST,$kind"
         CAPTURE_LIMIT=20000 capture_now "tap-$kind" director tap0
         fetch --max-time 20 --upload-file "$(payload 8)" "http://$AT_VIP/put/upload" || die "upload of 8 MiB failed"

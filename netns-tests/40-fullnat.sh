@@ -42,7 +42,7 @@ test_fullnat_without_local_address_uses_the_directors_own() {
 test_fullnat_gigabyte_each_way() {
     topo_onearm
     serve rs1
-    director_options --local-address "$LIP1"
+    director_options --fast off --local-address "$LIP1"
     serving "$AT_RS1:80,fullnat"
 
     download 1024

@@ -111,7 +111,7 @@ test_clients_beyond_the_descriptors_are_accepted_when_others_go() {
     director_args=(run --bridge br0 --address "$DIP/24" --tap tap0)
     bridge_state >"$LAB_DIR/bridge.before"
     # shellcheck disable=SC2016  # expanded by the inner shell
-    spawn tapvs director bash -c 'ulimit -n 20 && exec "$@"' limited "$TAPVS" "${director_args[@]}"
+    spawn tapvs director bash -c 'ulimit -n 28 && exec "$@"' limited "$TAPVS" "${director_args[@]}"
     DIRECTOR=$SPAWNED
     wait_for 10 "tapvs to be ready" director_ready_or_gone
     in_ns director timeout 60 python3 - "$(sed -n 's/.*control socket //p' "$LAB_DIR/tapvs.log")" <<-'PYTHON' || die "a client that waited was not served"
