@@ -405,3 +405,35 @@ fn the_deadline_after_it_has_left_is_that_of_its_last_packet() {
     let left = conns.deadline(conns.get(lab.conn_of(&data).unwrap())).since(at);
     assert!(left >= secs(900) && left < secs(900) + Duration::from_millis(129), "{left:?}");
 }
+
+#[test]
+fn many_conns_leave_in_parts_and_until_then_the_kernel_forwards_nothing() {
+    let mut lab = lab(NAT);
+    lab.use_kernel(4096);
+    let packet = |port: u16| Packet::tcp(&format!("192.0.2.7:{port}"), VIP, "AP").carrying("data");
+    for port in 4000..5500 {
+        establish(&mut lab, port);
+        (0..7).for_each(|_| _ = lab.client(&packet(port)));
+    }
+    assert_eq!(entries(&lab), 1500);
+    lab.director.fast().leave_all();
+    assert_eq!(entries(&lab), 1500, "that would take long");
+    let read = read_here(&mut lab);
+    assert_eq!(lab.client(&packet(4000)).len(), 1);
+    assert_eq!(read_here(&mut lab), read + 1, "the director forwards");
+    let mut turns = 0;
+    while entries(&lab) > 0 {
+        lab.advance(Duration::from_millis(1));
+        turns += 1;
+    }
+    assert!(turns < 3, "{turns} turns");
+    talk(&mut lab, &packet(4000));
+    assert_eq!(entries(&lab), 1);
+    let read = read_here(&mut lab);
+    lab.client(&packet(4000));
+    assert_eq!(read_here(&mut lab), read, "the kernel forwards again");
+    lab.director.fast().read_all();
+    let conns = &lab.director.flows.conns;
+    let counted = |port| u64::from(conns.get(lab.conn_of(&packet(port)).unwrap()).in_pkts);
+    assert_eq!((4000..5500).map(counted).sum::<u64>(), 1500 * 9 + 1 + 16 + 1);
+}

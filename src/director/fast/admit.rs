@@ -23,6 +23,10 @@ impl Fast<'_> {
         }
         self.heed();
         while let Some(id) = self.path.next_offer() {
+            if !self.watch.leaving.is_empty() {
+                self.path.refuse("leaving");
+                continue;
+            }
             if self.path.len() >= self.flows.settings.fast_flows {
                 self.path.refuse("full");
                 continue;

@@ -1,12 +1,16 @@
 //! When conns leave the kernel.
 //!
-//! Never gives them entries.
+//! Many leave in parts between packets: as long as any of them has an entry, the kernel forwards nothing at all, so that none
+//! goes the old way and the director is not held up. Never gives entries.
 
 use super::Fast;
 use super::places::neighbour_at;
 use crate::base::{ConnId, DestId, Endpoint};
 use crate::conn::LifeEvent;
 use crate::service::command::{Command, ServiceKey};
+
+/// So many conns leave at a time.
+const AT_ONCE: usize = 1024;
 
 impl Fast<'_> {
     /// Something has happened to a conn.
@@ -35,7 +39,27 @@ impl Fast<'_> {
     }
 
     fn leave_dests(&mut self, is_wanted: impl Fn(DestId) -> bool) {
-        self.path.of_dests(is_wanted).into_iter().for_each(|id| self.leave(id));
+        self.leave_these(self.path.of_dests(is_wanted));
+    }
+
+    fn leave_these(&mut self, mut ids: Vec<ConnId>) {
+        if ids.len() <= AT_ONCE {
+            return ids.into_iter().for_each(|id| self.leave(id));
+        }
+        self.watch.leaving.append(&mut ids);
+        self.station();
+    }
+
+    /// Some of the conns that are to leave do so; after the last one the kernel forwards again.
+    pub(super) fn go_on_leaving(&mut self) {
+        if self.watch.leaving.is_empty() {
+            return;
+        }
+        let rest = self.watch.leaving.len().saturating_sub(AT_ONCE);
+        self.watch.leaving.split_off(rest).into_iter().for_each(|id| self.leave(id));
+        if rest == 0 {
+            self.station();
+        }
     }
 
     /// The same of all conns.
@@ -78,8 +102,7 @@ impl Fast<'_> {
 
     fn leave_service(&mut self, key: &ServiceKey) {
         let services = &self.flows.services;
-        let ids = self.path.of_dests(|dest| services.dest(dest).service == *key);
-        ids.into_iter().for_each(|id| self.leave(id));
+        self.leave_these(self.path.of_dests(|dest| services.dest(dest).service == *key));
     }
 
     /// Heeds what has changed since it was last asked: servers, links, routes, addresses, neighbours.

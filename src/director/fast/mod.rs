@@ -5,7 +5,7 @@
 //! admit    what the conn does now becomes its entries, after all that was read is written
 //! leave    its state moves, it ends, another conn takes its replies ...   conn: LifeEvent::Left
 //!          its dest is edited, removed, failed, drained                   services: upset
-//!          links, routes, sizes, virtual addresses, standby change        all conns leave
+//!          links, routes, sizes, virtual addresses, standby change        all conns leave, many in parts
 //! heed     a neighbour has another MAC, or none                           one write for all its conns
 //! credit   what the kernel has counted goes where packets are counted here
 //! ```
@@ -31,7 +31,7 @@ use crate::sync::Sync;
 /// All entries are read once in this time ...
 const ROUND: Duration = Duration::from_secs(1);
 /// ... or, where there are many, so many conns in the time that follows.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// When the director does what for the conns that the kernel forwards.
 #[derive(Default)]
@@ -42,13 +42,18 @@ pub(in crate::director) struct Watch {
     told: (u64, u64),
     /// Whether this director had its addresses then.
     was_active: bool,
+    /// Conns that are to leave the kernel, which forwards nothing as long as there are any.
+    leaving: Vec<ConnId>,
     /// Packets of conns that other directors may be told of.
     unsaid: Vec<(ConnId, u64)>,
 }
 
 impl Watch {
-    /// When entries are read next.
+    /// When entries are read, or taken away, next.
     pub(in crate::director) fn due(&self, path: &FastPath) -> Option<Instant> {
+        if !self.leaving.is_empty() {
+            return Some(Instant::default());
+        }
         (path.len() > 0).then_some(self.due)
     }
 }
@@ -126,6 +131,7 @@ impl Fast<'_> {
         if !self.path.is_there() {
             return;
         }
+        self.go_on_leaving();
         if self.path.len() > 0 && self.watch.due <= turn.now {
             self.watch.due = turn.now + if self.read_some() { ROUND } else { PAUSE };
             for (link, addr) in self.path.take_used_hops() {

@@ -15,9 +15,9 @@ impl Fast<'_> {
         self.router.links().map(|(link, _)| self.path.device(link)).collect()
     }
 
-    /// Says on each link who the director is: nobody, while another one works.
+    /// Says on each link who the director is: nobody, while another one works, or while conns are leaving.
     pub(super) fn station(&mut self) {
-        let active = self.is_active();
+        let active = self.is_active() && self.watch.leaving.is_empty();
         let links: Vec<(LinkId, Mac)> = self.router.links().map(|(id, link)| (id, link.mac)).collect();
         for (link, mac) in links {
             let mut station = Station { mac: active.then_some(mac), ..Station::default() };
