@@ -185,6 +185,11 @@ impl FastPath {
         Some(passed)
     }
 
+    /// The next reading begins with the first entry.
+    pub fn read_from_the_first(&mut self) {
+        self.place = None;
+    }
+
     /// Reads some entries and calls `each` with what the kernel has done; true if all were read since it was false last.
     pub fn read_some(&mut self, mut each: impl FnMut(Passed)) -> bool {
         let Some(kernel) = self.kernel.as_deref_mut() else { return true };

@@ -54,6 +54,7 @@ impl Fast<'_> {
 
     /// Reads what the kernel has counted of all conns.
     pub fn read_all(&mut self) {
+        self.path.read_from_the_first();
         while !self.read_some() {}
     }
 
