@@ -151,11 +151,11 @@ test_ldirectord_as_debian_installs_it() {
 	LDIRECTORD
     sed -n '/^tool=/,/^```/p' README.md | grep -v '^```' >"$LAB_DIR/recipe"
     expect_eq "$(wc -l <"$LAB_DIR/recipe")" 4 "lines of the recipe"
-    local here="mount -t tmpfs none '$LAB_DIR/copies' && cd '$LAB_DIR/copies' && mkdir usr usr.work dpkg dpkg.work &&
+    local copies="mount -t tmpfs none '$LAB_DIR/copies' && cd '$LAB_DIR/copies' && mkdir usr usr.work dpkg dpkg.work &&
         mount -t overlay -o lowerdir=/usr,upperdir=usr,workdir=usr.work none /usr &&
         mount -t overlay -o lowerdir=/var/lib/dpkg,upperdir=dpkg,workdir=dpkg.work none /var/lib/dpkg && cd /"
     mkdir "$LAB_DIR/copies"
-    spawn ldirectord director env PATH="$LAB_DIR/bin:$PATH" bash -euc "$here
+    spawn ldirectord director unshare --mount env PATH="$LAB_DIR/bin:$PATH" bash -euc "$copies
         source <(head -n 3 '$LAB_DIR/recipe')
         /usr/sbin/ldirectord -d '$LAB_DIR/$LAB_NAME.cf' start &
         child=\$!; trap 'kill \$child' TERM

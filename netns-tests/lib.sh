@@ -68,8 +68,9 @@ skip() {
 
 ns() { echo "$LAB_NAME-$1"; }
 
-# in_ns ROLE CMD...: runs CMD in the namespace of that role. Only the network is another one: /sys is the host's, for a mount
-# namespace a command (`ip netns exec`) costs more than most commands.
+# in_ns ROLE CMD...: runs CMD in the namespace of that role. Only the network is another one: /sys is the host's, and what is
+# mounted is mounted for all (`unshare --mount` before it), for a mount namespace a command (`ip netns exec`) costs more than
+# most commands.
 in_ns() {
     local name=$LAB_NAME-$1
     shift
