@@ -163,6 +163,8 @@ test_ldirectord_as_debian_installs_it() {
         source <(tail -n 1 '$LAB_DIR/recipe')
         cmp '$LAB_DIR/ipvsadm.before' \"\$tool\" && touch '$LAB_DIR/undone'"
     cp "$(dpkg -L ipvsadm | grep '/sbin/ipvsadm$')" "$LAB_DIR/ipvsadm.before"
+    # It adds the server, takes it out and adds it again.
+    wait_for 10 "ldirectord's first look" grep -q "Resetting soft failure count: $RS1:8080" "$LAB_DIR/ldirectord.log"
     wait_for 10 "the server of ldirectord in the list" lists "$RS1:8080 +Masq +1 "
     expect_eq "$(fetch "http://$VIP/")" rs1 "an answer"
 

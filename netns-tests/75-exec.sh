@@ -80,6 +80,11 @@ test_ldirectord_needs_no_ipvsadm_of_ours() {
     # It goes into the background; what answers it goes with it.
     wrapped /usr/sbin/ldirectord "$LAB_DIR/$LAB_NAME.cf" start
     defer quietly ip netns exec "$(ns director)" /usr/sbin/ldirectord "$LAB_DIR/$LAB_NAME.cf" stop
+    local server
+    for server in "$RS1" "$RS2"; do
+        # It adds a server, takes it out and adds it again.
+        wait_for 10 "ldirectord's first look at $server" grep -q "Resetting soft failure count: $server:8080" "$LAB_DIR/ldirectord.log"
+    done
     wait_for 10 "both servers in the list" lists "$RS2:8080 +Masq +3 "
     wait_for 10 "both servers in the list" lists "$RS1:8080 +Masq +1 "
     end_process "$rs2_server" "$(start_time "$rs2_server")"

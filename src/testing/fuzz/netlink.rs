@@ -5,7 +5,7 @@ use crate::base::Instant;
 use crate::control;
 use crate::control::protocol::{Reply, Request};
 use crate::genl::numbers::{cmd, dest, family, flag, kind, method, svc, top};
-use crate::genl::{Absent, Address, Director, Inbox, Message, Outcome, Sender, Server, Writer};
+use crate::genl::{Absent, Address, Director, Inbox, Message, Outcome, Sender, Server, Writer, listed};
 use crate::testing::Lab;
 
 const FROM: Sender = Sender { port: 77, process: 4, capped: false };
@@ -13,7 +13,16 @@ const LARGEST: usize = 32 * 1024;
 
 impl Director for Lab {
     fn ask(&mut self, request: &Request) -> Result<Reply, Absent> {
-        Ok(control::answer(&mut self.director, self.turn.ledger(), request, self.turn.now))
+        // As the daemon answers them.
+        let (asked, full_nat) = match request {
+            Request::Listed(from, full_nat) => (Request::Services(*from), Some(*full_nat)),
+            other => (other.clone(), None),
+        };
+        let reply = control::answer(&mut self.director, self.turn.ledger(), &asked, self.turn.now);
+        Ok(match full_nat {
+            Some(full_nat) => listed(reply, full_nat),
+            None => reply,
+        })
     }
 
     fn now(&self) -> Instant {
