@@ -67,6 +67,41 @@ test_pressure_of_half_open_conns_hurts_no_client() {
     expect_between 5 "$answered" 100000 "requests answered meanwhile"
 }
 
+# resident: kilobytes of memory of the worker.
+resident() { awk '/^VmRSS/ { print $2 }' "/proc/$(worker)/status"; }
+
+# limit: 90
+# families: 4 6
+test_pressure_of_syns_makes_no_conns_behind_a_syn_proxy() {
+    topo_router
+    serve rs1
+    with_ipvsadm
+    payload 32 >/dev/null
+    director_options --max-flows 2000 --syn-proxy auto --sysctl syn_proxy_rate=100
+    serving "$AT_RS1:80,fullnat"
+    # Conns from before the flood, one of them busy through it all; requests meanwhile.
+    idle_conn
+    in_ns client curl --silent --show-error --max-time 60 --limit-rate 6M "http://$AT_VIP/files/payload-32" \
+        >"$SCRATCH/long" 2>"$LAB_DIR/long.errors" &
+    local long=$! before answered=0
+    before=$(resident)
+    flood 12000 3000
+    until flood_is_over; do
+        fetch --max-time 8 "http://$AT_VIP/" >/dev/null 2>"$LAB_DIR/fetch.error" ||
+            die "request $answered during the flood: $(cat "$LAB_DIR/fetch.error")"
+        answered=$((answered + 1))
+    done
+    # Each second that begins without pressure opens a hundred; then there are cookies for ten seconds.
+    expect_between 1 "$(lb -Lnc | grep -c SYN_RECV)" 1500 "half-open conns of a flood of 12,000 SYNs"
+    expect_between -1000000 "$(($(resident) - before))" 4096 "kilobytes of memory that the flood took"
+    wait "$long" || die "the long transfer: $(cat "$LAB_DIR/long.errors")"
+    expect cmp "$SCRATCH/long" "$(payload 32)"
+    idle_conn_answers
+    expect_between 2 "$answered" 100000 "requests answered meanwhile"
+    director_stop
+    expect_between 8000 "$(ledger_of consumed.syn-cookie)" 13000 "SYNs that were answered by a cookie"
+}
+
 test_pressure_beyond_a_servers_limit_goes_to_the_others() {
     topo_onearm
     replies_through_director rs1 rs2

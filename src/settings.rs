@@ -315,6 +315,8 @@ settings! {
     snat_reroute: bool = true, Switch, "", Nothing, "There is one table of routes, for replies as for all else.";
     standby: bool = false, Switch, "", Works, "This director stands by until the master's synchronisation daemon runs here, or 'tapvs standby off' has it work.";
     svc_lfactor: i32 = -3, Between(-8, 8), "", Nothing, "The index of services grows by itself.";
+    syn_proxy_rate: u32 = 1000, Between(1, INT), "a second", Works, "SYNs of a service that its clients do not stand up for, beyond which a SYN proxy that is auto begins; it ends ten seconds after the last second of that.";
+    syn_proxy_timestamps: bool = true, Switch, "", Works, "A SYN proxy keeps window scaling and selective acknowledgements in the timestamps that it answers a client with. Turn it off where servers have timestamps off: conns go without all three then.";
     sync_period: u32 = 50, Between(0, INT), "packets", Works, "Other directors are told of a conn once in so many of its packets; 0 is once.";
     sync_persist_mode: bool = false, Switch, "", Works, "Of conns that a persistence template made, other directors are told the template only.";
     sync_ports: u32 = 1, Between(1, 64), "", Nothing, "One thread sends and hears sync messages, on one port; peers need sync_ports 1 too.";

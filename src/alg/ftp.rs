@@ -10,11 +10,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::beside::Beside;
 use super::ftp_commands::{Announced, FtpMessage, Mode, client_says, server_says};
 use super::ftp_data::{expect_active, expect_passive};
 use crate::base::{ConnId, DropReason, Endpoint, Family, Instant};
-use crate::conn::{LifeEvent, TcpState};
+use crate::conn::{Beside, LifeEvent, TcpState};
 use crate::flows::Flows;
 use crate::forward::SequenceShift;
 use crate::wire::{Gso, Packet, tcp};

@@ -13,10 +13,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::beside::Beside;
 use super::proxy_header::{Found, found_in, version_1, version_2};
 use crate::base::{ConnId, DropReason};
-use crate::conn::{Conn, LifeEvent};
+use crate::conn::{Beside, Conn, LifeEvent};
 use crate::flows::Flows;
 use crate::service::command::ClientAddress;
 use crate::settings::{ClientHeader, Datagrams};
@@ -90,6 +89,11 @@ impl Proxy {
     /// True while the header of a conn is on its way: FTP reads that conn afterwards.
     pub fn has(&self, id: ConnId) -> bool {
         self.0.get(id).is_some()
+    }
+
+    /// How long the header of a conn is that is on its way.
+    pub fn length(&self, id: ConnId, flows: &Flows) -> u32 {
+        self.0.get(id).map_or(0, |header| header.bytes(flows.conns.get(id)).len() as u32)
     }
 
     /// A conn was opened by this packet: if it is a SYN or a datagram, and its server is to be told, the header has its place.

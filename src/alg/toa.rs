@@ -10,9 +10,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::beside::Beside;
 use crate::base::{ConnId, Endpoint};
-use crate::conn::LifeEvent;
+use crate::conn::{Beside, LifeEvent};
 use crate::flows::Flows;
 use crate::service::command::ClientAddress;
 use crate::wire::{L4, Packet, tcp, tcp_option};

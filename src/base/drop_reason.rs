@@ -85,6 +85,10 @@ reasons! {
     ServiceLimit => "service-limit",
     /// Its client has opened as many conns of the service as one may (`--limit`).
     ClientLimit => "client-limit",
+    /// Of no conn, to a service with a SYN proxy, and acknowledges nothing that was answered of late (`--syn-proxy`).
+    BadCookie => "bad-cookie",
+    /// Of a conn whose client has proved itself, and whose server has not answered the SYN: the client sends it again.
+    ServerAwaited => "server-awaited",
     /// Sacrificed under pressure (`drop_packet`).
     Defence => "defence",
     /// A message about another director's conns that cannot be read.

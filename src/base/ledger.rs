@@ -35,11 +35,15 @@ pub enum Consumed {
     Probe,
     /// An advertisement of another VRRP router; heeded.
     Vrrp,
+    /// A SYN, answered by a cookie.
+    SynCookie,
+    /// A segment of a handshake that is made here.
+    Handshake,
 }
 
 impl Consumed {
     /// Every kind, in the order of the ledger.
-    pub const ALL: [Consumed; 13] = [
+    pub const ALL: [Consumed; 15] = [
         Consumed::ArpRequest,
         Consumed::ArpReply,
         Consumed::NdpSolicitation,
@@ -53,6 +57,8 @@ impl Consumed {
         Consumed::Sync,
         Consumed::Probe,
         Consumed::Vrrp,
+        Consumed::SynCookie,
+        Consumed::Handshake,
     ];
 
     /// Name in the ledger.
@@ -71,6 +77,8 @@ impl Consumed {
             Consumed::Sync => "sync-message",
             Consumed::Probe => "probe-answer",
             Consumed::Vrrp => "vrrp-advertisement",
+            Consumed::SynCookie => "syn-cookie",
+            Consumed::Handshake => "handshake",
         }
     }
 }

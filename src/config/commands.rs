@@ -86,7 +86,8 @@ fn service_options(service: &ServiceDraft, problems: &mut Problems) -> ServiceOp
     let persistence = service.persistent.as_ref().map(|seconds| Persistence { timeout: seconds.value });
     let netmask = service.netmask.as_ref().map_or(defaults.netmask, |mask| mask.value);
     let one_packet = service.one_packet.as_ref().is_some_and(|said| said.value);
-    ServiceOptions { scheduler, flags, persistence, engine, netmask, one_packet, quota: service.quota }
+    let syn_proxy = service.syn_proxy.as_ref().map_or(defaults.syn_proxy, |said| said.value);
+    ServiceOptions { scheduler, flags, persistence, engine, netmask, one_packet, quota: service.quota, syn_proxy }
 }
 
 /// The checks of a service, if it has any.

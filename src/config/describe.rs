@@ -72,6 +72,7 @@ fn service_words(key: ServiceKey, options: &ServiceOptions) -> Words {
         ("netmask", crate::ipvsadm::netmask_text(key, options.netmask).unwrap_or_else(none)),
         ("one_packet", options.one_packet.to_string()),
         ("limit", if options.quota.is_some() { options.quota.words() } else { none() }),
+        ("syn_proxy", options.syn_proxy.name().into()),
     ]
 }
 

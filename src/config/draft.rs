@@ -14,7 +14,7 @@ use crate::health::{Check, Policy};
 use crate::outbound::{Forward, Masquerade};
 use crate::router::is_link_local;
 use crate::service::MarkRule;
-use crate::service::command::{Command, DestOptions, Method, ServiceKey, SharedKey, SyncOptions, SyncRole};
+use crate::service::command::{Command, DestOptions, Method, ServiceKey, SharedKey, SynProxy, SyncOptions, SyncRole};
 use crate::service::quota::Quota;
 use crate::vrrp::Track;
 use crate::wire::vrrp::{Covers, Version};
@@ -126,6 +126,8 @@ pub enum Field {
     Engine,
     /// One-packet scheduling.
     OnePacket,
+    /// The SYN proxy.
+    SynProxy,
     /// The server's forwarding method.
     Method,
     /// The server's lower threshold.
@@ -208,6 +210,8 @@ pub struct ServiceDraft {
     pub one_packet: Option<At<bool>>,
     /// Limits of its conns.
     pub quota: Quota,
+    /// Whether handshakes are made here.
+    pub syn_proxy: Option<At<SynProxy>>,
     /// Local addresses for FULL-NAT.
     pub locals: Vec<At<IpAddr>>,
     /// Real servers.

@@ -14,7 +14,7 @@ use crate::base::{Endpoint, Mac, Prefix};
 use crate::health::Check;
 use crate::outbound::{Forward, Masquerade};
 use crate::service::MarkRule;
-use crate::service::command::ServiceKey;
+use crate::service::command::{ServiceKey, SynProxy};
 use crate::service::quota::Quota;
 
 /// run a director, configured by a file (--config) or by flags, until SIGTERM or SIGINT; SIGHUP reads the
@@ -122,6 +122,11 @@ pub struct RunArgs {
     /// each client, as in new=1000,client-conns=50
     #[argh(option, from_str_fn(Quota::parse))]
     pub limit: Option<Quota>,
+
+    /// whether tapvs makes the handshake with clients of --service before it opens a connection: off, on, or auto while too
+    /// many SYNs are not answered
+    #[argh(option, from_str_fn(spec::syn_proxy))]
+    pub syn_proxy: Option<SynProxy>,
 
     /// a real server of --service: ADDRESS[:PORT],METHOD[,weight=N][,upper=N][,lower=N] with METHOD one of nat,
     /// direct, tunnel (IP in IP), gre[,csum], gue[,tun-port=N][,csum|remcsum], fullnat[,proxy=v1|v2|,toa]; repeated
@@ -306,6 +311,7 @@ impl RunArgs {
             engine: None,
             one_packet: self.ops.then(|| At { value: true, place: Place::flag("--ops", "") }),
             quota: self.limit.unwrap_or_default(),
+            syn_proxy: self.syn_proxy.map(|value| At { value, place: Place::flag("--syn-proxy", value.name()) }),
             locals: locals.map(|local| said("--local-address", *local)).collect(),
             servers: self.server.iter().map(server).collect(),
             checks: checks.to_vec(),
@@ -334,6 +340,7 @@ impl RunArgs {
             ("--persistent", self.persistent.is_some()),
             ("--ops", self.ops),
             ("--limit", self.limit.is_some()),
+            ("--syn-proxy", self.syn_proxy.is_some()),
             ("--server", !self.server.is_empty()),
             ("--check", !self.check.is_empty()),
             ("--vrrp", !self.vrrp.is_empty()),

@@ -8,9 +8,14 @@ use std::time::Duration;
 
 use crate::base::{Endpoint, Family, Proto};
 use crate::outbound::{FORWARDS, Forward};
-use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey, Tunnel, TunnelChecksum};
+use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey, SynProxy, Tunnel, TunnelChecksum};
 use crate::service::limits::COUNT;
 use crate::service::words::{CHECKSUMS, method_names};
+
+/// Whether handshakes are made here.
+pub fn syn_proxy(text: &str) -> Result<SynProxy, String> {
+    SynProxy::named(text)
+}
 
 /// A virtual service by address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

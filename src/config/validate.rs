@@ -117,6 +117,9 @@ pub fn explain(refused: Refused, command: &Command) -> Problem {
             let DestOptions { upper, lower, .. } = options;
             (Some(Field::Lower), format!("the lower threshold ({lower}) is above the upper one ({upper}); lower it"))
         }
+        (Refused::SynProxy, Command::AddService(..) | Command::EditService(..)) => {
+            (Some(Field::SynProxy), refused.to_string())
+        }
         (Refused::ClientAddress, _) => (Some(Field::ClientAddress), refused.to_string()),
         (Refused::Invalid, Command::AddService(..) | Command::EditService(..)) => {
             (Some(Field::Netmask), "not a prefix length that an IPv6 service can have; use 1 to 128".into())

@@ -3,6 +3,7 @@
 //! Knows addresses and indices only; never knows a service, never allocates per packet or per flow.
 
 mod addresses;
+mod beside;
 mod buckets;
 mod draft;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod wheel;
 mod worth;
 
 pub use addresses::{AddrId, AddressLine};
+pub use beside::Beside;
 pub use draft::Draft;
 pub use event::Event;
 pub use key::Side;

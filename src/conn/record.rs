@@ -287,6 +287,12 @@ impl Conn {
         self.set(flag::HELPED, is_helped);
     }
 
+    /// True if its requests are looked at before they count: a helper reads them, or the client's port is not known.
+    #[inline]
+    pub fn is_looked_at(&self) -> bool {
+        self.flags & (flag::HELPED | flag::NO_CPORT) != 0
+    }
+
     /// True while the client's port is not known (a data conn that was announced).
     pub fn is_without_client_port(&self) -> bool {
         self.flags & flag::NO_CPORT != 0

@@ -231,6 +231,11 @@ impl ConnTable {
         self.records.shift(id)
     }
 
+    /// A secret for SYN cookies, the same for all processes that use the table one after the other.
+    pub fn cookie_key(&self) -> [u64; 2] {
+        [6, 7].map(|which| siphash13(self.sequence_key, [8 << 56, which]))
+    }
+
     /// Has a client in FULL-NAT whose SYN says `said` begin with a sequence number of ours: towards a server the numbers of
     /// one local endpoint rise from conn to conn, whoever the clients are (RFC 6528 section 3).
     pub fn begin_sequence(&mut self, id: ConnId, said: u32, now: Instant) {

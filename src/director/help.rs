@@ -1,8 +1,8 @@
-//! Requests that helpers read before they go on: FTP's commands, headers of the PROXY protocol, TOA.
+//! What helpers read before it goes on: FTP's commands, headers of the PROXY protocol, TOA, conns of the SYN proxy.
 //!
 //! Never chooses a server.
 
-use super::Director;
+use super::{Director, syn_proxy};
 use crate::alg::Ahead;
 use crate::base::{ConnId, DropReason, Family};
 use crate::conn::Event;
@@ -21,6 +21,7 @@ impl Director {
         packet: &mut Packet,
         turn: &mut Turn<impl Egress>,
     ) -> Result<bool, Refusal> {
+        self.flows.splices.request(id, packet);
         let (has_header, has_option) = (self.proxy.has(id), self.toa.has(id));
         if has_header && matches!(packet.ip.l4, L4::Udp { .. }) {
             return self.help_datagram(id, packet, turn);
@@ -72,9 +73,9 @@ impl Director {
         let reset = L4::Tcp { sport: 0, dport: 0, flags: TcpFlags::RST };
         self.flows.advance(id, Event::Input, &reset, turn.now);
         turn.lend(|turn, frame| {
-            if tcp::reset_for(frame, packet.frame(), packet.ip) {
-                self.router.send_to(frame, packet.ip.src, turn);
-            }
+            let told = tcp::acknowledged(packet.frame(), packet.ip).wrapping_add(self.flows.splices.back(id));
+            tcp::reset(frame, ends.virt(), ends.client(), told);
+            self.router.send_to(frame, ends.client().addr, turn);
             tcp::reset(frame, ends.peer(), ends.real, expected);
             self.router.send_to(frame, ends.real.addr, turn);
         });
@@ -126,4 +127,25 @@ pub(super) fn no_local_port(
         (NoLocalPort::Reset | NoLocalPort::Icmp, _) => return Refusal::with(reason, IcmpError::PortUnreachable),
     }
     reason.into()
+}
+
+/// A reply that helpers read before it goes on.
+#[cold]
+pub(super) fn help_reply(
+    director: &mut Director,
+    id: ConnId,
+    packet: &mut Packet,
+    turn: &mut Turn<impl Egress>,
+) -> Result<(), Refusal> {
+    syn_proxy::check_answer(director, id, packet, turn)?;
+    let (has_header, has_option) = (director.proxy.has(id), director.toa.has(id));
+    if has_header {
+        director.proxy.reply(id, packet, &mut director.flows)?;
+    } else if !has_option || director.flows.is_ftp_control(id) {
+        director.ftp.reply(id, packet, &mut director.flows, turn.now)?;
+    }
+    if has_option {
+        director.toa.reply(id, packet, &mut director.flows);
+    }
+    Ok(())
 }

@@ -75,6 +75,7 @@ impl Errors<'_> {
         match side {
             Side::Reply if !rewritten => None,
             Side::Reply => {
+                icmp::shift_quoted_acknowledged(packet.buf, &quote, packet.ip.end, self.flows.splices.back(id));
                 self.flows.services.count_out(dest, bytes);
                 if let L4::Icmp { icmp_type, code } = packet.ip.l4
                     && icmp::is_unreachable(packet.ip, (icmp_type, code))
@@ -84,6 +85,8 @@ impl Errors<'_> {
                 Some(error_to_client(packet, &quote, &ends, self.router, turn))
             }
             Side::Request => {
+                let back = self.flows.splices.back(id).wrapping_neg();
+                icmp::shift_quoted_sequence(packet.buf, &quote, packet.ip.end, back);
                 self.flows.services.count_in(dest, bytes);
                 Some(error_to_server(packet, &quote, &ends, self.router, turn))
             }

@@ -104,10 +104,13 @@ impl Asking<'_> {
     fn ask(&mut self, mut asked: Asked, turn: &mut Turn<impl Egress>) {
         let (id, conn) = (asked.id, *self.flows.conns.get(asked.id));
         let (real, shift) = (self.flows.conns.real(&conn), self.flows.conns.shift(id));
+        let back = self.flows.splices.back(id);
         let peer = self.flows.conns.local(&conn).unwrap_or(asked.client);
         let [of_client, of_server] = asked.expects;
-        let questions =
-            [(asked.virt, asked.client, of_client, of_server.wrapping_sub(shift)), (peer, real, of_server, of_client)];
+        let questions = [
+            (asked.virt, asked.client, of_client, of_server.wrapping_sub(shift)),
+            (peer, real, of_server, of_client.wrapping_sub(back)),
+        ];
         for (end, (src, dst, expected, acknowledged)) in questions.into_iter().enumerate() {
             if expected != 0 && self.flows.conns.expected(id, ENDS[end]) == 0 {
                 turn.lend(|turn, frame| {

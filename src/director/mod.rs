@@ -20,6 +20,8 @@ mod owner;
 mod path;
 mod presence;
 mod standby;
+mod syn_cookies;
+mod syn_proxy;
 mod transit;
 mod tunnel_gso;
 
@@ -129,6 +131,8 @@ impl Director {
             self.ftp.on(event);
             self.proxy.on(event);
             self.toa.on(event);
+            self.flows.splices.on(event);
+            self.flows.note_answered(event);
             self.flows.refusals.on(event, &self.flows.conns);
         }
     }
@@ -150,6 +154,7 @@ impl Director {
             }
             self.tell_listeners();
         }
+        syn_proxy::repeat_handshakes(self, turn);
         self.sync.send_due(&self.flows, &mut self.router, turn);
         let Director { flows, standby, router, .. } = self;
         flows.sweep(now, |flows, id, conn| expiry_resets::reset_both((id, conn), (flows, standby), router, turn));
@@ -195,6 +200,7 @@ impl Director {
             flows.services.trash_due(),
             self.watch.due(&self.fast),
             self.keep_alive.due(),
+            flows.splices.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -3,14 +3,15 @@
 //! Never edits a packet itself.
 
 use super::Director;
-use super::help::no_local_port;
+use super::help::{help_reply, no_local_port};
 use super::kernel_quirks::layer4_for_state;
 use super::martians::check_addresses;
 use super::owner::Owner;
+use super::syn_proxy;
 use crate::alg;
-use crate::base::{ConnId, DropReason, Method, Proto, ServiceId, Tuple};
+use crate::base::{ConnId, DropReason, Instant, Method, Proto, ServiceId, Tuple};
 use crate::conn::{Event, Side};
-use crate::flows::{ConnFate, Opening};
+use crate::flows::{Answer, ConnFate, Opening};
 use crate::forward::{self, Ends, Fit};
 use crate::router::{Egress, Refusal, Turn};
 use crate::stack;
@@ -87,6 +88,11 @@ impl Director {
         if packet.ip.l4 == L4::Truncated {
             return Err(DropReason::TruncatedL4.into());
         }
+        if self.flows.services.any_syn_proxy()
+            && let Some(done) = syn_proxy::proxied(self, packet, turn)
+        {
+            return done;
+        }
         let Some((service, tuple)) = self.flows.opening_service(packet.ip) else {
             if self.flows.keeps_silent(packet.ip) {
                 return Err(DropReason::UnknownConn.into());
@@ -112,17 +118,29 @@ impl Director {
         if self.flows.is_one_packet(service, tuple.proto) {
             return self.one_packet(&opening, packet, turn);
         }
-        let id = match self.flows.open(opening, call, &self.router, turn.now) {
+        let id = match self.begin(opening, call, packet, turn.now) {
             Err(DropReason::NoLocalPort) => {
                 return Err(no_local_port(self.flows.settings.no_local_port, packet, &mut self.router, turn));
             }
             opened => opened?,
         };
-        self.flows.begin_sequence(id, packet, turn.now);
-        self.proxy.begin(id, packet, &mut self.flows);
-        self.toa.begin(id, packet, &mut self.flows);
         self.tell_listeners();
         self.forward_request(id, packet, turn)
+    }
+
+    /// Opens a conn for its first packet, with what helpers keep of it.
+    pub(super) fn begin(
+        &mut self,
+        opening: Opening,
+        call: Option<&[u8]>,
+        packet: &Packet,
+        now: Instant,
+    ) -> Result<ConnId, DropReason> {
+        let id = self.flows.open(opening, call, &self.router, now)?;
+        self.flows.begin_sequence(id, packet, now);
+        self.proxy.begin(id, packet, &mut self.flows);
+        self.toa.begin(id, packet, &mut self.flows);
+        Ok(id)
     }
 
     /// A packet of a mark service that has no usable server goes where it is addressed (`cache_bypass`).
@@ -162,10 +180,14 @@ impl Director {
     /// A packet from a client to the real server of its conn.
     #[inline]
     fn request(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
-        if self.flows.conns.get(id).is_without_client_port() {
+        let is_looked_at = self.flows.conns.get(id).is_looked_at();
+        if is_looked_at && self.flows.conns.get(id).is_without_client_port() {
             self.flows.learn_port(id, Side::Request, packet, turn.now);
         }
         match self.flows.fate(id, packet.ip) {
+            ConnFate::Good if is_looked_at && self.flows.splices.waiting(id).is_some() => {
+                syn_proxy::before_server(self, id, packet, turn)
+            }
             ConnFate::Good => self.forward_request(id, packet, turn),
             ConnFate::DestGone => Err(DropReason::DestGone.into()),
             ConnFate::Replaced => {
@@ -180,7 +202,7 @@ impl Director {
     }
 
     /// Counts a packet of a conn, sends it on to the real server, and queues the conn for other directors.
-    fn forward_request(
+    pub(super) fn forward_request(
         &mut self,
         id: ConnId,
         packet: &mut Packet,
@@ -243,24 +265,21 @@ impl Director {
         let route = self.router.route_onward(packet, ends.client().addr)?;
         forward::check_translatable(packet, &ends)?;
         self.flows.note_expected(id, Side::Reply, packet);
-        if self.flows.conns.get(id).is_helped() {
-            let (has_header, has_option) = (self.proxy.has(id), self.toa.has(id));
-            if has_header {
-                self.proxy.reply(id, packet, &mut self.flows)?;
-            } else if !has_option || self.flows.is_ftp_control(id) {
-                self.ftp.reply(id, packet, &mut self.flows, turn.now)?;
-            }
-            if has_option {
-                self.toa.reply(id, packet, &mut self.flows);
-            }
+        let is_helped = self.flows.conns.get(id).is_helped();
+        if is_helped {
+            help_reply(self, id, packet, turn)?;
         }
         let fit = Fit::on(&mut self.router, &route);
         forward::reply(packet, &ends, fit)?;
+        let answer = if is_helped { self.flows.hear_server(id, packet, turn.now) } else { Answer::Passes };
         self.ownership().record_passage(packet, &route);
         let flows = &mut self.flows;
         flows.conns.get_mut(id).saw_reply();
         flows.services.count_out(flows.conns.get(id).dest, packet.ip.total_len());
         flows.advance(id, Event::Output, &layer4_for_state(packet, &flows.settings), turn.now);
+        if answer != Answer::Passes {
+            return syn_proxy::server_answered(self, id, answer, packet, turn);
+        }
         Ok(self.router.transmit(packet, &route, turn)?)
     }
 }

@@ -13,7 +13,7 @@ const SCTP_INIT: u8 = 1;
 /// The chunk that ends an association at once.
 pub const SCTP_ABORT: u8 = 6;
 /// Active FTP data conns come from here; they are never scheduled.
-const FTP_DATA_PORT: u16 = 20;
+pub const FTP_DATA_PORT: u16 = 20;
 
 /// What a packet of a known conn meets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

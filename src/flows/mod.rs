@@ -13,6 +13,7 @@ mod open;
 mod persistence;
 mod quotas;
 mod refusals;
+mod splices;
 mod warnings;
 
 use std::hash::RandomState;
@@ -24,13 +25,14 @@ use crate::service::Services;
 use crate::settings::Settings;
 use crate::wire::{L4, Packet, tcp};
 
-pub use admission::{ConnFate, SCTP_ABORT};
+pub use admission::{ConnFate, FTP_DATA_PORT, SCTP_ABORT};
 pub use adopt::Draft;
 pub use bypass::nobody;
 pub use calls::Calls;
 pub use open::{Opening, own_address};
 pub use persistence::{Choice, TemplateKey};
 pub use refusals::{Refusals, Sign};
+pub use splices::{Answer, Due, Handshake, Join, Splice, Splices};
 
 /// Conns, services and what holds them together.
 pub struct Flows {
@@ -60,6 +62,8 @@ pub struct Flows {
     resets_wanted: bool,
     /// Servers that refuse conns, or do not answer.
     pub refusals: Refusals,
+    /// Conns whose handshake was made here.
+    pub splices: Splices,
 }
 
 impl Flows {
@@ -80,6 +84,7 @@ impl Flows {
             sweep_from: Instant::START,
             resets_wanted: false,
             refusals: Refusals::default(),
+            splices: Splices::default(),
             settings,
         };
         flows.heed_timeouts();
@@ -184,6 +189,22 @@ impl Flows {
             self.conns.disturb(id);
             self.conns.get_mut(id).set_synced(true);
             self.synced += 1;
+        }
+    }
+
+    /// Another director tells of a conn: whether it has made the handshake, and how numbers are moved since.
+    pub fn take_join(&mut self, id: ConnId, join: Option<Join>) {
+        let conn = self.conns.get_mut(id);
+        match join {
+            Some(join) if conn.rewrites_replies() && !conn.is_template() => {
+                conn.set_helped(true);
+                self.splices.join_as(id, join);
+            }
+            _ if self.splices.get(id).is_some() => {
+                self.splices.forget(id);
+                self.ends_help(id);
+            }
+            _ => {}
         }
     }
 

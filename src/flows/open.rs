@@ -138,9 +138,9 @@ impl Flows {
         self.conns.intern(addr).ok_or(DropReason::FlowTableFull)
     }
 
-    /// A conn's server knows its client: from now on nobody but FTP reads the conn.
+    /// A conn's server knows its client: from now on nobody reads the conn but FTP, and who moves its numbers.
     pub fn ends_help(&mut self, id: ConnId) {
-        let is_read_on = self.is_ftp_control(id);
+        let is_read_on = self.is_ftp_control(id) || self.splices.get(id).is_some();
         self.conns.get_mut(id).set_helped(is_read_on);
     }
 

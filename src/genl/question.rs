@@ -185,6 +185,7 @@ impl ServiceSpec {
             netmask: self.netmask,
             one_packet: flags & svc_flag::ONE_PACKET != 0,
             quota: Default::default(),
+            syn_proxy: Default::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ pub fn errno_of(refused: Refused) -> Errno {
         | Refused::ZeroPort
         | Refused::OnePacketNotUdp
         | Refused::ClientAddress
+        | Refused::SynProxy
         | Refused::NotLocal
         | Refused::OnePacket => Errno::EINVAL,
         Refused::NoDevice => Errno::ENODEV,

@@ -180,8 +180,10 @@ impl Server {
         }
         if let Command::EditService(key, options) = &mut command {
             match find(*key, director) {
-                // Netlink knows no limits.
-                Ok(present) => options.quota = present.options.quota,
+                // Netlink knows neither.
+                Ok(present) => {
+                    (options.quota, options.syn_proxy) = (present.options.quota, present.options.syn_proxy);
+                }
                 Err(Failure::Errno(_)) => {}
                 Err(Failure::Away) => return Err(Failure::Away),
             }

@@ -43,6 +43,7 @@ pub(super) const ALL_CHECKED: &[Opt] = &[
     Opt::LocalAddress,
     Opt::ClientAddress,
     Opt::Limit,
+    Opt::SynProxy,
 ];
 
 /// Options that a command needs, and those that it takes besides.
@@ -50,7 +51,7 @@ pub(super) fn options_of(verb: Verb) -> (&'static [Opt], &'static [Opt]) {
     use Opt::*;
     match verb {
         Verb::AddService | Verb::EditService => {
-            (&[ServiceAddress], &[Scheduler, Persistent, Netmask, OnePacket, Engine, SchedFlags, Limit])
+            (&[ServiceAddress], &[Scheduler, Persistent, Netmask, OnePacket, Engine, SchedFlags, Limit, SynProxy])
         }
         Verb::DeleteService => (&[ServiceAddress], &[]),
         Verb::AddServer | Verb::EditServer => (

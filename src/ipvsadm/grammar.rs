@@ -9,7 +9,7 @@ use super::options::{Opt, Verb, Word};
 use super::words::{Given, Words};
 use super::{CliError, address};
 use crate::base::{Endpoint, Family, Proto};
-use crate::service::command::{ClientAddress, Command, ServiceKey, SyncOptions, SyncRole};
+use crate::service::command::{ClientAddress, Command, ServiceKey, SynProxy, SyncOptions, SyncRole};
 use crate::service::limits;
 use crate::service::quota::Quota;
 use crate::service::words::METHODS;
@@ -68,6 +68,7 @@ pub(super) struct ParsedArgs {
     pub(super) lower: u32,
     pub(super) client_address: ClientAddress,
     pub(super) quota: Quota,
+    pub(super) syn_proxy: SynProxy,
     pub(super) role: Option<SyncRole>,
     pub(super) sync: SyncOptions,
 }
@@ -220,6 +221,10 @@ impl ParsedArgs {
             Opt::Limit => {
                 let bad = |what| CliError::usage(format!("illegal limit specified: {what}"));
                 self.quota = Quota::parse(value).map_err(bad)?;
+            }
+            Opt::SynProxy => {
+                let bad = |what| CliError::usage(format!("illegal SYN proxy specified: {what}"));
+                self.syn_proxy = SynProxy::named(value).map_err(bad)?;
             }
             Opt::TunnelType if !METHODS.iter().any(|words| words.tunnel == Some(value)) => {
                 return Err(illegal("tunnel type"));

@@ -75,6 +75,7 @@ impl ParsedArgs {
             netmask,
             one_packet,
             quota: self.quota,
+            syn_proxy: self.syn_proxy,
         };
         match self.key().map(|key| limits::check_use(key, &options)) {
             Some(Err(refused)) => Err(CliError::usage(refused.to_string())),

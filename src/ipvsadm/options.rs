@@ -113,6 +113,7 @@ pub enum Opt {
     LocalAddress,
     ClientAddress,
     Limit,
+    SynProxy,
 }
 
 impl Opt {
@@ -156,6 +157,7 @@ impl Opt {
             Opt::LocalAddress => "local-address",
             Opt::ClientAddress => "client-address",
             Opt::Limit => "limit",
+            Opt::SynProxy => "syn-proxy",
         }
     }
 }
@@ -273,6 +275,7 @@ pub(super) const TABLE: &[Row] = &[
     row("local-address", 'z', Needed, Word::Opt(Opt::LocalAddress)),
     long("client-address", Needed, Word::Opt(Opt::ClientAddress)),
     long("limit", Needed, Word::Opt(Opt::Limit)),
+    long("syn-proxy", Needed, Word::Opt(Opt::SynProxy)),
 ];
 
 /// Every option: its long name, its letter, and whether a value may follow.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::Names;
 use crate::base::{Endpoint, Family, Proto};
 use crate::sched::{self, Flags};
-use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey, ServiceOptions};
+use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey, ServiceOptions, SynProxy};
 
 /// How much of a rule is saved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +42,9 @@ pub fn service_line(key: ServiceKey, options: &ServiceOptions, names: &Names) ->
     }
     if options.quota.is_some() {
         line += &format!(" --limit {}", options.quota.words());
+    }
+    if options.syn_proxy != SynProxy::Off {
+        line += &format!(" --syn-proxy {}", options.syn_proxy.name());
     }
     if options.flags != Flags(0) {
         line += &format!(" -b {}", sched::flags_text(&options.scheduler, options.flags));

@@ -28,6 +28,11 @@ fn provoke(reason: DropReason) -> Lab {
         DropReason::NoCallId => {
             Lab::new("-A -u 198.51.100.1:80 -s rr -p 60 --pe sip\n-a -u 198.51.100.1:80 -r 10.0.0.21:8080 -m")
         }
+        DropReason::BadCookie => {
+            let settings = Settings { unknown: Unknown::Drop, ..Settings::default() };
+            Lab::with(settings, &NAT.replace("-s rr", "-s rr --syn-proxy on"))
+        }
+        DropReason::ServerAwaited => Lab::new(&NAT.replace("-s rr", "-s rr --syn-proxy on")),
         DropReason::ServiceLimit => Lab::new(&NAT.replace("-s rr", "-s rr --limit conns=1")),
         DropReason::ClientLimit => Lab::new(&NAT.replace("-s rr", "-s rr --limit client-new=1")),
         DropReason::Defence => Lab::with(Settings { drop_packet: 3, am_droprate: 1, ..Settings::default() }, NAT),
@@ -137,6 +142,13 @@ fn send(reason: DropReason, lab: &mut Lab) {
         DropReason::ServiceLimit | DropReason::ClientLimit => {
             lab.client(&syn());
             lab.client(&syn().from("192.0.2.7:4001"));
+        }
+        DropReason::BadCookie => drop(lab.client(&Packet::tcp(CLIENT, VIP, "A"))),
+        DropReason::ServerAwaited => {
+            let cookie = lab.client(&syn())[0].packet().seq;
+            let ack = Packet { seq: 1001, ack: cookie.wrapping_add(1), ..Packet::tcp(CLIENT, VIP, "A") };
+            lab.client(&ack);
+            lab.client(&ack.carrying("GET /"));
         }
         DropReason::NoConn => drop(lab.real(&Packet::tcp("10.0.0.21:8080", CLIENT, "A"))),
         DropReason::NoCallId => drop(lab.client(&Packet::udp(CLIENT, VIP).carrying("OPTIONS sip:x SIP/2.0\r\n\r\n"))),

@@ -40,6 +40,8 @@ mod sctp;
 mod sequences;
 mod steps;
 mod superframes_in_tunnels;
+mod syn_proxy;
+mod syn_proxy_model;
 mod sync;
 mod tcp_lifecycle;
 mod time;

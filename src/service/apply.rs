@@ -5,10 +5,10 @@
 use std::net::IpAddr;
 
 use super::addresses::Use;
-use super::command::{Command, Refused, ServiceKey, ServiceOptions};
-use super::dests::check_one_packet;
-use super::{FTP_PORT, Meter, Service, Services, Stats};
-use crate::base::{Family, Instant, ServiceId};
+use super::command::{Command, Refused, ServiceKey, ServiceOptions, SynProxy};
+use super::dests::check_methods;
+use super::{FTP_PORT, Meter, Service, Services, Stats, Syns};
+use crate::base::{Family, Instant, Proto, ServiceId};
 use crate::sched::{self, Change, Servers};
 
 /// The one persistence engine.
@@ -55,12 +55,14 @@ impl Services {
             scheduler,
             sorry: None,
             lost: false,
+            syns: Syns::default(),
         };
         let id = self.free_service_slot();
         self.services[id.index()] = Some(service);
         self.meters.reserve(self.services.len() + self.dests.len());
         self.by_key.insert(key, id);
         self.count_key(key, true);
+        self.syn_proxies += u32::from(options.syn_proxy != SynProxy::Off);
         Ok(())
     }
 
@@ -101,12 +103,14 @@ impl Services {
         let fresh = fresh.ok_or(Refused::NoScheduler)?;
         check_service(key, options)?;
         let methods = service.dests.iter().map(|dest| self.dests[dest.index()].method);
-        check_one_packet(options.one_packet, methods)?;
+        check_methods(options, methods)?;
         if service.options.scheduler != options.scheduler {
             service.scheduler = fresh;
         } else {
             service.scheduler.set_flags(options.flags);
         }
+        let is_proxied = |options: &ServiceOptions| u32::from(options.syn_proxy != SynProxy::Off);
+        self.syn_proxies = self.syn_proxies - is_proxied(&service.options) + is_proxied(options);
         service.options = options.clone();
         Ok(())
     }
@@ -132,6 +136,7 @@ impl Services {
         service.locals.iter().for_each(|local| self.addresses.remove(*local, Use::Local));
         self.free_services.push(std::cmp::Reverse(id.0));
         self.count_key(key, false);
+        self.syn_proxies -= u32::from(service.options.syn_proxy != SynProxy::Off);
         Ok(())
     }
 
@@ -199,6 +204,9 @@ impl Services {
 fn check_service(key: ServiceKey, options: &ServiceOptions) -> Result<(), Refused> {
     if options.engine.as_ref().is_some_and(|engine| engine != ENGINE) {
         return Err(Refused::NoScheduler);
+    }
+    if options.syn_proxy != SynProxy::Off && !matches!(key.proto(), Proto::TCP | Proto::IP) {
+        return Err(Refused::SynProxy);
     }
     let prefix_len_is_right = (1..=128).contains(&options.netmask);
     if key.family() == Family::V6 && !prefix_len_is_right {

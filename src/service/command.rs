@@ -79,6 +79,9 @@ pub struct ServiceOptions {
     /// `--limit`
     #[serde(default)]
     pub quota: Quota,
+    /// `--syn-proxy`
+    #[serde(default)]
+    pub syn_proxy: SynProxy,
 }
 
 impl ServiceOptions {
@@ -96,8 +99,22 @@ impl ServiceOptions {
             netmask,
             one_packet: false,
             quota: Quota::default(),
+            syn_proxy: SynProxy::Off,
         }
     }
+}
+
+/// Whether the director makes the handshake with a client before it opens a conn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SynProxy {
+    /// It does not.
+    #[default]
+    Off,
+    /// It does.
+    On,
+    /// It does while too many SYNs are not answered (setting `syn_proxy_rate`).
+    Auto,
 }
 
 /// How a server behind FULL-NAT learns who its client is.

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::addresses::Use;
-use super::command::{DestOptions, Method, Refused, ServiceKey};
+use super::command::{DestOptions, Method, Refused, ServiceKey, ServiceOptions, SynProxy};
 use super::trash::Place;
 use super::{Dest, Judgement, Meter, Services, Stats};
 use crate::base::{DestId, Endpoint, Family, Instant, ServiceId};
@@ -20,8 +20,7 @@ impl Services {
     ) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         check_dest(key, endpoint, options)?;
-        let one_packet = self.get(id).is_some_and(|service| service.options.one_packet);
-        check_one_packet(one_packet, std::iter::once(options.method))?;
+        self.check_method(id, options)?;
         self.note_crossing(key, endpoint, options);
         if self.by_endpoint.contains_key(&(id, endpoint)) {
             return Err(Refused::DestExists);
@@ -36,6 +35,11 @@ impl Services {
         }
         self.notify(id, Change::Added(dest));
         Ok(())
+    }
+
+    fn check_method(&self, service: ServiceId, options: &DestOptions) -> Result<(), Refused> {
+        let service = self.get(service).ok_or(Refused::ServiceNotDefined)?;
+        check_methods(&service.options, std::iter::once(options.method))
     }
 
     /// From now on packets of one family may belong to services of the other.
@@ -93,8 +97,7 @@ impl Services {
     ) -> Result<(), Refused> {
         let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
         check_dest(key, endpoint, options)?;
-        let one_packet = self.get(id).is_some_and(|service| service.options.one_packet);
-        check_one_packet(one_packet, std::iter::once(options.method))?;
+        self.check_method(id, options)?;
         self.note_crossing(key, endpoint, options);
         let dest = self.find_dest(id, endpoint).ok_or(Refused::NoSuchDest)?;
         self.count_nat(dest, false);
@@ -154,10 +157,16 @@ pub(super) fn check_dest(key: ServiceKey, endpoint: Endpoint, options: &DestOpti
     Ok(())
 }
 
-/// A conn for one packet is not kept, and by nothing else does a FULL-NAT reply find its client.
-pub(super) fn check_one_packet(one_packet: bool, mut methods: impl Iterator<Item = Method>) -> Result<(), Refused> {
-    match one_packet && methods.any(|method| method == Method::FullNat) {
-        true => Err(Refused::OnePacket),
-        false => Ok(()),
-    }
+/// Whether a service's options go together with the methods of its dests: a conn for one packet is not kept, and by nothing
+/// else does a FULL-NAT reply find its client; and numbers of a handshake made here are moved in replies.
+pub(super) fn check_methods(
+    options: &ServiceOptions,
+    mut methods: impl Iterator<Item = Method>,
+) -> Result<(), Refused> {
+    let is_proxied = options.syn_proxy != SynProxy::Off;
+    methods.try_for_each(|method| match method {
+        Method::FullNat if options.one_packet => Err(Refused::OnePacket),
+        method if is_proxied && !method.rewrites_replies() => Err(Refused::SynProxy),
+        _ => Ok(()),
+    })
 }

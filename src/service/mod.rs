@@ -14,6 +14,7 @@ mod meters;
 pub mod quota;
 mod refused;
 mod stats;
+mod syns;
 #[cfg(test)]
 mod tests;
 mod trash;
@@ -33,6 +34,7 @@ pub use judgement::{Ending, Judgement, Share};
 pub use marks::{MarkRule, Marks, ports};
 use meters::Meters;
 pub use stats::{Meter, Rates, Stats};
+pub use syns::Syns;
 
 /// The port of FTP's control conn: services there also take the data conns.
 const FTP_PORT: u16 = 21;
@@ -62,6 +64,8 @@ pub struct Service {
     sorry: Option<DestId>,
     /// Too few dests are up: the sorry dest takes all new conns.
     lost: bool,
+    /// SYNs of late, where `--syn-proxy` is auto.
+    syns: Syns,
 }
 
 /// What a service knows of a dest besides its load.
@@ -123,6 +127,8 @@ pub struct Services {
     addresses: Addresses,
     ftp: u32,
     any_port: u32,
+    /// Services with a SYN proxy.
+    syn_proxies: u32,
     families: [u32; 2],
     /// There was a FULL-NAT dest of another family than its service's.
     crossed: bool,
@@ -154,6 +160,7 @@ impl Services {
             addresses: Addresses::default(),
             ftp: 0,
             any_port: 0,
+            syn_proxies: 0,
             families: [0; 2],
             crossed: false,
             changes: 0,

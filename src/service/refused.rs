@@ -42,6 +42,8 @@ pub enum Refused {
     OnePacket,
     /// The client is to be told where that cannot be: not through FULL-NAT, or by no way that its protocol has.
     ClientAddress,
+    /// A SYN proxy elsewhere than in TCP whose replies pass here.
+    SynProxy,
     /// A local address that no host, or another host, has.
     NotLocal,
     /// The daemon runs already.
@@ -74,6 +76,9 @@ impl fmt::Display for Refused {
             }
             Refused::ClientAddress => {
                 "clients' addresses are told to servers of TCP behind FULL-NAT, by proxy-v2 to those of UDP too; leave it out, or use fullnat"
+            }
+            Refused::SynProxy => {
+                "a SYN proxy needs TCP whose replies pass here, and those of direct routing and tunnels do not; leave it out, or use nat or fullnat"
             }
             Refused::NotLocal => {
                 "not an address that the director can have: a group's, a broadcast, loopback or a real server's own; use a free one of its net"

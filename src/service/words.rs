@@ -2,7 +2,7 @@
 //!
 //! Words only; which of them may stand together is for those to say who read them.
 
-use super::command::{ClientAddress, Method, Tunnel, TunnelChecksum};
+use super::command::{ClientAddress, Method, SynProxy, Tunnel, TunnelChecksum};
 
 /// The port that IANA gave GUE.
 pub const GUE_PORT: u16 = 6080;
@@ -128,6 +128,26 @@ impl ClientAddress {
     }
 }
 
+const SYN_PROXIES: [(SynProxy, &str); 3] = [(SynProxy::Off, "off"), (SynProxy::On, "on"), (SynProxy::Auto, "auto")];
+
+impl SynProxy {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        SYN_PROXIES.iter().find(|row| row.0 == self).map_or("off", |row| row.1)
+    }
+
+    /// The one with that name, or a truth that a file says; an error says which there are.
+    pub fn named(name: &str) -> Result<SynProxy, String> {
+        let name = match name {
+            "true" => "on",
+            "false" => "off",
+            other => other,
+        };
+        let found = SYN_PROXIES.iter().find(|row| row.1 == name);
+        found.map(|row| row.0).ok_or_else(|| format!("'{name}' is no way of a SYN proxy; use one of off, on, auto"))
+    }
+}
+
 /// The names of all methods, with commas between.
 pub fn method_names() -> String {
     METHODS.iter().map(|words| words.name).collect::<Vec<_>>().join(", ")
@@ -162,6 +182,10 @@ mod tests {
             assert_eq!((value.name(), ClientAddress::named(name)), (*name, Ok(*value)));
             assert_eq!(ClientAddress::of_version(version), Some(*value));
         }
+        for (value, name) in SYN_PROXIES {
+            assert_eq!((value.name(), SynProxy::named(name)), (name, Ok(value)));
+        }
+        assert_eq!((SynProxy::named("true"), SynProxy::named("yes").is_err()), (Ok(SynProxy::On), true));
         assert_eq!((ClientAddress::named("v1").is_err(), ClientAddress::of_version("v3")), (true, None));
     }
 }

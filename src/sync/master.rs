@@ -214,6 +214,9 @@ impl Master {
         if Family::of(real.addr) != Family::of(client.addr) {
             return;
         }
+        if flows.splices.waiting(id).is_some() {
+            return;
+        }
         let record = Record {
             proto: conn.proto(),
             flags: conn.kernel_flags(),
@@ -226,8 +229,9 @@ impl Master {
             timeout: left.as_secs().max(1) as u32,
             engine: if conn.is_template() { flows.calls.engine_data(id) } else { None },
             full_nat: flows.conns.local(conn).map(|local| FullNat { local, shift: flows.conns.shift(id) }),
+            join: flows.splices.join(id),
         };
-        let version = if record.full_nat.is_some() { Version::Own } else { version(flows) };
+        let version = if record.full_nat.is_some() || record.join.is_some() { Version::Own } else { version(flows) };
         running.enqueue(&record, version, router, turn);
     }
 

@@ -178,6 +178,7 @@ mod tests {
             timeout: 900,
             engine: None,
             full_nat: None,
+            join: None,
         }
     }
 

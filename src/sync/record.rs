@@ -9,6 +9,7 @@
 use std::net::IpAddr;
 
 use crate::base::{Endpoint, Family, Proto};
+use crate::flows::Join;
 
 /// Bytes of a record before its addresses.
 const FIXED: usize = 24;
@@ -18,6 +19,8 @@ const ENGINE_NAME: u8 = 3;
 /// Options of this director's own; a kernel gets none of them.
 const LOCAL: u8 = 0x21;
 const SHIFT: u8 = 0x22;
+const JOIN: u8 = 0x23;
+const JOIN_LEN: usize = 14;
 
 /// One conn or template.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +45,8 @@ pub struct Record<'a> {
     pub engine: Option<(&'a str, &'a [u8])>,
     /// What FULL-NAT has besides, which only directors of this kind are told.
     pub full_nat: Option<FullNat>,
+    /// What is between the ends of a conn whose handshake a director has made.
+    pub join: Option<Join>,
 }
 
 /// What a conn of FULL-NAT has besides.
@@ -59,7 +64,8 @@ impl Record<'_> {
         let addresses = 3 * usize::from(Family::of(self.client.addr).bits()) / 8;
         let options = self.engine.map_or(0, |(name, data)| 2 + data.len() + 2 + name.len());
         let local = |full_nat: FullNat| 2 + 2 + usize::from(Family::of(full_nat.local.addr).bits()) / 8;
-        FIXED + addresses + options + self.full_nat.map_or(0, |full_nat| local(full_nat) + 2 + 4)
+        let own = self.full_nat.map_or(0, |full_nat| local(full_nat) + 2 + 4);
+        FIXED + addresses + options + own + self.join.map_or(0, |_| 2 + JOIN_LEN)
     }
 
     /// Appends the record.
@@ -91,6 +97,13 @@ impl Record<'_> {
             out.extend_from_slice(&[SHIFT, 4]);
             out.extend_from_slice(&shift.to_be_bytes());
         }
+        if let Some(join) = self.join {
+            out.extend_from_slice(&[JOIN, JOIN_LEN as u8]);
+            for number in [join.back, join.client_clock, join.server_clock] {
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            out.extend_from_slice(&[join.client_window as u8, join.server_window as u8]);
+        }
     }
 }
 
@@ -115,7 +128,7 @@ pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         return None;
     }
     let addr = |which: usize| address(&body[FIXED + which * size..FIXED + (which + 1) * size]);
-    let Options { engine, full_nat } = read_options(options)?;
+    let Options { engine, full_nat, join } = read_options(options)?;
     let record = Record {
         proto: Proto(fixed[1]),
         flags: word(4),
@@ -127,6 +140,7 @@ pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         timeout: word(20),
         engine,
         full_nat,
+        join,
     };
     Some((record, len))
 }
@@ -140,6 +154,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 struct Options<'a> {
     engine: Option<(&'a str, &'a [u8])>,
     full_nat: Option<FullNat>,
+    join: Option<Join>,
 }
 
 /// The options of a record. Sequence numbers of helpers are not kept, optional options that are unknown here are skipped,
@@ -147,7 +162,7 @@ struct Options<'a> {
 fn read_options(mut options: &[u8]) -> Option<Options<'_>> {
     const SEQUENCES: u8 = 1;
     const OPTIONAL: u8 = 0x40;
-    let (mut name, mut data, mut local, mut shift) = (None, None, None, None);
+    let (mut name, mut data, mut local, mut shift, mut join) = (None, None, None, None, None);
     while let [kind, len, rest @ ..] = options {
         let (value, after) = rest.split_at_checked(usize::from(*len))?;
         match kind & !OPTIONAL {
@@ -159,11 +174,20 @@ fn read_options(mut options: &[u8]) -> Option<Options<'_>> {
                 local = Some(Endpoint::new(address(addr)?, u16::from_be_bytes([*high, *low])));
             }
             SHIFT => shift = Some(u32::from_be_bytes(value.try_into().ok()?)),
+            JOIN => join = Some(join_of(value.try_into().ok()?)?),
             _ if kind & OPTIONAL != 0 => {}
             _ => return None,
         }
         options = after;
     }
     let full_nat = local.zip(shift).map(|(local, shift)| FullNat { local, shift });
-    options.is_empty().then_some(Options { engine: name.zip(data), full_nat })
+    options.is_empty().then_some(Options { engine: name.zip(data), full_nat, join })
+}
+
+/// Shifts of windows are of at most 14 bits (RFC 7323 2.3).
+fn join_of(bytes: &[u8; JOIN_LEN]) -> Option<Join> {
+    let word = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let [client_window, server_window] = [bytes[12] as i8, bytes[13] as i8];
+    let join = Join { back: word(0), client_clock: word(4), server_clock: word(8), client_window, server_window };
+    [client_window, server_window].iter().all(|bits| (-14..=14).contains(bits)).then_some(join)
 }

@@ -212,6 +212,7 @@ fn take_state(id: ConnId, record: &Record, flows: &mut Flows, now: Instant) {
     if let Some(told) = record.full_nat {
         flows.conns.set_shift(id, told.shift);
     }
+    flows.take_join(id, record.join);
     flows.conns.get_mut(id).in_pkts = flows.settings.sync_threshold;
     flows.conns.set_state(id, record.state as u8);
     let lifetime = lifetime(record, flows);

@@ -56,6 +56,7 @@ pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         timeout: 0,
         engine: None,
         full_nat: None,
+        join: None,
     };
     (bytes.len() >= len).then_some((record, len))
 }

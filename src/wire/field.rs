@@ -71,6 +71,7 @@ pub(crate) mod tcp {
     pub const ACKNOWLEDGMENT: usize = 8;
     pub const DATA_OFFSET: usize = 12;
     pub const FLAGS: usize = 13;
+    pub const WINDOW: usize = 14;
     pub const CHECKSUM: usize = 16;
 }
 

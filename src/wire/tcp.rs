@@ -1,6 +1,6 @@
-//! TCP segments that the director itself sends: the reset of a host where nothing listens.
+//! TCP segments: those that the director itself sends, and the numbers of others, moved in place.
 //!
-//! Never keeps state; everything comes from the segment that is answered (RFC 9293 3.10.7.1).
+//! Never keeps state.
 
 use super::field::{ETH_LEN, be16, be32, ports, put, put16, put32, tcp};
 use super::ip::{DEFAULT_TTL, Header, header_len, ip_header, l4_header_len, set_length};
@@ -9,11 +9,14 @@ use super::vnet::{Gso, Vnet};
 use super::{PacketBuf, checksum, tcp_option};
 use crate::base::{Endpoint, Family, Proto};
 
-const SYN: u8 = 0x02;
+/// Flags.
+pub const SYN: u8 = 0x02;
 const RST: u8 = TcpFlags::RST.0;
-const ACK: u8 = 0x10;
+/// Flags.
+pub const ACK: u8 = 0x10;
 
-/// Writes the reset that answers a segment to a closed port; MACs left open. False if it must not be answered.
+/// Writes the reset that answers a segment to a closed port (RFC 9293 3.10.7.1); MACs left open. False if it must not be
+/// answered.
 pub fn reset_for(out: &mut PacketBuf, request: &[u8], ip: &Ip) -> bool {
     let L4::Tcp { sport, dport, flags } = ip.l4 else { return false };
     if flags.rst() {
@@ -28,14 +31,14 @@ pub fn reset_for(out: &mut PacketBuf, request: &[u8], ip: &Ip) -> bool {
             (0, seq.wrapping_add(length), RST | ACK)
         }
     };
-    let answer = Segment { src: Endpoint::new(ip.dst, dport), dst: Endpoint::new(ip.src, sport), seq, ack, flags };
-    write(out, &answer, ip.tos);
+    let (src, dst) = (Endpoint::new(ip.dst, dport), Endpoint::new(ip.src, sport));
+    write(out, &Segment { tos: ip.tos, ..Segment::bare(src, dst, seq, ack, flags) });
     true
 }
 
 /// Writes a reset out of the blue; `seq` must be what the receiver expects (RFC 5961). MACs left open.
 pub fn reset(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, seq: u32) {
-    write(out, &Segment { src, dst, seq, ack: 0, flags: RST }, 0);
+    write(out, &Segment::bare(src, dst, seq, 0, RST));
 }
 
 /// Writes a segment that its receiver must answer: its number is before the one that is expected (RFC 9293 3.8.4). MACs
@@ -46,29 +49,50 @@ pub fn keep_alive(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, (seq, ack):
 
 /// Writes a request for a connection, without options; MACs left open.
 pub fn syn(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, seq: u32) {
-    write(out, &Segment { src, dst, seq, ack: 0, flags: SYN }, 0);
+    write(out, &Segment::bare(src, dst, seq, 0, SYN));
 }
 
-/// A segment without options and data.
-struct Segment {
-    src: Endpoint,
-    dst: Endpoint,
-    seq: u32,
-    ack: u32,
-    flags: u8,
+/// A segment without data.
+pub struct Segment<'a> {
+    /// Its sender.
+    pub src: Endpoint,
+    /// Its receiver.
+    pub dst: Endpoint,
+    /// Sequence number.
+    pub seq: u32,
+    /// What it acknowledges.
+    pub ack: u32,
+    /// Flag bits.
+    pub flags: u8,
+    /// Window.
+    pub window: u16,
+    /// Options, a multiple of four bytes.
+    pub options: &'a [u8],
+    /// TOS or traffic class.
+    pub tos: u8,
 }
 
-fn write(out: &mut PacketBuf, segment: &Segment, tos: u8) {
-    let Segment { src, dst, seq, ack, flags } = *segment;
+impl Segment<'_> {
+    fn bare(src: Endpoint, dst: Endpoint, seq: u32, ack: u32, flags: u8) -> Segment<'static> {
+        Segment { src, dst, seq, ack, flags, window: 0, options: &[], tos: 0 }
+    }
+}
+
+/// Writes a segment; MACs left open.
+pub fn write(out: &mut PacketBuf, segment: &Segment) {
+    let Segment { src, dst, seq, ack, flags, window, options, tos } = *segment;
     let start = ETH_LEN + header_len(Family::of(dst.addr));
-    let frame = out.reset(start + tcp::LEN);
+    let len = tcp::LEN + options.len();
+    let frame = out.reset(start + len);
     let header = &mut frame[start..];
     put16(header, ports::SRC, src.port);
     put16(header, ports::DST, dst.port);
     put32(header, tcp::SEQUENCE, seq);
     put32(header, tcp::ACKNOWLEDGMENT, ack);
-    header[tcp::DATA_OFFSET] = (tcp::LEN as u8 / 4) << 4;
+    header[tcp::DATA_OFFSET] = (len as u8 / 4) << 4;
     header[tcp::FLAGS] = flags;
+    put16(header, tcp::WINDOW, window);
+    put(header, tcp::LEN, options);
     let sum = !checksum::with_pseudo(src.addr, dst.addr, Proto::TCP, header);
     put16(header, tcp::CHECKSUM, sum);
     let (src, dst) = (src.addr, dst.addr);
@@ -96,6 +120,37 @@ pub fn shift_acknowledged(buf: &mut PacketBuf, ip: &Ip, by: impl Fn(u32) -> i32)
         for edge in (0..edges).map(|index| range.start + 2 + index * 4) {
             let delta = by(be32(buf.frame(), edge));
             shift(buf, ip, edge, delta);
+        }
+    });
+}
+
+/// The window of a segment, as it is written there.
+pub fn window(frame: &[u8], ip: &Ip) -> u16 {
+    be16(frame, ip.l4_at + tcp::WINDOW)
+}
+
+/// Gives a segment another window.
+pub fn set_window(buf: &mut PacketBuf, ip: &Ip, window: u16) {
+    let complete = !buf.vnet.needs_csum;
+    let (at, sum_at) = (ip.l4_at + tcp::WINDOW, ip.l4_at + tcp::CHECKSUM);
+    let frame = buf.frame_mut();
+    let old = be16(frame, at);
+    put16(frame, at, window);
+    if complete {
+        let sum = be16(frame, sum_at);
+        put16(frame, sum_at, checksum::update(sum, checksum::change(&old.to_be_bytes(), &window.to_be_bytes())));
+    }
+}
+
+/// Moves a segment's timestamps (RFC 7323): its sender's clock, and what it echoes, which only an acknowledgement does.
+pub fn shift_timestamps(buf: &mut PacketBuf, ip: &Ip, value: u32, echo: u32) {
+    let echoes = matches!(ip.l4, L4::Tcp { flags, .. } if flags.ack());
+    tcp_option::each(buf, ip, |buf, option, range| {
+        if option == tcp_option::TIMESTAMPS && range.len() == 10 {
+            shift(buf, ip, range.start + 2, value as i32);
+            if echoes {
+                shift(buf, ip, range.start + 6, echo as i32);
+            }
         }
     });
 }

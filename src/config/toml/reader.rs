@@ -221,6 +221,15 @@ impl<'a> Section<'a> {
         self.take_as(key, "true or false", |value| value.as_bool())
     }
 
+    /// A truth, or a string; `read` understands both.
+    pub fn truth_or<T>(&mut self, key: &str, what: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<At<T>> {
+        let text = |value: &DeValue| {
+            value.as_str().map(str::to_owned).or_else(|| value.as_bool().map(|truth| truth.to_string()))
+        };
+        let text = self.take_as(key, what, text)?;
+        self.understood(text, read)
+    }
+
     /// A string or a number, as text.
     pub fn text_or_number(&mut self, key: &str) -> Option<At<String>> {
         let text = |value: &DeValue| value.as_str().map(str::to_owned).or_else(|| Some(whole(value)?.to_string()));

@@ -8,7 +8,7 @@ use super::super::spec;
 use super::reader::{Kind, Section};
 use super::{check, ip_address, policy};
 use crate::base::{Family, Proto};
-use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey};
+use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey, SynProxy};
 use crate::service::limits;
 use crate::service::quota::Quota;
 use crate::service::words::{CHECKSUMS, method_names};
@@ -28,6 +28,7 @@ pub(super) const SERVICE: Kind = Kind {
         "pe",
         "one_packet",
         "limit",
+        "syn_proxy",
         "local_address",
         "server",
         "check",
@@ -68,6 +69,7 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
     let engine = section.text("pe");
     let one_packet = section.truth("one_packet");
     let quota = section.parsed("limit", Quota::parse).map_or_else(Quota::default, |limit| limit.value);
+    let syn_proxy = section.truth_or("syn_proxy", "true, false or \"auto\"", SynProxy::named);
     let locals = section.list("local_address", ip_address);
     let checks = check::checks(&mut section);
     let (policy, sorry) = policy::policy(&mut section);
@@ -83,6 +85,7 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
         engine,
         one_packet,
         quota,
+        syn_proxy,
         locals,
         servers,
         checks,
