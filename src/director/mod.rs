@@ -5,6 +5,7 @@
 
 mod admin;
 mod batch;
+mod begin;
 mod expiry_resets;
 mod fast;
 mod frame;

@@ -3,13 +3,14 @@
 //! Never edits a packet itself.
 
 use super::Director;
+use super::begin::begin;
 use super::help::{help_reply, no_local_port};
 use super::kernel_quirks::layer4_for_state;
 use super::martians::check_addresses;
 use super::owner::Owner;
 use super::syn_proxy;
 use crate::alg;
-use crate::base::{ConnId, DropReason, Instant, Method, Proto, ServiceId, Tuple};
+use crate::base::{ConnId, DropReason, Method, Proto, ServiceId, Tuple};
 use crate::conn::{Event, Side};
 use crate::flows::{Answer, ConnFate, Opening};
 use crate::forward::{self, Ends, Fit};
@@ -118,7 +119,7 @@ impl Director {
         if self.flows.is_one_packet(service, tuple.proto) {
             return self.one_packet(&opening, packet, turn);
         }
-        let id = match self.begin(opening, call, packet, turn.now) {
+        let id = match begin(self, opening, call, packet, turn.now) {
             Err(DropReason::NoLocalPort) => {
                 return Err(no_local_port(self.flows.settings.no_local_port, packet, &mut self.router, turn));
             }
@@ -126,21 +127,6 @@ impl Director {
         };
         self.tell_listeners();
         self.forward_request(id, packet, turn)
-    }
-
-    /// Opens a conn for its first packet, with what helpers keep of it.
-    pub(super) fn begin(
-        &mut self,
-        opening: Opening,
-        call: Option<&[u8]>,
-        packet: &Packet,
-        now: Instant,
-    ) -> Result<ConnId, DropReason> {
-        let id = self.flows.open(opening, call, &self.router, now)?;
-        self.flows.begin_sequence(id, packet, now);
-        self.proxy.begin(id, packet, &mut self.flows);
-        self.toa.begin(id, packet, &mut self.flows);
-        Ok(id)
     }
 
     /// A packet of a mark service that has no usable server goes where it is addressed (`cache_bypass`).

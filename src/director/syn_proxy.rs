@@ -9,6 +9,7 @@
 //! a packet.
 
 use super::Director;
+use super::begin::begin;
 use super::syn_cookies::{give_cookie, proof};
 use crate::base::{ConnId, Consumed, DropReason, Endpoint, ServiceId, Tuple};
 use crate::conn::{Event, Kind};
@@ -174,7 +175,7 @@ fn open(
     let id = turn.lend(|_, frame| {
         tcp::write(frame, &syn_of((tuple.src, tuple.dst), &handshake, &[], tos));
         let mut ip = ip_packet(frame.frame())?;
-        director.begin(opening, None, &Packet::new(frame, &mut ip), now)
+        begin(director, opening, None, &Packet::new(frame, &mut ip), now)
     })?;
     let conn = director.flows.conns.get_mut(id);
     conn.set_helped(true);

@@ -44,7 +44,7 @@ pub fn reset(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, seq: u32) {
 /// Writes a segment that its receiver must answer: its number is before the one that is expected (RFC 9293 3.8.4). MACs
 /// left open.
 pub fn keep_alive(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, (seq, ack): (u32, u32)) {
-    write(out, &Segment { src, dst, seq, ack, flags: ACK }, 0);
+    write(out, &Segment::bare(src, dst, seq, ack, ACK));
 }
 
 /// Writes a request for a connection, without options; MACs left open.
