@@ -4,29 +4,9 @@
 #      client   rs1 rs2     director: br0, tapvs 10.0.0.4     other: br0, tapvs 10.0.0.5 or keepalived on br0 10.0.0.6
 #        |         |              |                              |
 #        +---------+------------ br0 ----------------------------+        the VIP, and in NAT 10.0.0.2 for the servers
-
-# vrrp_director ROLE LAST PRIORITY [LINE...]: a director there with that address, the pair's services, and more lines of
-# its virtual router.
-vrrp_director() {
-    local role=$1 last=$2 priority=$3
-    {
-        printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "$LINK$last" "$NET_BITS"
-        printf '[settings]\nsync_threshold = "0 1"\n'
-        printf '[[service]]\ntcp = "%s:80"\nscheduler = "rr"\n' "$AT_VIP"
-        printf '[[service.server]]\naddress = "%s:8080"\nmethod = "nat"\n' "$AT_RS1" "$AT_RS2"
-        printf '[[vrrp]]\nid = 51\nsync = true\npriority = %s\naddress = [%s]\n' "$priority" "${VIRTUALS:-"\"$VIP\", \"$DIP\""}"
-        printf '%s\n' "${@:4}"
-    } >"$LAB_DIR/$role.toml"
-    director_of_host "$role"
-}
-
-# state_is ROLE STATE: of its virtual router.
-state_is() { of_host "$1" vrrp | grep -q " $2 for "; }
-
-becomes_state() { wait_for 15 "$1 to be $2" state_is "$1" "$2"; }
-
-# answered_within SECONDS: a new conn is served by then.
-answered_within() { wait_for "$1" "an answer" fetch --fail --max-time 1 "http://$AT_VIP/"; }
+#
+# shellcheck source-path=SCRIPTDIR source=pair.sh
+source "$(dirname "${BASH_SOURCE[0]}")/pair.sh"
 
 # families: 4 6
 # limit: 90
@@ -143,103 +123,26 @@ test_keepalived_is_a_peer_by_both_versions() {
     with_keepalived 3 $'version = 3\nvirtual_mac = false\npeers = "10.0.0.6"' $'unicast_peer {\n 10.0.0.2\n }'
 }
 
+# limit: 90
+# alone
+test_keepalived_is_a_peer_by_unicast_of_version_two_and_with_its_virtual_mac() {
+    scripts/need keepalived
+    FIRST_ADDRESS=$VIP
+    topo_pair
+    with_keepalived 2 $'version = 2\nauth = "secret"\npeers = "10.0.0.6"' \
+        $'authentication {\n auth_type PASS\n auth_pass secret\n }\n unicast_peer {\n 10.0.0.2\n }'
+    with_keepalived 3 'from = "10.0.0.6"' 'use_vmac'
+}
+
 # families: 6
-# limit: 60
+# limit: 90
 # alone
 test_keepalived_is_a_peer_by_version_three_of_ipv6() {
     scripts/need keepalived
     FIRST_ADDRESS=fe80::100
     topo_pair
     with_keepalived 3 'version = 3' ''
-}
-
-# methods_director ROLE LAST PRIORITY: a director there with servers of all methods: NAT and FULL-NAT at port 80, direct
-# routing and a tunnel at 8080.
-methods_director() {
-    local role=$1
-    {
-        printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "$LINK$2" "$NET_BITS"
-        printf '[[service]]\ntcp = "%s:80"\nscheduler = "rr"\nlocal_address = "%s"\n' "$AT_VIP" "$DIP"
-        printf '[[service.server]]\naddress = "%s:8080"\nmethod = "%s"\n' "$AT_RS1" nat "$AT_RS2" fullnat
-        printf '[[service]]\ntcp = "%s:8080"\nscheduler = "rr"\n' "$AT_VIP"
-        printf '[[service.server]]\naddress = "%s:8080"\nmethod = "%s"\n' "$AT_RS2" tunnel "$AT_RS3" direct
-        printf '[[vrrp]]\nid = 51\npriority = %s\nsync = true\naddress = ["%s", "%s"]\n' "$3" "$VIP" "$DIP"
-    } >"$LAB_DIR/$role.toml"
-    director_of_host "$role"
-}
-
-# knows_conns ROLE PORT...: the director there has the client's conns from these ports as established.
-knows_conns() {
-    local port conns
-    conns=$(of_host "$1" ipvsadm -Lcn)
-    for port in "${@:2}"; do
-        grep -qF "ESTABLISHED $(bracketed "$CLIENT"):$port " <<<"$conns" || return 1
-    done
-}
-
-# downloads_outlive ROLE OTHER FIRST-PORT HOW...: four downloads, one by each method, go on at the other one when HOW ends
-# the work of the active one.
-downloads_outlive() {
-    local role=$1 other=$2 first=$3 file number curls=()
-    file=$(payload 16)
-    for number in 0 1 2 3; do
-        in_ns client curl --silent --show-error --max-time 60 --limit-rate 2M --local-port "$((first + number))" \
-            --output "$SCRATCH/got$number" "http://$AT_VIP:$((number < 2 ? 80 : 8080))/files/${file##*/}" 2>>"$LAB_DIR/curl.errors" &
-        curls+=("$!")
-    done
-    wait_for 15 "the downloads at the other one too" knows_conns "$other" "$first" "$((first + 1))" "$((first + 2))" "$((first + 3))"
-    "${@:4}"
-    becomes_state "$other" active
-    for number in 0 1 2 3; do
-        wait "${curls[number]}" || die "download $number broke after $4: $(cat "$LAB_DIR/curl.errors")"
-        cmp "$file" "$SCRATCH/got$number" || die "download $number differs after $4"
-    done
-}
-
-power_cut() { in_ns "$1" ip link set "$2" down; }
-
-# one_is_active ROLE OTHER: and the other one is backup.
-one_is_active() {
-    { state_is "$1" active && state_is "$2" backup; } || { state_is "$2" active && state_is "$1" backup; }
-}
-
-# families: 4 6
-# limit: 150
-# alone
-test_downloads_of_all_methods_outlive_their_director() {
-    topo_pair
-    replies_directly rs2
-    serve rs3
-    realserver rs2 --tunnel
-    realserver rs3
-    methods_director director 4 100
-    methods_director other 5 150
-    becomes_state other active
-    becomes_state director backup
-    answered_within 5
-
-    # Keeper and worker die at once.
-    downloads_outlive other director 41000 kill_director_of_host other
-    expect_none client "$IS_RESET" "resets"
-    director_of_host other
-    becomes_state other backup
-
-    # Stuck: it neither answers nor ends; when it goes on, with frames of conns that have ended since, one of them yields.
-    local worker
-    worker=$(pgrep -P "$(<"$LAB_DIR/tapvs-director.pid")")
-    downloads_outlive director other 42000 kill -STOP "$worker"
-    kill -CONT "$worker"
-    wait_for 10 "one of them to yield" one_is_active other director
-
-    # The power of its host.
-    if ! state_is other active; then
-        of_host director vrrp failover
-        becomes_state other active
-    fi
-    downloads_outlive other director 43000 power_cut other eth0
-    in_ns other ip link set eth0 up
-    wait_for 10 "one of them to yield" one_is_active other director
-    answered_within 5
+    with_keepalived 3 "peers = \"${LINK}6\"" "unicast_src_ip ${LINK}6"$'\n unicast_peer {\n '"$DIP"$'\n }'
 }
 
 last_line_is() { [[ $(tail -n 1 "$1") == "$2" ]]; }
@@ -276,26 +179,52 @@ has_been_active() {
     [[ -n $seconds ]] && ((seconds >= $2))
 }
 
+# download_to NAME PORT: a slow one from that port in the background.
+download_to() {
+    in_ns client curl --silent --show-error --max-time 100 --limit-rate 2M --local-port "$2" --output "$SCRATCH/$1" \
+        "http://$AT_VIP/files/payload-32" 2>>"$LAB_DIR/curl.errors" &
+    CURLS+=("$!")
+}
+CURLS=()
+
+# downloads_end NAME...: each is whole.
+downloads_end() {
+    local curl name
+    for curl in "${CURLS[@]}"; do
+        wait "$curl" || die "a download broke: $(cat "$LAB_DIR/curl.errors")"
+    done
+    for name; do
+        cmp "$(payload 32)" "$SCRATCH/$name" || die "the download $name differs"
+    done
+}
+
+# split_of PRIORITY OTHER-PRIORITY: a pair, told one by one with a key, of which `other` is cut off for ten seconds.
+split_of() {
+    local peers key='sync_key = "0123456789abcdef0123456789abcdef"'
+    peers="sync_peers = [\"${LINK}4\", \"${LINK}5\"]"
+    payload 32 >/dev/null
+    vrrp_director director 4 "$1" "$peers" "$key"
+    vrrp_director other 5 "$2" "$peers" "$key"
+    wait_for 20 "a pair" one_is_active director other
+    answered_within 5
+}
+
+cut_off() {
+    power_cut other eth0
+    wait_for 40 "$1 to be active alone" has_been_active "$1" 10
+    { state_is director active && state_is other active; } || die "not both are active while neither hears the other"
+}
+
+# families: 4 6
 # limit: 120
 # alone
 test_a_split_pair_heals_and_the_winner_keeps_its_conns() {
     topo_pair
-    local key='sync_key = "0123456789abcdef0123456789abcdef"' file curl
-    # Told one by one, with a key; either has the same list.
-    vrrp_director director 4 150 'sync_peers = ["10.0.0.4", "10.0.0.5"]' "$key"
+    split_of 150 100
     becomes_state director active
-    vrrp_director other 5 100 'sync_peers = ["10.0.0.4", "10.0.0.5"]' "$key"
-    becomes_state other backup
-    answered_within 5
-
-    power_cut other eth0
-    wait_for 40 "the other one to be active alone" has_been_active other 10
-    state_is director active || die "the first one did not stay active"
+    cut_off other
     # A conn that the other one cannot have been told of.
-    file=$(payload 32)
-    in_ns client curl --silent --show-error --max-time 100 --limit-rate 2M --local-port 40001 --output "$SCRATCH/got" \
-        "http://$AT_VIP/files/${file##*/}" 2>"$LAB_DIR/curl.errors" &
-    curl=$!
+    download_to one 40001
     wait_for 10 "the download" knows_download director
     ! knows_download other || die "the other one was told of the download, across the cut"
 
@@ -306,9 +235,206 @@ test_a_split_pair_heals_and_the_winner_keeps_its_conns() {
     wait_for 15 "the download at the other one too" knows_download other
     of_host director vrrp failover
     becomes_state other active
-    wait "$curl" || die "the download broke: $(cat "$LAB_DIR/curl.errors")"
-    cmp "$file" "$SCRATCH/got" || die "the download differs"
+    downloads_end one
     expect_none client "$IS_RESET and port 40001" "resets of the download"
-    expect_match "$(of_host other sync)" "peers 10.0.0.4 10.0.0.5 port 8848, with a key" "how they talk"
+    expect_match "$(of_host other sync)" "peers ${LINK}4 ${LINK}5 port 8848, with a key" "how they talk"
     ! of_host other sync | grep -q "not taken for key" || die "messages with the key were not taken: $(of_host other sync)"
+}
+
+# families: 4 6
+# limit: 120
+# alone
+test_a_split_pair_heals_where_the_one_that_was_cut_off_wins() {
+    topo_pair
+    split_of 100 150
+    becomes_state other active
+    download_to one 40001
+    wait_for 10 "the download at both" knows_download director
+    cut_off director
+    # The first one goes on here, and another one begins; its packets find the winner before the winner is told of it.
+    of_host director set unknown drop
+    of_host other set unknown drop
+    download_to two 40002
+    wait_for 10 "the second download" knows_conn director 40002
+
+    in_ns other ip link set eth0 up
+    becomes_state director backup
+    state_is other active || die "the one with the higher priority gave up"
+    wait_for 15 "the second download at the winner" knows_conn other 40002
+    downloads_end one two
+    expect_none client "$IS_RESET and port 40001" "resets of the first download"
+    expect_none client "$IS_RESET and port 40002" "resets of the second download"
+}
+
+knows_conn() { of_host "$1" ipvsadm -Lcn | grep -qF "ESTABLISHED $(bracketed "$CLIENT"):$2 "; }
+
+# limit: 60
+# alone
+test_links_and_neighbours_that_are_tracked_move_the_addresses() {
+    topo_pair
+    vrrp_director other 5 100
+    becomes_state other active
+    vrrp_director director 4 150 'preempt = true' \
+        'track = [{ link = "tap0" }, { link = "dummy0", weight = -60 }, { neighbour = "10.0.0.23", interval = "200ms", weight = -70 }]'
+    expect_match "$(wait_log director 'priority 150 -> 90: link dummy0 does not exist')" . "the reason in the log"
+    in_ns director ip link add dummy0 type dummy
+    in_ns director ip link set dummy0 up
+    becomes_state director active
+    becomes_state other backup
+
+    in_ns director ip link set to-rs3 down
+    wait_log director 'priority 150 -> 80: neighbour 10.0.0.23 does not answer'
+    becomes_state other active
+    in_ns director ip link set to-rs3 up
+    becomes_state director active
+    answered_within 5
+
+    in_ns director ip link set dummy0 down
+    wait_log director 'priority 150 -> 90: link dummy0 is down'
+    becomes_state other active
+    in_ns director ip link set dummy0 up
+    becomes_state director active
+    expect_match "$(of_host director status)" "vrrp 51 IPv4 on tap0: active for" "the state"
+
+    # Without carrier beyond the bridge it takes no part.
+    in_ns director ip link set to-other down
+    becomes_state other active
+    local role
+    for role in client rs1 rs2 rs3; do
+        in_ns director ip link set "to-$role" down
+    done
+    becomes_state director fault
+    expect_match "$(of_host director vrrp)" "link tap0 is on br0, of which no other port has carrier" "the reason"
+}
+
+# wait_log ROLE REGEX: the director there has logged it.
+wait_log() { wait_for 10 "'$2' in the log of $1" grep -E "$2" "$LAB_DIR/tapvs-$1.log" && grep -E "$2" "$LAB_DIR/tapvs-$1.log" | tail -n 1; }
+
+# flag_director ROLE LAST PRIORITY: a one-off director by flags, which has the addresses of all services.
+flag_director() {
+    : >"$LAB_DIR/tapvs-$1.log"
+    spawn "tapvs-$1" "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" RUST_LOG=info "$TAPVS" run --bridge br0 --tap tap0 \
+        --address "$LINK$2/$NET_BITS" --vrrp "id=51,priority=$3" --fresh
+    echo "$SPAWNED" >"$LAB_DIR/tapvs-$1.pid"
+    wait_for 10 "tapvs in $1" grep -qw ready "$LAB_DIR/tapvs-$1.log"
+}
+
+# families: 4 6
+# limit: 60
+# alone
+test_addresses_of_services_that_ipvsadm_adds_move_too() {
+    topo_pair
+    replies_directly rs1
+    realserver rs1
+    flag_director director 4 150
+    flag_director other 5 100
+    local role second=${LINK}101
+    for role in other director; do
+        of_host "$role" ipvsadm -A -t "$AT_VIP:80" -s rr
+        of_host "$role" ipvsadm -a -t "$AT_VIP:80" -r "$AT_RS1:80" -g
+    done
+    becomes_state director active
+    becomes_state other backup
+    answered_within 5
+    # Another one, first on the backup: it is mute; nobody answers before the active one has it.
+    in_ns rs1 "$TAPVS" realserver up --vip "$VIP" --vip "$second" >/dev/null
+    of_host other ipvsadm -A -t "$(bracketed "$second"):80" -s rr
+    of_host other ipvsadm -a -t "$(bracketed "$second"):80" -r "$AT_RS1:80" -g
+    ! in_ns client ping -q -c 2 -W 1 "$second" >/dev/null || die "a backup answered for an address that was added"
+    of_host director ipvsadm -A -t "$(bracketed "$second"):80" -s rr
+    of_host director ipvsadm -a -t "$(bracketed "$second"):80" -r "$AT_RS1:80" -g
+    wait_for 5 "an answer of the new service" fetch --fail --max-time 1 "http://$(bracketed "$second")/"
+    expect_match "$(of_host director vrrp)" "address .*$second" "its addresses"
+    of_host director vrrp failover
+    becomes_state other active
+    wait_for 5 "an answer of the new service" fetch --fail --max-time 1 "http://$(bracketed "$second")/"
+    answered_within 5
+}
+
+# Sends COUNT false advertisements of each kind for virtual router 51, of version 3, as if for 10.0.0.100.
+FALSE_ADVERTS='
+import socket, struct, sys
+count, own = int(sys.argv[1]), sys.argv[2]
+group = "224.0.0.18"
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+def advert(priority, number=51, addresses=1, wrong=0):
+    body = socket.inet_aton("10.0.0.100")
+    head = struct.pack("!BBBBHH", 0x31, number, priority, addresses, 100, 0)
+    pseudo = socket.inet_aton(own) + socket.inet_aton(group) + struct.pack("!BBH", 0, 112, len(head + body))
+    return head[:6] + struct.pack("!H", checksum(pseudo + head + body) ^ wrong) + body
+wire = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+wire.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
+for number in range(count):
+    for ttl, message in [(254, advert(200)), (255, advert(200, number=52)), (255, advert(200, wrong=1)), (255, advert(200, addresses=2)),
+                         (255, advert(255)), (255, b"\x21" + advert(200)[1:])]:
+        wire.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
+        wire.sendto(message, (group, 0))
+'
+
+has_refused() {
+    local reason
+    for reason in "${@:2}"; do
+        of_host "$1" vrrp | grep -qE "not heeded for $reason [1-9]" || return 1
+    done
+}
+
+# limit: 60
+# alone
+test_floods_of_false_advertisements_change_nothing() {
+    topo_pair
+    vrrp_director director 4 150
+    becomes_state director active
+    vrrp_director other 5 100
+    becomes_state other backup
+    in_ns rs3 python3 -c "$FALSE_ADVERTS" 500 "$RS3"
+    local role
+    for role in director other; do
+        wait_for 5 "the counts in $role" has_refused "$role" ttl id checksum length owner
+    done
+    state_is director active || die "false advertisements took the addresses: $(of_host director vrrp)"
+    state_is other backup || die "false advertisements moved the backup: $(of_host other vrrp)"
+    expect_eq "$(of_host director vrrp --json | grep -A 3 transitions | tr -dc '0-9,')" "1,0," "how often it has come and gone"
+    answered_within 5
+}
+
+# ocf ACTION: the agent of docs/ in the director's namespace; prints its exit code.
+ocf() {
+    local code=0
+    in_ns director env TAPVS_SOCKET="$LAB_DIR/director.sock" HA_RSCTMP="$LAB_DIR" OCF_RESKEY_binary="$TAPVS" \
+        OCF_RESKEY_config="$LAB_DIR/ocf.toml" OCF_RESKEY_log="$LAB_DIR/tapvs-ocf.log" docs/ocf-tapvs "$1" >"$LAB_DIR/ocf.out" 2>&1 || code=$?
+    echo "$code"
+}
+
+# limit: 60
+test_a_resource_agent_starts_promotes_and_stops_a_director() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    {
+        printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n[settings]\nstandby = true\n' "$DIP" "$NET_BITS"
+        printf '[[service]]\ntcp = "%s:80"\n[[service.server]]\naddress = "%s:8080"\nmethod = "nat"\n' "$AT_VIP" "$AT_RS1"
+    } >"$LAB_DIR/ocf.toml"
+    expect_eq "$(ocf meta-data)" 0 "exit code of meta-data"
+    python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$LAB_DIR/ocf.out"
+    expect_eq "$(ocf validate-all)" 0 "exit code of validate-all"
+    expect_eq "$(ocf monitor)" 7 "exit code of monitor before the start"
+    expect_eq "$(ocf stop)" 0 "exit code of stop before the start"
+    defer ocf stop
+    expect_eq "$(ocf start)" 0 "exit code of start"
+    expect_eq "$(ocf start)" 0 "exit code of a second start"
+    expect_eq "$(ocf monitor)" 0 "exit code of monitor, mute"
+    ! in_ns client ping -q -c 1 -W 1 "$VIP" >/dev/null || die "a mute director answers"
+    expect_eq "$(ocf promote)" 0 "exit code of promote"
+    expect_eq "$(ocf monitor)" 8 "exit code of monitor, promoted"
+    answered_within 5
+    expect_eq "$(ocf demote)" 0 "exit code of demote"
+    expect_eq "$(ocf monitor)" 0 "exit code of monitor, demoted"
+    expect_eq "$(ocf stop)" 0 "exit code of stop"
+    expect_eq "$(ocf monitor)" 7 "exit code of monitor after the stop"
+    echo "this is no configuration" >"$LAB_DIR/ocf.toml"
+    expect_eq "$(ocf validate-all)" 6 "exit code of validate-all with a broken file"
 }

@@ -197,11 +197,11 @@ expect() { "$@" || die "this failed: $*"; }
 
 # ---- captures --------------------------------------------------------------------------------------------------
 
-# capture_start NAME ROLE INTERFACE: captures to $LAB_DIR/NAME.pcap; not ready before `captures_ready`.
+# capture_start NAME ROLE INTERFACE [FILTER]: captures to $LAB_DIR/NAME.pcap; not ready before `captures_ready`.
 capture_start() {
     local name=$1 role=$2 interface=$3
     spawn "$name.tcpdump" "$role" tcpdump --immediate-mode -U -Z root -n -s 256 -c "$CAPTURE_LIMIT" \
-        -i "$interface" -w "$LAB_DIR/$name.pcap"
+        -i "$interface" -w "$LAB_DIR/$name.pcap" "${@:4}"
     echo "$name" >>"$LAB_DIR/captures"
 }
 

@@ -179,14 +179,21 @@ on_the_bridge() {
 # rs1 and rs2, which serve, go by $DIP.
 topo_pair() {
     topo_onearm
-    on_the_bridge other "${LINK}6"
-    in_ns other ip link add br0 type bridge forward_delay 0 stp_state 0 "$@"
-    in_ns other ip address flush dev eth0
-    in_ns other ip address add "${LINK}6/$NET_BITS" dev br0
-    in_ns other ip link set eth0 master br0
-    in_ns other ip link set br0 up
+    host_with_bridge other "${LINK}6" "$@"
     replies_through_director rs1 rs2
     serve rs1 rs2
+}
+
+# host_with_bridge ROLE ADDRESS [BRIDGE-OPTION...]: another host for a director, with a bridge of its own.
+host_with_bridge() {
+    local role=$1 address=$2
+    shift 2
+    on_the_bridge "$role" "$address"
+    in_ns "$role" ip link add br0 type bridge forward_delay 0 stp_state 0 "$@"
+    in_ns "$role" ip address flush dev eth0
+    in_ns "$role" ip address add "$address/$NET_BITS" dev br0
+    in_ns "$role" ip link set eth0 master br0
+    in_ns "$role" ip link set br0 up
 }
 
 real_servers() {

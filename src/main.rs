@@ -104,6 +104,7 @@ fn main() -> ExitCode {
             }
         },
         Some(Command::Completion(args)) => print_out(&completion::script(args.shell, &Args::get_args_info())),
+        Some(Command::Status(args)) if args.ocf => return ExitCode::from(args.ocf_code()),
         Some(Command::Status(args)) => args.run(),
         Some(Command::Set(args)) => args.run(),
         Some(Command::Get(args)) => args.run(),

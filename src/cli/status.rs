@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
-use crate::control::protocol::{FastEntry, PortsEntry, Reply, Request, ServiceEntry, Status, WorkerEntry};
-use crate::control::{Client, strange};
+use crate::control::protocol::{
+    FastEntry, PortsEntry, Reply, Request, ServiceEntry, Status, VirtualRouterEntry, WorkerEntry,
+};
+use crate::control::{Client, Unreachable, strange};
 use crate::io::print_out;
 use crate::ipvsadm::{Names, Opt, services_text, sort};
+use crate::vrrp::Report;
 
 /// show what a running director does: services, links, neighbours, and what became of every frame
 #[derive(ArgsInfo, FromArgs, Debug)]
@@ -19,6 +22,10 @@ pub struct StatusArgs {
     /// as JSON, with all counters
     #[argh(switch)]
     pub json: bool,
+
+    /// print nothing; exit with 8 if it works, 0 if it stands by, 7 if it does not run, 1 if it does not answer
+    #[argh(switch)]
+    pub ocf: bool,
 
     /// control socket of the director (default: $TAPVS_SOCKET, else the one that runs here)
     #[argh(option)]
@@ -70,7 +77,27 @@ struct Everything {
     service_list: Vec<ServiceEntry>,
 }
 
+/// What the monitor action of a resource agent exits with (OCF Resource Agent API 1.1).
+mod ocf {
+    pub const SUCCESS: u8 = 0;
+    pub const GENERIC: u8 = 1;
+    pub const NOT_RUNNING: u8 = 7;
+    pub const PROMOTED: u8 = 8;
+}
+
 impl StatusArgs {
+    /// What it does, as a resource agent's exit code: it works unless it stands by, or others have all of its addresses.
+    pub fn ocf_code(&self) -> u8 {
+        let mut client = match Client::find(self.socket.as_deref()) {
+            Ok(client) => client,
+            Err(Unreachable::Gone(_)) => return ocf::NOT_RUNNING,
+            Err(Unreachable::Forbidden | Unreachable::Otherwise(_)) => return ocf::GENERIC,
+        };
+        let Ok(Reply::Status(status)) = client.ask(&Request::Status) else { return ocf::GENERIC };
+        let is_active = status.vrrp.is_empty() || status.vrrp.iter().any(|entry| entry.report.state == "active");
+        if status.standby.is_none() && is_active { ocf::PROMOTED } else { ocf::SUCCESS }
+    }
+
     /// Prints the state; an error is a sentence.
     pub fn run(&self) -> Result<(), String> {
         let mut client = Client::find(self.socket.as_deref())?;
@@ -92,6 +119,10 @@ fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
     text += &worker_text(&status.worker);
     if let Some(how) = &status.standby {
         text += &format!("stands by: {how}\n");
+    }
+    for VirtualRouterEntry { link, for_s, report } in &status.vrrp {
+        let Report { id, family, state, reason, priority, .. } = report;
+        text += &format!("vrrp {id} {family} on {link}: {state} for {for_s} s ({reason}), priority {priority}\n");
     }
     for link in &status.links {
         text += &format!("link {} mac {} mtu {} {}\n", link.name, link.mac, link.mtu, link.addresses.join(" "));

@@ -162,20 +162,22 @@ pub fn mark_text(rule: &MarkRule) -> String {
 
 /// A virtual router as it was configured; its password stays with those who have the file.
 pub fn vrrp_text(options: &vrrp::Options) -> String {
-    let vrrp::Options { id, rank, addresses, peers, virtual_mac, tracks, group, notify, user, .. } = options;
+    let vrrp::Options { id, rank, addresses, peers, from, virtual_mac, tracks, group, notify, user, .. } = options;
     let mut more: Vec<String> = tracks.iter().map(|track| format!(" track {} {}", track.what, track.weight)).collect();
+    more.extend((!options.accept).then(|| " accept false".to_owned()));
+    more.extend(from.iter().map(|addr| format!(" from {addr}")));
     more.extend(group.iter().map(|group| format!(" group {group}")));
     more.extend((!notify.is_empty()).then(|| format!(" notify {}", notify.join(" "))));
     more.extend(user.iter().map(|user| format!(" user {user}")));
     let list = |all: &[IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let peers = if peers.is_empty() { "multicast".into() } else { format!("peers {}", list(peers)) };
     format!(
-        "vrrp {id} priority {} interval {:?} version {} preempt {} virtual_mac {virtual_mac} {peers} address {}",
+        "vrrp {id} priority {} interval {:?} version {} preempt {} virtual_mac {virtual_mac} {peers} {}",
         rank.priority,
         rank.interval,
         if rank.is_v2 { 2 } else { 3 },
         rank.preempt,
-        list(addresses),
+        if options.follows { "of all services".into() } else { format!("address {}", list(addresses)) },
     ) + &more.concat()
 }
 

@@ -321,6 +321,10 @@ pub struct VrrpDraft {
     pub preempt: bool,
     /// Other routers, told one by one.
     pub peers: Vec<At<IpAddr>>,
+    /// Other routers that alone are heeded; all without any.
+    pub from: Vec<At<IpAddr>>,
+    /// The addresses take packets that are for no service.
+    pub accept: bool,
     /// The addresses have the MAC of RFC 9568.
     pub virtual_mac: bool,
     /// What the checksum covers.

@@ -48,7 +48,7 @@ impl Outside {
             }
             outside.programs.extend(vrrp.tracks.iter().filter_map(|track| match &track.what {
                 Tracked::Script { command, user, .. } => Some((command.clone(), user.clone())),
-                Tracked::Service(_) => None,
+                Tracked::Service(_) | Tracked::Link(_) | Tracked::Neighbour { .. } => None,
             }));
         }
         outside

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::draft::{Place, Problems, VrrpDraft};
+use super::draft::{At, Place, Problems, VrrpDraft};
 use super::link::PlannedLink;
 use crate::base::{Family, LinkId};
 use crate::service::command::{Command, SyncOptions, SyncRole};
@@ -20,15 +20,17 @@ pub fn options(
     problems: &mut Problems,
 ) -> Vec<Options> {
     let mut all: Vec<Options> = Vec::new();
-    for draft in drafts {
+    for (place, draft) in drafts.iter().enumerate() {
         let Some(link) = link_of(draft, links, problems) else { continue };
+        let follows = draft.addresses.is_empty();
+        if follows && drafts[..place].iter().any(|other| other.addresses.is_empty()) {
+            problems
+                .add(&draft.place, "another virtual router has the addresses of all services; name those of this one");
+        }
         let said = draft.addresses.iter().map(|addr| addr.value);
-        let mut addresses: Vec<IpAddr> = if said.len() > 0 { said.collect() } else { services.to_vec() };
+        let mut addresses: Vec<IpAddr> = if follows { services.to_vec() } else { said.collect() };
         addresses.sort();
         addresses.dedup();
-        if addresses.is_empty() {
-            problems.add(&draft.place, "no address, and no service with one; name the addresses that move");
-        }
         let fixed = links.iter().flat_map(|link| &link.addresses).map(|prefix| prefix.addr);
         for addr in fixed.filter(|addr| addresses.contains(addr)) {
             problems.add(&draft.place, format!("{addr} is a link's own address and does not move; name another"));
@@ -36,11 +38,16 @@ pub fn options(
         for family in [Family::V4, Family::V6] {
             let of_family = |addr: &IpAddr| Family::of(*addr) == family;
             let addresses: Vec<IpAddr> = addresses.iter().copied().filter(of_family).collect();
-            if !addresses.is_empty() {
-                let new = of_one_family(draft, link, addresses, problems);
-                check_apart(&new, &all, draft, problems);
-                all.push(new);
+            if addresses.is_empty() && !(follows && can_speak(draft, family)) {
+                continue;
             }
+            if let Some(addr) = addresses.first() {
+                check_speech(draft, *addr, problems);
+            }
+            let addresses = if follows { Vec::new() } else { addresses };
+            let new = of_one_family(draft, link, family, addresses);
+            check_apart(&new, &all, draft, problems);
+            all.push(new);
         }
     }
     all
@@ -95,22 +102,57 @@ fn link_of(draft: &VrrpDraft, links: &[PlannedLink], problems: &mut Problems) ->
     found.map(|index| LinkId(index as u8))
 }
 
-fn of_one_family(draft: &VrrpDraft, link: LinkId, addresses: Vec<IpAddr>, problems: &mut Problems) -> Options {
-    let (family, is_v2) = (Family::of(addresses[0]), draft.version != Version::V3);
-    if is_v2 && family == Family::V6 {
-        problems.add(&draft.place, format!("version 2 has no IPv6 ({}); use version 3", addresses[0]));
+fn is_v2(draft: &VrrpDraft) -> bool {
+    draft.version != Version::V3
+}
+
+/// Those of a family.
+fn of_family(all: &[At<IpAddr>], family: Family) -> Vec<IpAddr> {
+    all.iter().map(|addr| addr.value).filter(|addr| Family::of(*addr) == family).collect()
+}
+
+/// True if a virtual router can advertise addresses of a family.
+fn can_speak(draft: &VrrpDraft, family: Family) -> bool {
+    let has_peers = draft.peers.is_empty() || !of_family(&draft.peers, family).is_empty();
+    has_peers && (family == Family::V4 || !is_v2(draft))
+}
+
+/// Says why it cannot advertise this address.
+fn check_speech(draft: &VrrpDraft, addr: IpAddr, problems: &mut Problems) {
+    if is_v2(draft) && addr.is_ipv6() {
+        problems.add(&draft.place, format!("version 2 has no IPv6 ({addr}); use version 3"));
     }
-    let peers: Vec<IpAddr> =
-        draft.peers.iter().map(|peer| peer.value).filter(|peer| Family::of(*peer) == family).collect();
-    if peers.is_empty() && !draft.peers.is_empty() {
-        problems.add(&draft.place, format!("no peer of the family of {}; name one, or leave peers out", addresses[0]));
+    if !draft.peers.is_empty() && of_family(&draft.peers, Family::of(addr)).is_empty() {
+        problems.add(&draft.place, format!("no peer of the family of {addr}; name one, or leave peers out"));
     }
+}
+
+fn of_one_family(draft: &VrrpDraft, link: LinkId, family: Family, addresses: Vec<IpAddr>) -> Options {
+    let (peers, from) = (of_family(&draft.peers, family), of_family(&draft.from, family));
+    let (is_v2, follows) = (is_v2(draft), draft.addresses.is_empty());
     let VrrpDraft { priority, interval, preempt, preempt_delay, .. } = *draft;
     let rank = Rank { priority, interval, preempt, preempt_delay, is_v2 };
-    let VrrpDraft { id, version, virtual_mac, covers, .. } = *draft;
+    let VrrpDraft { id, version, virtual_mac, covers, accept, .. } = *draft;
     let (tracks, group) = (draft.tracks.clone(), draft.group.clone());
     let (notify, user) = (draft.notify.clone(), draft.user.clone());
-    Options { link, id, version, rank, addresses, peers, virtual_mac, covers, tracks, group, notify, user }
+    Options {
+        link,
+        id,
+        version,
+        rank,
+        family,
+        addresses,
+        follows,
+        peers,
+        from,
+        accept,
+        virtual_mac,
+        covers,
+        tracks,
+        group,
+        notify,
+        user,
+    }
 }
 
 /// An address belongs to one virtual router, and a number is used once on a link.

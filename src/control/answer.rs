@@ -64,9 +64,7 @@ pub fn answer(director: &mut Director, ledger: &Ledger, request: &Request, now: 
             director.presence().stand_by(*on, now);
             Reply::Done
         }
-        Request::Vrrp => {
-            Reply::Vrrp(director.vrrp.reports().map(|report| virtual_router(director, report, now)).collect())
-        }
+        Request::Vrrp => Reply::Vrrp(virtual_routers(director, now)),
         Request::FailOver => match director.vrrp.give_up() {
             0 => Reply::Error("no virtual router is active here; there is nothing to give up".into()),
             _ => Reply::Done,
@@ -88,9 +86,12 @@ fn daemons(director: &Director) -> Vec<(SyncRole, SyncOptions)> {
     director.sync.daemons().map(|(role, options)| (role, shown(options))).collect()
 }
 
-fn virtual_router(director: &Director, report: Report, now: Instant) -> VirtualRouterEntry {
-    let link = director.router.link(LinkId(report.link)).name.clone();
-    VirtualRouterEntry { link, for_s: now.since(report.since).as_secs(), report }
+fn virtual_routers(director: &Director, now: Instant) -> Vec<VirtualRouterEntry> {
+    let told = |report: Report| {
+        let link = director.router.link(LinkId(report.link)).name.clone();
+        VirtualRouterEntry { link, for_s: now.since(report.since).as_secs(), report }
+    };
+    director.vrrp.reports().map(told).collect()
 }
 
 fn value(director: &Director, name: &str) -> Option<(String, String)> {
@@ -236,6 +237,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
         conns: director.flows.conns.len(),
         max_flows: director.flows.settings.max_flows,
         standby: director.standby.in_words().map(str::to_owned),
+        vrrp: virtual_routers(director, now),
         worker: WorkerEntry::default(),
         toa_missing: director.toa.missing(),
         local_ports: director.flows.ports.scarcest(POOLS_SHOWN).into_iter().map(ports).collect(),

@@ -20,6 +20,8 @@ const LATER: Duration = Duration::from_secs(10);
 pub enum Unreachable {
     /// This user may not ask it.
     Forbidden,
+    /// There is none; a sentence or two for the operator.
+    Gone(String),
     /// A sentence or two for the operator.
     Otherwise(String),
 }
@@ -28,7 +30,7 @@ impl From<Unreachable> for String {
     fn from(why: Unreachable) -> String {
         match why {
             Unreachable::Forbidden => "Permission denied (you must be root)".into(),
-            Unreachable::Otherwise(sentence) => sentence,
+            Unreachable::Gone(sentence) | Unreachable::Otherwise(sentence) => sentence,
         }
     }
 }
@@ -55,12 +57,12 @@ impl Client {
             Ok(connection) => Ok(Client { connection, path }),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(Unreachable::Forbidden),
             Err(error) => {
-                let what = match error.kind() {
-                    ErrorKind::NotFound => "there is no socket; is the director running?".to_owned(),
-                    ErrorKind::ConnectionRefused => "the director that was there has ended".to_owned(),
-                    _ => error.to_string(),
-                };
-                Err(Unreachable::Otherwise(format!("{}: {what}", path.display())))
+                let said = |what: &str| format!("{}: {what}", path.display());
+                Err(match error.kind() {
+                    ErrorKind::NotFound => Unreachable::Gone(said("there is no socket; is the director running?")),
+                    ErrorKind::ConnectionRefused => Unreachable::Gone(said("the director that was there has ended")),
+                    _ => Unreachable::Otherwise(said(&error.to_string())),
+                })
             }
         }
     }
@@ -174,7 +176,7 @@ fn only_one() -> Result<PathBuf, Unreachable> {
     let (here, all) = sockets_here();
     match (here.as_slice(), all.as_slice()) {
         ([only], _) | ([], [only]) => Ok(only.clone()),
-        ([], []) => Err(Unreachable::Otherwise(format!(
+        ([], []) => Err(Unreachable::Gone(format!(
             "no director runs here: there is no socket in {DIRECTORY}; start one with 'tapvs run', or name its socket with {VARIABLE}=PATH"
         ))),
         ([], several) | (several, _) => {

@@ -362,6 +362,9 @@ pub struct Status {
     pub max_flows: usize,
     /// How this director stands by, if it does.
     pub standby: Option<String>,
+    /// The virtual routers.
+    #[serde(default)]
+    pub vrrp: Vec<VirtualRouterEntry>,
     /// The worker that answers.
     #[serde(default)]
     pub worker: WorkerEntry,

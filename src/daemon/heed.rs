@@ -5,6 +5,7 @@
 use super::{Daemon, keeper};
 use crate::base::{Family, Instant, LinkId};
 use crate::keeper::messages::{ToKeeper, ToWorker, VirtualRouter};
+use crate::vrrp::Tracked;
 
 /// Addresses that the keeper is told of before packets have their turn again.
 const MOVED_A_TURN: usize = 64;
@@ -15,6 +16,9 @@ impl Daemon {
         loop {
             match self.keeper.next_word() {
                 Ok(Some(ToWorker::Mtu(link, mtu))) => self.director.router.set_mtu(LinkId(link), mtu),
+                Ok(Some(ToWorker::Carrier(name, why))) => {
+                    self.director.vrrp.judge(&Tracked::Link(name), why.as_deref());
+                }
                 Ok(Some(ToWorker::Back(_))) => self.director.presence().announce_again(now),
                 // These are said at the start only.
                 Ok(Some(ToWorker::State | ToWorker::Begin(_))) => {}

@@ -203,6 +203,10 @@ impl Daemon {
             if heard {
                 kept = self.listen(now);
             }
+            if self.director.vrrp.has_overslept(now) {
+                // What has waited meanwhile is another director's by now.
+                self.pass_time(now);
+            }
             for link in 0..self.ready.len() {
                 if self.ready[link] {
                     wires::begin(&self.director, now, &mut self.turn);
@@ -219,6 +223,7 @@ impl Daemon {
             self.work(now);
             self.checks.turn(self.poll.registry(), &mut self.director, &mut self.turn, self.state.as_mut());
             self.director.fast().heed();
+            self.tracks.watch(&self.director.vrrp).iter().for_each(|message| self.keeper.tell(message));
             let runs = self.tracks.due_programs(&mut self.director.vrrp, now);
             self.checks.take_programs().into_iter().chain(runs).for_each(|run| self.keeper.tell(&ToKeeper::Run(run)));
             Wires::flush(&mut self.turn);

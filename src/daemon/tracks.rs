@@ -1,12 +1,13 @@
-//! Programs that virtual routers depend on or that are told of them: when each is due, and what its end means.
+//! Programs and links that virtual routers depend on, and programs that are told of them: when each is due, and what its end
+//! means.
 //!
-//! Never runs one: the keeper is asked for it.
+//! Never runs one, and never looks at a link: the keeper is asked for it.
 
 use std::time::Duration;
 
 use crate::base::Instant;
 use crate::io::Ended;
-use crate::keeper::messages::Run;
+use crate::keeper::messages::{Run, ToKeeper};
 use crate::vrrp::{Tracked, Vrrp};
 
 /// Numbers of programs begin here, far from those of probes.
@@ -26,12 +27,27 @@ struct Script {
 pub(super) struct Tracks {
     scripts: Vec<Script>,
     started: u64,
+    /// Links that the keeper was asked to look at.
+    links: Vec<String>,
 }
 
 impl Tracks {
     /// When `due_programs` has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         self.scripts.iter().filter(|script| script.running.is_none()).map(|script| script.due).min()
+    }
+
+    /// What the keeper is to be asked if other links are tracked than before.
+    pub(super) fn watch(&mut self, vrrp: &Vrrp) -> Option<ToKeeper> {
+        let link = |what: &Tracked| match what {
+            Tracked::Link(name) => Some(name.clone()),
+            _ => None,
+        };
+        let links: Vec<String> = vrrp.tracked().filter_map(link).collect();
+        (links != self.links).then(|| {
+            self.links.clone_from(&links);
+            ToKeeper::Watch(links)
+        })
     }
 
     /// The programs to run now.
@@ -69,7 +85,14 @@ impl Tracks {
     pub(super) fn hear(&mut self, tag: u64, ended: &Ended, vrrp: &mut Vrrp) -> bool {
         if let Some(script) = self.scripts.iter_mut().find(|script| script.running == Some(tag)) {
             script.running = None;
-            vrrp.judge(&script.what, *ended == Ended::Exit(0));
+            let why = match ended {
+                Ended::Exit(0) => None,
+                Ended::Exit(code) => Some(format!("has failed (exit code {code})")),
+                Ended::Signal(signal) => Some(format!("has failed (signal {signal})")),
+                Ended::Late => Some("has failed (it did not end in time)".into()),
+                Ended::NotStarted(why) => Some(format!("has failed (not started: {why})")),
+            };
+            vrrp.judge(&script.what, why.as_deref());
         }
         tag >= FIRST_TAG
     }

@@ -39,6 +39,9 @@ impl Director {
         let news = new_address_of(command).filter(|addr| !self.flows.services.owns(*addr));
         let gone = self.flows.services.addresses_of(command);
         self.flows.services.apply(command, now)?;
+        if !gone.is_empty() {
+            self.vrrp.note_services(now);
+        }
         self.stack.announcements.note_moved(news.into_iter().chain(gone));
         if let Command::SetTimeouts { tcp, tcp_fin, udp } = command {
             self.flows.timeouts.set(*tcp, *tcp_fin, *udp);

@@ -42,7 +42,7 @@ use crate::flows::Flows;
 use crate::outbound::Outbound;
 use crate::router::{Egress, Router, Turn};
 use crate::stack::{Host, Stack};
-use crate::sync::Sync;
+use crate::sync::{Parting, Sync};
 use crate::vrrp::Vrrp;
 use fast::Watch;
 use keep_alive::KeepAlive;
@@ -180,7 +180,7 @@ impl Director {
     pub fn shut_down(&mut self, turn: &mut Turn<impl Egress>) {
         self.fast().read_all();
         self.fast().account(turn);
-        self.sync.part(&self.flows, &mut self.router, turn);
+        self.sync.part(Parting::News, &self.flows, &mut self.router, turn);
         self.vrrp.shut_down(&mut self.router, turn);
         self.router.shut_down(turn);
     }

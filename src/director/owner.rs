@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::base::{ConnId, DropReason, Family, LinkId, Method, Proto};
+use crate::base::{ConnId, DropReason, Family, LinkId, Method, Proto, Tuple};
 use crate::conn::Side;
 use crate::flows::{self, Flows};
 use crate::router::Router;
@@ -37,6 +37,12 @@ impl Ownership<'_> {
     /// 1122 3.2.1.3). Not asked of packets of conns: servers behind direct routing answer from the virtual address.
     pub(super) fn check_source(&self, ip: &Ip) -> Result<(), DropReason> {
         if self.owns(ip.src) || self.router.is_broadcast(ip.src) { Err(DropReason::Martian) } else { Ok(()) }
+    }
+
+    /// True for a packet that is for no service, to an address that takes only those.
+    pub(super) fn is_closed(&self, ip: &Ip) -> bool {
+        let is_of_service = |tuple: Tuple| self.flows.services.find_marked(0, tuple.proto, tuple.dst).is_some();
+        self.router.virtuals.is_closed(ip.dst) && !ip.tuple().is_some_and(is_of_service)
     }
 
     /// True for a packet that ends here, or belongs to a service whose marks name its destination's net.

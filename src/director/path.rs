@@ -98,6 +98,9 @@ impl Director {
             if self.flows.keeps_silent(packet.ip) {
                 return Err(DropReason::UnknownConn.into());
             }
+            if self.ownership().is_closed(packet.ip) {
+                return Err(DropReason::NotForUs.into());
+            }
             return stack::answer(packet, &mut self.router, turn);
         };
         if self.flows.drops_this_packet() {

@@ -8,9 +8,9 @@ use super::Director;
 use super::standby::Standby;
 use crate::base::{DropReason, Instant, LinkId};
 use crate::flows::Flows;
-use crate::router::{Egress, Router, Turn};
+use crate::router::{Egress, Router, Turn, Virtual};
 use crate::stack::Announcements;
-use crate::sync::Sync;
+use crate::sync::{Parting, Sync};
 use crate::vrrp::{Options, Place, Tracked, Vrrp};
 use crate::wire::Packet;
 
@@ -87,9 +87,20 @@ impl Presence<'_> {
     /// Has new addresses of services probed and announced, unless another director has them.
     pub(super) fn announce_new(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Instant) {
         for addr in addresses {
-            if self.speaks_for(addr) {
+            self.leave_to_followers(addr, now);
+            if self.speaks_for(addr) && !self.router.virtuals.has(addr) {
                 self.announcements.probe(addr, now);
             }
+        }
+    }
+
+    /// A new address of a service is another director's until the virtual router that has those of all services says where
+    /// it is.
+    fn leave_to_followers(&mut self, addr: IpAddr, now: Instant) {
+        let is_fixed = self.router.virtuals.has(addr) || self.router.own_addresses().any(|own| own == addr);
+        if let Some(options) = self.vrrp.follower(addr).filter(|_| !is_fixed) {
+            self.router.virtuals.put(addr, Virtual { link: options.link, mac: None, accept: true, here: false });
+            self.vrrp.note_services(now);
         }
     }
 
@@ -104,10 +115,12 @@ impl Presence<'_> {
         let known = self.vrrp.wanted();
         let new = wanted.iter().filter(|options| !known.iter().any(|other| options.is_of(other)));
         for options in new {
-            let put = |addr: &IpAddr| self.router.virtuals.put(*addr, options.link, None, false);
-            options.addresses.iter().for_each(put);
+            let away = Virtual { link: options.link, mac: None, accept: true, here: false };
+            options.addresses.iter().for_each(|addr| self.router.virtuals.put(*addr, away));
         }
         self.vrrp.want(wanted);
+        let services: Vec<IpAddr> = self.flows.services.addresses().collect();
+        services.into_iter().for_each(|addr| self.leave_to_followers(addr, Instant::START));
     }
 
     /// An advertisement of another virtual router, from this link if it was sent to a group.
@@ -119,6 +132,10 @@ impl Presence<'_> {
     ) -> Result<(), DropReason> {
         self.vrrp.hold_back(self.sync.is_asking());
         let done = self.vrrp.hear(link, packet, self.router, turn);
+        if self.vrrp.has_yielded() {
+            // It may not have heard of conns that were made here while neither heard the other.
+            self.sync.part(Parting::Own, self.flows, self.router, turn);
+        }
         self.move_virtuals(turn.now);
         // Neighbours hear of it in this turn: until then they send to the other one. After a tick they hear anyway.
         self.announcements.send_due(self.router, turn);
@@ -130,17 +147,18 @@ impl Presence<'_> {
         let tracked: Vec<Tracked> = self.vrrp.tracked().cloned().collect();
         for what in tracked {
             if let Tracked::Service(key) = &what {
-                self.vrrp.judge(&what, self.flows.services.has_quorum(key));
+                let fault = (!self.flows.services.has_quorum(key)).then_some("has lost its quorum");
+                self.vrrp.judge(&what, fault);
             }
         }
         if self.vrrp.due().is_some_and(|due| due <= turn.now) {
             if self.vrrp.is_leaving() {
                 // Whoever takes over knows the conns before it has the addresses.
-                self.sync.part(self.flows, self.router, turn);
+                self.sync.part(Parting::News, self.flows, self.router, turn);
             }
             // Whoever returns has the conns before it takes the addresses.
             self.vrrp.hold_back(self.sync.is_asking());
-            self.vrrp.tick(self.router, turn);
+            self.vrrp.tick(&self.flows.services, self.router, turn);
             self.move_virtuals(turn.now);
         }
     }
@@ -153,9 +171,9 @@ impl Presence<'_> {
                 self.sync.ask();
             }
             for addr in change.addresses {
+                let (link, mac, accept, here) = (change.link, change.mac, change.accept, change.now == Place::Here);
                 match change.now {
-                    Place::Here => self.router.virtuals.put(addr, change.link, change.mac, true),
-                    Place::Away => self.router.virtuals.put(addr, change.link, change.mac, false),
+                    Place::Here | Place::Away => self.router.virtuals.put(addr, Virtual { link, mac, accept, here }),
                     Place::Fixed => self.router.virtuals.forget(addr),
                 }
                 let is_here = self.flows.services.owns(addr) || self.router.owns(addr);

@@ -46,7 +46,7 @@ impl Director {
         let (path, state) = match Client::find(path) {
             Ok(client) => (client.path().to_owned(), State::Here(client)),
             Err(Unreachable::Forbidden) => (PathBuf::new(), State::Forbidden),
-            Err(Unreachable::Otherwise(sentence)) => return Err(sentence),
+            Err(Unreachable::Gone(sentence) | Unreachable::Otherwise(sentence)) => return Err(sentence),
         };
         Ok(Director { path, state, journal: Journal::default(), patience, owed: Vec::new() })
     }

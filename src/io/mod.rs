@@ -59,7 +59,7 @@ pub use link_error::WithErrno;
 pub use log_sink::{lost_lines, start_log, write_lines};
 pub use mapped::Memory;
 pub use memory::{BYTES_A_CONN, learn_host, room_for_conns};
-pub use netlink::Netlink;
+pub use netlink::{LinkInfo, LinkKind, Netlink};
 pub use notify::{NOTIFY_VARIABLES, Notify};
 pub use probe::{ProbeSocket, is_servers};
 pub use process::{PROCESSORS, Processors, set_name, use_large_pages};

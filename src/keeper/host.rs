@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::carriers::Carriers;
 use crate::base::Prefix;
 use crate::io::{Device, HostChange, HostWatch, LinkChange, Netlink};
 
@@ -21,6 +22,8 @@ pub(super) struct Host {
     own: HashSet<IpAddr>,
     /// Those of both that were said.
     said: HashSet<IpAddr>,
+    /// Links that virtual routers track.
+    pub(super) carriers: Carriers,
 }
 
 impl Host {
@@ -28,7 +31,7 @@ impl Host {
     pub(super) fn open() -> std::io::Result<Host> {
         let (watch, mut netlink) = (HostWatch::open()?, Netlink::open()?);
         let addresses = by_address(netlink.all_addresses()?);
-        Ok(Host { watch, netlink, addresses, own: HashSet::new(), said: HashSet::new() })
+        Ok(Host { watch, netlink, addresses, own: HashSet::new(), said: HashSet::new(), carriers: Carriers::default() })
     }
 
     /// Ready to be read when something has changed.
@@ -72,6 +75,11 @@ impl Host {
             }
         }
         self.follow(devices, concerned)
+    }
+
+    /// The tracked links that frames can pass now and could not before, or the other way round, and why.
+    pub(super) fn changed_carriers(&mut self) -> Vec<(String, Option<String>)> {
+        self.carriers.changed(|| self.netlink.all_links())
     }
 
     /// Looks at all devices, whatever was heard.

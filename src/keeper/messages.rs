@@ -102,6 +102,9 @@ pub enum ToKeeper {
     Stopped,
     /// A program of the configuration is to be run; the answer is `ToWorker::Ended`.
     Run(Run),
+    /// Links that virtual routers track, in place of those before; the answer is `ToWorker::Carrier` for each, again when
+    /// it changes.
+    Watch(Vec<String>),
 }
 
 /// A program to run.
@@ -140,6 +143,8 @@ pub enum ToWorker {
     Begin(Vec<VirtualRouter>),
     /// The program with this number is no more.
     Ended(u64, Ended),
+    /// Frames can pass the link of this name, or cannot for that reason.
+    Carrier(String, Option<String>),
 }
 
 /// A message as bytes; empty, which no receiver understands, if it cannot be said.

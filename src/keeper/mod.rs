@@ -4,6 +4,7 @@
 //! Never reads a frame or a request. What a worker may ask of it is in `messages`.
 
 mod backoff;
+mod carriers;
 mod files;
 mod handover;
 mod host;
@@ -184,6 +185,7 @@ impl Keeper {
             if ready[3] {
                 let changed = self.host.heed(&mut self.devices);
                 self.tell(&worker, changed);
+                self.tell_carriers(&worker);
             }
             while let Some(signal) = self.signals.next_signal()? {
                 match signal {

@@ -52,6 +52,10 @@ impl Keeper {
                     let told = (&*worker, self.given.sandbox.as_ref());
                     programs::run(&mut self.programs, self.files.outside(), told, run);
                 }
+                ToKeeper::Watch(names) => {
+                    self.host.carriers.track(names);
+                    self.tell_carriers(worker);
+                }
                 ToKeeper::Addresses(moved) => {
                     for (addr, here) in moved {
                         self.host.own(addr, here);
@@ -74,6 +78,13 @@ impl Keeper {
             if let Some(beside) = self.upgrade.as_ref().and_then(Upgrade::peek_beside) {
                 beside.tell(&message);
             }
+        }
+    }
+
+    /// Tells the worker what has become of the links that its virtual routers track.
+    pub(super) fn tell_carriers(&mut self, worker: &Worker) {
+        for (name, why) in self.host.changed_carriers() {
+            worker.tell(&ToWorker::Carrier(name, why));
         }
     }
 

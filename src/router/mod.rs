@@ -22,7 +22,7 @@ pub use refusal::{Refusal, apply_verdict};
 pub use routes::{Need, Route, Routes};
 pub use transmit::{each_segment, least_mtu, room_for, spend_ttl};
 pub use turn::{Egress, Turn};
-pub use virtuals::Virtuals;
+pub use virtuals::{Virtual, Virtuals};
 
 use crate::base::{DropReason, Family, Instant, LinkId, Mac, Medium, Prefix};
 use crate::wire::{self, PacketBuf, ndp, set_macs};

@@ -133,6 +133,15 @@ impl Neighbours {
         Some(entry.mac).filter(|mac| *mac != Mac::ZERO)
     }
 
+    /// When a neighbour has shown its MAC last, if that is not too long ago to count.
+    pub fn confirmed(&self, link: LinkId, addr: IpAddr, now: Instant) -> Option<Instant> {
+        match self.entries.get(&(link, addr))?.state {
+            State::Reachable { until } => Some(until - REACHABLE),
+            State::Permanent => Some(now),
+            State::Incomplete { .. } | State::Probe { .. } | State::Failed { .. } => None,
+        }
+    }
+
     /// How often a MAC was learned or lost.
     pub fn changes(&self) -> u64 {
         self.changes

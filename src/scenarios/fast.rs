@@ -6,12 +6,14 @@ use super::steps::{NAT, establish, secs};
 use super::{CLIENT, CLIENT6, RS1, RS2, RS6, VIP, VIP6};
 use crate::base::{Mac, Proto};
 use crate::director::Settings;
+use crate::router::Virtual;
 use crate::sched::Mask;
 use crate::service::command::ServiceKey;
 use crate::service::{Ending, Judgement};
 use crate::testing::{DIRECTOR, LINK, Lab, Packet, ROUTER, endpoint, expect, mac_of};
 use crate::wire::Vnet;
 
+const AWAY: Virtual = Virtual { link: LINK, mac: None, accept: true, here: false };
 /// Entries that the kernel has room for.
 const ROOM: usize = 64;
 
@@ -189,7 +191,7 @@ fn whatever_happens_to_a_conn_takes_it_from_the_kernel_at_once() {
         ("mtu", |lab| lab.director.router.set_mtu(LINK, 1400), 0),
         ("routes", |lab| lab.director.router.set_routes(lab.director.router.routes.clone()), 0),
         ("backup", |lab| lab.rules("--start-daemon backup --mcast-interface tap0"), 0),
-        ("address away", |lab| lab.director.router.virtuals.put(endpoint(VIP).addr, LINK, None, false), 0),
+        ("address away", |lab| lab.director.router.virtuals.put(endpoint(VIP).addr, AWAY), 0),
     ];
     for (what, act, left) in acts {
         let mut lab = lab(NAT);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::steps::establish;
 use super::{CLIENT, VIP};
-use crate::base::{LinkId, Mac, Proto};
+use crate::base::{Family, LinkId, Mac, Proto};
 use crate::sched::Mask;
 use crate::service::command::ServiceKey;
 use crate::service::{Ending, Judgement, Quorum};
@@ -17,6 +17,8 @@ use crate::wire::vrrp::{Covers, Version};
 const BETTER: &str = "21339601010101110a0900647365637265740000";
 const EQUAL: &str = "21336401010133110a0900647365637265740000";
 const LEAVES: &str = "21330001010197110a0900647365637265740000";
+/// As if from the owner of the addresses.
+const STRANGER: &str = "2133ff01010198100a0900647365637265740000";
 const VIRTUAL: Mac = Mac([0, 0, 0x5e, 0, 1, 51]);
 const GROUP: Mac = Mac([1, 0, 0x5e, 0, 0, 18]);
 /// The group of connection synchronisation.
@@ -35,8 +37,12 @@ fn options() -> Options {
         id: 51,
         version: Version::V2(Some(*b"secret\0\0")),
         rank,
+        family: Family::V4,
         addresses: vec!["198.51.100.1".parse().unwrap()],
+        follows: false,
         peers: Vec::new(),
+        from: Vec::new(),
+        accept: true,
         virtual_mac: true,
         covers: Covers::default(),
         tracks: Vec::new(),
@@ -154,6 +160,7 @@ fn false_advertisements_change_nothing_and_are_counted() {
         (payload(0, 0x31), "length"),
         (payload(0, 0x41), "version"),
         (payload(3, 9), "length"),
+        (advert(STRANGER), "owner"),
         (advert("2133960101016d770a090064736563726574ffff"), "checksum"),
         (advert("2133960100013e5d0a0900640000000000000000"), "password"),
         (Packet { src: endpoint("10.0.0.2:0"), ..good.clone() }, "own-address"),
@@ -170,8 +177,103 @@ fn false_advertisements_change_nothing_and_are_counted() {
         ("active", "dropped.vrrp=1"),
         "another virtual router"
     );
+    let refused = |lab: &Lab, why: &str| lab.director.vrrp.reports().next().unwrap().refused.get(why).copied();
+    assert_eq!(refused(&lab, "id"), Some(1));
     hears(&mut lab, &good);
     assert_eq!(state(&lab), "backup");
+
+    // Where the others are named, nobody else is heeded; whoever is named may have any priority.
+    let mut lab = self::lab(&Options { from: vec!["10.0.0.4".parse().unwrap()], ..options() });
+    lab.advance(Duration::from_secs(4));
+    hears(&mut lab, &good);
+    assert_eq!((state(&lab).as_str(), refused(&lab, "stranger")), ("active", Some(1)));
+    hears(&mut lab, &Packet { src: endpoint("10.0.0.4:0"), ..advert(STRANGER) });
+    assert_eq!(state(&lab), "backup");
+}
+
+#[test]
+fn addresses_of_services_that_come_later_move_with_the_others() {
+    const LATER: &str = "198.51.100.8:80";
+    let mut lab = lab(&Options { follows: true, addresses: Vec::new(), ..options() });
+    let add = format!("-A -t {LATER} -s rr\n-a -t {LATER} -r 10.0.0.21:8080 -m");
+    let syn = Packet::tcp(CLIENT, LATER, "S");
+    assert!(asks(&mut lab).is_empty(), "a backup is mute for what there was");
+    lab.rules(&add);
+    assert!(lab.client(&syn).is_empty() && lab.advance(Duration::from_secs(1)).is_empty(), "and for what comes");
+    assert_eq!(lab.take_moved(), "dropped.standby=2");
+
+    let sent = lab.advance(Duration::from_secs(3));
+    assert_eq!(state(&lab), "active");
+    assert_eq!(lab.director.vrrp.reports().next().unwrap().addresses.len(), 2);
+    let announced = |sent: &[Frame], last: u8| {
+        let of = |frame: &&Frame| frame.bytes[12..14] == [8, 6] && frame.bytes[28..32] == [198, 51, 100, last];
+        sent.iter().filter(of).map(|frame| Mac(frame.bytes[22..28].try_into().unwrap())).collect::<Vec<_>>()
+    };
+    assert!(announced(&sent, 8).contains(&VIRTUAL));
+    assert_eq!(lab.frame(&syn.frame(ROUTER, VIRTUAL)).len(), 1);
+    // And while it is active.
+    lab.rules("-A -t 198.51.100.9:80 -s rr\n-a -t 198.51.100.9:80 -r 10.0.0.21:8080 -m");
+    let sent = lab.advance(Duration::from_millis(200));
+    assert!(announced(&sent, 9).contains(&VIRTUAL) && announced(&sent, 8).is_empty(), "the new one alone");
+    let advert = lab.advance(Duration::from_secs(1));
+    let advert = advert.iter().find(|frame| frame.to() == GROUP).unwrap().packet();
+    assert_eq!(advert.payload[3], 3, "all are advertised");
+    lab.rules("-D -t 198.51.100.9:80");
+    lab.advance(Duration::from_millis(200));
+    assert!(!lab.director.owns("198.51.100.9".parse().unwrap()));
+    // Nobody follows where the addresses are named.
+    let mut lab = self::lab(&options());
+    lab.rules(&add);
+    assert_eq!(lab.client(&syn).len(), 1, "it does not move");
+}
+
+#[test]
+fn a_frozen_director_does_not_begin_with_what_has_waited() {
+    let mut lab = lab(&options());
+    lab.advance(Duration::from_secs(4));
+    lab.take_moved();
+    lab.turn.now = lab.turn.now + Duration::from_secs(60);
+    assert!(lab.director.vrrp.has_overslept(lab.turn.now));
+    lab.director.tick(&mut lab.turn);
+    lab.turn.out.take();
+    assert!(lab.client(&Packet::tcp(CLIENT, VIP, "S")).is_empty());
+    let worse = Packet { src: endpoint("10.0.0.1:0"), ..advert(EQUAL) };
+    assert!(hears(&mut lab, &worse).is_empty(), "another one has the addresses");
+    lab.advance(Duration::from_secs(3));
+    assert_eq!(state(&lab), "backup");
+    lab.advance(Duration::from_secs(1));
+    assert_eq!(state(&lab), "active");
+}
+
+#[test]
+fn an_address_that_accepts_nothing_else_serves_all_the_same() {
+    for accept in [true, false] {
+        let mut lab = lab(&Options { accept, ..options() });
+        lab.advance(Duration::from_secs(4));
+        lab.take_moved();
+        let sends = |lab: &mut Lab, packet: Packet| lab.frame(&packet.frame(ROUTER, VIRTUAL)).len();
+        let echo = Packet::new("192.0.2.7:0", "198.51.100.1:0", Kind::Other(1)).carrying(hex("0800f7ff00000000"));
+        assert_eq!(sends(&mut lab, echo), usize::from(accept));
+        assert_eq!(sends(&mut lab, Packet::tcp(CLIENT, "198.51.100.1:81", "S")), usize::from(accept), "a reset");
+        assert_eq!(sends(&mut lab, Packet::tcp(CLIENT, VIP, "A")), 1, "a reset");
+        assert_eq!(sends(&mut lab, Packet::tcp(CLIENT, VIP, "S")), 1, "to the server");
+        assert_eq!(asks(&mut lab).len(), 1, "ARP is answered");
+        assert_eq!(lab.take_moved().contains("dropped.not-for-us=2"), !accept);
+    }
+}
+
+#[test]
+fn whoever_yields_tells_its_conns() {
+    let mut lab = lab(&options());
+    lab.rules("--start-daemon master --mcast-interface tap0\n--start-daemon backup --mcast-interface tap0");
+    lab.advance(Duration::from_secs(9));
+    establish(&mut lab, 4000);
+    lab.client(&Packet::tcp("192.0.2.7:4000", VIP, "A"));
+    lab.advance(Duration::from_secs(9));
+    let sent = hears(&mut lab, &advert(BETTER));
+    let to: Vec<_> = sent.iter().map(|frame| frame.to()).collect();
+    assert_eq!((state(&lab).as_str(), to), ("backup", vec![SYNC]), "whatever was said before");
+    assert_eq!(sent[0].packet().payload[2..5], [0, 8 + 36, 1], "one record");
 }
 
 #[test]
@@ -284,6 +386,41 @@ fn a_lost_quorum_is_a_fault_or_lowers_the_priority() {
     assert_eq!((sent[0].packet().payload[2], state(&lab)), (40, "active".into()));
     quorum(&mut lab, Quorum::There);
     assert_eq!(lab.advance(Duration::from_secs(1))[0].packet().payload[2], 100);
+}
+
+/// A neighbour's answer to an ARP request of the director.
+fn answers(lab: &mut Lab, last: u8) {
+    let mac = Mac([2, 0, 0, 0, 0, last]);
+    let parts: [&[u8]; 7] =
+        [&DIRECTOR.0, &mac.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2], &mac.0, &[10, 0, 0, last], &DIRECTOR.0, &[10, 0, 0, 2]];
+    lab.arrive(LinkId(0), &parts.concat(), Vnet::default());
+}
+
+#[test]
+fn a_neighbour_that_does_not_answer_is_a_failure_and_is_asked_all_the_time() {
+    let what = Tracked::Neighbour { addr: "10.0.0.77".parse().unwrap(), interval: Duration::from_secs(1) };
+    let mut lab = lab(&Options { tracks: vec![Track { what, weight: 0 }], ..options() });
+    let second = Duration::from_secs(1);
+    let asks =
+        |sent: &[Frame]| sent.iter().filter(|frame| frame.bytes[12..14] == [8, 6] && frame.bytes[41] == 77).count();
+    for _ in 0..10 {
+        answers(&mut lab, 77);
+        assert_eq!(asks(&lab.advance(second)), 1);
+    }
+    assert_eq!(state(&lab), "active");
+    lab.advance(second * 3);
+    assert_eq!(state(&lab), "fault");
+    assert!(lab.director.vrrp.reports().next().unwrap().reason.contains("neighbour 10.0.0.77 does not answer"));
+    assert!(asks(&lab.advance(second * 5)) >= 5);
+    answers(&mut lab, 77);
+    lab.advance(second);
+    assert_eq!(state(&lab), "backup");
+
+    // Behind a gateway it is the gateway that is asked, which is always there in the lab.
+    let what = Tracked::Neighbour { addr: "203.0.113.9".parse().unwrap(), interval: second };
+    let mut lab = self::lab(&Options { tracks: vec![Track { what, weight: 0 }], ..options() });
+    lab.advance(second * 8);
+    assert_eq!(state(&lab), "active");
 }
 
 #[test]

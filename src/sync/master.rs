@@ -10,7 +10,7 @@ use super::message::Version;
 use super::own::Own;
 use super::policy::{SyncPolicy, Told, policy};
 use super::record::{FullNat, Record};
-use super::sender::{GATHERED, Running};
+use super::sender::Running;
 use crate::base::{ConnId, Family, Instant, Tuple};
 use crate::conn::Conn;
 use crate::flows::Flows;
@@ -54,7 +54,12 @@ impl Master {
 
     /// When a message leaves that is not full.
     pub(super) fn due(&self) -> Option<Instant> {
-        Some(self.running.as_ref()?.oldest()? + GATHERED)
+        self.running.as_ref()?.due()
+    }
+
+    /// Messages leave soon, for a director that may take over, or when more has been gathered.
+    pub(super) fn gather(&mut self, soon: bool) {
+        self.running.iter_mut().for_each(|running| running.gather(soon));
     }
 
     /// Messages and records that have left, and since when conns wait for more.
@@ -244,10 +249,8 @@ impl Master {
 
     /// Sends the message that has waited long enough.
     pub fn send_due(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if let Some(running) = &mut self.running
-            && running.oldest().is_some_and(|oldest| oldest + GATHERED <= turn.now)
-        {
-            running.send_older(turn.now - GATHERED, router, turn);
+        if let Some(running) = &mut self.running {
+            running.send_due(router, turn);
         }
     }
 

@@ -28,6 +28,7 @@ use backup::Listener;
 pub use master::Master;
 use report::Heard;
 pub use report::SyncReport;
+pub use table::Parting;
 use table::{Asking, Telling};
 
 /// Master and backup may run at the same time.
@@ -117,6 +118,7 @@ impl Sync {
             SyncRole::Backup if self.backup.is_some() => return Err(Refused::DaemonRuns),
             SyncRole::Backup => (self.backup, self.joins) = (Some(Listener::new(daemon)), true),
         }
+        self.master.gather(self.is_backup());
         self.ask();
         Ok(())
     }
@@ -129,6 +131,7 @@ impl Sync {
                 self.backup.take().inspect(|it| router.leave(it.daemon.link, it.daemon.options.group)).is_some()
             }
         };
+        self.master.gather(self.is_backup());
         (self.asking, self.telling) = (None, None);
         if ran { Ok(()) } else { Err(Refused::NoDaemon) }
     }

@@ -15,8 +15,10 @@ use crate::service::command::{Refused, SyncOptions};
 use crate::wire::udp::{self, Hops};
 use crate::wire::{Fragments, PacketBuf, ip_packet};
 
-/// A message leaves this long after its first conn at the latest.
-pub(super) const GATHERED: Duration = Duration::from_secs(2);
+/// A message leaves this long after its first conn at the latest, as in the kernel.
+const GATHERED: Duration = Duration::from_secs(2);
+/// The same where the other one may take over at any time: conns that it was not told of end with this director.
+const SOON: Duration = Duration::from_millis(20);
 /// Source ports (`ip_local_port_range`).
 const FIRST_PORT: u16 = 32_768;
 const PORTS: u16 = 28_232;
@@ -35,6 +37,7 @@ pub(super) struct Running {
     pub(super) daemon: Daemon,
     pub(super) sender: Sender,
     gathered: [Gathered; 2],
+    patience: Duration,
     /// Messages and records that have left.
     pub(super) sent: (u64, u64),
 }
@@ -44,7 +47,24 @@ impl Running {
         let sender = Sender::new(&daemon, router)?;
         let message = || Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
         let gathered = [message(), message()].map(|message| Gathered { message, since: Instant::START });
-        Ok(Running { daemon, sender, gathered, sent: (0, 0) })
+        Ok(Running { daemon, sender, gathered, patience: GATHERED, sent: (0, 0) })
+    }
+
+    /// Messages leave soon, or when more has been gathered.
+    pub(super) fn gather(&mut self, soon: bool) {
+        self.patience = if soon { SOON } else { GATHERED };
+    }
+
+    /// When the oldest message that is not full leaves.
+    pub(super) fn due(&self) -> Option<Instant> {
+        Some(self.oldest()? + self.patience)
+    }
+
+    /// Sends the messages that have waited long enough.
+    pub(super) fn send_due(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if self.due().is_some_and(|due| due <= turn.now) {
+            self.send_older(turn.now - self.patience, router, turn);
+        }
     }
 
     /// When the first conn of those that wait was added.

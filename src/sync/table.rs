@@ -26,6 +26,17 @@ const AGAIN: Duration = Duration::from_secs(1);
 const UNANSWERED: u8 = 3;
 /// Conns told at once before addresses are given up: nothing waits for more.
 const PARTING: usize = 65_536;
+/// Conns told at once to a director that takes over: more messages than these would not find room in its queue.
+const OWN: usize = 16_384;
+
+/// What is told when addresses go to another director.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// What others were not told yet.
+    News,
+    /// All conns whose packets have passed here: what they were told of them may not have reached them.
+    Own,
+}
 
 /// A question that has no full answer yet.
 #[derive(Default)]
@@ -158,15 +169,20 @@ impl Sync {
         }
     }
 
-    /// Tells what others do not know yet: the addresses go to one of them now.
-    pub fn part(&mut self, flows: &Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+    /// Tells others of conns: the addresses go to one of them now.
+    pub fn part(&mut self, what: Parting, flows: &Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
         if !self.is_master() {
             return;
         }
+        let most = if what == Parting::News { PARTING } else { OWN };
         let (mut place, mut told) = (Some(0), 0);
-        while let (Some(from), true) = (place, told < PARTING) {
+        while let (Some(from), true) = (place, told < most) {
             let (found, next) = next_here(from, usize::MAX, flows, router);
-            if let Some(id) = found.filter(|id| self.master.has_news(*id, flows.conns.get(*id))) {
+            let is_due = |id: &ConnId| match what {
+                Parting::News => self.master.has_news(*id, flows.conns.get(*id)),
+                Parting::Own => !flows.conns.get(*id).is_synced(),
+            };
+            if let Some(id) = found.filter(is_due) {
                 told += usize::from(self.master.tell(id, flows, router, turn));
             }
             place = next;

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Change;
-use super::machine::Heard;
+use super::machine::{Heard, OWNER};
+use super::options::Options;
 use super::virtual_router::VirtualRouter;
 use crate::base::{Family, Instant, LinkId};
 use crate::router::{Egress, Router, Turn};
@@ -19,15 +20,15 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 impl VirtualRouter {
     /// True for what may be meant for it.
     pub(super) fn listens(&self, link: Option<LinkId>, ip: &Ip) -> bool {
-        let family = Family::of(ip.dst) == self.options.family();
+        let family = Family::of(ip.dst) == self.options.family;
         match link {
             Some(link) => family && self.options.peers.is_empty() && link == self.options.link,
-            None => family && self.options.peers.contains(&ip.src),
+            None => family && !self.options.peers.is_empty(),
         }
     }
 
-    /// An advertisement, and what follows from it. `None` for one of another virtual router, or that cannot be believed:
-    /// it is counted, and changes nothing.
+    /// An advertisement, and what follows from it. `None` for one that cannot be believed: it is counted, and changes
+    /// nothing.
     pub(super) fn hear(
         &mut self,
         packet: &Packet,
@@ -36,9 +37,6 @@ impl VirtualRouter {
     ) -> Option<Option<Change>> {
         let ip = &*packet.ip;
         let message = &packet.frame()[ip.l4_at..ip.end];
-        if message.get(1) != Some(&self.options.id) {
-            return None;
-        }
         let advert = match self.believe(message, ip, router) {
             Ok(advert) => advert,
             Err(why) => {
@@ -62,6 +60,11 @@ impl VirtualRouter {
         if ip.ttl != vrrp::TTL {
             return Err("ttl");
         }
+        let Options { peers, from, addresses, .. } = &self.options;
+        let (is_named, names_any) = (peers.contains(&ip.src) || from.contains(&ip.src), peers.len() + from.len() > 0);
+        if names_any && !is_named {
+            return Err("stranger");
+        }
         let (advert, _) = vrrp::parse(message, ip.src, ip.dst).map_err(|fault| match fault {
             Fault::Length => "length",
             Fault::Version => "version",
@@ -77,14 +80,30 @@ impl VirtualRouter {
         if self.source(router) == Some(ip.src) {
             return Err("own-address");
         }
+        // The owner's addresses are its link's own, and it sends from the first of them.
+        if advert.priority == OWNER && !is_named && !addresses.contains(&ip.src) {
+            return Err("owner");
+        }
         Ok(advert)
     }
 
-    fn refuse(&mut self, why: &'static str, from: IpAddr, now: Instant) {
+    /// Counts one that is not heeded and is no news: other virtual routers may share the link.
+    pub(super) fn count_refused(&mut self, why: &'static str) {
         *self.refused.entry(why).or_default() += 1;
+    }
+
+    fn refuse(&mut self, why: &'static str, from: IpAddr, now: Instant) {
+        self.count_refused(why);
         if self.said.is_none_or(|said| now.since(said) >= SAID_EVERY) {
             self.said = Some(now);
-            log::warn!("vrrp {}: an advertisement of {from} is not heeded: {why}", self.options.id);
+            let more = match why {
+                "owner" => {
+                    ": it has priority 255 and owns none of the addresses; name it in 'from' if it is one of yours"
+                }
+                "stranger" => ": it is named neither in 'peers' nor in 'from'",
+                _ => "",
+            };
+            log::warn!("vrrp {}: an advertisement of {from} is not heeded: {why}{more}", self.options.id);
         }
     }
 }

@@ -12,8 +12,11 @@ use std::time::Duration;
 
 use crate::base::Instant;
 
-/// The priority of the address owner, which never is a backup.
+/// The priority of the address owner (RFC 9568 5.2.4). Addresses that move have no owner: a router of this priority here takes
+/// them at once when it begins, what it tracks does not move it, and it advertises the highest priority that others may have.
 pub const OWNER: u8 = 255;
+/// The highest priority of a router that does not own the addresses.
+const HIGHEST: u8 = 254;
 
 /// What a virtual router is told by its configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,6 +189,23 @@ impl Machine {
         Action::Advertise(0)
     }
 
+    /// True if it is active and has sent nothing for so long that another one has taken over: its process was frozen. What
+    /// it does then must not begin with packets that have waited meanwhile.
+    pub fn has_overslept(&self, now: Instant) -> bool {
+        self.state == State::Active && self.due.is_some_and(|due| due + self.rank.interval * 3 <= now)
+    }
+
+    /// Stands by after it has overslept, for as long as another one takes to be heard.
+    pub fn wake(&mut self, now: Instant) {
+        self.active_interval = self.rank.interval;
+        (self.state, self.due) = (State::Backup, Some(now + self.rank.interval + self.skew()));
+    }
+
+    /// The priority that it advertises, where it has this one.
+    pub fn advertised(priority: u8) -> u8 {
+        priority.min(HIGHEST)
+    }
+
     /// True if nobody else has its addresses, as far as it knows.
     pub fn may_be_active(&self, now: Instant) -> bool {
         let missed = self.wants || self.due.is_some_and(|due| due <= now);
@@ -229,7 +249,7 @@ impl Machine {
                 self.due = Some(now + self.rank.interval);
                 Action::Advertise(self.rank.priority)
             }
-            State::Active if (heard.priority, heard.from) > (self.rank.priority, own) => {
+            State::Active if (heard.priority, heard.from) > (Machine::advertised(self.rank.priority), own) => {
                 self.state = State::Backup;
                 self.heed(heard, now);
                 Action::Yield
@@ -412,6 +432,31 @@ mod tests {
             let due = if state == State::Active { 11_000 } else { 13_609 };
             assert_eq!(machine.due(), Some(at(due)), "{priority} {from}");
         }
+    }
+
+    #[test]
+    fn one_that_was_frozen_stands_by_until_it_knows_whether_another_one_is_active() {
+        let mut machine = active(rank(100));
+        let due = machine.due().unwrap();
+        assert!(!machine.has_overslept(due + SECOND * 3 - Duration::from_millis(1)), "nobody has missed it yet");
+        assert!(machine.has_overslept(due + SECOND * 3));
+        let now = due + SECOND * 60;
+        machine.wake(now);
+        assert_eq!((machine.state(), machine.due()), (State::Backup, Some(now + Duration::from_millis(1609))));
+        assert!(!machine.has_overslept(now + SECOND * 60), "a backup waits anyway");
+        machine.hear(heard(50, 9), addr(5), now + SECOND);
+        assert_eq!((machine.tick(now + SECOND * 4), machine.state()), (Action::None, State::Backup));
+        let mut alone = active(rank(100));
+        alone.wake(now);
+        assert_eq!(alone.tick(now + SECOND * 2), Action::TakeOver);
+    }
+
+    #[test]
+    fn nobody_owns_addresses_that_move() {
+        let mut machine = active(rank(OWNER));
+        assert_eq!(Machine::advertised(OWNER), 254);
+        assert_eq!(machine.hear(heard(254, 1), addr(5), at(1000)), Action::Insist);
+        assert_eq!(machine.hear(heard(254, 9), addr(5), at(1000)), Action::Yield, "one of two stays");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! Speaks with other routers and says what changes; what an address that comes or goes means is the director's matter.
 
+mod follow;
 mod groups;
 mod hear;
 mod machine;
+mod neighbours;
 mod options;
 mod report;
 mod track;
@@ -19,8 +21,11 @@ pub use track::{Track, Tracked};
 
 use crate::base::{Consumed, DropReason, Family, Instant, LinkId, Mac};
 use crate::router::{Egress, Router, Turn};
+use crate::service::Services;
 use crate::wire::Packet;
 use crate::wire::vrrp::{GROUP4, GROUP6};
+use neighbours::Asked;
+use track::Failed;
 use virtual_router::VirtualRouter;
 
 /// Addresses that have come or gone.
@@ -32,6 +37,8 @@ pub struct Change {
     pub addresses: Vec<IpAddr>,
     /// The MAC that they have; the link's without one.
     pub mac: Option<Mac>,
+    /// Packets to them that are for no service are taken.
+    pub accept: bool,
     /// What has become of them.
     pub now: Place,
 }
@@ -62,9 +69,15 @@ pub struct Vrrp {
     /// Which ones are active is not told yet.
     has_news: bool,
     /// What has failed of all that is tracked.
-    failed: Vec<Tracked>,
+    failed: Vec<Failed>,
     /// Which is not heeded yet.
     failed_anew: bool,
+    /// Neighbours that are tracked.
+    asked: Vec<Asked>,
+    /// When addresses of services that have come or gone are looked at, for those that follow them.
+    following: Option<Instant>,
+    /// When that was done last.
+    followed: Instant,
 }
 
 /// Names a virtual router: its link, number and family.
@@ -92,8 +105,9 @@ impl Vrrp {
         &self.wanted
     }
 
-    fn configure(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        let wanted = self.wanted.clone();
+    fn configure(&mut self, services: &Services, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        (self.following, self.followed) = (None, turn.now);
+        let wanted = self.with_addresses(services, router);
         for mut old in std::mem::take(&mut self.routers) {
             if wanted.iter().any(|options| options.is_of(old.options())) {
                 self.routers.push(old);
@@ -102,8 +116,10 @@ impl Vrrp {
                 self.changes.push(old.change(Place::Fixed));
             }
         }
-        self.failed.retain(|what| wanted.iter().flat_map(|options| &options.tracks).any(|track| track.what == *what));
+        let tracks = || wanted.iter().flat_map(|options| &options.tracks);
+        self.failed.retain(|(what, _)| tracks().any(|track| track.what == *what));
         self.failed_anew = true;
+        self.ask_for(tracks(), turn.now);
         for options in &wanted {
             match self.routers.iter_mut().find(|known| options.is_of(known.options())) {
                 Some(known) => self.changes.extend(known.set_options(options.clone())),
@@ -113,7 +129,7 @@ impl Vrrp {
     }
 
     fn add(&mut self, options: Options, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if options.family() == Family::V6 && options.peers.is_empty() {
+        if options.family == Family::V6 && options.peers.is_empty() {
             // Bridges that snoop deliver the group's frames to members only.
             router.join(options.link, GROUP6, turn);
         }
@@ -139,8 +155,15 @@ impl Vrrp {
         turn: &mut Turn<impl Egress>,
     ) -> Result<(), DropReason> {
         let mut done = Err(DropReason::Vrrp);
+        let id = packet.frame()[packet.ip.l4_at..packet.ip.end].get(1).copied();
+        let is_of = |known: &VirtualRouter| Some(known.options().id) == id;
+        let is_known = self.routers.iter().any(|known| known.listens(link, packet.ip) && is_of(known));
         for known in self.routers.iter_mut().filter(|known| known.listens(link, packet.ip)) {
-            if let Some(change) = known.hear(packet, router, turn) {
+            if !is_known {
+                known.count_refused(if id.is_some() { "id" } else { "length" });
+            } else if is_of(known)
+                && let Some(change) = known.hear(packet, router, turn)
+            {
                 self.changes.extend(change);
                 done = Ok(());
             }
@@ -167,13 +190,13 @@ impl Vrrp {
         self.wanted.iter().flat_map(|options| &options.tracks).map(|track| &track.what)
     }
 
-    /// Something of it is well, or has failed.
-    pub fn judge(&mut self, what: &Tracked, is_well: bool) {
-        let known = self.failed.iter().position(|failed| failed == what);
-        match (known, is_well) {
-            (Some(place), true) => drop(self.failed.swap_remove(place)),
-            (None, false) => self.failed.push(what.clone()),
-            (Some(_), false) | (None, true) => return,
+    /// Something of it is well, or has failed for this reason.
+    pub fn judge(&mut self, what: &Tracked, why: Option<&str>) {
+        let known = self.failed.iter().position(|(failed, _)| failed == what);
+        match (known, why) {
+            (Some(place), None) => drop(self.failed.swap_remove(place)),
+            (None, Some(why)) => self.failed.push((what.clone(), why.to_owned())),
+            (Some(_), Some(_)) | (None, None) => return,
         }
         self.failed_anew = true;
     }
@@ -189,10 +212,22 @@ impl Vrrp {
             .find_map(|at| if is_first(at, &self.routers) { self.routers[at].take_notice() } else { None })
     }
 
+    /// True if this process was frozen while it was active, for so long that others have taken over.
+    pub fn has_overslept(&self, now: Instant) -> bool {
+        self.routers.iter().any(|known| known.has_overslept(now))
+    }
+
+    /// True if addresses that were here have gone to somebody who has advertised.
+    pub fn has_yielded(&self) -> bool {
+        self.changes.iter().any(|change| change.now == Place::Away)
+    }
+
     /// Sends what is due, takes over what nobody has.
-    pub fn tick(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
-        if std::mem::take(&mut self.is_due) {
-            self.configure(router, turn);
+    pub fn tick(&mut self, services: &Services, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        let woken = self.routers.iter_mut().filter_map(|known| known.wake(turn.now));
+        self.changes.extend(woken);
+        if std::mem::take(&mut self.is_due) || self.following.is_some_and(|due| due <= turn.now) {
+            self.configure(services, router, turn);
         }
         if std::mem::take(&mut self.gives_up) {
             for known in &mut self.routers {
@@ -209,6 +244,8 @@ impl Vrrp {
             self.changes.extend(change);
         }
         self.follow_groups(router, turn);
+        // What follows from it is done at the next tick, for which conns are told before.
+        self.ask_neighbours(router, turn);
     }
 
     /// Gives up what is here at the next tick, for others to take over at once; how many virtual routers that are.
@@ -233,8 +270,8 @@ impl Vrrp {
 
     /// When `tick` has something to do.
     pub fn due(&self) -> Option<Instant> {
-        let at_once = self.is_leaving().then_some(Instant::START);
-        self.routers.iter().filter_map(VirtualRouter::due).chain(at_once).min()
+        let at_once = self.is_leaving().then_some(Instant::START).into_iter().chain(self.following);
+        self.routers.iter().filter_map(VirtualRouter::due).chain(at_once).chain(self.asking_due()).min()
     }
 
     /// All of them, for people.

@@ -19,10 +19,18 @@ pub struct Options {
     pub version: Version,
     /// Priority, interval, preemption.
     pub rank: Rank,
-    /// Its addresses, all of one family; never empty.
+    /// Its addresses' family.
+    pub family: Family,
+    /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// It has the addresses of all services that no other one has, whatever services come and go. Without any it rests.
+    pub follows: bool,
     /// Other routers that are told one by one; none: the group.
     pub peers: Vec<IpAddr>,
+    /// Who alone is heeded; none: everybody, or the peers.
+    pub from: Vec<IpAddr>,
+    /// It takes packets to its addresses that are for no service (RFC 9568 6.1, Accept_Mode).
+    pub accept: bool,
     /// The addresses have the MAC of RFC 9568 7.3, not the link's.
     pub virtual_mac: bool,
     /// What the checksum covers.
@@ -38,14 +46,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// The family.
-    pub fn family(&self) -> Family {
-        self.addresses.first().map_or(Family::V4, |addr| Family::of(*addr))
-    }
-
     /// Which virtual router it is.
     pub fn name(&self) -> Name {
-        (self.link, self.id, self.family())
+        (self.link, self.id, self.family)
     }
 
     /// True for options of the same virtual router.
@@ -55,7 +58,7 @@ impl Options {
 
     /// RFC 9568 7.3.
     pub(super) fn mac(&self) -> Option<Mac> {
-        let family = if self.family() == Family::V4 { 1 } else { 2 };
+        let family = if self.family == Family::V4 { 1 } else { 2 };
         self.virtual_mac.then_some(Mac([0, 0, 0x5e, 0, family, self.id]))
     }
 }

@@ -1,4 +1,4 @@
-//! What virtual routers depend on besides other routers: services, and programs that look at anything else.
+//! What virtual routers depend on besides other routers: services, links, neighbours, and programs that look at anything else.
 //!
 //! ```text
 //! priority   the configured one, and of each weight:  positive: while it is well     negative: while it has failed
@@ -7,6 +7,7 @@
 //! As in keepalived, 1 to 254, and the owner's 255 never moves. Nothing is asked here: others say what has failed.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::machine::OWNER;
@@ -17,6 +18,15 @@ use crate::service::command::ServiceKey;
 pub enum Tracked {
     /// A service fails without its quorum.
     Service(ServiceKey),
+    /// A link of the host fails without carrier; one of the director's own, when nothing beyond its bridge can be reached.
+    Link(String),
+    /// A neighbour, or the gateway that leads to an address, fails when it does not say its MAC any more.
+    Neighbour {
+        /// Where packets would go.
+        addr: IpAddr,
+        /// From one solicitation to the next.
+        interval: Duration,
+    },
     /// A program fails with another exit code than 0.
     Script {
         /// Path and arguments.
@@ -32,6 +42,8 @@ impl fmt::Display for Tracked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Tracked::Service(key) => write!(f, "service {key}"),
+            Tracked::Link(name) => write!(f, "link {name}"),
+            Tracked::Neighbour { addr, .. } => write!(f, "neighbour {addr}"),
             Tracked::Script { command, .. } => write!(f, "script {}", command.join(" ")),
         }
     }
@@ -46,27 +58,34 @@ pub struct Track {
     pub weight: i16,
 }
 
+/// Something that has failed, and why.
+pub(super) type Failed = (Tracked, String);
+
 /// What follows from all that is tracked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Standing {
     pub(super) priority: u8,
     /// What has failed, if that is a fault.
     pub(super) fault: Option<String>,
+    /// All that has failed, for people.
+    pub(super) why: String,
 }
 
 impl Standing {
-    pub(super) fn of<'a>(priority: u8, tracks: impl Iterator<Item = &'a Track>, failed: &[Tracked]) -> Standing {
-        let (mut sum, mut fault) = (i32::from(priority), None);
+    pub(super) fn of<'a>(priority: u8, tracks: impl Iterator<Item = &'a Track>, failed: &[Failed]) -> Standing {
+        let (mut sum, mut fault, mut reasons) = (i32::from(priority), None, Vec::new());
         for Track { what, weight } in tracks {
-            let has_failed = failed.contains(what);
-            match *weight {
-                0 if has_failed => fault = fault.or_else(|| Some(format!("{what} has failed"))),
-                weight if (weight > 0) != has_failed => sum += i32::from(weight),
+            let reason = failed.iter().find(|(other, _)| other == what).map(|(_, why)| format!("{what} {why}"));
+            match (*weight, &reason) {
+                (0, Some(reason)) => fault = fault.or_else(|| Some(reason.clone())),
+                (weight, reason) if (weight > 0) != reason.is_some() => sum += i32::from(weight),
                 _ => {}
             }
+            reasons.extend(reason);
         }
         let priority = if priority == OWNER { OWNER } else { sum.clamp(1, i32::from(OWNER) - 1) as u8 };
-        Standing { priority, fault }
+        let why = if reasons.is_empty() { "all that it tracks is well".into() } else { reasons.join(", ") };
+        Standing { priority, fault, why }
     }
 }
 
@@ -87,10 +106,12 @@ mod tests {
             (250, &[], 254, None),
             (255, &["a", "c"], 255, Some("script c has failed")),
         ] {
-            let failed: Vec<Tracked> = failed.iter().map(|name| script(name)).collect();
+            let failed: Vec<Failed> = failed.iter().map(|name| (script(name), "has failed".into())).collect();
             let standing = Standing::of(priority, tracks.iter(), &failed);
             // The one of weight 20 is well unless it is named.
             assert_eq!((standing.priority, standing.fault.as_deref()), (wanted, fault), "{priority} {failed:?}");
+            let why = failed.iter().map(|(what, _)| format!("{what} has failed")).collect::<Vec<_>>().join(", ");
+            assert_eq!(standing.why, if failed.is_empty() { "all that it tracks is well" } else { &why });
         }
     }
 }

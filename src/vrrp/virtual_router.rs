@@ -1,6 +1,6 @@
 //! One virtual router of one family: what becomes of it, and what it sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::machine::{Action, Machine, Rank, State};
@@ -11,6 +11,9 @@ use crate::base::{Family, Instant, Mac};
 use crate::router::{Egress, Router, Turn};
 use crate::wire::vrrp::{self, Advert, GROUP4, GROUP6};
 use crate::wire::{ndp, set_macs};
+
+/// Addresses that an advertisement names; those beyond move with them (as in keepalived, where they are called excluded).
+const MOST_LISTED: usize = 64;
 
 /// One virtual router.
 pub(super) struct VirtualRouter {
@@ -62,14 +65,17 @@ impl VirtualRouter {
 
     /// Its addresses are there now.
     pub(super) fn change(&self, now: Place) -> Change {
-        let Options { link, addresses, .. } = &self.options;
-        Change { link: *link, addresses: addresses.clone(), mac: self.options.mac(), now }
+        let Options { link, addresses, accept, .. } = &self.options;
+        Change { link: *link, addresses: addresses.clone(), mac: self.options.mac(), accept: *accept, now }
     }
 
     /// Other options for the same virtual router; the addresses of the old ones are let go.
     pub(super) fn set_options(&mut self, options: Options) -> Vec<Change> {
         if options == self.options {
             return Vec::new();
+        }
+        if (Options { addresses: options.addresses.clone(), ..self.options.clone() }) == options {
+            return self.set_addresses(options.addresses);
         }
         let old = self.change(Place::Fixed);
         self.machine.set_rank(Rank { priority: self.priority, ..options.rank });
@@ -80,6 +86,21 @@ impl VirtualRouter {
     pub(super) fn start(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) -> Option<Change> {
         let action = self.machine.start(turn.now);
         self.act(action, "it owns the addresses", router, turn)
+    }
+
+    /// Other addresses from now on; those that have come or gone.
+    pub(super) fn set_addresses(&mut self, addresses: Vec<IpAddr>) -> Vec<Change> {
+        let before = std::mem::replace(&mut self.options.addresses, addresses);
+        let (before, now): (HashSet<_>, HashSet<_>) =
+            (before.into_iter().collect(), self.options.addresses.iter().copied().collect());
+        let some = |addresses: HashSet<IpAddr>, place| Change {
+            addresses: addresses.into_iter().collect(),
+            ..self.change(place)
+        };
+        let place = if self.is_active() { Place::Here } else { Place::Away };
+        let came = some(&now - &before, place);
+        let went = some(&before - &now, Place::Fixed);
+        [went, came].into_iter().filter(|change| !change.addresses.is_empty()).collect()
     }
 
     /// Goes on as the active one that an earlier process was.
@@ -95,9 +116,10 @@ impl VirtualRouter {
         router: &mut Router,
         turn: &mut Turn<impl Egress>,
     ) -> Option<Change> {
-        let Standing { priority, fault } = standing;
+        let Standing { priority, fault, why } = standing;
         if *priority != self.priority {
-            log::warn!("vrrp {} ({}): priority {} -> {priority}", self.options.id, self.family_name(), self.priority);
+            let (id, family, before) = (self.options.id, self.family_name(), self.priority);
+            log::warn!("vrrp {id} ({family}): priority {before} -> {priority}: {why}");
             self.priority = *priority;
             self.machine.set_rank(Rank { priority: *priority, ..self.options.rank });
         }
@@ -153,6 +175,20 @@ impl VirtualRouter {
 
     pub(super) fn hold_back(&mut self, held: bool) {
         self.machine.hold_back(held);
+    }
+
+    /// True if it was frozen for so long that others have the addresses by now.
+    pub(super) fn has_overslept(&self, now: Instant) -> bool {
+        self.machine.has_overslept(now)
+    }
+
+    /// Stands by if it was.
+    pub(super) fn wake(&mut self, now: Instant) -> Option<Change> {
+        if !self.machine.has_overslept(now) {
+            return None;
+        }
+        self.machine.wake(now);
+        Some(self.turned("it has advertised nothing for too long; others may have taken over", Place::Away, now))
     }
 
     pub(super) fn is_active(&self) -> bool {
@@ -213,14 +249,15 @@ impl VirtualRouter {
     }
 
     pub(super) fn family_name(&self) -> &'static str {
-        if self.options.family() == Family::V4 { "IPv4" } else { "IPv6" }
+        if self.options.family == Family::V4 { "IPv4" } else { "IPv6" }
     }
 
     fn advertise(&mut self, priority: u8, router: &mut Router, turn: &mut Turn<impl Egress>) {
         let Some(source) = self.source(router) else { return };
         let Options { version, id, rank, addresses, .. } = &self.options;
-        let advert =
-            Advert { version: *version, id: *id, priority, interval: rank.interval, addresses: addresses.clone() };
+        let priority = Machine::advertised(priority);
+        let listed = addresses.iter().take(MOST_LISTED).copied().collect();
+        let advert = Advert { version: *version, id: *id, priority, interval: rank.interval, addresses: listed };
         self.sent += 1;
         for peer in &self.options.peers {
             turn.lend(|turn, buf| {
@@ -229,7 +266,7 @@ impl VirtualRouter {
             });
         }
         if self.options.peers.is_empty() {
-            let group = if self.options.family() == Family::V4 { GROUP4 } else { GROUP6 };
+            let group = if self.options.family == Family::V4 { GROUP4 } else { GROUP6 };
             let mac = self.options.mac().unwrap_or(router.link(self.options.link).mac);
             turn.lend(|turn, buf| {
                 vrrp::build(buf, (source, group), &advert, self.options.covers);
@@ -242,7 +279,7 @@ impl VirtualRouter {
     /// The address that advertisements come from: the link's first one; of IPv6 its link-local one for the group.
     pub(super) fn source(&self, router: &Router) -> Option<IpAddr> {
         let link = router.link(self.options.link);
-        match (self.options.family(), self.options.peers.first()) {
+        match (self.options.family, self.options.peers.first()) {
             (Family::V6, None) => Some(IpAddr::V6(ndp::link_local(link.mac))),
             (_, Some(peer)) => router.source(self.options.link, *peer, *peer),
             (Family::V4, None) => link.addresses.iter().map(|prefix| prefix.addr).find(IpAddr::is_ipv4),

@@ -60,7 +60,7 @@ fn without_director(program: &str, args: &[String], why: Unreachable) -> u8 {
         (_, Ok(Invocation::Help)) => print(&help::usage(program)),
         (_, Ok(Invocation::Version)) => print(help::VERSION),
         (_, Err(error)) => complain(program, &error),
-        (Unreachable::Otherwise(sentence), Ok(_)) => {
+        (Unreachable::Gone(sentence) | Unreachable::Otherwise(sentence), Ok(_)) => {
             print_error(&format!("Can't initialize ipvs: {sentence}"));
             USAGE
         }

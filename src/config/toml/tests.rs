@@ -377,9 +377,24 @@ fn virtual_routers_are_refused_where_they_stand() {
         ),
         (
             "id = 1\n[[vrrp]]\nid = 2",
-            "/t.toml:9:1: [[vrrp]]: 10.0.0.100 belongs to another virtual router already; name it once",
+            "/t.toml:9:1: [[vrrp]]: another virtual router has the addresses of all services; name those of this one",
         ),
-        ("id = 1\ntrack = { weight = -3 }", "/t.toml:9:9: track: say what is tracked: a service, or a script"),
+        (
+            "id = 1\naddress = \"10.0.0.9\"\n[[vrrp]]\nid = 2\naddress = \"10.0.0.9\"",
+            "/t.toml:10:1: [[vrrp]]: 10.0.0.9 belongs to another virtual router already; name it once",
+        ),
+        (
+            "id = 1\ntrack = { weight = -3 }",
+            "/t.toml:9:9: track: say what is tracked, one in each table: a service, a link, a neighbour, or a script",
+        ),
+        (
+            "id = 1\ntrack = { link = \"tap1\", neighbour = \"10.0.0.1\" }",
+            "/t.toml:9:9: track: say what is tracked, one in each table: a service, a link, a neighbour, or a script",
+        ),
+        (
+            "id = 1\ntrack = { link = \"a/b\" }",
+            "/t.toml:9:9: track: say what is tracked, one in each table: a service, a link, a neighbour, or a script\n/t.toml:9:18: link \"a/b\": no name of a network device; it has 1 to 15 characters",
+        ),
         (
             "id = 1\ntrack = [{ service = \"tcp/10.0.0.100:80\", weight = -254 }]",
             "/t.toml:9:52: weight -254: must be a number from -253 to 253",
@@ -395,16 +410,23 @@ fn virtual_routers_are_refused_where_they_stand() {
     let told: Vec<_> = plan.vrrp.iter().map(|options| (options.name(), options.rank.priority)).collect();
     assert_eq!(told, [((LinkId(0), 9, Family::V4), 150), ((LinkId(0), 9, Family::V6), 150)]);
     let lines = "id = 9\ngroup = \"pair\"\nnotify = [\"/bin/tell\", \"me\"]\n\
-                 track = [{ service = \"tcp/10.0.0.100:80\", weight = -60 }, { script = [\"/bin/true\"] }]";
+                 track = [{ service = \"tcp/10.0.0.100:80\", weight = -60 }, { script = [\"/bin/true\"] },\
+                 { link = \"tap1\", weight = 9 }, { neighbour = \"10.0.0.1\" }]";
     let options = said(lines).unwrap().vrrp.remove(0);
     let tracks: Vec<String> = options.tracks.iter().map(|track| format!("{} {}", track.what, track.weight)).collect();
-    assert_eq!(tracks, ["service tcp/10.0.0.100:80 -60", "script /bin/true 0"]);
+    assert_eq!(tracks, ["service tcp/10.0.0.100:80 -60", "script /bin/true 0", "link tap1 9", "neighbour 10.0.0.1 0"]);
     assert_eq!((options.group.as_deref(), options.notify.join(" ").as_str()), (Some("pair"), "/bin/tell me"));
     let director = said("id = 9\nsync = true").unwrap().rehearse().unwrap();
     let daemons: Vec<_> =
         director.sync.daemons().map(|(role, options)| (role, options.interface.as_str(), options.syncid)).collect();
     assert_eq!(daemons, [(SyncRole::Master, "t", 9), (SyncRole::Backup, "t", 9)]);
-    assert_eq!(said("id = 9").unwrap().vrrp[0].addresses, ["10.0.0.100".parse::<std::net::IpAddr>().unwrap()]);
+    let followers = |lines: &str| -> Vec<_> {
+        let all = said(lines).unwrap().vrrp.into_iter();
+        all.map(|options| (options.family, options.follows && options.addresses.is_empty())).collect()
+    };
+    assert_eq!(followers("id = 9"), [(Family::V4, true), (Family::V6, true)]);
+    assert_eq!(followers("id = 9\nversion = 2"), [(Family::V4, true)]);
+    assert_eq!(followers("id = 9\npeers = \"10.0.0.9\""), [(Family::V4, true)]);
 }
 
 #[test]

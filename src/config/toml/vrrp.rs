@@ -22,6 +22,8 @@ pub(super) const VRRP: Kind = Kind {
         "preempt",
         "auth",
         "peers",
+        "from",
+        "accept",
         "virtual_mac",
         "checksum",
         "sync",
@@ -34,7 +36,7 @@ pub(super) const VRRP: Kind = Kind {
         "user",
     ],
 };
-const TRACK: Kind = Kind { name: "track", keys: &["service", "script", "interval", "weight"] };
+const TRACK: Kind = Kind { name: "track", keys: &["service", "link", "neighbour", "script", "interval", "weight"] };
 /// As in keepalived.
 const LONGEST_DELAY: Duration = Duration::from_secs(1000);
 const PASSWORD_LEN: usize = 8;
@@ -79,6 +81,8 @@ pub(super) fn vrrp(section: &mut Section) -> Option<VrrpDraft> {
         interval: interval.map_or(Duration::from_secs(1), |interval| interval.value),
         preempt: section.truth("preempt").is_some_and(|said| said.value),
         peers: section.list("peers", ip_address),
+        from: section.list("from", ip_address),
+        accept: section.truth("accept").is_none_or(|said| said.value),
         virtual_mac: section.truth("virtual_mac").is_none_or(|said| said.value),
         covers: covers.map_or(Covers::default(), |covers| covers.value),
         preempt_delay: section
@@ -100,16 +104,24 @@ fn track(section: &mut Section, user: Option<&String>) -> Option<Track> {
     let service = section.parsed("service", spec::service_key).map(|key| Tracked::Service(key.value));
     let interval = section.duration("interval", Duration::from_millis(100)..=Duration::from_secs(3600));
     let interval = interval.map_or(Duration::from_secs(1), |interval| interval.value);
+    let link = section.parsed("link", link_name).map(|name| Tracked::Link(name.value));
+    let neighbour =
+        section.parsed("neighbour", ip_address).map(|addr| Tracked::Neighbour { addr: addr.value, interval });
     let command = command(section, "script");
     let script = (!command.is_empty()).then_some(Tracked::Script { command, interval, user: user.cloned() });
     let weight = section.signed("weight", -253..=253).map_or(0, |weight| weight.value as i16);
-    match (service, script) {
-        (Some(what), None) | (None, Some(what)) => Some(Track { what, weight }),
-        _ => {
-            section.report(&place, "say what is tracked: a service, or a script");
-            None
-        }
-    }
+    let mut said = [service, link, neighbour, script].into_iter().flatten();
+    let (Some(what), None) = (said.next(), said.next()) else {
+        section.report(&place, "say what is tracked, one in each table: a service, a link, a neighbour, or a script");
+        return None;
+    };
+    Some(Track { what, weight })
+}
+
+/// A name that the kernel takes for a network device.
+fn link_name(text: &str) -> Result<String, String> {
+    let is_name = (1..16).contains(&text.len()) && !text.contains(|c: char| c == '/' || c.is_whitespace());
+    if is_name { Ok(text.to_owned()) } else { Err("no name of a network device; it has 1 to 15 characters".into()) }
 }
 
 fn password(text: &str) -> Result<[u8; PASSWORD_LEN], String> {

@@ -66,6 +66,14 @@ impl Netlink {
         }
     }
 
+    /// All devices.
+    pub fn all_links(&mut self) -> io::Result<Vec<LinkInfo>> {
+        let mut all = Vec::new();
+        let what = (libc::RTM_GETLINK, flag::DUMP);
+        self.ask(what, &link_header(0, 0, 0), |_| (), |answer| all.extend(read_link(answer)))?;
+        Ok(all)
+    }
+
     /// Takes a device up.
     pub fn set_up(&mut self, index: u32) -> io::Result<()> {
         self.set_flag_up(index, libc::IFF_UP as u32)

@@ -9,6 +9,8 @@ use crate::wire::netlink::{Attributes, Message};
 
 use super::{ADDRESS_HEADER, LINK_HEADER};
 
+/// The driver signals layer 1 (`linux/if.h`).
+const IFF_LOWER_UP: u32 = 1 << 16;
 /// Attributes of a TUN or TAP's `IFLA_INFO_DATA` (`linux/if_link.h`).
 const IFLA_TUN_TYPE: u16 = 3;
 const IFLA_TUN_MULTI_QUEUE: u16 = 7;
@@ -39,6 +41,8 @@ pub struct LinkInfo {
     pub kind: LinkKind,
     /// Whether it is administratively up.
     pub up: bool,
+    /// Whether there is somebody at its other end.
+    pub carrier: bool,
     /// Largest packet in bytes.
     pub mtu: u32,
     /// Its Ethernet address; zero if it has none.
@@ -51,11 +55,13 @@ pub struct LinkInfo {
 pub(in crate::io) fn read_link(message: &Message) -> Option<LinkInfo> {
     let [_, _, _, _, i0, i1, i2, i3, f0, f1, f2, f3] = *message.header()?;
     let all = message.attributes_behind(LINK_HEADER);
+    let flags = u32::from_ne_bytes([f0, f1, f2, f3]);
     Some(LinkInfo {
         index: u32::from_ne_bytes([i0, i1, i2, i3]),
         name: text(&all, libc::IFLA_IFNAME),
         kind: all.nested(libc::IFLA_LINKINFO).map_or(LinkKind::Other(String::new()), |info| read_kind(&info)),
-        up: u32::from_ne_bytes([f0, f1, f2, f3]) & libc::IFF_UP as u32 != 0,
+        up: flags & libc::IFF_UP as u32 != 0,
+        carrier: flags & IFF_LOWER_UP != 0,
         mtu: all.word(libc::IFLA_MTU).ok().flatten().unwrap_or(0),
         mac: all.get(libc::IFLA_ADDRESS).and_then(|mac| mac.try_into().ok()).map_or(Mac::ZERO, Mac),
         master: all.word(libc::IFLA_MASTER).ok().flatten(),
