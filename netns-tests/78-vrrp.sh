@@ -221,7 +221,9 @@ cut_off() {
 test_a_split_pair_heals_and_the_winner_keeps_its_conns() {
     topo_pair
     split_of 150 100
+    state_is director active || of_host other vrrp failover
     becomes_state director active
+    becomes_state other backup
     cut_off other
     # A conn that the other one cannot have been told of.
     download_to one 40001
@@ -247,7 +249,9 @@ test_a_split_pair_heals_and_the_winner_keeps_its_conns() {
 test_a_split_pair_heals_where_the_one_that_was_cut_off_wins() {
     topo_pair
     split_of 100 150
+    state_is other active || of_host director vrrp failover
     becomes_state other active
+    becomes_state director backup
     download_to one 40001
     wait_for 10 "the download at both" knows_download director
     cut_off director
@@ -275,10 +279,11 @@ test_links_and_neighbours_that_are_tracked_move_the_addresses() {
     vrrp_director other 5 100
     becomes_state other active
     vrrp_director director 4 150 'preempt = true' \
-        'track = [{ link = "tap0" }, { link = "dummy0", weight = -60 }, { neighbour = "10.0.0.23", interval = "200ms", weight = -70 }]'
-    expect_match "$(wait_log director 'priority 150 -> 90: link dummy0 does not exist')" . "the reason in the log"
-    in_ns director ip link add dummy0 type dummy
-    in_ns director ip link set dummy0 up
+        'track = [{ link = "tap0" }, { link = "up0", weight = -60 }, { neighbour = "10.0.0.23", weight = -70 }]'
+    expect_match "$(wait_log director 'priority 150 -> 90: link up0 does not exist')" . "the reason in the log"
+    in_ns director ip link add up0 type veth peer name up1
+    in_ns director ip link set up0 up
+    in_ns director ip link set up1 up
     becomes_state director active
     becomes_state other backup
 
@@ -289,10 +294,10 @@ test_links_and_neighbours_that_are_tracked_move_the_addresses() {
     becomes_state director active
     answered_within 5
 
-    in_ns director ip link set dummy0 down
-    wait_log director 'priority 150 -> 90: link dummy0 is down'
+    in_ns director ip link set up1 down
+    wait_log director 'priority 150 -> 90: link up0 has no carrier'
     becomes_state other active
-    in_ns director ip link set dummy0 up
+    in_ns director ip link set up1 up
     becomes_state director active
     expect_match "$(of_host director status)" "vrrp 51 IPv4 on tap0: active for" "the state"
 

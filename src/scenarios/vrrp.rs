@@ -263,6 +263,31 @@ fn an_address_that_accepts_nothing_else_serves_all_the_same() {
 }
 
 #[test]
+fn what_becomes_of_conns_is_heard_as_soon_as_their_address_has_gone() {
+    const DAEMONS: &str = "--start-daemon master --mcast-interface tap0\n--start-daemon backup --mcast-interface tap0";
+    let (mut one, mut two) =
+        (lab(&options()), lab(&Options { rank: Rank { priority: 90, ..options().rank }, ..options() }));
+    let tell = |sent: &[Frame], to: &mut Lab| {
+        sent.iter().filter(|frame| frame.to() == SYNC).for_each(|frame| _ = to.frame(&frame.bytes));
+    };
+    one.rules(DAEMONS);
+    two.rules(DAEMONS);
+    one.advance(Duration::from_secs(4));
+    establish(&mut one, 4000);
+    one.client(&Packet::tcp("192.0.2.7:4000", VIP, "A"));
+    let sent = one.advance(Duration::from_millis(50));
+    tell(&sent, &mut two);
+    one.director.vrrp.give_up();
+    one.advance(Duration::from_millis(1));
+    two.advance(Duration::from_secs(9));
+    assert_eq!(state(&two), "active");
+    two.client(&Packet::tcp("192.0.2.7:4000", VIP, "FA"));
+    let sent = two.advance(Duration::from_millis(50));
+    tell(&sent, &mut one);
+    assert_eq!(one.state_of(&Packet::tcp("192.0.2.7:4000", VIP, "A")), "CLOSE_WAIT");
+}
+
+#[test]
 fn whoever_yields_tells_its_conns() {
     let mut lab = lab(&options());
     lab.rules("--start-daemon master --mcast-interface tap0\n--start-daemon backup --mcast-interface tap0");

@@ -41,7 +41,7 @@ pub(super) fn take(record: &Record, flows: &mut Flows, router: &Router, now: Ins
         return None;
     }
     let known = known_conn(record, template, flows);
-    if known.is_some_and(|id| is_own(id, flows, now)) {
+    if known.is_some_and(|id| is_own(id, flows, router, now)) {
         return None;
     }
     let id = match known {
@@ -62,9 +62,12 @@ pub(super) fn take(record: &Record, flows: &mut Flows, router: &Router, now: Ins
     Some(id)
 }
 
-/// True for a conn that packets pass here.
-fn is_own(id: ConnId, flows: &Flows, now: Instant) -> bool {
+/// True for a conn that packets pass here. Those of an address that has gone to another director pass there, from that moment on.
+fn is_own(id: ConnId, flows: &Flows, router: &Router, now: Instant) -> bool {
     let conn = flows.conns.get(id);
+    if router.virtuals.is_away(conn.virt().addr) {
+        return false;
+    }
     let timeout = flows.timeouts.of(conn);
     !conn.is_template() && !conn.is_synced() && flows.conns.deadline(conn).since(now) + OWN > timeout
 }
@@ -157,7 +160,7 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         kind,
     };
     if let Some(told) = local {
-        take_port(told.local, record, flows, now)?;
+        take_port(told.local, record, flows, router, now)?;
     }
     let inserted = flows.insert(&new, now, Duration::from_secs(u64::from(lifetime(record, flows))));
     let Ok(id) = inserted else {
@@ -182,7 +185,7 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
 
 /// Takes the local port that the other director has given a conn: it is in use here too. The conn that had it before is
 /// over, unless its packets pass here.
-fn take_port(local: Endpoint, record: &Record, flows: &mut Flows, now: Instant) -> Option<()> {
+fn take_port(local: Endpoint, record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Option<()> {
     let service = flows.services.find_marked(record.mark, record.proto, record.virt)?;
     let is_local = flows.services.get(service)?.locals.contains(&local.addr);
     if !is_local || !LocalPorts::is_one(local.port) {
@@ -190,7 +193,7 @@ fn take_port(local: Endpoint, record: &Record, flows: &mut Flows, now: Instant) 
     }
     let reply = Tuple { proto: record.proto, src: record.real, dst: local };
     if let Some((other, Side::Reply)) = flows.conns.lookup(&reply) {
-        if is_own(other, flows, now) {
+        if is_own(other, flows, router, now) {
             return None;
         }
         flows.replace(other);

@@ -250,7 +250,7 @@ impl Machine {
                 Action::Advertise(self.rank.priority)
             }
             State::Active if (heard.priority, heard.from) > (Machine::advertised(self.rank.priority), own) => {
-                self.state = State::Backup;
+                (self.state, self.reign) = (State::Backup, Some((heard.from, heard.priority)));
                 self.heed(heard, now);
                 Action::Yield
             }
@@ -399,6 +399,10 @@ mod tests {
         assert_eq!(machine.due(), Some(at(4609)), "it was 150");
         machine.hear(heard(90, 8), addr(1), at(3000));
         assert_eq!(machine.due(), Some(at(6609)), "another one never was");
+        let mut machine = active(rank(100));
+        machine.hear(heard(150, 9), addr(1), at(10_000));
+        machine.hear(heard(90, 9), addr(1), at(11_000));
+        assert_eq!(machine.due(), Some(at(13_609)), "it was 150 when it took over");
         let delay = Duration::from_secs(5);
         let mut machine = Machine::new(Rank { preempt: true, preempt_delay: delay, ..rank(100) });
         machine.start(at(0));

@@ -17,19 +17,21 @@ const UNANSWERED: u32 = 3;
 pub(super) struct Asked {
     addr: IpAddr,
     interval: Duration,
-    /// The first time, and the next one.
-    since: Instant,
+    /// When it is asked next, and when it was asked last.
     due: Instant,
+    asked: Option<Instant>,
+    /// How often since it has answered: by this, not by the time, so that a late loop is nobody's failure.
+    unanswered: u32,
 }
 
 impl Asked {
     /// Why it has failed, if it has.
-    fn fault(&self, router: &Router, now: Instant) -> Option<&'static str> {
+    fn judge(&mut self, router: &Router, now: Instant) -> Option<&'static str> {
         let Ok(route) = router.route(self.addr) else { return Some("has no route that leads to it") };
-        let patience = self.interval * UNANSWERED;
-        let answered = router.neighbours.confirmed(route.link, route.next_hop, now).unwrap_or(self.since);
-        let is_well = router.medium(route.link) == Medium::Ip || now.since(answered.max(self.since)) < patience;
-        (!is_well).then_some("does not answer")
+        let confirmed = router.neighbours.confirmed(route.link, route.next_hop, now);
+        let is_well = router.medium(route.link) == Medium::Ip || confirmed >= self.asked || self.asked.is_none();
+        self.unanswered = if is_well { 0 } else { self.unanswered + 1 };
+        (self.unanswered >= UNANSWERED).then_some("does not answer")
     }
 }
 
@@ -42,7 +44,7 @@ impl Vrrp {
             let is_same = |asked: &Asked| asked.addr == addr && asked.interval == interval;
             if !self.asked.iter().any(is_same) {
                 let known = before.iter().position(is_same).map(|place| before.swap_remove(place));
-                self.asked.push(known.unwrap_or(Asked { addr, interval, since: now, due: now }));
+                self.asked.push(known.unwrap_or(Asked { addr, interval, due: now, asked: None, unanswered: 0 }));
             }
         }
     }
@@ -54,9 +56,9 @@ impl Vrrp {
             if asked.due > turn.now {
                 continue;
             }
-            asked.due = turn.now + asked.interval;
-            let (what, fault) =
-                (Tracked::Neighbour { addr: asked.addr, interval: asked.interval }, asked.fault(router, turn.now));
+            let fault = asked.judge(router, turn.now);
+            (asked.due, asked.asked) = (turn.now + asked.interval, Some(turn.now));
+            let what = Tracked::Neighbour { addr: asked.addr, interval: asked.interval };
             if let Ok(route) = router.route(asked.addr) {
                 router.solicit(route.next_hop, turn);
             }
