@@ -291,6 +291,8 @@ test_cluster_addresses_are_announced_while_they_are_served() {
     topo_onearm
     serve rs1 rs2
     local other=${LINK}101 address started
+    # Of the director, and of all that ask it.
+    export TAPVS_SOCKET=$LAB_DIR/tapvs.sock
     {
         printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "$DIP" "$NET_BITS"
         printf '[[service]]\ntcp = "%s:80"\ncheck = { kind = "tcp", interval = "200ms" }\n' "$VIP"
@@ -387,7 +389,8 @@ nat_director() {
 
 # by_name COUNT: so many requests, each of which asks for the name; who answered how often.
 by_name() {
-    in_ns client bash -c "for ((n = 0; n < $1; n++)); do curl --silent --show-error --max-time 30 http://www.example.com/; done" |
+    # With the resolv.conf of /etc/netns.
+    ip netns exec "$(ns client)" bash -c "for ((n = 0; n < $1; n++)); do curl --silent --show-error --max-time 30 http://www.example.com/; done" |
         sort | uniq -c | awk '{ print $2 "=" $1 }' | xargs
 }
 

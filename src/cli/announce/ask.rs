@@ -65,6 +65,8 @@ impl Asker {
         // A worker that has died is replaced, and the next one answers at the same place.
         let mut client = Client::find(self.path.as_deref())?;
         client.be_patient(PATIENCE).map_err(|error| error.to_string())?;
+        // From now on this one and no other.
+        self.path = Some(client.path().to_owned());
         let said = ask(&mut client, is_announced)?;
         self.client = Some(client);
         Ok(said)
