@@ -87,6 +87,14 @@ one_server_transfers() {
     [[ $method != nat ]] || in_ns director ip "-$FAMILY" route replace default dev tun0 table 100
     TRANSFER_SECONDS=80 upload $size rs1
     TRANSFER_SECONDS=80 download $size
+    kernel_has_forwarded
+}
+
+# kernel_has_forwarded: packets of the transfers, where it takes the program.
+kernel_has_forwarded() {
+    local said
+    said=$(in_ns director "$TAPVS" status | grep '^fast path by') || return 0
+    expect_match "$said" " [0-9]{3,} frames" "what the kernel has forwarded"
 }
 
 # families: 4 6

@@ -8,6 +8,9 @@
 # shellcheck source-path=SCRIPTDIR source=pair.sh
 source "$(dirname "${BASH_SOURCE[0]}")/pair.sh"
 
+# kernel_has_conns ROLE: the kernel forwards conns of the director there.
+kernel_has_conns() { of_host "$1" status | grep -qE '^fast path by .*: [1-9][0-9]* conns now'; }
+
 # families: 4 6
 # limit: 90
 # alone
@@ -27,7 +30,9 @@ test_a_pair_of_directors_takes_over_and_keeps_conns() {
         2>"$LAB_DIR/curl.errors" &
     curl=$!
     wait_for 10 "the download at the other one too" knows_download other
+    ! of_host director status | grep -q '^fast path by' || wait_for 10 "the kernel to have the download" kernel_has_conns director
     of_host director vrrp failover
+    ! kernel_has_conns director || die "the kernel forwards for a director that has given its addresses away"
     becomes_state other active
     becomes_state director backup
     answered_within 5

@@ -89,3 +89,76 @@ test_fast_flows_of_a_removed_server_end_with_the_command() {
     ((size > 0)) || die "nothing had been transferred"
 }
 dropped_for_it() { fast_status | grep -q '^frames dropped.dest-gone'; }
+
+# in_a_poorer_kernel COMMAND ERROR: the director of a service where bpf(2) does not know that command.
+in_a_poorer_kernel() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    bridge_state >"$LAB_DIR/bridge.before"
+    : >"$LAB_DIR/tapvs.log"
+    spawn tapvs director netns-tests/without-bpf.py "$@" "$TAPVS" run --bridge br0 --tap tap0 --address "$DIP/$NET_BITS" --fresh \
+        --service "tcp/$AT_VIP:80" --scheduler rr --server "$AT_RS1:80,nat"
+    # shellcheck disable=SC2034  # read by programs.sh
+    DIRECTOR=$SPAWNED
+    wait_for 10 "tapvs to be ready" grep -qw ready "$LAB_DIR/tapvs.log"
+}
+
+test_fast_by_clsact_where_there_is_no_tcx() {
+    in_a_poorer_kernel 28 EINVAL
+    expect grep -q "forwarded in the kernel, by clsact" "$LAB_DIR/tapvs.log"
+    download 16
+    (($(fast_frames) > 100)) || die "the kernel has forwarded $(fast_frames) frames: $(fast_status)"
+    # A crash leaves no second filter to the next worker.
+    kill -KILL "$(worker)"
+    wait_for 10 "another worker" grep -q 'another is started' "$LAB_DIR/tapvs.log"
+    upload 16 rs1
+    wait_for 10 "the conns to leave the kernel with their ends" has_fast_conns 0
+}
+
+test_fast_is_done_without_where_the_kernel_refuses() {
+    in_a_poorer_kernel 5 EPERM
+    expect_eq "$(grep -c "fast path: none, all packets are forwarded here: .*not permitted" "$LAB_DIR/tapvs.log")" 1 "lines about it"
+    ! grep -qE "WARN|ERROR" "$LAB_DIR/tapvs.log" || die "more is said of it: $(grep -E "WARN|ERROR" "$LAB_DIR/tapvs.log")"
+    download 16
+    ! fast_status | grep -q "^fast path" || die "there is a fast path: $(fast_status)"
+}
+
+# limit: 90
+test_fast_flows_go_on_through_upgrades() {
+    fast_serving "$AT_RS1:80,nat"
+    slow_download 64 3M
+    local round
+    for round in 1 2; do
+        in_ns director "$TAPVS" upgrade --ready 60 --proof 0 "$TAPVS" >>"$LAB_DIR/upgrades" || die "upgrade $round failed"
+        wait_for 10 "the kernel to take the conn from the next worker" has_fast_conns 1
+    done
+    wait_for 40 "the end of the transfer" is_over
+    expect cmp "$LAB_DIR/slow" "$(payload 64)"
+    local bytes
+    bytes=$(in_ns director "$TAPVS" ipvsadm -Ln --stats --exact | awk '/->/ && $2 ~ /:80$/ { print $7 }')
+    expect_between $((64 << 20)) "$bytes" $((72 << 20)) "bytes of the server that are counted"
+}
+
+test_fast_flows_of_a_drained_server_end_with_their_time() {
+    fast_serving "$AT_RS1:80,nat"
+    slow_download 64 2M
+    in_ns director "$TAPVS" drain "tcp/$AT_VIP:80" "$AT_RS1:80" --for 2s --then reset
+    wait_for 10 "the reset" is_over
+    has_fast_conns 0 || die "the conn of a drained server is still the kernel's: $(fast_status)"
+    expect_seen client "src host $VIP and $IS_RESET" "a reset to the client"
+}
+
+test_fast_flows_follow_a_server_that_moves() {
+    fast_serving "$AT_RS1:80,nat"
+    slow_download 32 4M
+    local old
+    old=$(in_ns rs1 cat /sys/class/net/eth0/address)
+    in_ns rs1 ip link set eth0 address 02:00:00:00:00:77
+    in_ns rs1 ip neigh flush all
+    in_ns rs1 ping -q -c 1 -W 5 "$DIP" >/dev/null || die "the server does not reach the director from its new MAC"
+    capture_now after rs1 eth0
+    wait_for 30 "the end of the transfer" is_over
+    fence after rs1 "$DIP"
+    expect_none after "ether dst $old and tcp" "packets to the MAC that the server had"
+}
