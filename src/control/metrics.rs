@@ -37,7 +37,7 @@ const fn family(name: &'static str, kind: &'static str, help: &'static str, of: 
 }
 
 /// Every family, in the order in which they are told.
-const FAMILIES: [FamilyOf; 31] = [
+const FAMILIES: [FamilyOf; 32] = [
     family(
         "node_ipvs_connections_total",
         "counter",
@@ -140,6 +140,14 @@ const FAMILIES: [FamilyOf; 31] = [
         "Conns and templates that the flow table holds.",
         Of::Director(|shown, out| {
             told::total("tapvs_flows_limit", shown.director.flows.settings.max_flows as u64, out);
+        }),
+    ),
+    family(
+        "tapvs_fast_flows",
+        "gauge",
+        "Conns that the program in the kernel forwards.",
+        Of::Director(|shown, out| {
+            told::total("tapvs_fast_flows", shown.director.fast.len() as u64, out);
         }),
     ),
     family(
