@@ -3,15 +3,16 @@
 //! A client is given one request a turn and as much memory as a request and a reply take, so that a slow, dead or hostile
 //! one costs packets nothing. Never interprets a request.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 
+use super::client::{Answer, Client};
 use crate::base::Instant;
-use crate::control::protocol::{LONGEST_REQUEST, Reply, Request};
+use crate::control::protocol::{Reply, Request};
 use crate::io::Listener;
 
 /// Clients at a time; the one that has been quiet for the longest makes room for another.
@@ -26,18 +27,6 @@ const SERVED_A_TURN: usize = 4;
 /// After accept failed for want of descriptors or memory, when it is tried again if no client goes meanwhile.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What becomes of a request.
-pub(super) enum Answer {
-    /// It is answered.
-    Now(Reply),
-    /// It takes several turns: `finish` answers it.
-    Later,
-    /// It has to wait for the one that does.
-    NotYet(Request),
-    /// Another process answers: `take_passed` has its client.
-    Passed,
-}
-
 /// The socket and its clients.
 pub(super) struct Control {
     listener: Option<Listener>,
@@ -51,26 +40,6 @@ pub(super) struct Control {
     next: usize,
     /// A client whom another process answers.
     passed: Option<OwnedFd>,
-}
-
-struct Client {
-    stream: UnixStream,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    /// Bytes of `output` that are written.
-    written: usize,
-    /// May have something to read or room to write: no event will tell again.
-    ready: bool,
-    /// Its request takes several turns; it is not read until that is answered.
-    waits: bool,
-    /// A request that has to wait for another one's end.
-    held: Option<Request>,
-    /// Another process answers it.
-    passed: bool,
-    /// Ends when its output is written.
-    leaving: bool,
-    /// The turn in which it was last heard.
-    heard: u64,
 }
 
 impl Control {
@@ -206,125 +175,11 @@ impl Control {
         if registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE).is_err() {
             return;
         }
-        let (input, output) = (Vec::new(), Vec::new());
-        let (ready, heard) = (true, self.turns);
-        let mut client = Client {
-            stream,
-            input,
-            output,
-            written: 0,
-            ready,
-            waits: false,
-            held: None,
-            passed: false,
-            leaving: false,
-            heard,
-        };
+        let mut client = Client::new(stream, self.turns);
         if uid != 0 && uid != own {
             let who = if own == 0 { "only root may".to_owned() } else { format!("only root and uid {own} may") };
             client.dismiss(format!("uid {uid} may not control this director; {who}"));
         }
         self.clients[place] = Some(client);
-    }
-}
-
-impl Client {
-    /// One request at most. An error ends the client.
-    fn serve(&mut self, turn: u64, answer: &mut impl FnMut(Request) -> Answer) -> io::Result<()> {
-        if !self.flush()? {
-            return Ok(());
-        }
-        if self.waits {
-            self.ready = false;
-            return Ok(());
-        }
-        if let Some(request) = self.held.take() {
-            return self.take(answer(request));
-        }
-        if self.leaving {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        if !self.input.contains(&b'\n') {
-            self.read()?;
-        }
-        let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
-            if self.input.len() > LONGEST_REQUEST {
-                self.dismiss(format!("a line of more than {LONGEST_REQUEST} bytes is no request"));
-            }
-            return Ok(());
-        };
-        self.heard = turn;
-        let request = serde_json::from_slice(&self.input[..end]);
-        self.input.drain(..=end);
-        match request {
-            Ok(request) => self.take(answer(request)),
-            Err(error) => self.take(Answer::Now(Reply::Error(format!("not a request: {error}")))),
-        }
-    }
-
-    fn take(&mut self, answer: Answer) -> io::Result<()> {
-        match answer {
-            Answer::Now(reply) => {
-                self.say(&reply);
-                return self.flush().map(drop);
-            }
-            Answer::Later => (self.waits, self.ready) = (true, false),
-            Answer::NotYet(request) => (self.held, self.ready) = (Some(request), false),
-            Answer::Passed => self.passed = true,
-        }
-        Ok(())
-    }
-
-    /// Fills `input` by a part; not ready any more if there was nothing.
-    fn read(&mut self) -> io::Result<()> {
-        let mut part = [0; 4096];
-        match self.stream.read(&mut part) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                self.input.extend_from_slice(&part[..count]);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.ready = false;
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// True if all output is written; else not ready any more.
-    fn flush(&mut self) -> io::Result<bool> {
-        while self.written < self.output.len() {
-            match self.stream.write(&self.output[self.written..]) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.ready = false;
-                    return Ok(false);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        (self.output, self.written) = (Vec::new(), 0);
-        Ok(true)
-    }
-
-    fn say(&mut self, reply: &Reply) {
-        let text = serde_json::to_string(reply);
-        let text = text.unwrap_or_else(|error| {
-            log::error!("control socket: a reply cannot be written: {error}");
-            r#"{"error":"the reply cannot be written; this is a defect of tapvs"}"#.into()
-        });
-        self.output = text.into_bytes();
-        self.output.push(b'\n');
-        if let Reply::Listed { messages, .. } = reply {
-            self.output.extend_from_slice(messages);
-        }
-    }
-
-    fn dismiss(&mut self, why: String) {
-        self.say(&Reply::Error(why));
-        (self.leaving, self.ready) = (true, true);
     }
 }

@@ -6,6 +6,7 @@ mod background;
 mod change;
 mod check_sockets;
 mod checks;
+mod client;
 mod connections;
 mod fixed;
 mod heed;

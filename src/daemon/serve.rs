@@ -3,7 +3,7 @@
 //! Never reads a frame.
 
 use super::change::{Changed, Progress};
-use super::connections::Answer;
+use super::client::Answer;
 use super::work::{self, Asked, Work};
 use super::{Daemon, note};
 use crate::base::Instant;
