@@ -254,7 +254,7 @@ mod tests {
         let (mut table, _) =
             ConnTable::restore(Image::of(&filled()).memory(), Instant(5000), &[generation(Some)], None);
         let mut ended = 0;
-        while let Some(due) = table.expire_one(Instant(1_000_000)) {
+        while let Some(due) = table.expire_one(Instant(1_000_000), 0) {
             ended += usize::from(matches!(due, crate::conn::Due::Over(..)));
         }
         // The template controls a conn that may end after it.
@@ -306,7 +306,7 @@ mod tests {
                 let found = (conn.client(), conn.virt(), table.real(conn), conn.method(Tunnel::default));
                 assert!(known.contains(&found), "{found:?}");
             }
-            while table.expire_one(Instant(LONGEST.as_millis() as u64 * 2)).is_some() && table.len() > 2 {}
+            while table.expire_one(Instant(LONGEST.as_millis() as u64 * 2), 0).is_some() && table.len() > 2 {}
         }
     }
 

@@ -71,8 +71,6 @@ pub struct ConnTable {
     pub(super) without_port: usize,
     /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
     pub(super) expected: Vec<[u32; 2]>,
-    /// By which methods established conns do not expire before their ends were asked (`keepalive`).
-    pub spared: u8,
     /// For the sequence numbers of FULL-NAT.
     sequence_key: [u64; 2],
     life: Life,
@@ -105,7 +103,6 @@ impl ConnTable {
             one_way: 0,
             without_port: 0,
             expected: Vec::new(),
-            spared: 0,
             sequence_key: [siphash13(secret, [4]), siphash13(secret, [5])],
             life: Life::new(),
         }
@@ -384,15 +381,16 @@ impl ConnTable {
         moment_of(conn.deadline)
     }
 
-    /// The next conn whose time is over, taken out unless it controls others.
-    pub fn expire_one(&mut self, now: Instant) -> Option<Due> {
+    /// The next conn whose time is over, taken out unless it controls others, or is established by one of the methods of
+    /// `spared` (`keepalive`).
+    pub fn expire_one(&mut self, now: Instant, spared: u8) -> Option<Due> {
         let id = self.wheel.pop_due(&self.records, now)?;
         let conn = self.records[id];
         if conn.is_fast() {
             self.wheel.insert(id, conn.deadline);
             return Some(Due::Fast(id));
         }
-        if self.spared != 0 && self.is_spared(id) {
+        if spared != 0 && self.is_spared(id, spared) {
             self.records[id].deadline = tick_at(now + PROLONGED);
             self.wheel.insert(id, self.records[id].deadline);
             return Some(Due::Quiet(id));
@@ -406,11 +404,11 @@ impl ConnTable {
     }
 
     /// True for an established conn whose ends can be asked: what they expect is known.
-    fn is_spared(&self, id: ConnId) -> bool {
+    fn is_spared(&self, id: ConnId, methods: u8) -> bool {
         let conn = self.get(id);
         let is_known = [Side::Request, Side::Reply].iter().any(|end| self.expected(id, *end) != 0);
         let is_here = !(conn.is_template() || conn.is_hidden() || conn.is_local() || conn.is_synced());
-        conn.is_established() && is_here && is_known && conn.is_of(self.spared)
+        conn.is_established() && is_here && is_known && conn.is_of(methods)
     }
 
     /// Of at most `budget` places from `cursor` on, the next that `wanted` takes; where to go on, `None` at the end.

@@ -103,7 +103,7 @@ impl Model {
     /// A conn ends within the wheel's resolution of its time: never before, and not a quarter of a second after.
     fn let_time_pass(&mut self) {
         self.now = self.now + Duration::from_secs(self.rng.below(300));
-        while let Some(due) = self.table.expire_one(self.now) {
+        while let Some(due) = self.table.expire_one(self.now, 0) {
             let Due::Over(id, _) = due else { panic!("no conn controls another here") };
             let index = self.known.iter().position(|known| known.id == id).expect("the end of a conn we know");
             let known = self.known.swap_remove(index);

@@ -35,7 +35,7 @@ impl Flows {
 
     /// The next conn whose time is over; what it held has gone back.
     pub fn expire_one(&mut self, now: Instant) -> Option<Due> {
-        let due = self.conns.expire_one(now)?;
+        let due = self.conns.expire_one(now, self.settings.keepalive)?;
         if let Due::Over(id, conn) = due {
             self.release(id, &conn);
         }

@@ -101,7 +101,6 @@ impl Flows {
             closing: self.settings.fullnat_timeout_closing,
             udp: self.settings.fullnat_timeout_udp,
         };
-        self.conns.spared = self.settings.keepalive;
     }
 
     /// The ends of a conn, between which its packets are rewritten.

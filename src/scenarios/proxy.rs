@@ -1,14 +1,15 @@
 //! The PROXY protocol in front of a client's stream through FULL-NAT: whatever becomes of segments, the server gets the header
 //! and then the stream, and the client never learns of it.
 
+use super::sequences::is_sound;
 use super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6};
-use crate::base::{DropReason, Endpoint, Rng};
+use crate::base::{DropReason, Endpoint, Proto, Rng};
 use crate::director::Settings;
 use crate::ipvsadm;
 use crate::service::command::Refused;
 use crate::settings::ClientHeader;
-use crate::testing::{DIRECTOR, Frame, Lab, Packet, ROUTER};
-use crate::wire::{Gso, Vnet};
+use crate::testing::{DIRECTOR, Frame, LINK, Lab, Packet, ROUTER};
+use crate::wire::{Gso, Vnet, checksum};
 
 const V1: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 4000 80\r\n";
 
@@ -70,6 +71,34 @@ impl Session {
     pub(super) fn server_segment(&self, flags: &'static str, got: u32) -> Packet {
         let ack = self.begun.wrapping_add(got);
         Packet { ack, dst: self.peer, ..Packet::tcp(self.real, "0.0.0.0:0", flags) }
+    }
+
+    /// The same as a device may hand it over: whole, with an open checksum, or as a superframe. What leaves is sound and fits.
+    fn hand_over(&mut self, rng: &mut Rng, mtu: u16, at: u32, payload: &[u8]) -> Vec<Packet> {
+        let segment = self.segment("A", at, payload);
+        let (mut frame, mut vnet) = (segment.frame(ROUTER, DIRECTOR), Vnet::default());
+        let pseudo = |of: &Packet| checksum::pseudo(of.src.addr, of.dst.addr, Proto::TCP, 20 + of.payload.len());
+        let most = mtu - 40;
+        if payload.len() > usize::from(most) || rng.below(2) == 0 {
+            vnet = Vnet { needs_csum: true, csum_start: 34, csum_offset: 16, ..vnet };
+            frame[50..52].copy_from_slice(&pseudo(&segment).to_be_bytes());
+        }
+        if payload.len() > usize::from(most) {
+            vnet = Vnet { gso: Gso::Tcp4, gso_size: most, ..vnet };
+        }
+        let sent = self.lab.frame_with(&frame, vnet);
+        for left in &sent {
+            let largest = match left.vnet.gso {
+                Gso::None => left.bytes.len() - 14,
+                _ => 40 + usize::from(left.vnet.gso_size),
+            };
+            assert!(largest <= usize::from(mtu), "{largest} bytes");
+            match left.vnet.needs_csum {
+                true => assert_eq!(left.bytes[50..52], pseudo(&left.packet()).to_be_bytes()),
+                false => is_sound(left),
+            }
+        }
+        sent.iter().map(Frame::packet).collect()
     }
 
     /// How many bytes before a segment the server's stream has.
@@ -200,7 +229,9 @@ impl Received {
 /// ways; the server must have got `front` bytes of the director's, and the stream without its first `cut` bytes.
 fn transfer(seed: u64, session: &mut Session, own: &[u8], front: usize, cut: usize) {
     let mut rng = Rng::seeded(seed);
-    let random = (0..rng.below(4000)).map(|_| rng.below(256) as u8);
+    let mtu = [576, 1280, 1500, 9000][rng.below(4) as usize];
+    session.lab.director.router.set_mtu(LINK, mtu);
+    let random = (0..rng.below(4 * u64::from(mtu))).map(|_| rng.below(256) as u8);
     let stream: Vec<u8> = own.iter().copied().chain(random.collect::<Vec<_>>()).collect();
     let (mut received, mut known) = (Received::default(), 0);
     let (mut rounds, mut is_told) = (0, false);
@@ -210,9 +241,9 @@ fn transfer(seed: u64, session: &mut Session, own: &[u8], front: usize, cut: usi
         // From anywhere in the window, but often what is missing, as a client sends again.
         let at = known + if rng.below(2) == 0 { 0 } else { rng.below((stream.len() - known) as u64 + 1) as usize };
         let least = if is_told { 0 } else { own.len() as u64 };
-        let len = rng.below(1461).max(least).min((stream.len() - at) as u64) as usize;
+        let len = rng.below(3 * u64::from(mtu)).max(least).min((stream.len() - at) as u64) as usize;
         is_told |= at == 0 && len > 0;
-        let mut sent = session.send("A", at as u32, &stream[at..at + len]);
+        let mut sent = session.hand_over(&mut rng, mtu, at as u32, &stream[at..at + len]);
         if rng.below(3) == 0 {
             sent.reverse();
         }
@@ -221,7 +252,13 @@ fn transfer(seed: u64, session: &mut Session, own: &[u8], front: usize, cut: usi
         }
         if rng.below(3) != 0 {
             let got = received.in_order();
-            let told = session.answer("A", got as u32).ack.wrapping_sub(session.first) as usize;
+            let said: Vec<u8> = (0..rng.below(500)).map(|_| rng.below(256) as u8).collect();
+            let answer = session.server_segment("A", got as u32).carrying(said);
+            let heard = session.lab.real(&answer).remove(0);
+            is_sound(&heard);
+            let heard = heard.packet();
+            assert_eq!((heard.seq, &heard.payload), (answer.seq, &answer.payload), "what the server says");
+            let told = heard.ack.wrapping_sub(session.first) as usize;
             let beyond = got.checked_sub(front).map_or(0, |beyond| beyond + if is_told { cut } else { 0 });
             assert_eq!(told, beyond, "seed {seed}");
             known = told;
