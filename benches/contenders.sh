@@ -9,7 +9,7 @@ CONTENDERS=(direct reflector tapvs-nat tapvs-nat6 tapvs-fullnat reflector-dr tap
     reflector-tunnel-kernel tapvs-tunnel-kernel null-program tapvs-fast tapvs-fast-dr tapvs-fast-tunnel nftables haproxy
     nginx ipvs-uml)
 # Ways to run tapvs, to choose the default by: only when asked for.
-VARIANTS=(tapvs-unpinned tapvs-batch tapvs-plain)
+VARIANTS=(tapvs-unpinned tapvs-batch tapvs-plain tapvs-fullnat-proxy)
 
 describe() {
     case $1 in
@@ -31,6 +31,7 @@ describe() {
         tapvs-unpinned) echo "tapvs-nat where the scheduler puts it" ;;
         tapvs-batch) echo "tapvs-nat, pinned and under SCHED_BATCH" ;;
         tapvs-plain) echo "tapvs-nat without offloads" ;;
+        tapvs-fullnat-proxy) echo "tapvs-fullnat with a header of the PROXY protocol in front of each stream" ;;
         tapvs-fast) echo "tapvs-nat with the fast path in the kernel" ;;
         tapvs-fast-dr) echo "tapvs-dr with the fast path in the kernel" ;;
         tapvs-fast-tunnel) echo "tapvs-tunnel-kernel with the fast path in the kernel" ;;
@@ -149,12 +150,17 @@ as_bytes() {
 # without the conns that another contender's director has left: the client's ports come again within their time, and such a
 # conn keeps its method.
 tapvs_by() {
-    local method=$1 service
+    local method=$1 service told
     shift
     TARGET=$VIP
     for service in "-t $AT_VIP:80" "-t $AT_VIP:$BULK_PORT" "-t $AT_VIP:$UDP_PORT" "-u $AT_VIP:$UDP_PORT"; do
         echo "-A $service -s rr"
-        echo "-a $service -r $AT_RS1:${service##*:} $method -w 1"
+        case ${TOLD-}$service in
+            told*:80) told="$AT_RS1:81 --client-address proxy-v2" ;;
+            told-t*:"$BULK_PORT") told="$AT_RS1:$BULK_PORT --client-address toa" ;;
+            *) told=$AT_RS1:${service##*:} ;;
+        esac
+        echo "-a $service -r $told $method -w 1"
     done >"$LAB_DIR/rules"
     # shellcheck disable=SC2086  # words
     run_pinned tapvs director "$TAPVS" run --bridge br0 --address "$DIP/$NET_BITS" --tap tap0 --max-flows 2097152 \
@@ -179,6 +185,9 @@ up_tapvs-fast-dr() { vip_on_server && FAST_PATH=on && tapvs_by -g; }
 up_tapvs-fast-tunnel() { unpacked_by_ebpf && vip_on_server && FAST_PATH=on && tapvs_by -i; }
 
 up_tapvs-fullnat() { tapvs_by --fullnat --local-address "$LIP1" --local-address "$LIP2"; }
+
+# What has no header in front of its stream (iperf3) has a TCP option instead.
+up_tapvs-fullnat-proxy() { TOLD=told tapvs_by --fullnat --local-address "$LIP1" --local-address "$LIP2"; }
 
 # realserver_down: a process that ended by itself has undone it already.
 realserver_down() { in_ns rs1 "$TAPVS" realserver down 2>/dev/null || true; }

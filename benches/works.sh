@@ -33,6 +33,7 @@ web_server() {
 	    client_body_temp_path $LAB_DIR/t; proxy_temp_path $LAB_DIR/t; fastcgi_temp_path $LAB_DIR/t;
 	    uwsgi_temp_path $LAB_DIR/t; scgi_temp_path $LAB_DIR/t;
 	    server { listen 80 backlog=4096 reuseport; listen [::]:80 backlog=4096 reuseport; location / { return 200 "ok\n"; } }
+	    server { listen 81 proxy_protocol backlog=4096 reuseport; location / { return 200 "ok\n"; } }
 	}
 	CONF
     spawn web rs1 nginx -c "$LAB_DIR/web.conf"

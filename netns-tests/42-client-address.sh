@@ -31,7 +31,7 @@ proxied() {
 		        listen $(bracketed "$ANYWHERE"):9000 proxy_protocol;
 		        location / { return 200 "\$proxy_protocol_addr \$proxy_protocol_port \$proxy_protocol_server_addr:\$proxy_protocol_server_port\n"; }
 		        location /files/ { alias ${PAYLOADS:-$SCRATCH}/; add_header Client \$proxy_protocol_addr; }
-		        location /put/ { proxy_pass http://unix:$dir/put.sock; }
+		        location /put/ { proxy_pass http://unix:$dir/put.sock; add_header Client "\$proxy_protocol_addr \$proxy_protocol_port"; }
 		    }
 		    server { listen unix:$dir/put.sock; location / { root $dir; dav_methods PUT; create_full_put_path on; } }
 		}
@@ -178,5 +178,161 @@ test_the_option_comes_whatever_segment_is_lost() {
         expect_eq "$(in_ns client curl --silent --max-time 20 --local-port "$port" "http://$AT_VIP/")" rs1 \
             "the answer with segment $lost lost"
         expect_seen rs1 "$(toa_seen "$CLIENT" "$port" '(tcp[13]&8)!=0')" "the client with segment $lost lost"
+    done
+}
+
+# faulty_topo: topo_onearm, with a wire before rs1 on which one segment of each conn comes to harm; no superframes anywhere.
+faulty_topo() {
+    scripts/need python3 ethtool
+    CLIENT=${LINK}9
+    director_host
+    on_the_bridge client "$CLIENT"
+    on_the_bridge rs1 "$RS1"
+    ns_add wire
+    in_ns rs1 ip link set eth0 netns "$(ns wire)" name left
+    ip link add eth0 netns "$(ns rs1)" type veth peer name right netns "$(ns wire)"
+    in_ns rs1 ip address add "$RS1/$NET_BITS" dev eth0
+    in_ns rs1 ip link set eth0 up
+    in_ns wire ip link set left up
+    in_ns wire ip link set right up
+    local end
+    for end in client:eth0 rs1:eth0 wire:left wire:right director:to-client director:to-rs1; do
+        in_ns "${end%:*}" ethtool -K "${end#*:}" tx off sg off tso off gso off gro off >/dev/null
+    done
+    lab_captures client rs1
+    spawn wire wire python3 netns-tests/faulty-wire.py left right "$@"
+}
+
+# all_at_once FIRST COMMAND...: COMMAND with each of 40 ports of the client from FIRST on, $AT_ONCE at a time; prints what each
+# says, in order.
+all_at_once() {
+    local first=$1 dir port
+    shift
+    dir=$(mktemp -d "$LAB_DIR/at-once.XXXX")
+    for port in $(seq "$first" $((first + 39))); do
+        "$@" "$port" >"$dir/$port" 2>&1 &
+        (((port - first + 1) % ${AT_ONCE:-10} > 0)) || wait
+    done
+    wait
+    cat "$dir"/*
+}
+
+greeting_of() { in_ns client timeout 60 socat -u "TCP:$AT_VIP:9001,sourceport=$1" -; }
+upload_from() {
+    in_ns client curl --silent --show-error --max-time 60 --local-port "$1" -H Expect: --upload-file "$LAB_DIR/data" -o /dev/null -D - \
+        "http://$AT_VIP:9000/put/$1" | tr -d '\r' | grep '^Client:' | cut -d' ' -f2-
+}
+by_haproxy() { in_ns client curl --silent --show-error --max-time 60 --local-port "$1" "http://$AT_VIP:9002/"; }
+
+# clients_from PORT: the client with each of 40 ports.
+clients_from() { local port; for port in $(seq "$1" $(($1 + 39))); do echo "$CLIENT $port"; done; }
+
+# Each of the first five segments of either direction is dropped, doubled, swapped with the next one and delayed, one in each conn.
+# families: 4 6
+# limit: 300
+test_the_clients_address_and_the_whole_stream_come_whatever_becomes_of_segments() {
+    faulty_topo 9000 9001 9002
+    AT_LOOPBACK=$(bracketed "$([[ $FAMILY == 4 ]] && echo 127.0.0.1 || echo ::1)")
+    proxied rs1
+    local port
+    for port in 9000 9001 9002; do
+        echo "-A -t $AT_VIP:$port -s rr"
+        echo "-a -t $AT_VIP:$port -r $AT_RS1:$port -b --client-address proxy-v$((port == 9001 ? 1 : 2))"
+    done >"$LAB_DIR/rules"
+    director --no-offload --rules "$LAB_DIR/rules"
+    head -c 9000 /dev/urandom >"$LAB_DIR/data"
+    expect_eq "$(all_at_once 41000 upload_from)" "$(clients_from 41000)" "whom nginx takes for its clients"
+    for port in $(seq 41000 41039); do
+        cmp "$SCRATCH/proxied-rs1/put/$port" "$LAB_DIR/data" || die "what client $port sent did not come whole"
+    done
+    expect_eq "$(all_at_once 42000 greeting_of)" "$(clients_from 42000 | sed 's/^/220 /')" "the greetings of a server that speaks first"
+    expect_eq "$(all_at_once 43000 by_haproxy)" "$(clients_from 43000 | sed "s/\$/ $VIP:9002/")" "whom haproxy takes for its clients"
+}
+
+mail_from() {
+    printf 'From: a@lab.test\r\nSubject: %s\r\n\r\n' "$1" | cat - "$LAB_DIR/text" >"$LAB_DIR/message-$1"
+    in_ns client curl --silent --show-error --max-time 60 --local-port "$1" "smtp://$VIP/client" --mail-from a@lab.test \
+        --mail-rcpt nobody@lab.test --upload-file "$LAB_DIR/message-$1"
+}
+
+has_mail() { (($(find "$SCRATCH/smtp/mail/new" -type f 2>/dev/null | wc -l) >= $1)); }
+
+# limit: 300
+test_a_mail_server_knows_who_sent_each_message_whatever_becomes_of_segments() {
+    scripts/need smtpd
+    faulty_topo 25
+    smtp_server proxy-v2
+    wait_for 10 SMTP listens rs1 tcp 25
+    director --no-offload --service "tcp/$AT_VIP:25" --scheduler rr --server "$AT_RS1:25,fullnat,proxy=v2"
+    seq 3000 | sed 's/$/\r/' >"$LAB_DIR/text"
+
+    # Its queue of new conns is short. A server that answers by cookies waits for an acknowledgement that may be lost, and
+    # that nobody sends again if the server is to speak first.
+    in_ns rs1 sysctl -qw net.ipv4.tcp_syncookies=0
+    expect_eq "$(AT_ONCE=5 all_at_once 41000 mail_from)" "" "what the senders complain of"
+    wait_for 10 "all messages" has_mail 40
+    local port mail
+    for port in $(seq 41000 41039); do
+        mail=$(grep -lr "^Subject: $port" "$SCRATCH/smtp/mail/new") || die "the message of $port"
+        expect_match "$(cat "$mail")" "Received: from [^[]*\[$CLIENT\]" "whom the mail server takes for the sender"
+        expect_eq "$(grep -c '^[0-9]*$' "$mail")" 3001 "lines of the message, and the one behind its headers"
+    done
+}
+
+page_for() { in_ns client curl --silent --show-error --max-time 60 --local-port "$1" "http://$AT_VIP/"; }
+
+# limit: 300
+test_the_option_comes_whatever_becomes_of_segments() {
+    faulty_topo 80
+    serve rs1
+    director --no-offload --service "tcp/$AT_VIP:80" --scheduler rr --server "$AT_RS1:80,fullnat,toa"
+
+    expect_eq "$(all_at_once 41000 page_for | sort | uniq -c | xargs)" "40 rs1" "the answers"
+    local port
+    for port in $(seq 41000 41039); do
+        expect_seen rs1 "$(toa_seen "$CLIENT" "$port" '(tcp[13]&8)!=0')" "the request of $port with its client"
+    done
+}
+
+# families: 4 6
+# limit: 60
+test_a_server_of_datagrams_learns_its_client() {
+    topo_onearm
+    scripts/need python3
+    cat >"$LAB_DIR/echo.py" <<'PYTHON'
+import ipaddress, socket, sys
+server = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], 5300))
+while True:
+    said, peer = server.recvfrom(65536)
+    if said[:13] != b"\r\n\r\n\0\r\nQUIT\n\x21":
+        server.sendto(b"no header", peer)
+        continue
+    size = {0x12: 4, 0x22: 16}[said[13]]
+    client, port = ipaddress.ip_address(said[16 : 16 + size]), int.from_bytes(said[16 + 2 * size :][:2], "big")
+    rest = said[16 + int.from_bytes(said[14:16], "big") :]
+    server.sendto(f"{client} {port} {len(rest)}".encode(), peer)
+PYTHON
+    cat >"$LAB_DIR/ask.py" <<'PYTHON'
+import socket, sys
+client = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(1)
+client.bind(("", int(sys.argv[2])))
+client.connect((sys.argv[1], 5300))
+for attempt in range(10):
+    # The first one may be refused by its size: from then on the system sends it in fragments.
+    try:
+        client.send(b"x" * int(sys.argv[3]))
+        print(client.recv(100).decode())
+        break
+    except OSError:
+        pass
+PYTHON
+    spawn echo rs1 python3 "$LAB_DIR/echo.py" "$RS1"
+    wait_for 10 "the server" listens rs1 udp 5300
+    director --service "udp/$AT_VIP:5300" --scheduler rr --server "$AT_RS1:5300,fullnat,proxy=v2"
+    local size
+    for size in 1 1000 1400 1450 1472 8000; do
+        expect_eq "$(in_ns client timeout 20 python3 "$LAB_DIR/ask.py" "$VIP" 41000 "$size")" "$CLIENT 41000 $size" "what the server knows"
     done
 }

@@ -12,13 +12,6 @@ has() {
     return 1
 }
 
-# home NAME: a directory that the server of that name may fill.
-home() {
-    mkdir -p "$SCRATCH/$1"
-    chmod 777 "$SCRATCH" "$SCRATCH/$1"
-    echo "$SCRATCH/$1"
-}
-
 # ---- servers, all in rs1, at every address ---------------------------------------------------------------------
 
 https_server() {
@@ -36,22 +29,6 @@ https_server() {
 		} }
 	NGINX
     spawn https rs1 nginx -p "$dir" -c "$dir/conf" -e "$LAB_DIR/https.log"
-}
-
-smtp_server() {
-    local dir
-    dir=$(home smtp)
-    mkdir -p "$dir/spool"
-    chmod 711 "$dir/spool"
-    cat >"$dir/conf" <<-SMTPD
-		listen on 0.0.0.0 port 25 hostname lab.test
-		action "keep" maildir "$dir/mail"
-		match from any for domain "lab.test" action "keep"
-	SMTPD
-    # Its sockets and its queue have fixed names.
-    # shellcheck disable=SC2016  # expanded by the inner shell
-    spawn smtp rs1 unshare --mount bash -c 'mount -t tmpfs none /run && mount --bind "$1/spool" /var/spool &&
-        exec smtpd -d -f "$1/conf"' smtpd "$dir"
 }
 
 mail_server() {

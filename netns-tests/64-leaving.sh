@@ -129,6 +129,23 @@ test_silent_conns_by_nat_are_reset_where_that_is_set() {
     wait_for 6 "both ends to know that the conns are over" none_open
 }
 
+# questions END ADDRESS: how often the ends of a conn were asked there. Only the director sends segments without timestamps.
+questions() { captured "$1" "tcp[13] == 16 and ip[2:2] == 40 and src host $2"; }
+were_asked() { (($(questions client "$VIP") >= $1 && $(questions rs1 "$DIP") >= $1)); }
+none_open_at() { (($(open_at "$1") == 0)); }
+
+# limit: 120
+test_silent_conns_live_on_while_both_ends_answer() {
+    idle_conns --fullnat --sysctl keepalive=2 --sysctl keepalive_interval=1
+    wait_for 20 "three conns to be asked three times" were_asked 9
+    expect_eq "$(open_at client) $(open_at rs1)" "3 3" "conns that are open still"
+    expect_none rs1 "$IS_RESET" "a reset"
+    # The client is gone: its server is told.
+    in_ns client ip link set eth0 down
+    wait_for 20 "the server to know that its client is gone" none_open_at rs1
+    expect_seen rs1 "src host $DIP and $IS_RESET" "a reset at the server"
+}
+
 test_silent_conns_by_nat_end_in_silence() {
     idle_conns -m
     sleep 4

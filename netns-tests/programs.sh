@@ -227,6 +227,30 @@ nginx_config() {
 	NGINX
 }
 
+# home NAME: a directory that the server of that name may fill.
+home() {
+    mkdir -p "$SCRATCH/$1"
+    chmod 777 "$SCRATCH" "$SCRATCH/$1"
+    echo "$SCRATCH/$1"
+}
+
+# smtp_server [WORD]: takes mail for lab.test in rs1; WORD of its listener's.
+smtp_server() {
+    local dir
+    dir=$(home smtp)
+    mkdir -p "$dir/spool"
+    chmod 711 "$dir/spool"
+    cat >"$dir/conf" <<-SMTPD
+		listen on 0.0.0.0 port 25 hostname lab.test ${1:-}
+		action "keep" maildir "$dir/mail"
+		match from any for domain "lab.test" action "keep"
+	SMTPD
+    # Its sockets and its queue have fixed names.
+    # shellcheck disable=SC2016  # expanded by the inner shell
+    spawn smtp rs1 unshare --mount bash -c 'mount -t tmpfs none /run && mount --bind "$1/spool" /var/spool &&
+        exec smtpd -d -f "$1/conf"' smtpd "$dir"
+}
+
 # name_server ROLE...: dnsmasq that answers `TXT who.test` with the role's name.
 name_server() {
     local role
