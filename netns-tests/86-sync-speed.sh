@@ -27,7 +27,8 @@ ticks_of() {
 }
 
 # bytes_from ROLE: what its TAP has sent.
-bytes_from() { in_ns "$1" cat /sys/class/net/tap0/statistics/rx_bytes; }
+# With a /sys of that namespace, which in_ns does not mount.
+bytes_from() { ip netns exec "$(ns "$1")" cat /sys/class/net/tap0/statistics/rx_bytes; }
 
 opens_conns() {
     in_ns rs3 netns-tests/idle-conns.py eth0 00:00:5e:00:01:33 "$1" "$VIP" 9 "$2" "${@:3}"
