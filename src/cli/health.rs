@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::show::Show;
+use super::show::{Show, json};
 use crate::base::Endpoint;
 use crate::config::spec;
 use crate::control::protocol::{HealthEntry, ProbeEntry, Reply, Request, ServerHealth, Steering};
@@ -111,7 +111,7 @@ impl HealthArgs {
         Show { watch: self.watch, json: self.json }.print(|| {
             let services = client.health()?;
             match self.json {
-                true => Ok(serde_json::to_string_pretty(&services).map_err(|error| error.to_string())? + "\n"),
+                true => json(&services),
                 false => Ok(health_text(&services)),
             }
         })

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
+use super::show::json;
 use crate::control::protocol::{
     FastEntry, PortsEntry, Reply, Request, ServiceEntry, Status, VirtualRouterEntry, WorkerEntry,
 };
@@ -106,8 +107,7 @@ impl StatusArgs {
         sort(&mut services);
         if self.json {
             let all = Everything { status: *status, service_list: services };
-            let text = serde_json::to_string_pretty(&all).map_err(|error| error.to_string())?;
-            return print_out(&(text + "\n"));
+            return print_out(&json(&all)?);
         }
         print_out(&status_text(&status, &services))
     }

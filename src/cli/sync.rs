@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
-use super::show::Show;
+use super::show::{Show, json};
 use crate::control::protocol::{Reply, Request};
 use crate::control::{Client, strange};
 use crate::service::command::{SyncOptions, SyncRole};
@@ -48,7 +48,7 @@ impl SyncArgs {
             }
             let daemons = daemons.iter().map(|(role, options)| (role.name(), options)).collect();
             let all = All { daemons, report: &report };
-            Ok(serde_json::to_string_pretty(&all).map_err(|error| error.to_string())? + "\n")
+            json(&all)
         })
     }
 }

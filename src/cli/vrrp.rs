@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::show::Show;
+use super::show::{Show, json};
 use crate::control::protocol::{Reply, Request, VirtualRouterEntry};
 use crate::control::{Client, strange};
 
@@ -41,7 +41,7 @@ impl VrrpArgs {
         Show { watch: self.watch, json: self.json }.print(|| {
             let Reply::Vrrp(routers) = client.ask(&Request::Vrrp)? else { return Err(strange()) };
             match self.json {
-                true => Ok(serde_json::to_string_pretty(&routers).map_err(|error| error.to_string())? + "\n"),
+                true => json(&routers),
                 false => Ok(routers.iter().map(text).collect()),
             }
         })
