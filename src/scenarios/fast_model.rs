@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::VIP;
 use super::steps::NAT;
-use super::{RS2, VIP};
 use crate::base::{Instant, Rng};
 use crate::director::Settings;
 use crate::service::Stats;
@@ -38,11 +38,17 @@ fn without_id(frame: &mut Frame) {
     }
 }
 
-/// One step in both laboratories, which must answer alike.
-fn step(rng: &mut Rng, labs: &mut [Lab; 2]) {
+/// The same servers by direct routing, to which clients' packets go as they are.
+fn direct() -> String {
+    NAT.replace(":8080 -m", ":80 -g")
+}
+
+/// One step in both laboratories, which must answer alike. `method` is that of all servers, `-m` or `-g`.
+fn step(rng: &mut Rng, method: &str, labs: &mut [Lab; 2]) {
     let port = 4000 + rng.below(5);
     let client = format!("192.0.2.7:{port}");
-    let server = if rng.below(2) == 0 { "10.0.0.21:8080" } else { RS2 };
+    let server = ["10.0.0.21", "10.0.0.22"][rng.below(2) as usize];
+    let server = &format!("{server}:{}", if method == "-m" { 8080 } else { 80 });
     let flags = ["S", "A", "AP", "AP", "AP", "AP", "AP", "FA", "RA"][rng.below(9) as usize];
     let (mut what, count) = (String::new(), 1 + rng.below(20));
     let draw = rng.below(16);
@@ -59,13 +65,13 @@ fn step(rng: &mut Rng, labs: &mut [Lab; 2]) {
             }
             12 => said.extend(lab.advance(Duration::from_millis(count * 777))),
             13 => said.extend(lab.advance(Duration::from_secs(count * 60))),
-            14 => lab.rules(&format!("-e -t {VIP} -r {server} -m -w {}", count % 3)),
+            14 => lab.rules(&format!("-e -t {VIP} -r {server} {method} -w {}", count % 3)),
             _ => {
                 lab.rules(&format!("-d -t {VIP} -r {server}"));
                 if count % 2 == 0 {
                     said.extend(lab.client(&Packet::tcp(&client, VIP, "AP")));
                 }
-                lab.rules(&format!("-a -t {VIP} -r {server} -m"));
+                lab.rules(&format!("-a -t {VIP} -r {server} {method}"));
             }
         }
         said.iter_mut().for_each(without_id);
@@ -82,10 +88,11 @@ fn with_and_without_a_kernel_the_same_leaves_and_the_same_is_known() {
         let mut rng = Rng::seeded(seed);
         let expire = rng.below(2) == 0;
         let settings = Settings { icmp_rate: 0, expire_nodest_conn: expire, ..Settings::default() };
-        let mut labs = [(); 2].map(|()| Lab::with(settings.clone(), NAT));
+        let (method, rules) = if seed % 3 == 0 { ("-g", direct()) } else { ("-m", NAT.to_owned()) };
+        let mut labs = [(); 2].map(|()| Lab::with(settings.clone(), &rules));
         labs[1].use_kernel(ROOM);
         for _ in 0..STEPS {
-            step(&mut rng, &mut labs);
+            step(&mut rng, method, &mut labs);
         }
         let [without, with] = &mut labs;
         assert_eq!(known(without), known(with), "seed {seed}");
