@@ -57,10 +57,11 @@ impl VirtualRouter {
     /// The checks of RFC 9568 7.1 and RFC 3768 7.1. Another interval or list of addresses is said and not held against the
     /// sender: two that do not heed each other would both be active.
     fn believe(&self, message: &[u8], ip: &Ip, router: &Router) -> Result<Advert, &'static str> {
-        if ip.ttl != vrrp::TTL {
+        let Options { peers, from, addresses, .. } = &self.options;
+        // One that is sent to this router alone may have passed others; keepalived sends it with 64 over IPv6.
+        if peers.is_empty() && ip.ttl != vrrp::TTL {
             return Err("ttl");
         }
-        let Options { peers, from, addresses, .. } = &self.options;
         let (is_named, names_any) = (peers.contains(&ip.src) || from.contains(&ip.src), peers.len() + from.len() > 0);
         if names_any && !is_named {
             return Err("stranger");
