@@ -52,6 +52,7 @@ pub fn commands(service: &ServiceDraft, problems: &mut Problems) -> Vec<Planned>
         service.netmask.as_ref().map(|at| (Field::Netmask, at.place.clone())),
         service.engine.as_ref().map(|at| (Field::Engine, at.place.clone())),
         service.one_packet.as_ref().map(|at| (Field::OnePacket, at.place.clone())),
+        service.syn_proxy.as_ref().map(|at| (Field::SynProxy, at.place.clone())),
     ];
     let fields = parts.into_iter().flatten().collect();
     let mut planned =

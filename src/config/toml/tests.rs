@@ -172,6 +172,7 @@ fn what_does_not_make_a_service_is_named_where_it_stands() {
         ("persistent = 0", "/t.toml:6:14: persistent 0: not a time that persistence can have (1 to 2678400 seconds)".into()),
         ("pe = \"sip\"", "/t.toml:6:6: pe \"sip\": needs a persistent service; say for how many seconds".into()),
         ("netmask = \"x\"", "/t.toml:6:11: netmask \"x\": not a netmask, like \"255.255.255.0\"".into()),
+        ("syn_proxy = \"maybe\"", "/t.toml:6:13: syn_proxy \"maybe\": 'maybe' is no way of a SYN proxy; use one of off, on, auto".into()),
         ("one_packet = true", "/t.toml:6:14: one_packet true: one-packet scheduling is only for UDP services".into()),
         ("family = \"ipv6\"", "/t.toml:6:10: family \"ipv6\": only a service by mark has a family; other services have their address's".into()),
         ("udp = \"10.0.0.100:80\"", "/t.toml:4:1: [[service]]: needs exactly one of tcp, udp, sctp (= \"ADDRESS:PORT\") and mark (= NUMBER)".into()),
