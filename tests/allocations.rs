@@ -7,7 +7,7 @@ mod counting;
 use tapvs::inside::base::{Endpoint, Family, Instant, Mac, Proto};
 use tapvs::inside::director::Director;
 use tapvs::inside::router::Turn;
-use tapvs::inside::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, Tunnel};
+use tapvs::inside::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions, SynProxy, Tunnel};
 use tapvs::inside::testing::load::Sink;
 use tapvs::inside::testing::load::{self, ACK, LINK, PLAIN, SUPER, SYN};
 use tapvs::inside::testing::{Kind, Packet};
@@ -35,6 +35,32 @@ fn packets_ask_for_no_memory() {
     }
     // Not a test of its own: the counter is that of the whole process.
     no_memory_for_superframes_inside_tunnels();
+    [Family::V4, Family::V6].into_iter().for_each(no_memory_for_a_flood_of_syns);
+}
+
+/// Behind a SYN proxy no SYN leaves anything.
+fn no_memory_for_a_flood_of_syns(family: Family) {
+    let mut director = load::director(family, Method::Nat, 10_000);
+    let key = ServiceKey::Address(Proto::TCP, load::vip(family));
+    let options = director.flows.services.by_key(&key).unwrap().options.clone();
+    let options = ServiceOptions { syn_proxy: SynProxy::On, ..options };
+    director.apply(&Command::EditService(key, options), BEFORE).unwrap();
+    let (mut buf, mut turn) = (PacketBuf::new(), load::turn(BEFORE));
+    director.tick(&mut turn);
+    turn.now = NOW;
+    (0..4).for_each(|_| director.tick(&mut turn));
+    let flood = |number, director: &mut Director, buf: &mut PacketBuf, turn: &mut Turn<Sink>| {
+        load::load(buf, &load::segment(load::client(family, number), load::vip(family), SYN, 0));
+        // Its checksum is open.
+        let csum_start = if family == Family::V4 { 34 } else { 54 };
+        buf.vnet = Vnet { needs_csum: true, csum_start, csum_offset: 16, ..Vnet::default() };
+        director.ingress(LINK, buf, turn);
+    };
+    flood(0, &mut director, &mut buf, &mut turn);
+    let (before, frames) = (counting::calls(), turn.out.frames);
+    (1..=50_000).for_each(|number| flood(number, &mut director, &mut buf, &mut turn));
+    assert_eq!(counting::calls() - before, 0, "{family:?}: allocations over 50,000 SYNs");
+    assert_eq!((turn.out.frames - frames, director.flows.conns.len()), (50_000, 0), "{family:?}");
 }
 
 fn no_memory_for(family: Family, method: Method) {
