@@ -120,8 +120,8 @@ impl AnnounceArgs {
             // The end of its own program is no reason to ask again.
             stop = stops(&mut signals);
             if !stop {
-                wait(&signals, &asker);
-                stop = stops(&mut signals);
+                stop = wait(&signals, &asker, self.bird.is_none().then(io::stdout));
+                stop |= stops(&mut signals);
             }
         }
     }
@@ -178,10 +178,13 @@ fn stops(signals: &mut Signals) -> bool {
     std::iter::from_fn(|| signals.next_signal().ok().flatten()).any(|signal| signal == Signal::Stop)
 }
 
-/// Waits until the director is to be asked again, has gone, or a signal comes.
-fn wait(signals: &Signals, asker: &Asker) {
+/// Waits until the director is to be asked again, has gone, or a signal comes. True if the reader of `out` has gone.
+fn wait(signals: &Signals, asker: &Asker, out: Option<io::Stdout>) -> bool {
     let files = std::iter::once(signals.as_fd()).chain(asker.socket());
     let mut files: Vec<PollFd> = files.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+    files.extend(out.as_ref().map(|out| PollFd::new(out.as_fd(), PollFlags::empty())));
     // An interrupted wait is a short one.
     _ = poll(&mut files, PollTimeout::try_from(PERIOD).unwrap_or(PollTimeout::ZERO));
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    out.is_some() && files.pop().and_then(|out| out.revents()).is_some_and(|seen| seen.intersects(gone))
 }
