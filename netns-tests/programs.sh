@@ -529,17 +529,18 @@ load_begins() {
     IPERF3=$SPAWNED
 }
 
-# fill_table COUNT: that many UDP conns from as many clients, which say nothing any more. IPv4. A frame that finds the TAP's
+# fill_table COUNT: that many UDP conns from as many clients, which say nothing any more. A frame that finds the TAP's
 # queue full is lost, so all are sent again until each has its conn.
 fill_table() {
-    local mac tries=0
+    local mac tries=0 clients=172.16.0.0
+    [[ $FAMILY == 4 ]] || clients=2001:db8:f::
     mac=$(in_ns director "$TAPVS" status | sed -nE 's/^link tap0 mac ([0-9a-f:]+).*/\1/p')
-    lb -A -u "$VIP:9" -s rr
-    lb -a -u "$VIP:9" -r "$RS1:9" -m
+    lb -A -u "$AT_VIP:9" -s rr
+    lb -a -u "$AT_VIP:9" -r "$AT_RS1:9" -m
     lb --set 0 0 3600
     until (($(conns_now) >= $1)); do
         ((++tries <= 30)) || die "the table does not fill: $(conns_now) conns of $1"
-        in_ns rs3 netns-tests/idle-conns.py eth0 "$mac" 172.16.0.0 "$VIP" 9 "$1"
+        in_ns rs3 netns-tests/idle-conns.py eth0 "$mac" "$clients" "$VIP" 9 $(($1 + $1 / 50))
     done
     echo "conns in the table: $(conns_now)"
 }
