@@ -11,6 +11,7 @@ mod ids;
 mod ledger;
 mod medium;
 mod method;
+mod order;
 mod packed;
 mod prefetch;
 mod rng;
@@ -28,6 +29,7 @@ pub use ids::{ConnId, DestId, LinkId, ServiceId};
 pub use ledger::{Consumed, Ledger};
 pub use medium::Medium;
 pub use method::Method;
+pub use order::{sort, sort_by};
 pub use packed::{Packed, PackedEndpoint};
 pub use prefetch::prefetch;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::draft::{At, Place, Problems, VrrpDraft};
 use super::link::PlannedLink;
-use crate::base::{Family, LinkId};
+use crate::base::{self, Family, LinkId};
 use crate::service::command::{Command, SyncOptions, SyncRole};
 use crate::vrrp::{Options, Rank};
 use crate::wire::vrrp::Version;
@@ -29,7 +29,7 @@ pub fn options(
         }
         let said = draft.addresses.iter().map(|addr| addr.value);
         let mut addresses: Vec<IpAddr> = if follows { services.to_vec() } else { said.collect() };
-        addresses.sort();
+        base::sort(&mut addresses);
         addresses.dedup();
         let fixed = links.iter().flat_map(|link| &link.addresses).map(|prefix| prefix.addr);
         for addr in fixed.filter(|addr| addresses.contains(addr)) {

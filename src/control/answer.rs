@@ -6,7 +6,7 @@ use super::protocol::{
     ConnEntry, DestEntry, FastEntry, LinkEntry, NeighbourEntry, PortsEntry, Reply, Request, ServiceEntry, Status,
     VirtualRouterEntry, WorkerEntry,
 };
-use crate::base::{ConnId, DestId, Instant, Ledger, LinkId, version};
+use crate::base::{self, ConnId, DestId, Instant, Ledger, LinkId, version};
 use crate::conn::Conn;
 use crate::director::Director;
 use crate::fastpath::abi::Passed;
@@ -229,7 +229,7 @@ fn status(director: &Director, ledger: &Ledger, now: Instant) -> Status {
             mac: mac.map(|mac| mac.to_string()),
         })
         .collect();
-    neighbours.sort_by(|a, b| (&a.link, a.addr).cmp(&(&b.link, b.addr)));
+    base::sort_by(&mut neighbours, |a: &NeighbourEntry, b| (&a.link, a.addr).cmp(&(&b.link, b.addr)));
     Status {
         version: version().into(),
         uptime: now.secs(),

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::base::{Endpoint, Instant, Proto};
+use crate::base::{self, Endpoint, Instant, Proto};
 
 /// First local port, as in LVS's FULL-NAT patch; below are the ports of services.
 const FIRST: u16 = 5000;
@@ -155,7 +155,7 @@ impl LocalPorts {
     pub fn scarcest(&self, count: usize) -> Vec<(Key, usize, Option<u64>)> {
         let used = self.pools.iter().filter(|(_, pool)| !pool.is_idle());
         let mut all: Vec<_> = used.map(|(key, pool)| (*key, pool.left(), pool.forecast(self.now))).collect();
-        all.sort_unstable_by_key(|(key, left, _)| (*left, *key));
+        base::sort_by(&mut all, |(one, fewer, _), (other, more, _)| (fewer, one).cmp(&(more, other)));
         all.truncate(count);
         all
     }

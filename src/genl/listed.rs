@@ -10,7 +10,7 @@ use super::answer;
 use super::inbox::{Answer, List};
 use super::numbers::{FAMILY_VERSION, cmd, flag, kind, top};
 use super::question::service_key;
-use crate::base::Instant;
+use crate::base::{self, Instant};
 use crate::control::protocol::{FullNat, Reply};
 use crate::service::command::ServiceKey;
 use crate::wire::netlink::{Address, Message, Writer};
@@ -55,7 +55,8 @@ impl Listed {
             listed.note(number, page);
         }
         // Those by mark come last, for which the kernel has a table of its own.
-        listed.services.sort_by_key(|(key, _)| matches!(key, ServiceKey::Mark(..)));
+        let is_mark = |key: &ServiceKey| matches!(key, ServiceKey::Mark(..));
+        base::sort_by(&mut listed.services, |(one, _), (other, _)| is_mark(one).cmp(&is_mark(other)));
         listed.pages = pages;
         listed
     }

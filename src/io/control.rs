@@ -11,6 +11,7 @@ use std::time::Duration;
 use std::{fmt, fs};
 
 use super::sys;
+use crate::base;
 use mio::event::Source;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
@@ -96,7 +97,7 @@ pub fn sockets_here() -> (Vec<PathBuf>, Vec<PathBuf>) {
         .map(|entry| entry.path())
         .filter(|path| !is_stale(path))
         .collect();
-    all.sort();
+    base::sort(&mut all);
     let here = namespace();
     let place_of = |path: &PathBuf| {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

@@ -5,7 +5,7 @@
 use super::CliError;
 use super::grammar::{Invocation, Listing, ParsedArgs};
 use super::options::{Opt, Verb, Word};
-use crate::base::{Endpoint, Family};
+use crate::base::{self, Endpoint, Family};
 use crate::sched::{self, Flags};
 use crate::service::command::{
     Command, DestOptions, Method, Persistence, ServiceKey, ServiceOptions, Tunnel, TunnelChecksum,
@@ -169,7 +169,7 @@ impl ParsedArgs {
         if (figures && (no_services || any(&[Opt::Connection]))) || (no_services && any(&[Opt::PersistentConn])) {
             return Err(CliError::usage("options conflicts in the list command"));
         }
-        self.seen.sort();
+        base::sort(&mut self.seen);
         Ok(Listing { service: self.key(), options: self.seen })
     }
 }

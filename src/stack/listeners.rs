@@ -106,5 +106,8 @@ fn groups(link: LinkId, host: &Host<'_>, query: &Query) -> Vec<IpAddr> {
         _ => None,
     });
     let wanted = own.chain(joined).filter(|(group, _)| query.group.is_none_or(|asked| asked == *group));
-    wanted.collect::<BTreeMap<_, _>>().into_values().collect()
+    let mut one_each = BTreeMap::new();
+    // Not `collect`, which would sort before it inserts.
+    one_each.extend(wanted);
+    one_each.into_values().collect()
 }

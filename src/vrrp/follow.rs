@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Vrrp;
 use super::options::Options;
-use crate::base::{Family, Instant};
+use crate::base::{self, Family, Instant};
 use crate::router::Router;
 use crate::service::Services;
 
@@ -36,7 +36,7 @@ impl Vrrp {
             let is_mine = |addr: &IpAddr| self.follower(*addr).is_some_and(|other| other.is_of(options));
             let is_fixed = |addr: &IpAddr| router.own_addresses().any(|own| own == *addr);
             let mut addresses: Vec<_> = services.addresses().filter(|addr| is_mine(addr) && !is_fixed(addr)).collect();
-            addresses.sort_unstable();
+            base::sort(&mut addresses);
             addresses.dedup();
             options.addresses = addresses;
         }

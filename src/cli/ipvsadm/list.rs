@@ -3,6 +3,7 @@
 //! What a line looks like is `ipvsadm::listing`'s.
 
 use super::{Session, print};
+use crate::base;
 use crate::control::protocol::{Reply, Request, ServiceEntry};
 use crate::control::strange;
 use crate::io::{print_error, print_out};
@@ -70,7 +71,8 @@ impl Session<'_> {
 fn arrange(services: &mut Vec<ServiceEntry>, options: &[Opt]) {
     if options.contains(&Opt::NoSort) {
         // The kernel keeps marks in a table of their own, behind the other one.
-        return services.sort_by_key(|service| matches!(service.key, ServiceKey::Mark(..)));
+        let is_mark = |service: &ServiceEntry| matches!(service.key, ServiceKey::Mark(..));
+        return base::sort_by(services, |one, other| is_mark(one).cmp(&is_mark(other)));
     }
     language::sort(services);
 }

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::super::draft::{At, Place, Position, Problems};
 use super::super::spec;
+use crate::base;
 
 /// The longest piece of a file that a message repeats.
 const QUOTED: usize = 60;
@@ -47,7 +48,7 @@ impl<'a> Source<'a> {
     /// What was found, in the order of the file.
     pub fn problems(&self) -> Problems {
         let mut found = self.problems.take();
-        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        base::sort_by(&mut found, |(one, _), (other, _)| one.cmp(other));
         Problems(found.into_iter().map(|(_, problem)| problem).collect())
     }
 
@@ -94,7 +95,7 @@ impl<'a> Section<'a> {
         let place = Place::from(source.position(table.span().start)).named(kind.name.to_owned());
         let table = table.into_inner();
         let mut unknown: Vec<_> = table.keys().filter(|key| !kind.keys.contains(&key.get_ref().as_ref())).collect();
-        unknown.sort_by_key(|key| key.span().start);
+        base::sort_by(&mut unknown, |one, other| one.span().start.cmp(&other.span().start));
         for key in unknown {
             let known = kind.keys.join(", ");
             let whose = if kind.name.is_empty() { "at the top of the file" } else { &format!("in {}", kind.name) };
@@ -239,7 +240,7 @@ impl<'a> Section<'a> {
     /// Every key with its value as a number; `true` is 1.
     pub fn switches(&mut self) -> Vec<At<(String, String)>> {
         let mut keys: Vec<_> = self.table.keys().map(|key| (key.span().start, key.get_ref().to_string())).collect();
-        keys.sort();
+        base::sort(&mut keys);
         let text = |value: &DeValue| match value {
             DeValue::Boolean(on) => Some(u8::from(*on).to_string()),
             DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
