@@ -127,7 +127,7 @@ impl Client {
             ErrorKind::UnexpectedEof => format!("{path}: the director has closed the connection"),
             _ => format!("{path}: {error}"),
         })?;
-        let mut reply = serde_json::from_str(&answer)
+        let mut reply = serde_json::from_slice(answer.as_bytes())
             .map_err(|error| format!("{path}: not an answer that tapvs {} knows: {error}", version()))?;
         if let Reply::Listed { len, messages, .. } = &mut reply {
             *messages = self.connection.read_bytes(*len).map_err(|error| format!("{path}: {error}"))?;
