@@ -29,7 +29,7 @@ pub use ids::{ConnId, DestId, LinkId, ServiceId};
 pub use ledger::{Consumed, Ledger};
 pub use medium::Medium;
 pub use method::Method;
-pub use order::{sort, sort_by};
+pub use order::{map_of, sort, sort_by};
 pub use packed::{Packed, PackedEndpoint};
 pub use prefetch::prefetch;
 #[cfg(test)]

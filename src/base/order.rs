@@ -4,6 +4,7 @@
 //! types with the same code, and the elements follow.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// Sorts a list; what is equal stays in its order.
 pub fn sort_by<T>(list: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
@@ -15,6 +16,13 @@ pub fn sort_by<T>(list: &mut Vec<T>, compare: impl Fn(&T, &T) -> Ordering) {
 /// The same by the elements' own order.
 pub fn sort<T: Ord>(list: &mut Vec<T>) {
     sort_by(list, T::cmp);
+}
+
+/// These pairs by their keys, of which the last of each counts. `collect` would sort them first.
+pub fn map_of<K: Ord, V>(pairs: impl Iterator<Item = (K, V)>) -> BTreeMap<K, V> {
+    let mut map = BTreeMap::new();
+    pairs.for_each(|(key, value)| drop(map.insert(key, value)));
+    map
 }
 
 /// Places in the order of what is there.

@@ -4,12 +4,11 @@
 //! At most one answer to a general query waits for a link and a family, so that queries cannot cause more reports than their response
 //! times allow (RFC 3810 section 6.2). Never answers on behalf of others.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Host;
-use crate::base::{Consumed, DropReason, Family, Instant, LinkId, Rng};
+use crate::base::{Consumed, DropReason, Family, Instant, LinkId, Rng, map_of};
 use crate::router::{Egress, Router, Turn};
 use crate::wire::listener::{Query, Report};
 use crate::wire::ndp::solicited_node;
@@ -106,8 +105,5 @@ fn groups(link: LinkId, host: &Host<'_>, query: &Query) -> Vec<IpAddr> {
         _ => None,
     });
     let wanted = own.chain(joined).filter(|(group, _)| query.group.is_none_or(|asked| asked == *group));
-    let mut one_each = BTreeMap::new();
-    // Not `collect`, which would sort before it inserts.
-    one_each.extend(wanted);
-    one_each.into_values().collect()
+    map_of(wanted).into_values().collect()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Sync;
-use crate::base::Instant;
+use crate::base::{Instant, map_of};
 
 /// What was heard of other directors.
 #[derive(Default)]
@@ -89,7 +89,7 @@ impl Sync {
             heard_messages: *messages,
             heard_records: *records,
             last: last.map(|(from, at)| (from, millis(now.since(at)))),
-            refused: refused.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
+            refused: map_of(refused.iter().map(|(why, count)| ((*why).to_owned(), *count))),
         }
     }
 }

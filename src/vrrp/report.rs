@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::virtual_router::VirtualRouter;
-use crate::base::Instant;
+use crate::base::{Instant, map_of};
 
 /// A virtual router as it stands, for people.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl VirtualRouter {
             heard: self.heard,
             sent: self.sent,
             received: self.received,
-            refused: self.refused.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
+            refused: map_of(self.refused.iter().map(|(why, count)| ((*why).to_owned(), *count))),
         }
     }
 }

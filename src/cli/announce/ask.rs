@@ -1,13 +1,12 @@
 //! What a director has to say of its addresses, asked over one connection while that holds.
 
-use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::routes::Facts;
 use super::tell::Hop;
-use crate::base::{Family, Prefix};
+use crate::base::{Family, Prefix, map_of};
 use crate::control::protocol::{HealthEntry, LinkEntry, Reply, Request, ServiceEntry, VirtualRouterEntry};
 use crate::control::{Client, strange};
 use crate::health::Verdict;
@@ -105,7 +104,7 @@ fn services(
     health: &[HealthEntry],
     is_new: bool,
 ) -> Vec<(ServiceKey, Option<&'static str>)> {
-    let checked: BTreeMap<&str, &HealthEntry> = health.iter().map(|entry| (entry.service.as_str(), entry)).collect();
+    let checked = map_of(health.iter().map(|entry| (entry.service.as_str(), entry)));
     let failing = |service: &ServiceEntry| {
         let checked = checked.get(service.key.to_string().as_str());
         if checked.is_some_and(|entry| !entry.quorum) {
