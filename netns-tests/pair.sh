@@ -40,6 +40,12 @@ methods_director() {
     director_of_host "$role"
 }
 
+# longest_silence FILE: milliseconds between two answers to a ping.
+longest_silence() {
+    sed -nE 's/^\[([0-9.]+)\].*time=.*/\1/p' "$LAB_DIR/$1" |
+        awk 'NR > 1 && $1 - last > most { most = $1 - last } { last = $1 } END { printf "%d", most * 1000 }'
+}
+
 power_cut() { in_ns "$1" ip link set "$2" down; }
 
 # one_is_active ROLE OTHER: and the other one is backup.

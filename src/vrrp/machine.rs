@@ -192,7 +192,7 @@ impl Machine {
     /// True if it is active and has sent nothing for so long that another one has taken over: its process was frozen. What
     /// it does then must not begin with packets that have waited meanwhile.
     pub fn has_overslept(&self, now: Instant) -> bool {
-        self.state == State::Active && self.due.is_some_and(|due| due + self.rank.interval * 3 <= now)
+        self.state == State::Active && self.due.is_some_and(|due| due + self.rank.interval * 2 <= now)
     }
 
     /// Stands by after it has overslept, for as long as another one takes to be heard.
@@ -442,8 +442,9 @@ mod tests {
     fn one_that_was_frozen_stands_by_until_it_knows_whether_another_one_is_active() {
         let mut machine = active(rank(100));
         let due = machine.due().unwrap();
-        assert!(!machine.has_overslept(due + SECOND * 3 - Duration::from_millis(1)), "nobody has missed it yet");
-        assert!(machine.has_overslept(due + SECOND * 3));
+        // The last advertisement left one interval before this one was due.
+        assert!(!machine.has_overslept(due + SECOND * 2 - Duration::from_millis(1)), "nobody has missed it yet");
+        assert!(machine.has_overslept(due + SECOND * 2));
         let now = due + SECOND * 60;
         machine.wake(now);
         assert_eq!((machine.state(), machine.due()), (State::Backup, Some(now + Duration::from_millis(1609))));
