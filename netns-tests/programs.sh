@@ -279,6 +279,7 @@ redirect() {
     in_ns "$1" nft add rule ip fault pre "$2" dport "$3" redirect to ":$4"
 }
 
+# shellcheck disable=SC2034  # of tests that source this
 read -rd '' SERVFAIL <<'PYTHON' || true
 import socket
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -288,6 +289,7 @@ while True:
     server.sendto(query[:2] + b'\x81\x82' + query[4:], peer)
 PYTHON
 
+# shellcheck disable=SC2034  # of tests that source this
 read -rd '' STATUS_500 <<'PYTHON' || true
 import http.server
 class Wrong(http.server.BaseHTTPRequestHandler):

@@ -88,7 +88,7 @@ impl Life {
             }
             _ => {
                 self.now = self.now + Duration::from_secs(self.rng.below(100));
-                while let Some(due) = self.table.expire_one(self.now) {
+                while let Some(due) = self.table.expire_one(self.now, 0) {
                     assert!(!matches!(due, Due::Fast(_)));
                 }
             }

@@ -271,7 +271,8 @@ impl Splices {
 
     /// The next handshake that waits for too long.
     pub fn next_due(&mut self, now: Instant) -> Option<(ConnId, Handshake, Due)> {
-        while let Some((due, id)) = self.due.pop_front_if(|(due, _)| *due <= now) {
+        while let Some((due, id)) = self.due.front().copied().filter(|(due, _)| *due <= now) {
+            self.due.pop_front();
             let Some(handshake) = self.waiting(id).filter(|handshake| handshake.due == due) else { continue };
             let what = if handshake.tries < TRIES { Due::Again } else { Due::Over };
             return Some((id, *handshake, what));

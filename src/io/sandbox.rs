@@ -19,6 +19,7 @@ use seccompiler::{
 
 use super::bpf::ELEMENTS;
 use super::refused;
+use crate::base::map_of;
 
 /// What a worker calls whatever the arguments are.
 const WORKERS: [i64; 60] = [
@@ -150,7 +151,7 @@ pub fn enclose_worker() -> io::Result<()> {
 /// Has this process, a keeper, and the programs that it starts, keep away from the kernel.
 pub fn enclose_keeper() -> io::Result<()> {
     apply(|| {
-        let mut rules: Rules = KERNELS.into_iter().map(|call| (call, Vec::new())).collect();
+        let mut rules: Rules = map_of(KERNELS.into_iter().map(|call| (call, Vec::new())));
         // A worker inherits this filter, and changes elements of maps.
         let others = ELEMENTS.map(|command| condition(0, SeccompCmpOp::Ne, command));
         rules.insert(libc::SYS_bpf, vec![rule(others)?]);
@@ -174,7 +175,7 @@ fn workers(own: u32) -> Result<SeccompFilter, BackendError> {
     let (inet, inet6) = (libc::AF_INET, libc::AF_INET6);
     let socket = |family, kind| rule([is(0, family), condition(1, MaskedEq(0xf), kind as u32)]);
     let runs_nothing = || rule([condition(2, MaskedEq(PROT_EXEC as u64), 0)]);
-    let mut rules: Rules = WORKERS.into_iter().map(|call| (call, Vec::new())).collect();
+    let mut rules: Rules = map_of(WORKERS.into_iter().map(|call| (call, Vec::new())));
     rules.extend([
         (
             libc::SYS_socket,

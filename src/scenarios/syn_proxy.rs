@@ -106,8 +106,8 @@ impl Conn {
         self.lab.frame(&framed(&segment.carrying(payload), ROUTER, options))
     }
 
-    /// A server's segment, in answer to a SYN that it saw.
-    fn server(&mut self, syn: &Packet, flags: &'static str, seq: u32, ack: u32, options: &[u8]) -> Vec<Frame> {
+    /// A server's segment, in answer to a SYN that it saw: its number, and how many numbers from the SYN's on it acknowledges.
+    fn server(&mut self, syn: &Packet, flags: &'static str, (seq, ack): (u32, u32), options: &[u8]) -> Vec<Frame> {
         let segment =
             Packet { seq, ack: syn.seq.wrapping_add(ack), dst: syn.src, ..Packet::tcp(self.real, "0.0.0.0:0", flags) };
         let from = mac_of(endpoint(self.real).addr);
@@ -157,7 +157,7 @@ fn both_handshakes_are_made_and_numbers_clocks_and_windows_fit_together() {
         }
 
         // The server answers: the handshake's end goes to it, and its window to the client.
-        let sent = conn.server(&syn.packet, "SA", 90_000, 1, &ANSWER);
+        let sent = conn.server(&syn.packet, "SA", (90_000, 1), &ANSWER);
         assert_eq!(sent.len(), 2, "{what}");
         let (end, opened) = (Seen::of(&sent[0]), Seen::of(&sent[1]));
         assert_eq!((end.packet.seq, end.packet.ack), (syn.packet.seq.wrapping_add(1), 90_001), "{what}");
@@ -178,13 +178,13 @@ fn both_handshakes_are_made_and_numbers_clocks_and_windows_fit_together() {
         let edges = [90_301_u32, 90_501].map(u32::to_be_bytes).concat();
         assert_eq!(sent.options()[12..], [&[1, 1, 5, 10][..], &edges].concat());
         let said = stamp(7_000_009, by_client.wrapping_add(150));
-        let heard = Seen::of(&conn.server(&syn.packet, "AP", 90_001, 6, &said)[0]);
+        let heard = Seen::of(&conn.server(&syn.packet, "AP", (90_001, 6), &said)[0]);
         assert_eq!((heard.packet.seq, heard.packet.ack), (cookie.wrapping_add(1), 5006), "{what}");
         assert_eq!(heard.clocks(), Some((server_clock.wrapping_add(9), 150)));
         assert_eq!(heard.tcp.window_size, 64_240 >> 3, "{what}: of units of 16 bytes, in units of 128");
 
         // Resets, and errors about either's segments.
-        let reset = Seen::of(&conn.server(&syn.packet, "R", 90_001, 0, &[])[0]);
+        let reset = Seen::of(&conn.server(&syn.packet, "R", (90_001, 0), &[])[0]);
         assert_eq!(reset.packet.seq, cookie.wrapping_add(1));
         conn.lab.recount().unwrap();
     }
@@ -196,12 +196,12 @@ fn errors_quote_the_numbers_that_their_receiver_knows() {
         let mut conn = Conn::asked(CLIENT, VIP, RS1, method);
         let clock = conn.cookie.clocks().unwrap().0;
         let syn = Seen::of(&conn.client("A", 0, b"", &stamp(140, clock))[0]);
-        conn.server(&syn.packet, "SA", 90_000, 1, &ANSWER);
+        conn.server(&syn.packet, "SA", (90_000, 1), &ANSWER);
         let seen = conn.client("AP", 0, b"GET /", &[])[0].packet();
         let to = if method == "-m" { CLIENT.split(':').next().unwrap() } else { LIP };
         let told = conn.lab.client(&Packet::icmp_about("10.0.0.21", to, (3, 3, 0), &seen));
         assert_eq!((told[0].inner().seq, told[0].inner().ack), (5001, conn.cookie.packet.seq.wrapping_add(1)));
-        let heard = conn.server(&syn.packet, "AP", 90_001, 6, &[])[0].packet();
+        let heard = conn.server(&syn.packet, "AP", (90_001, 6), &[])[0].packet();
         let told = conn.lab.client(&Packet::icmp_about("192.0.2.99", "198.51.100.1", (3, 4, 1400), &heard));
         let quoted = told[0].inner();
         assert_eq!((quoted.seq, quoted.ack), (90_001, syn.packet.seq.wrapping_add(6)), "{method}");
@@ -236,10 +236,10 @@ fn a_server_without_window_shift_gets_windows_that_it_understands() {
     let mut conn = Conn::asked(CLIENT, VIP, RS1, "-m");
     let clock = conn.cookie.clocks().unwrap().0;
     let syn = Seen::of(&conn.client("A", 0, b"", &stamp(140, clock))[0]);
-    let sent = conn.server(&syn.packet, "SA", 90_000, 1, &[2, 4, 5, 180]);
+    let sent = conn.server(&syn.packet, "SA", (90_000, 1), &[2, 4, 5, 180]);
     assert_eq!(Seen::of(&sent[0]).tcp.window_size, u16::MAX, "64,240 units of 512 bytes");
     assert_eq!(Seen::of(&sent[1]).tcp.window_size, 64_240 >> 7);
-    assert_eq!(Seen::of(&conn.server(&syn.packet, "A", 90_001, 1, &[])[0]).tcp.window_size, 64_240 >> 7);
+    assert_eq!(Seen::of(&conn.server(&syn.packet, "A", (90_001, 1), &[])[0]).tcp.window_size, 64_240 >> 7);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn what_comes_before_the_server_has_answered_is_sent_again_by_its_client() {
         assert!(conn.client(flags, 0, payload.as_bytes(), &[]).is_empty());
         assert_eq!(conn.lab.take_moved(), wanted, "{flags}");
     }
-    conn.server(&syn.packet, "SA", 90_000, 1, &ANSWER);
+    conn.server(&syn.packet, "SA", (90_000, 1), &ANSWER);
     let sent = conn.client("AP", 0, b"GET /", &stamp(141, clock));
     assert_eq!(sent[0].packet().payload, b"GET /");
     let mut conn = Conn::asked(CLIENT, VIP, RS1, "-m");
@@ -273,7 +273,7 @@ fn a_server_that_refuses_or_is_silent_is_the_end_of_the_conn() {
     let mut conn = Conn::asked(CLIENT, VIP, RS1, "-b");
     let next = conn.cookie.packet.seq.wrapping_add(1);
     let syn = Seen::of(&conn.client("A", 0, b"", &[])[0]);
-    let told = conn.server(&syn.packet, "RA", 0, 1, &[]);
+    let told = conn.server(&syn.packet, "RA", (0, 1), &[]);
     assert_eq!((told[0].packet().kind, told[0].packet().seq), (Kind::Tcp("R"), next));
     assert!(told[0].packet().dst == endpoint(CLIENT));
 
@@ -295,14 +295,14 @@ fn a_server_that_is_still_in_another_conn_is_reset_and_asked_again() {
     let mut conn = Conn::asked(CLIENT, VIP, RS1, "-b");
     let syn = Seen::of(&conn.client("A", 0, b"", &[])[0]);
     for (flags, ack) in [("A", 4_000_u32), ("SA", 2), ("A", 1)] {
-        let reset = conn.server(&syn.packet, flags, 90_000, ack, &[])[0].packet();
+        let reset = conn.server(&syn.packet, flags, (90_000, ack), &[])[0].packet();
         assert_eq!((reset.kind, reset.seq), (Kind::Tcp("R"), syn.packet.seq.wrapping_add(ack)), "{flags}");
         assert_eq!(reset.dst, endpoint(RS1));
     }
-    assert!(conn.server(&syn.packet, "R", 90_000, 1, &[]).is_empty(), "a reset that acknowledges nothing");
-    assert!(conn.server(&syn.packet, "RA", 0, 2, &[]).is_empty());
+    assert!(conn.server(&syn.packet, "R", (90_000, 1), &[]).is_empty(), "a reset that acknowledges nothing");
+    assert!(conn.server(&syn.packet, "RA", (0, 2), &[]).is_empty());
     assert_eq!(conn.lab.advance(Duration::from_secs(1))[0].packet().kind, Kind::Tcp("S"));
-    assert_eq!(conn.server(&syn.packet, "SA", 90_000, 1, &ANSWER).len(), 2);
+    assert_eq!(conn.server(&syn.packet, "SA", (90_000, 1), &ANSWER).len(), 2);
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn headers_and_options_for_servers_come_as_ever() {
         assert_eq!(conn.cookie.options()[2..4], if told == "toa" { [5, 172] } else { [5, 180] }, "{told}");
         let syn = Seen::of(&conn.client("A", 0, b"", &stamp(140, clock))[0]);
         assert!(syn.packet.payload.is_empty());
-        let sent = conn.server(&syn.packet, "SA", 90_000, 1, &ANSWER);
+        let sent = conn.server(&syn.packet, "SA", (90_000, 1), &ANSWER);
         let end = Seen::of(&sent[0]);
         assert_eq!((end.packet.payload.len(), end.packet.seq), (len, syn.packet.seq.wrapping_add(1)), "{told}");
         assert_eq!(end.options().first() == Some(&254), told == "toa");
@@ -393,10 +393,10 @@ fn headers_and_options_for_servers_come_as_ever() {
         let sent = Seen::of(&conn.client("AP", 0, b"GET /", &stamp(141, clock))[0]);
         assert!(sent.packet.payload.ends_with(b"GET /") && sent.packet.payload.len() == len + 5);
         let got = len as u32 + 6;
-        let heard = Seen::of(&conn.server(&syn.packet, "A", 90_001, got, &[])[0]);
+        let heard = Seen::of(&conn.server(&syn.packet, "A", (90_001, got), &[])[0]);
         assert_eq!((heard.packet.ack, heard.packet.seq), (5006, conn.cookie.packet.seq.wrapping_add(1)), "{told}");
         // The server knows its client: the numbers of the server are moved all the same.
-        let heard = Seen::of(&conn.server(&syn.packet, "A", 90_101, got, &[])[0]);
+        let heard = Seen::of(&conn.server(&syn.packet, "A", (90_101, got), &[])[0]);
         assert_eq!(heard.packet.seq, conn.cookie.packet.seq.wrapping_add(101));
         let sent = Seen::of(&conn.client("AP", 5, b"more", &stamp(142, clock))[0]);
         assert_eq!((sent.packet.ack, &sent.packet.payload[..]), (90_001, &b"more"[..]));
@@ -418,7 +418,7 @@ fn a_later_process_goes_on_with_both_kinds() {
     again(&mut conn);
     assert_eq!(conn.lab.advance(Duration::from_secs(1))[0].packet().kind, Kind::Tcp("S"));
     again(&mut conn);
-    assert_eq!(conn.server(&syn.packet, "SA", 90_000, 1, &ANSWER).len(), 2);
+    assert_eq!(conn.server(&syn.packet, "SA", (90_000, 1), &ANSWER).len(), 2);
     again(&mut conn);
     let sent = Seen::of(&conn.client("AP", 0, b"GET /", &[])[0]);
     assert_eq!(sent.packet.ack, 90_001);
@@ -437,7 +437,7 @@ fn another_director_goes_on_with_a_conn_that_this_one_has_begun() {
         let syn = Seen::of(&conn.client("A", 0, b"", &stamp(140, clock))[0]);
         // Nobody is told of a conn whose server has not answered.
         let mut told = conn.lab.advance(Duration::from_millis(900));
-        conn.server(&syn.packet, "SA", 90_000, 1, &ANSWER);
+        conn.server(&syn.packet, "SA", (90_000, 1), &ANSWER);
         for at in 0..3 {
             conn.client("AP", at, b"x", &stamp(141, clock));
         }
@@ -448,7 +448,7 @@ fn another_director_goes_on_with_a_conn_that_this_one_has_begun() {
         std::mem::swap(&mut conn.lab, &mut backup);
         let sent = Seen::of(&conn.client("AP", 3, b"GET /", &stamp(150, clock))[0]);
         assert_eq!((sent.packet.seq, sent.packet.ack), (syn.packet.seq.wrapping_add(4), 90_001), "{method}");
-        let heard = Seen::of(&conn.server(&syn.packet, "AP", 90_001, 9, &stamp(7_000_500, 0))[0]);
+        let heard = Seen::of(&conn.server(&syn.packet, "AP", (90_001, 9), &stamp(7_000_500, 0))[0]);
         assert_eq!(heard.packet.seq, conn.cookie.packet.seq.wrapping_add(1), "{method}");
         assert_eq!((heard.packet.ack, heard.tcp.window_size), (5009, 64_240 >> 3));
         conn.lab.recount().unwrap();

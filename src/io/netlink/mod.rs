@@ -196,7 +196,11 @@ impl Netlink {
         let mut writer = Writer::default();
         let to = Address { seq: self.seq, port: 0 };
         writer.message_of((kind, flag::REQUEST | flags, to), header, attributes);
-        send(self.fd.as_raw_fd(), &writer.into_bytes(), MsgFlags::empty())?;
+        self.exchange(flags, &writer.into_bytes(), &mut each)
+    }
+
+    fn exchange(&mut self, flags: u16, request: &[u8], each: &mut dyn FnMut(&Message)) -> io::Result<()> {
+        send(self.fd.as_raw_fd(), request, MsgFlags::empty())?;
         // The kernel never sends more than 32 KiB in one datagram.
         let mut buffer = vec![0; 64 * 1024];
         loop {
