@@ -2,7 +2,7 @@
 //!
 //! One thread. It waits for events only; a call that cannot be answered yet stays open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
@@ -43,7 +43,7 @@ pub struct Supervisor {
     pub(super) clock: Clock,
     pub(super) buffer: Vec<u8>,
     /// What was named already because it is not emulated.
-    named: BTreeSet<&'static str>,
+    named: Vec<&'static str>,
 }
 
 /// How the loop ended.
@@ -71,7 +71,7 @@ impl Supervisor {
             director,
             clock: Clock::start(),
             buffer: vec![0; LARGEST_DATAGRAM],
-            named: BTreeSet::new(),
+            named: Vec::new(),
         };
         supervisor.watch_file(supervisor.listener.as_fd(), CALLS, 0)?;
         supervisor.watch_file(supervisor.program.signals(), SIGNALS, 0)?;
@@ -162,7 +162,8 @@ impl Supervisor {
 
     /// Says once what a program needs and does not get.
     pub(super) fn name_once(&mut self, what: &'static str) {
-        if self.named.insert(what) {
+        if !self.named.contains(&what) {
+            self.named.push(what);
             log::warn!("the program uses what 'tapvs exec' does not emulate: {what}");
         }
     }

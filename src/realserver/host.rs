@@ -3,7 +3,9 @@
 //! Never changes what is right already, and never records that: what we did not do, we do not undo.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+use std::thread;
+use std::time::Duration;
 
 use log::{debug, warn};
 
@@ -65,7 +67,9 @@ impl Host {
         self.state.record(Entry::Address(prefix))?;
         // Scope host: a VIP is never the source of this host's own traffic.
         let added = self.netlink.add_address(lo.index, prefix, Scope::Host);
-        added.map_err(Error::refused(format!("add {prefix} to lo")))
+        added.map_err(Error::refused(format!("add {prefix} to lo")))?;
+        await_route(vip);
+        Ok(())
     }
 
     /// Lets the kernel unpack what it has devices for; their names. IPv4 in IPv4 is worth loading a module for.
@@ -180,4 +184,19 @@ fn on_link(
 pub fn vips(entries: &[Entry]) -> Vec<IpAddr> {
     let vip = |entry: &Entry| if let Entry::Vip(vip) = entry { Some(*vip) } else { None };
     entries.iter().filter_map(vip).collect()
+}
+
+/// Waits until the kernel takes packets to this address: the route of an IPv6 address comes a moment after it, and until then
+/// the kernel answers that there is none. A second is enough for any; nobody is refused a VIP for it.
+fn await_route(vip: IpAddr) {
+    let has_route = || {
+        // What goes to an address of the host itself comes from there.
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+        socket.connect((vip, 9))?;
+        socket.local_addr().map(|own| own.ip() == vip)
+    };
+    let mut tries = 0..1000;
+    while vip.is_ipv6() && !has_route().unwrap_or(false) && tries.next().is_some() {
+        thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -23,7 +23,7 @@ pub fn check(command: &Command) -> Result<(), Refused> {
     match command {
         Command::AddService(key, options) | Command::EditService(key, options) => {
             check_key(*key)?;
-            if options.flags.0 > Flags::ALL {
+            if options.flags.0 > Flags::ALL || options.quota.check().is_err() {
                 return Err(Refused::Invalid);
             }
             let fits = options.persistence.is_none_or(|persistence| PERSISTENCE.contains(&persistence.timeout));

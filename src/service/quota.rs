@@ -60,12 +60,21 @@ impl Quota {
             };
             *place(&mut quota) = number;
         }
-        for (bounds, of) in [(quota.all, ""), (quota.client, "client-")] {
+        quota.check().map(|()| quota)
+    }
+
+    /// Refuses numbers that do not go together or are too large, whoever asks for them.
+    pub fn check(&self) -> Result<(), String> {
+        let mut quota = *self;
+        if let Some((name, _)) = WORDS.iter().find(|(_, place)| *place(&mut quota) > MOST) {
+            return Err(format!("{name} is at most {MOST}"));
+        }
+        for (bounds, of) in [(self.all, ""), (self.client, "client-")] {
             if bounds.burst != 0 && bounds.new == 0 {
                 return Err(format!("{of}burst says nothing without {of}new; add {of}new=NUMBER"));
             }
         }
-        Ok(quota)
+        Ok(())
     }
 
     /// True if there is any limit.

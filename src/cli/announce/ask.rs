@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::routes::Facts;
 use super::tell::Hop;
-use crate::base::{Family, Prefix, map_of};
+use crate::base::{self, Family, Prefix};
 use crate::control::protocol::{HealthEntry, LinkEntry, Reply, Request, ServiceEntry, VirtualRouterEntry};
 use crate::control::{Client, strange};
 use crate::health::Verdict;
@@ -104,14 +104,16 @@ fn services(
     health: &[HealthEntry],
     is_new: bool,
 ) -> Vec<(ServiceKey, Option<&'static str>)> {
-    let checked = map_of(health.iter().map(|entry| (entry.service.as_str(), entry)));
+    let mut checked: Vec<&HealthEntry> = health.iter().collect();
+    base::sort_by(&mut checked, |one, other| one.service.cmp(&other.service));
     let failing = |service: &ServiceEntry| {
-        let checked = checked.get(service.key.to_string().as_str());
+        let key = service.key.to_string();
+        let checked = checked.binary_search_by(|entry| entry.service.cmp(&key)).ok().map(|at| checked[at]);
         if checked.is_some_and(|entry| !entry.quorum) {
             return Some("has no quorum");
         }
         // Conns that it meets the middle of go to the servers that other directors see.
-        let is_unknown = |entry: &&HealthEntry| {
+        let is_unknown = |entry: &HealthEntry| {
             let mut checked = entry.servers.iter().filter(|server| !server.probes.is_empty());
             checked.any(|server| server.verdict == Verdict::Unknown)
         };

@@ -2,10 +2,9 @@
 //!
 //! Pure: what the director has said is an argument.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::base::{Family, Prefix};
+use crate::base::{self, Family, Prefix};
 use crate::service::MarkRule;
 use crate::service::command::ServiceKey;
 
@@ -33,20 +32,22 @@ pub(super) struct Route {
 /// The routes of the services that are named, each of which must serve; without names of all services, of which one must
 /// serve for each address.
 pub(super) fn routes(facts: &Facts, named: &[ServiceKey]) -> Vec<Route> {
-    let mut found: BTreeMap<(IpAddr, u8), Vec<Option<String>>> = BTreeMap::new();
+    let mut found: Vec<(IpAddr, u8, Option<String>)> = Vec::new();
     let all: Vec<ServiceKey> = facts.services.iter().map(|(key, _)| *key).collect();
     for key in if named.is_empty() { &all } else { named } {
         for prefix in prefixes(*key, &facts.marks) {
-            found.entry((prefix.addr, prefix.len)).or_default().push(failing(facts, *key));
+            found.push((prefix.addr, prefix.len, failing(facts, *key)));
         }
     }
-    let judge = |((addr, len), failing): ((IpAddr, u8), Vec<Option<String>>)| {
+    base::sort_by(&mut found, |one, other| (one.0, one.1).cmp(&(other.0, other.1)));
+    let judge = |found: &[(IpAddr, u8, Option<String>)]| {
+        let (addr, len, _) = found[0];
         let elsewhere = facts.elsewhere.contains(&addr).then(|| "the virtual router is not active here".to_owned());
-        let served = named.is_empty() && failing.iter().any(Option::is_none);
-        let failing = failing.into_iter().flatten().next().filter(|_| !served);
+        let served = named.is_empty() && found.iter().any(|(.., failing)| failing.is_none());
+        let failing = found.iter().find_map(|(.., failing)| failing.clone()).filter(|_| !served);
         Route { prefix: Prefix { addr, len }, withdrawn: facts.away.clone().or(elsewhere).or(failing) }
     };
-    found.into_iter().map(judge).collect()
+    found.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)).map(judge).collect()
 }
 
 /// Whether all is well with what was asked about: all that was named, or else anything.
