@@ -90,7 +90,7 @@ director_stop() {
     started=$(start_time "$pid")
     kill -TERM "$pid" 2>/dev/null || die "tapvs was gone before it was stopped: $(tail -n 3 "$LAB_DIR/tapvs.log")"
     while process_is "$pid" "$started"; do
-        ((++tries < 100)) || die "tapvs does not end on SIGTERM"
+        ((++tries < 600)) || die "tapvs does not end on SIGTERM"
         pause 0.05
     done
     wait "$pid" || code=$?
