@@ -97,24 +97,7 @@ test_ldirectord_takes_servers_out_and_back() {
     local rs2_server=$SPAWNED
     director
     with_ipvsadm
-    cat >"$LAB_DIR/$LAB_NAME.cf" <<-LDIRECTORD
-	checktimeout=2
-	checkinterval=1
-	negotiatetimeout=2
-	quiescent=no
-	logfile="$LAB_DIR/ldirectord.log"
-	virtual=$VIP:80
-	        real=$RS1:8080 masq 3
-	        real=$RS2:8080 masq
-	        service=http
-	        request="/"
-	        receive="rs[0-9]"
-	        checktype=negotiate
-	        scheduler=wlc
-	        protocol=tcp
-	LDIRECTORD
-    # With -d it stays in the foreground and takes the ipvsadm of its directory.
-    spawn ldirectord director bash -c "cd '$LAB_DIR/bin' && exec /usr/sbin/ldirectord -d '$LAB_DIR/$LAB_NAME.cf' start"
+    ldirectord_for no wlc "$RS1:8080 masq 3" "$RS2:8080 masq"
     wait_for 10 "the first server in the list" lists "$RS1:8080 +Masq +3 "
     wait_for 10 "the second server in the list" lists "$RS2:8080 +Masq +1 "
     # With its first checks ldirectord takes servers out and adds them again.

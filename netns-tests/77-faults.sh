@@ -354,23 +354,7 @@ test_ldirectord_and_own_checks_of_one_service_do_not_fight() {
     config_health "check = { kind = \"tcp\", port = 80$(times) }" -- "$RS1:8080" "$RS2:8080"
     director_from_file
     with_ipvsadm
-    cat >"$LAB_DIR/$LAB_NAME.cf" <<-LDIRECTORD
-	checktimeout=2
-	checkinterval=1
-	negotiatetimeout=2
-	quiescent=yes
-	logfile="$LAB_DIR/ldirectord.log"
-	virtual=$VIP:80
-	        real=$RS1:8080 masq 3
-	        real=$RS2:8080 masq 5
-	        service=http
-	        request="/"
-	        receive="rs[0-9]"
-	        checktype=negotiate
-	        scheduler=rr
-	        protocol=tcp
-	LDIRECTORD
-    spawn ldirectord director bash -c "cd '$LAB_DIR/bin' && exec /usr/sbin/ldirectord -d '$LAB_DIR/$LAB_NAME.cf' start"
+    ldirectord_for yes rr "$RS1:8080 masq 3" "$RS2:8080 masq 5"
     wait_for 15 "ldirectord's weights" weighs "$RS2:8080" "5 of 5"
     wait_for 15 "ldirectord's weights" weighs "$RS1:8080" "3 of 3"
     becomes "$RS2:8080" serving

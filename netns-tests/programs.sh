@@ -613,3 +613,19 @@ silences() {
         "$LAB_DIR/moments" "$LAB_DIR/answers" | sort -n |
         awk '{ gap[NR] = $1 } END { if (NR) print "silences in ms of " NR ": median " gap[int((NR + 1) / 2)] ", longest " gap[NR] }'
 }
+
+# ldirectord_for QUIESCENT SCHEDULER REAL...: ldirectord with a service of these servers, which it asks for a page. With -d it
+# stays in the foreground and takes the ipvsadm of its directory, for the lab's director alone: after that one's end ipvsadm
+# would find another lab's, if only one is left.
+ldirectord_for() {
+    local quiescent=$1 scheduler=$2
+    shift 2
+    {
+        printf '%s\n' checktimeout=2 checkinterval=1 negotiatetimeout=2 "quiescent=$quiescent" \
+            "logfile=\"$LAB_DIR/ldirectord.log\"" "virtual=$VIP:80"
+        printf '        real=%s\n' "$@"
+        printf '        %s\n' service=http 'request="/"' 'receive="rs[0-9]"' checktype=negotiate "scheduler=$scheduler" protocol=tcp
+    } >"$LAB_DIR/$LAB_NAME.cf"
+    spawn ldirectord director env TAPVS_SOCKET="/run/tapvs/tap0@$(ns director).sock" \
+        bash -c "cd '$LAB_DIR/bin' && exec /usr/sbin/ldirectord -d '$LAB_DIR/$LAB_NAME.cf' start"
+}
