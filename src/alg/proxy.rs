@@ -119,11 +119,6 @@ impl Proxy {
         self.0.set(id, header);
     }
 
-    /// By how much a datagram of this conn grows.
-    pub fn growth(&self, id: ConnId, flows: &Flows) -> usize {
-        self.0.get(id).map_or(0, |header| header.bytes(flows.conns.get(id)).len())
-    }
-
     /// A datagram of the client, not rewritten yet, for which there is room.
     pub fn datagram(&self, id: ConnId, packet: &mut Packet, flows: &Flows) -> Result<(), DropReason> {
         let Some(header) = self.0.get(id) else { return Ok(()) };

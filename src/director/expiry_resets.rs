@@ -4,11 +4,11 @@
 //! ended themselves, nor for those that another director has.
 
 use super::standby::Standby;
-use crate::base::{ConnId, Endpoint};
+use crate::base::ConnId;
 use crate::conn::{Conn, Side};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
-use crate::wire::tcp;
+use crate::stack;
 
 /// Resets both ends of a conn whose time is over, if it was established.
 pub(super) fn reset_ends(
@@ -35,12 +35,6 @@ pub(super) fn reset_both(
     }
     let (client, real) = (conn.client(), flows.conns.real(conn));
     let peer = flows.conns.local(conn).unwrap_or(client);
-    let mut send = |src: Endpoint, dst: Endpoint, expected: u32| {
-        turn.lend(|turn, frame| {
-            tcp::reset(frame, src, dst, expected);
-            router.send_to(frame, dst.addr, turn);
-        });
-    };
-    send(conn.virt(), client, flows.conns.expected(id, Side::Request));
-    send(peer, real, flows.conns.expected(id, Side::Reply));
+    stack::reset_end((conn.virt(), client), flows.conns.expected(id, Side::Request), router, turn);
+    stack::reset_end((peer, real), flows.conns.expected(id, Side::Reply), router, turn);
 }

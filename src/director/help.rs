@@ -9,6 +9,7 @@ use crate::conn::Event;
 use crate::forward;
 use crate::router::{Egress, Refusal, Router, Turn, each_segment, room_for};
 use crate::settings::NoLocalPort;
+use crate::stack;
 use crate::wire::icmp::IcmpError;
 use crate::wire::{Gso, L4, Packet, TcpFlags, tcp};
 
@@ -72,13 +73,9 @@ impl Director {
         let ends = self.flows.ends(id);
         let reset = L4::Tcp { sport: 0, dport: 0, flags: TcpFlags::RST };
         self.flows.advance(id, Event::Input, &reset, turn.now);
-        turn.lend(|turn, frame| {
-            let told = tcp::acknowledged(packet.frame(), packet.ip).wrapping_add(self.flows.splices.back(id));
-            tcp::reset(frame, ends.virt(), ends.client(), told);
-            self.router.send_to(frame, ends.client().addr, turn);
-            tcp::reset(frame, ends.peer(), ends.real, expected);
-            self.router.send_to(frame, ends.real.addr, turn);
-        });
+        let told = tcp::acknowledged(packet.frame(), packet.ip).wrapping_add(self.flows.splices.back(id));
+        stack::reset_end((ends.virt(), ends.client()), told, &mut self.router, turn);
+        stack::reset_end((ends.peer(), ends.real), expected, &mut self.router, turn);
     }
 
     /// A datagram that carries its client's address: it must fit with that; a superframe is cut into datagrams that all carry it.
@@ -90,7 +87,7 @@ impl Director {
     ) -> Result<bool, Refusal> {
         let real = self.flows.ends(id).real.addr;
         let room = room_for(packet, self.router.route(real)?.mtu, Family::of(real));
-        let room = room.saturating_sub(self.proxy.growth(id, &self.flows) as u16);
+        let room = room.saturating_sub(self.proxy.length(id, &self.flows) as u16);
         if packet.ip.dont_fragment && packet.ip.wire_len(packet.buf) > usize::from(room) {
             return Err(Refusal::with(DropReason::TooBig, IcmpError::TooBig(room)));
         }
@@ -119,11 +116,7 @@ pub(super) fn no_local_port(
     let reason = DropReason::NoLocalPort;
     match (how, packet.ip.l4) {
         (NoLocalPort::Drop, _) => {}
-        (NoLocalPort::Reset, L4::Tcp { .. }) => turn.lend(|turn, frame| {
-            if tcp::reset_for(frame, packet.frame(), packet.ip) {
-                router.send_to(frame, packet.ip.src, turn);
-            }
-        }),
+        (NoLocalPort::Reset, L4::Tcp { .. }) => stack::answer_by_reset(packet, router, turn),
         (NoLocalPort::Reset | NoLocalPort::Icmp, _) => return Refusal::with(reason, IcmpError::PortUnreachable),
     }
     reason.into()

@@ -18,6 +18,7 @@ use crate::forward;
 use crate::router::{Egress, Refusal, Turn};
 use crate::service::command::SynProxy;
 use crate::settings::Unknown;
+use crate::stack;
 use crate::wire::tcp::{self, Segment};
 use crate::wire::{L4, Offer, Packet, ip_packet};
 
@@ -48,17 +49,14 @@ pub(super) fn proxied(
             return None;
         }
         if director.flows.settings.unknown != Unknown::Drop {
-            reset(director, packet, turn);
+            stack::answer_by_reset(packet, &mut director.router, turn);
         }
         return Some(Err(DropReason::BadCookie.into()));
     };
     director.flows.services.answer(service);
     if let Err(refusal) = open(director, (service, &tuple), handshake, packet.ip.tos, turn) {
         // The client was told that it is connected.
-        turn.lend(|turn, frame| {
-            tcp::reset(frame, tuple.dst, tuple.src, next);
-            director.router.send_to(frame, tuple.src.addr, turn);
-        });
+        stack::reset_end((tuple.dst, tuple.src), next, &mut director.router, turn);
         return Some(Err(refusal.reason.into()));
     }
     turn.consume(Consumed::Handshake);
@@ -245,10 +243,7 @@ fn tell_refusal(
     handshake: &Handshake,
     turn: &mut Turn<impl Egress>,
 ) {
-    turn.lend(|turn, frame| {
-        tcp::reset(frame, virt, client, handshake.cookie.wrapping_add(1));
-        director.router.send_to(frame, client.addr, turn);
-    });
+    stack::reset_end((virt, client), handshake.cookie.wrapping_add(1), &mut director.router, turn);
 }
 
 /// Refuses what a server may not say to the SYN of a conn (RFC 9293 3.10.7.3), by a reset where it is not one.
@@ -267,15 +262,6 @@ pub(super) fn check_answer(
     if acknowledges && (flags.syn() || flags.rst()) {
         return Ok(());
     }
-    reset(director, packet, turn);
+    stack::answer_by_reset(packet, &mut director.router, turn);
     Err(DropReason::ServerAwaited.into())
-}
-
-/// Answers a segment by the reset that RFC 9293 3.10.7.1 says.
-fn reset(director: &mut Director, packet: &Packet, turn: &mut Turn<impl Egress>) {
-    turn.lend(|turn, frame| {
-        if tcp::reset_for(frame, packet.frame(), packet.ip) {
-            director.router.send_to(frame, packet.ip.src, turn);
-        }
-    });
 }

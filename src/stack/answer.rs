@@ -2,10 +2,11 @@
 //!
 //! Never looks for a service.
 
+use super::answer_by_reset;
 use crate::base::{Consumed, DropReason, Family, Proto};
 use crate::router::{Egress, Refusal, Router, Turn, apply_verdict};
 use crate::wire::icmp::{self, IcmpError};
-use crate::wire::{L4, Packet, extension, tcp};
+use crate::wire::{L4, Packet, extension};
 
 /// A packet to an address of the director that no service takes.
 pub fn answer(packet: &mut Packet, router: &mut Router, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
@@ -15,11 +16,7 @@ pub fn answer(packet: &mut Packet, router: &mut Router, turn: &mut Turn<impl Egr
         L4::Icmp { icmp_type, .. } if icmp::is_echo_request(ip, icmp_type) => echo(packet, router, turn),
         L4::Icmp { .. } => Err(DropReason::LocalIcmp.into()),
         L4::Tcp { .. } => {
-            turn.lend(|turn, reset| {
-                if tcp::reset_for(reset, packet.frame(), packet.ip) {
-                    router.send_to(reset, packet.ip.src, turn);
-                }
-            });
+            answer_by_reset(packet, router, turn);
             Err(DropReason::LocalClosed.into())
         }
         L4::Udp { .. } => Err(Refusal::with(DropReason::LocalClosed, IcmpError::PortUnreachable)),

@@ -10,6 +10,7 @@ mod listeners;
 mod neighbours;
 mod rate_limit;
 mod reassembly;
+mod reset;
 mod unreachable;
 
 pub use announce::Announcements;
@@ -18,6 +19,7 @@ pub use claims::Claims;
 pub use error::ErrorAbout;
 pub use listeners::Listeners;
 pub use neighbours::Host;
+pub use reset::{answer_by_reset, reset_end};
 
 use crate::base::Instant;
 use crate::wire::Reassembly;
