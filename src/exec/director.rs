@@ -151,7 +151,7 @@ impl Director {
         let Command::EditDest(key, real, options) = edit else {
             let mut edit = edit.clone();
             if let (Command::EditService(_, options), [present, ..]) = (&mut edit, &services[..]) {
-                (options.quota, options.syn_proxy) = (present.options.quota, present.options.syn_proxy);
+                genl::keep_unsaid_of_service(options, &present.options);
             }
             return Ok(edit);
         };

@@ -7,14 +7,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::Flows;
 use crate::base::{ConnId, DropReason, Endpoint, Family, Instant, Method, ServiceId, Tuple};
 use crate::conn::{Kind, NewConn};
-use crate::service::command::ServiceKey;
 
 use super::open::UNBORN;
 
 impl Flows {
     /// True for a service whose packets may pass by without a server.
     pub fn may_bypass(&self, service: ServiceId) -> bool {
-        let is_mark = || matches!(self.services.get(service).map(|service| service.key), Some(ServiceKey::Mark(..)));
+        let is_mark = || self.services.get(service).is_some_and(|service| service.key.is_mark());
         self.settings.cache_bypass && is_mark()
     }
 

@@ -54,9 +54,8 @@ impl Listed {
         for (number, page) in pages.iter().enumerate() {
             listed.note(number, page);
         }
-        // Those by mark come last, for which the kernel has a table of its own.
-        let is_mark = |key: &ServiceKey| matches!(key, ServiceKey::Mark(..));
-        base::sort_by(&mut listed.services, |(one, _), (other, _)| is_mark(one).cmp(&is_mark(other)));
+        // As the kernel lists them.
+        base::sort_by(&mut listed.services, |(one, _), (other, _)| one.is_mark().cmp(&other.is_mark()));
         listed.pages = pages;
         listed
     }

@@ -20,4 +20,4 @@ pub use inbox::List;
 pub use inbox::{Answer, Inbox};
 pub use listed::listed;
 pub use server::{Absent, Director, Outcome, Sender, Server};
-pub use unsaid::keep_unsaid;
+pub use unsaid::{keep_unsaid, keep_unsaid_of_service};

@@ -13,7 +13,7 @@ use super::listed::{Listed, listed};
 use super::numbers::{FAMILY_VERSION, cmd, ctrl, flag, kind};
 use super::question::{Question, flags_of};
 use super::refusal::errno_of;
-use super::unsaid::{keep_unsaid, may_leave_unsaid};
+use super::unsaid::{keep_unsaid, keep_unsaid_of_service, may_leave_unsaid};
 use crate::base::{Endpoint, Instant};
 use crate::control::protocol::{DestEntry, FullNat, Reply, Request, ServiceEntry};
 use crate::service::command::{Command, DestOptions, Method, ServiceKey};
@@ -180,10 +180,7 @@ impl Server {
         }
         if let Command::EditService(key, options) = &mut command {
             match find(*key, director) {
-                // Netlink knows neither.
-                Ok(present) => {
-                    (options.quota, options.syn_proxy) = (present.options.quota, present.options.syn_proxy);
-                }
+                Ok(present) => keep_unsaid_of_service(options, &present.options),
                 Err(Failure::Errno(_)) => {}
                 Err(Failure::Away) => return Err(Failure::Away),
             }

@@ -1,9 +1,9 @@
-//! What a server has besides what the kernel's netlink can say: an edit by netlink keeps it.
+//! What a server, or a service, has besides what the kernel's netlink can say: an edit by netlink keeps it.
 //!
-//! Pure; who edits looks up how the server is configured so far.
+//! Pure; who edits looks up how it is configured so far.
 
 use crate::control::protocol::FullNat;
-use crate::service::command::{ClientAddress, DestOptions, Method};
+use crate::service::command::{ClientAddress, DestOptions, Method, ServiceOptions};
 
 /// The options that an edit leads to, for a server that has these so far.
 ///
@@ -16,6 +16,11 @@ pub fn keep_unsaid(edit: DestOptions, present: &DestOptions, full_nat: FullNat) 
         (_, told) => told,
     };
     DestOptions { method, client_address, ..edit }
+}
+
+/// The same of a service.
+pub fn keep_unsaid_of_service(edit: &mut ServiceOptions, present: &ServiceOptions) {
+    (edit.quota, edit.syn_proxy) = (present.quota, present.syn_proxy);
 }
 
 /// True if an edit may leave unsaid what its server has.

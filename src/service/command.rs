@@ -39,6 +39,11 @@ impl ServiceKey {
             ServiceKey::Mark(..) => Proto::IP,
         }
     }
+
+    /// True for packets of a mark. The kernel has a table of their own for these services, and lists it last.
+    pub fn is_mark(self) -> bool {
+        matches!(self, ServiceKey::Mark(..))
+    }
 }
 
 impl fmt::Display for ServiceKey {

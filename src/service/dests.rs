@@ -18,10 +18,7 @@ impl Services {
         endpoint: Endpoint,
         options: &DestOptions,
     ) -> Result<(), Refused> {
-        let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
-        check_dest(key, endpoint, options)?;
-        self.check_method(id, options)?;
-        self.note_crossing(key, endpoint, options);
+        let id = self.service_for(key, endpoint, options)?;
         if self.by_endpoint.contains_key(&(id, endpoint)) {
             return Err(Refused::DestExists);
         }
@@ -37,9 +34,19 @@ impl Services {
         Ok(())
     }
 
-    fn check_method(&self, service: ServiceId, options: &DestOptions) -> Result<(), Refused> {
-        let service = self.get(service).ok_or(Refused::ServiceNotDefined)?;
-        check_methods(&service.options, std::iter::once(options.method))
+    /// The service that a dest is for, if it can be a dest of it.
+    fn service_for(
+        &mut self,
+        key: ServiceKey,
+        endpoint: Endpoint,
+        options: &DestOptions,
+    ) -> Result<ServiceId, Refused> {
+        let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
+        check_dest(key, endpoint, options)?;
+        let service = self.get(id).ok_or(Refused::ServiceNotDefined)?;
+        check_methods(&service.options, std::iter::once(options.method))?;
+        self.note_crossing(key, endpoint, options);
+        Ok(id)
     }
 
     /// From now on packets of one family may belong to services of the other.
@@ -95,10 +102,7 @@ impl Services {
         endpoint: Endpoint,
         options: &DestOptions,
     ) -> Result<(), Refused> {
-        let id = *self.by_key.get(&key).ok_or(Refused::ServiceNotDefined)?;
-        check_dest(key, endpoint, options)?;
-        self.check_method(id, options)?;
-        self.note_crossing(key, endpoint, options);
+        let id = self.service_for(key, endpoint, options)?;
         let dest = self.find_dest(id, endpoint).ok_or(Refused::NoSuchDest)?;
         self.count_nat(dest, false);
         let known = &mut self.dests[dest.index()];

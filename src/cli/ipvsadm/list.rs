@@ -8,7 +8,6 @@ use crate::control::protocol::{Reply, Request, ServiceEntry};
 use crate::control::strange;
 use crate::io::{print_error, print_out};
 use crate::ipvsadm::{self as language, Extent, Listing, Names, Opt};
-use crate::service::command::ServiceKey;
 
 const NO_SUCH_SERVICE: u8 = 1;
 
@@ -71,8 +70,7 @@ impl Session<'_> {
 fn arrange(services: &mut Vec<ServiceEntry>, options: &[Opt]) {
     if options.contains(&Opt::NoSort) {
         // The kernel keeps marks in a table of their own, behind the other one.
-        let is_mark = |service: &ServiceEntry| matches!(service.key, ServiceKey::Mark(..));
-        return base::sort_by(services, |one, other| is_mark(one).cmp(&is_mark(other)));
+        return base::sort_by(services, |one, other| one.key.is_mark().cmp(&other.key.is_mark()));
     }
     language::sort(services);
 }
