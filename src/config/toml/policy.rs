@@ -16,8 +16,7 @@ use crate::service::words::method_names;
 const SORRY: Kind = Kind { name: "sorry_server", keys: &["address", "method"] };
 const ANY_TIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(31 * 24 * 3600);
 
-const POLICY: [&str; 12] = [
-    "check",
+const POLICY: [&str; 11] = [
     "quorum",
     "hysteresis",
     "sorry_server",
@@ -33,7 +32,7 @@ const POLICY: [&str; 12] = [
 
 /// What follows from checks, if anything is said of it; and the sorry server, which the service has to be asked about.
 pub(super) fn policy(section: &mut Section) -> (Option<Policy>, Option<SorryDraft>) {
-    let said = POLICY[1..].iter().any(|key| section.has(key));
+    let said = POLICY.iter().any(|key| section.has(key));
     let usual = Policy::default();
     let on_down = section.parsed("on_down", |word| match word {
         "keep" => Ok(OnDown::Keep),
