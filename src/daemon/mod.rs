@@ -145,8 +145,10 @@ impl Daemon {
         if let Some(state) = &self.state {
             self.checks.recall(&mut self.director, state, now);
         }
-        if let Some(maps) = self.fast_maps.take() {
-            self.director.fast().start(Box::new(maps), monotonic_millis().saturating_sub(now.0));
+        match self.fast_maps.take().map(FastKernel::taken_up) {
+            Some(Ok(maps)) => self.director.fast().start(Box::new(maps), monotonic_millis().saturating_sub(now.0)),
+            Some(Err(why)) => log::warn!("fast path: none, all packets are forwarded here: {why}"),
+            None => {}
         }
         // What came while the state was read. If the keeper has ended, the loop sees it too.
         self.listen(now);

@@ -20,7 +20,7 @@ use crate::director::Director;
 use crate::io::{self, Channel, FastKernel, Link, Listener, Processors, Signals};
 use crate::keeper::messages::{Given, ToKeeper, VARIABLE, decode};
 use crate::router;
-use crate::settings::Settings;
+use crate::settings::{Fast, Settings};
 use crate::state::{Draft, State};
 
 /// Runs until stopped; an error is a sentence a line for the operator.
@@ -89,6 +89,11 @@ fn watch_keeper(lifeline: RawFd) -> Result<(), Error> {
 fn prepare(args: &RunArgs, background: Background, given: &Given, taken: &mut Taken) -> Result<Prepared, String> {
     let usual = Processors::allowed();
     let plan = Plan::from_args(args).map_err(|problems| problems.to_string())?;
+    if plan.settings.fast == Fast::On
+        && let Some(maps) = &taken.fast_maps
+    {
+        maps.check().map_err(|why| format!("setting fast: {why}; or set fast to auto or off"))?;
+    }
     let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
     if plan.cpu.is_some() {
         config::run_on_processor(plan.cpu.as_ref(), &usual).map_err(|problems| problems.to_string())?;

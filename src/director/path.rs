@@ -23,6 +23,8 @@ use crate::wire::{self, L4, Packet, Reassembly};
 /// request is over, and the others after it has left the kernel.
 const OFFERED_EVERY: u32 = 16;
 const OFFERED_AT: u32 = 8;
+/// Of all replies, those whose UDP flows may ask.
+const REPLIES_NOTED_EVERY: u64 = 16;
 
 impl Director {
     /// The path of an IP packet.
@@ -266,6 +268,10 @@ impl Director {
         flows.conns.get_mut(id).saw_reply();
         flows.services.count_out(flows.conns.get(id).dest, packet.ip.total_len());
         flows.advance(id, Event::Output, &layer4_for_state(packet, &flows.settings), turn.now);
+        if flows.services.total.out_pkts % REPLIES_NOTED_EVERY == 0 && flows.conns.get(id).proto() == Proto::UDP {
+            // Its client may be silent.
+            self.fast.note_reply(id);
+        }
         if answer != Answer::Passes {
             return syn_proxy::server_answered(self, id, answer, packet, turn);
         }

@@ -7,6 +7,10 @@ use std::net::IpAddr;
 
 use crate::base::{Endpoint, Mac, Packed, Proto};
 
+/// The number of this layout: it changes with the bytes below, with what they mean to the program, and with the order of the
+/// maps. In every layout the maps of entries, neighbours, stations and totals come first, and a station of zeros has the program
+/// leave all packets alone: so a worker stops the program of a keeper of another version.
+pub const LAYOUT: u32 = 1;
 /// Bytes of a key.
 pub const KEY_LEN: usize = 20;
 /// Bytes of an entry.
@@ -407,6 +411,34 @@ mod tests {
             let key = Key { proto: Proto::UDP, endpoint: endpoint(text) };
             assert_eq!(Key::from_bytes(&key.to_bytes()), key);
         }
+    }
+
+    /// Whoever makes other bytes than these raises `LAYOUT`: keepers live longer than workers.
+    #[test]
+    fn these_bytes_are_layout_1() {
+        let counters = Counters { packets: 0x21, bytes: 0x22, seen: 0x23, acknowledged: 0x24 };
+        let way = Way { neighbour: 0x25, largest: 0x26, addresses: 0x27, ports: 0x28, counters };
+        let [virt, server, other] = ["1.2.3.4:5", "6.7.8.9:10", "11.12.13.14:15"].map(endpoint);
+        let (method, request, reply) = (Method::Gue, way, Way::default());
+        let entry = Entry { virt, server, other, method, keeps_df: true, shift: 0x29, born: 0x2a, request, reply };
+        let four = |tail: &str| format!("{}ffff{tail}", "0".repeat(20));
+        let native = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let ends = [four("01020304"), four("06070809"), four("0b0c0d0e"), "0005000a000f0501".into()].concat();
+        let shift = native(&[0x29_u32.to_ne_bytes(), 0x2a_u32.to_ne_bytes()].concat());
+        let words = native(&[0x25_u32.to_ne_bytes(), 0x24_u32.to_ne_bytes()].concat());
+        let way = words + &native(&0x26_u16.to_ne_bytes()) + "002700280000";
+        let counts = native(&[0x21_u64, 0x22, 0x23].map(u64::to_ne_bytes).concat());
+        assert_eq!(native(&entry.to_bytes()), ends + &shift + &way + &counts + &"0".repeat(80));
+        let key = Key { proto: Proto::UDP, endpoint: virt };
+        assert_eq!(native(&key.to_bytes()), four("01020304") + "00051100");
+        let (mac, link_mac) = (Some(Mac([1, 2, 3, 4, 5, 6])), Mac([7; 6]));
+        let neighbour = Neighbour { mac, is_host: true, link_mac, ifindex: 0x2b };
+        let ifindex = native(&0x2b_u32.to_ne_bytes());
+        assert_eq!(native(&neighbour.to_bytes()), format!("01020304050603000707070707070000{ifindex}00000000"));
+        let station = Station { mac, routers4: [1, 0, 0, 0], routers6: [0; 4] };
+        let router = native(&1_u64.to_ne_bytes());
+        assert_eq!(native(&station.to_bytes()), format!("0102030405060100{router}{}", "0".repeat(112)));
+        assert_eq!(LAYOUT, 1);
     }
 
     #[test]

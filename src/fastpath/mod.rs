@@ -9,6 +9,8 @@ mod hops;
 mod kernel;
 mod members;
 pub mod program;
+mod remains;
+mod report;
 
 use std::net::IpAddr;
 
@@ -16,14 +18,19 @@ pub use entry::{Entries, Facts, Hop, Unfit, entries};
 pub use hops::PLACES;
 pub use kernel::{Kernel, NotAdded, READ_AT_ONCE};
 pub use members::Member;
+pub use remains::Left;
+pub use report::Report;
 
 use crate::base::{ConnId, DestId, Instant, LinkId};
 use abi::{Counters, Entry, Key, Neighbour, Station, Totals};
 use hops::Hops;
 use members::Members;
+use remains::Remains;
 
 /// Conns that wait to be given entries at most; others ask again.
 const OFFERED: usize = 1024;
+/// Conns of which a reply was noted, at most.
+const NOTED: usize = 32;
 
 /// What the kernel has done with packets of a conn since it was last asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,26 +45,6 @@ pub struct Passed {
     pub reply: Counters,
 }
 
-/// Why conns have no entries, and how many packets the kernel has forwarded, since the start.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Frames that the kernel has forwarded.
-    pub frames: u64,
-    /// Conns that were given entries.
-    pub added: u64,
-    /// Offers that came to nothing, by their reason.
-    pub refused: Vec<(&'static str, u64)>,
-}
-
-impl Report {
-    fn refuse(&mut self, why: &'static str) {
-        match self.refused.iter_mut().find(|(known, _)| *known == why) {
-            Some((_, count)) => *count += 1,
-            None => self.refused.push((why, 1)),
-        }
-    }
-}
-
 /// The conns that the kernel forwards.
 #[derive(Default)]
 pub struct FastPath {
@@ -68,6 +55,10 @@ pub struct FastPath {
     epoch: u64,
     /// Conns that may be given entries, after what they have sent was written.
     offered: Vec<ConnId>,
+    /// Of which a reply was noted, each in the place that its number gives it.
+    noted: [Option<ConnId>; NOTED],
+    /// Entries of another process.
+    remains: Remains,
     /// Where reading goes on.
     place: Option<u32>,
     /// What happened.
@@ -77,10 +68,9 @@ pub struct FastPath {
 }
 
 impl FastPath {
-    /// There is a program: conns may have entries from now on. Whatever entries there are, are of another process: see
-    /// `forget_all`.
+    /// There is a program: conns may have entries as soon as those that another process has left are gone.
     pub fn start(&mut self, kernel: Box<dyn Kernel>, epoch: u64) {
-        (self.kernel, self.epoch) = (Some(kernel), epoch);
+        (self.kernel, self.epoch, self.remains) = (Some(kernel), epoch, Remains::all());
     }
 
     /// True if there is a program.
@@ -108,6 +98,15 @@ impl FastPath {
     pub fn offer(&mut self, id: ConnId) {
         if self.is_there() && self.offered.len() < OFFERED {
             self.offered.push(id);
+        }
+    }
+
+    /// A reply of a conn, of which one in so many comes here: whose second one does asks for entries, so that a conn of one
+    /// request and one answer does not.
+    pub fn note_reply(&mut self, id: ConnId) {
+        let place = &mut self.noted[id.index() % NOTED];
+        if std::mem::replace(place, Some(id)) == Some(id) {
+            self.offer(id);
         }
     }
 
@@ -224,20 +223,16 @@ impl FastPath {
         std::mem::take(&mut self.uncounted)
     }
 
-    /// Takes entries away that another process has left, and calls `each` with them.
-    pub fn forget_all(&mut self, mut each: impl FnMut(Key, Entry)) {
-        let Some(kernel) = self.kernel.as_deref_mut() else { return };
-        let (mut keys, mut place) = (Vec::new(), None);
-        loop {
-            place = kernel.read(place, &mut |key, _| keys.push(key));
-            if place.is_none() {
-                break;
-            }
-        }
-        for key in keys {
-            if let Some(entry) = kernel.take(&key) {
-                each(key, entry);
-            }
+    /// True while entries that another process has left are there.
+    pub fn has_remains(&self) -> bool {
+        !self.remains.are_gone()
+    }
+
+    /// Takes some of them away.
+    pub fn take_remains(&mut self, most: usize) -> Vec<Left> {
+        match self.kernel.as_deref_mut() {
+            Some(kernel) => self.remains.take(most, kernel),
+            None => Vec::new(),
         }
     }
 

@@ -30,12 +30,16 @@ impl FastMaps {
         })
     }
 
-    /// The maps that another process has made, in the order of `descriptors`.
-    pub fn inherited([flows, neighbours, stations, totals]: [OwnedFd; 4]) -> FastMaps {
+    /// The maps that another process has made, in the order of `descriptors`; what it has told of the lengths of two of them.
+    pub fn inherited(
+        [of_flows, neighbours, of_stations, totals]: [OwnedFd; 4],
+        flows: code::Lengths,
+        stations: code::Lengths,
+    ) -> FastMaps {
         FastMaps {
-            flows: Map::inherited(flows, code::OF_FLOWS),
+            flows: Map::inherited(of_flows, flows),
             neighbours: Map::inherited(neighbours, code::OF_NEIGHBOURS),
-            stations: Map::inherited(stations, code::OF_STATIONS),
+            stations: Map::inherited(of_stations, stations),
             totals: Map::inherited(totals, code::OF_TOTALS),
         }
     }
@@ -109,6 +113,25 @@ impl FastMaps {
     /// Says who the director is on a link.
     pub fn set_station(&self, link: LinkId, station: &Station) -> io::Result<()> {
         self.stations.set(&u32::from(link.0).to_ne_bytes(), &station.to_bytes())
+    }
+
+    /// Has the program forward nothing on these links, and takes all entries away, whatever layout they are of.
+    pub fn silence(&self, links: impl Iterator<Item = LinkId>) -> io::Result<()> {
+        const AT_ONCE: usize = 4096;
+        let nobody = vec![0; self.stations.lengths().1];
+        for link in links {
+            self.stations.set(&u32::from(link.0).to_ne_bytes(), &nobody)?;
+        }
+        let (key_len, value_len) = self.flows.lengths();
+        let (mut keys, mut values, mut place) = (vec![0; AT_ONCE * key_len], vec![0; AT_ONCE * value_len], None);
+        loop {
+            let (count, next) = self.flows.read_from(place, &mut keys, &mut values)?;
+            self.flows.remove_all(&keys[..count * key_len]).map_err(|(_, error)| error)?;
+            place = next;
+            if place.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// How many packets were left to user space for each reason.

@@ -11,14 +11,41 @@ use serde::{Deserialize, Serialize};
 use super::bpf::Attached;
 use super::{FastMaps, LinkFacts, inherited, let_inherit};
 use crate::base::LinkId;
-use crate::fastpath::abi::{Entry, Key, Neighbour, Station, Totals};
+use crate::fastpath::abi::{self, Entry, Key, Neighbour, Station, Totals};
+use crate::fastpath::program::{self, Lengths};
 use crate::fastpath::{Kernel, NotAdded, PLACES, READ_AT_ONCE};
+
+/// How the maps of a keeper were made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Layout {
+    /// Its number (`fastpath::abi::LAYOUT`).
+    pub number: u32,
+    /// Bytes of keys and values of the map of entries.
+    pub flows: Lengths,
+    /// The same of the map of stations.
+    pub stations: Lengths,
+}
+
+impl Layout {
+    const OWN: Layout = Layout { number: abi::LAYOUT, flows: program::OF_FLOWS, stations: program::OF_STATIONS };
+    /// That of keepers that do not say one.
+    const FIRST: Layout = Layout { number: 1, flows: (20, 144), stations: (4, 72) };
+}
+
+impl Default for Layout {
+    fn default() -> Layout {
+        Layout::FIRST
+    }
+}
 
 /// What a worker is given of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FastFacts {
-    /// Descriptors of the maps.
-    maps: [RawFd; 4],
+    /// How program and maps were made.
+    #[serde(default)]
+    layout: Layout,
+    /// Descriptors of the maps, those of `FastMaps::descriptors` first.
+    maps: Vec<RawFd>,
     /// Numbers of the links' devices.
     devices: Vec<u32>,
     /// How the program came to the devices.
@@ -48,7 +75,8 @@ impl FastProgram {
             devices.push(device);
         }
         let words = attached.first().map_or("nothing", Attached::by).to_owned();
-        let facts = FastFacts { maps: maps.descriptors().map(|fd| fd.as_raw_fd()), devices, words };
+        let descriptors = maps.descriptors().map(|fd| fd.as_raw_fd()).to_vec();
+        let facts = FastFacts { layout: Layout::OWN, maps: descriptors, devices, words };
         Ok(FastProgram { maps, facts, _attached: attached })
     }
 
@@ -75,10 +103,35 @@ pub struct FastKernel {
 impl FastKernel {
     /// What a keeper has given.
     pub fn inherited(facts: &FastFacts) -> io::Result<FastKernel> {
-        let [flows, neighbours, stations, totals] = facts.maps;
-        let take = |fd: RawFd| -> io::Result<OwnedFd> { inherited(fd) };
-        let maps = FastMaps::inherited([take(flows)?, take(neighbours)?, take(stations)?, take(totals)?]);
-        Ok(FastKernel { maps, facts: facts.clone(), told: false })
+        let mut maps = facts.maps.iter().map(|fd| inherited(*fd)).collect::<io::Result<Vec<OwnedFd>>>()?;
+        maps.truncate(4);
+        let maps = maps.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+        let Layout { flows, stations, .. } = facts.layout;
+        Ok(FastKernel { maps: FastMaps::inherited(maps, flows, stations), facts: facts.clone(), told: false })
+    }
+
+    /// A keeper of another version may have loaded a program whose maps this one does not understand. An error is a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        let layout = self.facts.layout.number;
+        if layout == abi::LAYOUT {
+            return Ok(());
+        }
+        Err(format!(
+            "the program that the keeper has loaded has maps of layout {layout}, this version's have layout {}; \
+             a new start of tapvs loads this version's",
+            abi::LAYOUT
+        ))
+    }
+
+    /// The same, for a worker that begins: a program that it does not understand forwards nothing any more, and is left no
+    /// entry, which would not be true when a worker comes that does.
+    pub fn taken_up(self) -> Result<FastKernel, String> {
+        let Err(why) = self.check() else { return Ok(self) };
+        let links = (0..self.facts.devices.len()).map(|link| LinkId(link as u8));
+        match self.maps.silence(links) {
+            Ok(()) => Err(why),
+            Err(error) => Err(format!("{why}; until then it goes on by itself, for it cannot be stopped: {error}")),
+        }
     }
 
     /// What the kernel gave; a failure is said once, for it would go on.
@@ -133,5 +186,68 @@ impl Kernel for FastKernel {
 
     fn words(&self) -> &str {
         &self.facts.words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::IntoRawFd;
+
+    use super::*;
+    use crate::base::Medium;
+    use crate::fastpath::abi::{Method, Way};
+    use crate::io::bpf::{Program, Run};
+    use crate::testing::{DIRECTOR, LINK, Packet, ROUTER, endpoint};
+
+    const CLIENT: &str = "192.0.2.7:4000";
+    const VIP: &str = "198.51.100.1:80";
+
+    /// A program that forwards the packets of one conn, if this process may load it.
+    fn forwarding() -> Option<(FastMaps, Program)> {
+        let maps = FastMaps::create(16, 16)
+            .map_err(|error| crate::io::print_error(&format!("not tested: there are no maps: {error}")))
+            .ok()?;
+        let program = maps.program(LINK, Medium::Ethernet).unwrap();
+        maps.set_station(LINK, &Station { mac: Some(DIRECTOR), ..Station::default() }).unwrap();
+        let neighbour = Neighbour { mac: Some(ROUTER), is_host: false, link_mac: DIRECTOR, ifindex: 1 };
+        maps.set_neighbour(1, &neighbour).unwrap();
+        let request = Way { neighbour: 1, largest: 1500, ..Way::default() };
+        let (virt, other) = (endpoint(VIP), endpoint(CLIENT));
+        let (method, keeps_df, shift, born, reply) = (Method::Direct, true, 0, 0, Way::default());
+        let entry = Entry { virt, server: virt, other, method, keeps_df, shift, born, request, reply };
+        maps.add(&Key { proto: crate::base::Proto::TCP, endpoint: other }, &entry).unwrap();
+        Some((maps, program))
+    }
+
+    fn forwards(program: &Program) -> bool {
+        const REDIRECT: i32 = 7;
+        let frame = Packet::tcp(CLIENT, VIP, "A").frame(ROUTER, DIRECTOR);
+        program.run(&Run { frame: &frame, ..Run::default() }).unwrap().action == REDIRECT
+    }
+
+    /// What a worker has of a keeper, which says these words.
+    fn worker(maps: &FastMaps, words: &str) -> FastKernel {
+        let fds = maps.descriptors().map(|fd| fd.try_clone_to_owned().unwrap().into_raw_fd().to_string());
+        let words = words.replace("MAPS", &fds.join(","));
+        FastKernel::inherited(&serde_json::from_str(&words).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_maps_of_a_keeper_of_another_layout_are_not_used_and_its_program_forwards_nothing_any_more() {
+        let Some((maps, program)) = forwarding() else { return };
+        let own = FastFacts { layout: Layout::OWN, maps: Vec::new(), devices: vec![1], words: "TCX".into() };
+        let own = serde_json::to_string(&own).unwrap().replace("[],\"d", "[MAPS],\"d");
+        let silent = r#"{"maps":[MAPS],"devices":[1],"words":"TCX"}"#;
+        for words in [own.as_str(), silent] {
+            assert!(worker(&maps, words).taken_up().is_ok() && forwards(&program), "{words}");
+        }
+        let other = &own.replace("\"number\":1", "\"number\":7");
+        assert!(worker(&maps, other).check().is_err() && forwards(&program), "it is another worker's until then");
+        let why = worker(&maps, other).taken_up().map(drop).unwrap_err();
+        assert!(why.contains("layout 7") && why.contains(&format!("layout {}", abi::LAYOUT)), "{why}");
+        assert!(!forwards(&program));
+        let mut left = 0;
+        maps.read(None, READ_AT_ONCE, &mut |_, _| left += 1).unwrap();
+        assert_eq!(left, 0, "entries that a worker of the keeper's version would find");
     }
 }

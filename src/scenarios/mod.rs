@@ -13,6 +13,7 @@ mod extensions;
 mod families;
 mod fast;
 mod fast_model;
+mod fast_workers;
 mod ftp;
 mod ftp_fullnat;
 mod icmp;

@@ -23,7 +23,7 @@ impl Fast<'_> {
         }
         self.heed();
         while let Some(id) = self.path.next_offer() {
-            if !self.watch.leaving.is_empty() {
+            if self.is_leaving() {
                 self.path.refuse("leaving");
                 continue;
             }

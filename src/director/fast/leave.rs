@@ -50,14 +50,23 @@ impl Fast<'_> {
         self.station();
     }
 
+    /// True while the kernel forwards nothing because entries are to go.
+    pub(super) fn is_leaving(&self) -> bool {
+        !self.watch.leaving.is_empty() || self.path.has_remains()
+    }
+
     /// Some of the conns that are to leave do so; after the last one the kernel forwards again.
     pub(super) fn go_on_leaving(&mut self) {
-        if self.watch.leaving.is_empty() {
+        if !self.is_leaving() {
             return;
         }
-        let rest = self.watch.leaving.len().saturating_sub(AT_ONCE);
-        self.watch.leaving.split_off(rest).into_iter().for_each(|id| self.leave(id));
-        if rest == 0 {
+        if self.path.has_remains() {
+            self.take_remains(AT_ONCE);
+        } else {
+            let rest = self.watch.leaving.len().saturating_sub(AT_ONCE);
+            self.watch.leaving.split_off(rest).into_iter().for_each(|id| self.leave(id));
+        }
+        if !self.is_leaving() {
             self.station();
         }
     }

@@ -15,15 +15,14 @@ mod admit;
 mod counted;
 mod leave;
 mod places;
+mod recall;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Director;
 use super::standby::Standby;
-use crate::base::{ConnId, Instant, Medium, Tuple};
-use crate::fastpath::abi::{Counters, Entry, Key};
-use crate::fastpath::{FastPath, Kernel, Passed};
+use crate::base::{ConnId, Instant, Medium};
+use crate::fastpath::{FastPath, Kernel};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::sync::Sync;
@@ -44,6 +43,8 @@ pub(in crate::director) struct Watch {
     was_active: bool,
     /// Conns that are to leave the kernel, which forwards nothing as long as there are any.
     leaving: Vec<ConnId>,
+    /// Packets of each conn when there were entries of another process and no packet had come here.
+    counts: Vec<u32>,
     /// Packets of conns that other directors may be told of.
     unsaid: Vec<(ConnId, u64)>,
 }
@@ -51,7 +52,7 @@ pub(in crate::director) struct Watch {
 impl Watch {
     /// When entries are read, or taken away, next.
     pub(in crate::director) fn due(&self, path: &FastPath) -> Option<Instant> {
-        if !self.leaving.is_empty() {
+        if !self.leaving.is_empty() || path.has_remains() {
             return Some(Instant::default());
         }
         (path.len() > 0).then_some(self.due)
@@ -77,53 +78,19 @@ impl Director {
 }
 
 impl Fast<'_> {
-    /// There is a program in the kernel from now on. Conns that it forwards for another process, which has ended, leave it;
-    /// what it has counted of them is theirs. `epoch` is the moment of the kernel's clock that is 0 here, in milliseconds.
+    /// There is a program in the kernel from now on, which forwards nothing as long as there are entries that another process
+    /// has left. `epoch` is the moment of the kernel's clock that is 0 here, in milliseconds.
     pub fn start(&mut self, kernel: Box<dyn Kernel>, epoch: u64) {
         self.path.start(kernel, epoch);
-        let mut left = Vec::new();
-        self.path.forget_all(|key, entry| left.push((key, entry)));
-        let mut counted: BTreeMap<u32, (u32, [Counters; 2])> = BTreeMap::new();
-        for (key, entry) in left {
-            if let Some(id) = self.conn_of(&key, &entry) {
-                let (born, [request, reply]) = counted.entry(id.0).or_default();
-                *born = entry.born;
-                *request = request.and(&entry.request.counters);
-                *reply = reply.and(&entry.reply.counters);
-            }
-        }
-        for (id, (born, counters)) in counted {
-            self.recall(ConnId(id), born, counters);
-        }
         self.watch.was_active = self.is_active();
         self.station();
+        self.go_on_leaving();
+        self.note_counts();
     }
 
     /// True while this director forwards packets of conns.
     fn is_active(&self) -> bool {
         self.standby.is_active() && !self.standby.leaves_conns(self.sync, &self.flows.settings)
-    }
-
-    /// The conn of an entry that another process has made.
-    fn conn_of(&self, key: &Key, entry: &Entry) -> Option<ConnId> {
-        // The second entry of FULL-NAT has replies alone.
-        let is_second = entry.request.neighbour == 0;
-        let (src, dst) = if is_second { (entry.server, key.endpoint) } else { (key.endpoint, entry.virt) };
-        self.flows.conns.lookup(&Tuple { proto: key.proto, src, dst }).map(|(id, _)| id)
-    }
-
-    /// Counts what the kernel has counted of a conn and another process has not. Of its requests the conn's own number says
-    /// how many that had; all else is taken to be in the same proportion.
-    fn recall(&mut self, id: ConnId, born: u32, [request, reply]: [Counters; 2]) {
-        let conn = self.flows.conns.get(id);
-        let known = u64::from(conn.in_pkts.wrapping_sub(born));
-        let (left, all) = (request.packets.saturating_sub(known), request.packets);
-        let part = |count: u64| {
-            let part = if all == 0 { count } else { (u128::from(count) * u128::from(left) / u128::from(all)) as u64 };
-            part.min(count)
-        };
-        let news = |way: Counters| Counters { packets: part(way.packets), bytes: part(way.bytes), ..way };
-        self.credit(&Passed { id, dest: conn.dest, request: news(request), reply: news(reply) });
     }
 
     /// Lets time pass: some entries are read, and what followed from earlier readings is told.

@@ -17,7 +17,7 @@ impl Fast<'_> {
 
     /// Says on each link who the director is: nobody, while another one works, or while conns are leaving.
     pub(super) fn station(&mut self) {
-        let active = self.is_active() && self.watch.leaving.is_empty();
+        let active = self.is_active() && !self.is_leaving();
         let links: Vec<(LinkId, Mac)> = self.router.links().map(|(id, link)| (id, link.mac)).collect();
         for (link, mac) in links {
             let mut station = Station { mac: active.then_some(mac), ..Station::default() };

@@ -57,6 +57,11 @@ impl Map {
         Map { fd, key_len, value_len }
     }
 
+    /// Bytes of a key and of a value.
+    pub fn lengths(&self) -> (usize, usize) {
+        (self.key_len, self.value_len)
+    }
+
     /// Sets the value of a key, which is made if it is not there; `E2BIG` if there is no room.
     pub fn set(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.update(key, value, 0)
