@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::lab::Lab;
+
 /// What a replay of one case came to.
 #[derive(Default, Debug)]
 pub struct Outcome {
@@ -17,6 +19,8 @@ pub struct Outcome {
     pub decisions: usize,
     /// Of these, how many went there.
     pub decisions_right: usize,
+    /// Frames that the program of the fast path has taken.
+    pub by_program: usize,
 }
 
 impl Outcome {
@@ -25,6 +29,12 @@ impl Outcome {
         if let (None, Err(text)) = (&self.difference, checked) {
             self.difference = Some(format!("{at}: {text}"));
         }
+    }
+
+    /// What the program of the fast path has done in this lab.
+    pub fn note_program(&mut self, lab: &Lab) {
+        self.by_program = lab.taken;
+        self.note("fast path", lab.otherwise.clone().map_or(Ok(()), Err));
     }
 }
 

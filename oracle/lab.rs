@@ -16,8 +16,8 @@ use tapvs::inside::ipvsadm;
 use tapvs::inside::router::Link;
 use tapvs::inside::service::MarkRule;
 use tapvs::inside::service::command::{Command, ServiceKey};
-use tapvs::inside::testing::{self, Frame, mac_of};
-use tapvs::inside::wire::Vnet;
+use tapvs::inside::testing::{self, Frame, Shadow, mac_of, without_outer_id};
+use tapvs::inside::wire::{Vnet, ip_packet};
 
 use super::case;
 
@@ -44,25 +44,33 @@ fn is_about_neighbours(frame: &[u8]) -> bool {
 }
 
 /// The lab of a case.
-pub struct Lab(testing::Lab);
+pub struct Lab {
+    lab: testing::Lab,
+    /// The program of the fast path, which is given every frame too.
+    shadow: Option<Shadow>,
+    /// Frames that the program has taken.
+    pub taken: usize,
+    /// The first that it has not made as the director has.
+    pub otherwise: Option<String>,
+}
 
 impl Deref for Lab {
     type Target = testing::Lab;
 
     fn deref(&self) -> &testing::Lab {
-        &self.0
+        &self.lab
     }
 }
 
 impl DerefMut for Lab {
     fn deref_mut(&mut self) -> &mut testing::Lab {
-        &mut self.0
+        &mut self.lab
     }
 }
 
 impl Lab {
     /// Links, addresses, neighbours and settings from the first line of a case.
-    pub fn new(header: &Value) -> Result<Lab, String> {
+    pub fn new(header: &Value, shadow: Option<&Shadow>) -> Result<Lab, String> {
         let settings = Settings { icmp_rate: 0, ..Settings::default() };
         let mut director = Director::new(settings, RandomState::new(), 1);
         director.set("kernel_faults", "1")?;
@@ -71,8 +79,13 @@ impl Lab {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             director.set(name, &value)?;
         }
-        let mut lab = Lab(testing::Lab::of(director));
+        let lab = testing::Lab::of(director);
+        let mut lab = Lab { lab, shadow: shadow.cloned(), taken: 0, otherwise: None };
         lab.add_links(header)?;
+        if let Some(shadow) = shadow {
+            shadow.empty();
+            lab.director.fast().start(Box::new(shadow.clone()), 0);
+        }
         for rule in header["marks"].as_array().into_iter().flatten() {
             lab.director.flows.services.add_mark(mark_rule(rule)?);
         }
@@ -138,8 +151,39 @@ impl Lab {
     pub fn receive(&mut self, at: &str, frame: &[u8]) -> Vec<Frame> {
         let link = if at == "r0" { SERVER_LINK } else { CLIENT_LINK };
         let mut sent = self.advance(STEP);
-        sent.extend(self.arrive(link, frame, Vnet::default()));
+        let by_program = self.by_program(link, frame);
+        let answers = self.arrive(link, frame, Vnet::default());
+        if let Some(bytes) = by_program {
+            self.compare(frame, bytes, &answers);
+        }
+        sent.extend(answers);
         without_neighbours(sent)
+    }
+
+    /// What the program of the fast path makes of a frame; its conn is offered before, however few packets it has had.
+    fn by_program(&mut self, link: LinkId, frame: &[u8]) -> Option<Vec<u8>> {
+        let shadow = self.shadow.clone()?;
+        let tuple = ip_packet(frame).ok()?.tuple()?;
+        if let Some(id) = self.director.conn_of(&tuple) {
+            let now = self.turn.now;
+            self.director.fast.offer(id);
+            self.director.fast().admit(now);
+        }
+        shadow.run(link, frame)
+    }
+
+    /// The director has sent the same bytes, and nothing else but what it tells groups of the conn.
+    fn compare(&mut self, frame: &[u8], by_program: Vec<u8>, answers: &[Frame]) {
+        self.taken += 1;
+        let is_to_one = |frame: &&Frame| frame.bytes[0] & 1 == 0;
+        let alone: Vec<Vec<u8>> =
+            answers.iter().filter(is_to_one).map(|frame| without_outer_id(frame.bytes.clone())).collect();
+        let by_program = without_outer_id(by_program);
+        if alone != [by_program.clone()] && self.otherwise.is_none() {
+            self.otherwise = Some(format!(
+                "of {frame:02x?}\n    the director makes {alone:02x?}\n    the program {by_program:02x?}"
+            ));
+        }
     }
 
     /// The conn a packet belongs to.

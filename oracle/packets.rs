@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tapvs::inside::base::LinkId;
-use tapvs::inside::testing::Frame;
+use tapvs::inside::testing::{Frame, Shadow};
 
 use super::case::{Outcome, same, text, texts};
 use super::lab::{Lab, link_name};
 
 /// Replays one case.
-pub fn replay(lines: &[Value]) -> Result<Outcome, String> {
+pub fn replay(lines: &[Value], shadow: Option<&Shadow>) -> Result<Outcome, String> {
     let mut outcome = Outcome::default();
     let (header, events) = lines.split_first().ok_or("an empty recording")?;
-    let mut lab = match Lab::new(header) {
+    let mut lab = match Lab::new(header, shadow) {
         Ok(lab) => lab,
         Err(error) => {
             outcome.note("settings", Err(error));
@@ -35,6 +35,7 @@ pub fn replay(lines: &[Value]) -> Result<Outcome, String> {
             outcome.note(place, checked);
         }
     }
+    outcome.note_program(&lab);
     Ok(outcome)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tapvs::inside::base::{LinkId, Tuple};
 use tapvs::inside::conn::Conn;
-use tapvs::inside::testing::Frame;
+use tapvs::inside::testing::{Frame, Shadow};
 
 use super::build;
 use super::case::{Outcome, same, text, texts};
@@ -16,11 +16,11 @@ use super::describe;
 use super::lab::{Lab, endpoint, link_name, proto, sorted};
 
 /// Replays one case.
-pub fn replay(lines: &[Value]) -> Result<Outcome, String> {
+pub fn replay(lines: &[Value], shadow: Option<&Shadow>) -> Result<Outcome, String> {
     let mut outcome = Outcome::default();
     let (header, events) = lines.split_first().ok_or("an empty recording")?;
     outcome.decisions = events.iter().filter(|line| line.get("to").is_some()).count();
-    let mut lab = match Lab::new(header) {
+    let mut lab = match Lab::new(header, shadow) {
         Ok(lab) => lab,
         Err(error) => {
             outcome.note("settings", Err(error));
@@ -49,6 +49,7 @@ pub fn replay(lines: &[Value]) -> Result<Outcome, String> {
         }
         outcome.note(place(line), compare_tables(&lab, line));
     }
+    outcome.note_program(&lab);
     Ok(outcome)
 }
 

@@ -259,9 +259,56 @@ fn selective_acknowledgements_at_odd_places_are_the_directors() {
     assert!(matches!(fate(&[[1, 1, 5, 10].as_slice(), &block].concat(), reply), Fate::Taken(_)));
 }
 
-/// `Refused` alone has no packet here: it is what the kernel says when it has no memory.
+/// A superframe of which nothing says what its segments are: the kernel puts it into no tunnel.
 #[test]
-fn every_reason_has_a_name_of_its_own() {
+fn what_the_kernel_refuses_is_the_directors() {
+    let Some(mut conn) = established(IPIP) else { return };
+    let frame = conn.frame(&conn.request.clone().carrying(vec![7; 3000]));
+    let run = Run { frame: &frame, gso_size: 1000, gso_segs: 3, wire_len: 3054 + 2 * 54, repeat: 1 };
+    assert_eq!(conn.fast.fate(&run), Fate::Left(Passed::Refused));
+}
+
+#[test]
+fn every_reason_has_a_packet_and_a_name_of_its_own() {
+    let Some(mut nat) = established(NAT) else { return };
+    for reason in Passed::ALL {
+        let plain = nat.request.clone();
+        let header = |at: usize, byte: u8| move |frame: &mut Vec<u8>| frame[at] = byte;
+        let fate = match reason {
+            Passed::Station => nat.run(header(5, 77)),
+            Passed::EtherType => nat.run(header(13, 6)),
+            Passed::Protocol => nat.run(header(23, 47)),
+            Passed::Options => nat.run(header(14, 0x46)),
+            Passed::Fragment => nat.run(header(21, 1)),
+            Passed::Malformed => nat.run(header(14, 0x44)),
+            Passed::Flags => nat.fate_of(&Packet { kind: Kind::Tcp("FA"), ..plain }),
+            Passed::NoEntry => nat.fate_of(&plain.from("192.0.2.8:4000")),
+            Passed::OtherEnd => nat.fate_of(&plain.to("198.51.100.2:80")),
+            Passed::Ttl => nat.fate_of(&Packet { ttl: 1, ..plain }),
+            Passed::TooBig => nat.fate_of(&plain.carrying(vec![7; 1461])),
+            // Each has a test of its own, with a conn of another kind.
+            Passed::OneWay | Passed::Neighbour | Passed::Superframe => continue,
+            Passed::Unsummed | Passed::TcpOptions | Passed::Refused => continue,
+        };
+        assert_eq!(fate, Fate::Left(reason));
+    }
     let names: HashSet<&str> = Passed::ALL.iter().map(|reason| reason.name()).collect();
     assert_eq!(names.len(), Passed::ALL.len());
+}
+
+/// A conn has ended and its entry was forgotten in the kernel: neither another conn of the same client nor its own server is
+/// taken for it.
+#[test]
+fn an_entry_that_is_stale_takes_no_packet_of_another_conn() {
+    let second = "198.51.100.2:80";
+    let Some(mut conn) = established(NAT) else { return };
+    conn.lab.rules(&format!("-A -t {second}\n-a -t {second} -r 10.0.0.22:8080 -m"));
+    let request = conn.request.clone().to(second);
+    for flags in ["S", "A", "AP"] {
+        let packet = Packet { kind: Kind::Tcp(flags), ..request.clone() };
+        let left = if flags == "S" { Passed::Flags } else { Passed::OtherEnd };
+        conn.leaves(&packet, left);
+        assert_eq!(conn.lab.client(&packet).len(), 1, "the director forwards it");
+    }
+    conn.leaves(&conn.reply.clone().from("10.0.0.22:8080"), Passed::OtherEnd);
 }

@@ -21,6 +21,7 @@ mod keep_alive;
 mod kernel_devices;
 mod kernel_program;
 mod kernel_reasons;
+mod kernel_rewriting;
 mod leaving_servers;
 mod limits;
 mod methods;

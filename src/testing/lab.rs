@@ -62,7 +62,12 @@ impl Lab {
 
     /// The same, where nobody is known yet.
     pub fn without_neighbours(settings: Settings, rules: &str) -> Lab {
-        let mut director = Director::new(settings, RandomState::new(), 1);
+        Lab::keyed(settings, rules, RandomState::new())
+    }
+
+    /// The same with a key of the flow table that another laboratory may have too.
+    pub fn keyed(settings: Settings, rules: &str, key: RandomState) -> Lab {
+        let mut director = Director::new(settings, key, 1);
         let addresses = vec!["10.0.0.2/24".parse().unwrap(), "2001:db8::2/64".parse().unwrap()];
         let link = director.router.add_link(Link { addresses, ..link() });
         director.router.routes.add("0.0.0.0/0".parse().unwrap(), Some("10.0.0.1".parse().unwrap()), link);

@@ -9,12 +9,14 @@ mod kernel;
 mod lab;
 pub mod load;
 mod packet;
+mod shadow;
 pub mod taps;
 mod wire;
 
-pub use kernel::KernelModel;
+pub use kernel::{KernelModel, without_outer_id};
 pub use lab::{DIRECTOR, LINK, Lab, ROUTER, expect, link, mac_of};
 pub use packet::{Kind, Packet, endpoint, with_options};
+pub use shadow::Shadow;
 pub use wire::{Frame, Wire};
 
 /// Bytes written in hex, with or without blanks.
