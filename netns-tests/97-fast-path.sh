@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # Established flows in the kernel (setting fast): they are counted as ever, they go on while no worker runs, and nothing goes
 # the old way once a command has returned.
+# shellcheck source-path=SCRIPTDIR source=health.sh
+source "$(dirname "${BASH_SOURCE[0]}")/health.sh"
 
 # fast_serving SERVER...: a service whose established flows the kernel forwards; skipped where it does not take the
 # program.
@@ -15,6 +17,10 @@ fast_serving() {
 fast_director() {
     director_options --sysctl fast=auto
     serving "$@"
+    needs_fast_path
+}
+
+needs_fast_path() {
     ! grep -q 'fast path: none' "$LAB_DIR/tapvs.log" || skip "$(grep -o 'fast path: none.*' "$LAB_DIR/tapvs.log")"
 }
 
@@ -146,6 +152,26 @@ test_fast_flows_of_a_drained_server_end_with_their_time() {
     in_ns director "$TAPVS" drain "tcp/$AT_VIP:80" "$AT_RS1:80" --for 2s --then reset
     wait_for 10 "the reset" is_over
     has_fast_conns 0 || die "the conn of a drained server is still the kernel's: $(fast_status)"
+    expect_seen client "src host $VIP and $IS_RESET" "a reset to the client"
+}
+
+test_fast_flows_of_a_failed_server_end_with_the_verdict() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    spawn checked rs1 socat TCP-LISTEN:9000,fork,reuseaddr EXEC:true
+    local checked=$SPAWNED
+    wait_for 5 "what is checked" listens rs1 tcp 9000
+    config_health "check = { kind = \"tcp\", port = 9000, interval = \"300ms\", fast_interval = \"100ms\", timeout = \"2s\" }" \
+        "on_down = \"reset\"" "down_grace = \"1s\"" -- "$AT_RS1:80"
+    director_from_file
+    needs_fast_path
+    becomes "$AT_RS1:80" serving
+    slow_download 64 2M
+    kill "$checked"
+    becomes "$AT_RS1:80" failed
+    has_fast_conns 0 || die "the conn of a failed server is still the kernel's: $(fast_status)"
+    wait_for 10 "the reset" is_over
     expect_seen client "src host $VIP and $IS_RESET" "a reset to the client"
 }
 
