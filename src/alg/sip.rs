@@ -1,13 +1,53 @@
-//! The SIP persistence engine: what a call is recognised by.
+//! SIP over UDP: what a call is recognised by (the persistence engine), and its messages through NAT and FULL-NAT.
 //!
-//! Reads text only; never keeps any.
+//! ```text
+//! from the client   CIP:any -> LIP:lport (FULL-NAT)   VIP:vport -> RIP:rport   session: where it waits for media
+//! from the server   LIP:lport -> CIP:cport            RIP:rport -> VIP:vport   the same
+//! ```
+//! So each side reads of the other what it has to send to, and gets back what it has said itself. Only for conns to a port of
+//! `sip_ports`. Reads text; never keeps any.
 
-use crate::base::{DropReason, ServiceId};
+use super::sip_media::Calls;
+use super::sip_message::{Alias, Names, renamed};
+use crate::base::{ConnId, DropReason, Endpoint, Instant, ServiceId};
+use crate::conn::Side;
 use crate::flows::Flows;
-use crate::wire::{L4, Packet, field};
+use crate::wire::{L4, Packet, field, udp};
 
 /// The longest Call-ID that binds (the kernel's `IP_VS_PEDATA_MAXLEN`).
 const LONGEST: usize = 255;
+
+/// The payload that a datagram of a SIP conn gets instead, not rewritten yet; `None` if it keeps its own.
+pub fn message(
+    id: ConnId,
+    from: Side,
+    packet: &Packet,
+    flows: &mut Flows,
+    now: Instant,
+) -> Result<Option<Vec<u8>>, DropReason> {
+    // From a corrupt one the director would make wrong statements of its own.
+    let payload = udp::payload(packet.buf, packet.ip).ok_or(DropReason::L4Checksum)?;
+    let conn = flows.conns.get(id);
+    let (virt, real) = (conn.virt(), flows.conns.real(conn));
+    let mut names = Vec::with_capacity(2);
+    let local = flows.conns.local(conn);
+    let all = match from {
+        Side::Request => {
+            names.extend(local.map(|to| Alias { from: Endpoint::new(conn.client().addr, 0), to }));
+            let of_client = names.len();
+            names.push(Alias { from: virt, to: real });
+            Names { all: &names, outside: &names[..of_client] }
+        }
+        Side::Reply => {
+            names.extend(local.map(|from| Alias { from, to: conn.client() }));
+            names.push(Alias { from: real, to: virt });
+            Names { all: &names, outside: &names }
+        }
+    };
+    let mut calls = Calls::new(id, from, flows, now);
+    let text = renamed(payload, &all, &mut calls);
+    calls.refused.map_or(Ok(text), Err)
+}
 
 /// The Call-ID of a packet for a service whose engine needs one.
 pub fn call_of<'a>(packet: &'a Packet, service: ServiceId, flows: &Flows) -> Result<Option<&'a [u8]>, DropReason> {

@@ -6,7 +6,7 @@
 pub(super) const METHOD: u16 = 0x0007;
 /// The real server's address is the director's own.
 pub(super) const LOCAL: u16 = 0x0008;
-/// An application helper (FTP) reads its packets.
+/// An application helper reads its packets.
 pub(super) const HELPED: u16 = 0x0010;
 /// Another director told of it.
 pub(super) const SYNCED: u16 = 0x0020;
@@ -16,7 +16,7 @@ pub(super) const CONTROLS: u16 = 0x0040;
 pub(super) const NO_CPORT: u16 = 0x0800;
 /// Replies are not seen (NOOUTPUT).
 pub(super) const ONE_WAY: u16 = 0x0080;
-/// The server's port was not known when the conn was made: FULL-NAT's local port is free towards all of them.
+/// It was announced, maybe before the server's port was known: FULL-NAT's local port is free towards all of them.
 pub(super) const ANY_DPORT: u16 = 0x0200;
 /// Counted as inactive.
 pub(super) const INACTIVE: u16 = 0x0100;

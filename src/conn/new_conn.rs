@@ -12,6 +12,9 @@ pub enum Kind {
     Flow,
     /// A flow of packets to a real server whose address is the director's own.
     LocalFlow,
+    /// A flow that was announced: its opener's port may be 0, which is not known yet. Its local port in FULL-NAT is free towards
+    /// all ports of the server.
+    Announced,
     /// A persistence template, which lives this many seconds after the last conn made by it.
     Template {
         /// Seconds.

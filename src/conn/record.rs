@@ -46,7 +46,8 @@ impl Conn {
         let (local, lport) = new.local.unwrap_or((AddrId(0), 0));
         let (local, lport, kind) = match new.kind {
             Kind::Flow if new.client.port == 0 => (local, lport, flag::NO_CPORT),
-            Kind::Flow if new.local.is_some() && new.dport == 0 => (local, lport, flag::ANY_DPORT),
+            Kind::Announced if new.client.port == 0 => (local, lport, flag::ANY_DPORT | flag::NO_CPORT),
+            Kind::Announced => (local, lport, flag::ANY_DPORT),
             Kind::Flow => (local, lport, 0),
             Kind::LocalFlow => (local, lport, flag::LOCAL),
             Kind::Template { timeout } => (AddrId((timeout >> 16) as u16), timeout as u16, flag::TEMPLATE),
@@ -313,8 +314,12 @@ impl Conn {
         self.is_without_client_port() || self.is_without_server_port()
     }
 
+    /// The client sees the same port where none was chosen for it.
     pub(super) fn set_server_port(&mut self, port: u16) {
         self.dport = port;
+        if self.vport == 0 {
+            self.vport = port;
+        }
     }
 
     /// The server's port by which local ports are told apart: that of the conn, or 0 if it was not known at first.

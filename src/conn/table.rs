@@ -302,10 +302,12 @@ impl ConnTable {
     pub fn learn_port(&mut self, id: ConnId, of: Side, port: u16) {
         self.disturb(id);
         self.unlink(id);
+        self.shares.remove(&self.records[id]);
         match of {
             Side::Request => self.records[id].set_client_port(port),
             Side::Reply => self.records[id].set_server_port(port),
         }
+        self.shares.add(&self.records[id]);
         self.link(id);
         self.records.seal(id);
     }

@@ -1,17 +1,20 @@
-//! What helpers read before it goes on: FTP's commands, headers of the PROXY protocol, TOA, conns of the SYN proxy.
+//! What helpers read before it goes on: FTP's commands, SIP's messages, headers of the PROXY protocol, TOA, conns of the SYN
+//! proxy.
 //!
 //! Never chooses a server.
 
+use std::net::IpAddr;
+
 use super::{Director, syn_proxy};
-use crate::alg::Ahead;
-use crate::base::{ConnId, DropReason, Family};
-use crate::conn::Event;
+use crate::alg::{self, Ahead};
+use crate::base::{ConnId, DropReason, Family, Instant};
+use crate::conn::{Event, Side};
 use crate::forward;
 use crate::router::{Egress, Refusal, Router, Turn, each_segment, room_for};
 use crate::settings::NoLocalPort;
 use crate::stack;
 use crate::wire::icmp::IcmpError;
-use crate::wire::{Gso, L4, Packet, TcpFlags, tcp};
+use crate::wire::{Gso, L4, Packet, TcpFlags, field, tcp, udp};
 
 impl Director {
     /// A request that helpers read before it goes on; false if there is nothing left to send.
@@ -24,8 +27,8 @@ impl Director {
     ) -> Result<bool, Refusal> {
         self.flows.splices.request(id, packet);
         let (has_header, has_option) = (self.proxy.has(id), self.toa.has(id));
-        if has_header && matches!(packet.ip.l4, L4::Udp { .. }) {
-            return self.help_datagram(id, packet, turn);
+        if matches!(packet.ip.l4, L4::Udp { .. }) {
+            return self.help_datagrams(id, packet, turn);
         }
         if !has_header && (!has_option || self.flows.is_ftp_control(id)) {
             self.ftp.request(id, packet, &mut self.flows, turn.now)?;
@@ -78,31 +81,71 @@ impl Director {
         stack::reset_end((ends.peer(), ends.real), expected, &mut self.router, turn);
     }
 
-    /// A datagram that carries its client's address: it must fit with that; a superframe is cut into datagrams that all carry it.
-    fn help_datagram(
+    /// A datagram, or a superframe of them, which is cut.
+    fn help_datagrams(
         &mut self,
         id: ConnId,
         packet: &mut Packet,
         turn: &mut Turn<impl Egress>,
     ) -> Result<bool, Refusal> {
-        let real = self.flows.ends(id).real.addr;
-        let room = room_for(packet, self.router.route(real)?.mtu, Family::of(real));
-        let room = room.saturating_sub(self.proxy.length(id, &self.flows) as u16);
-        if packet.ip.dont_fragment && packet.ip.wire_len(packet.buf) > usize::from(room) {
-            return Err(Refusal::with(DropReason::TooBig, IcmpError::TooBig(room)));
-        }
         if packet.buf.vnet.gso == Gso::None {
-            self.proxy.datagram(id, packet, &self.flows)?;
+            self.help_datagram(id, packet, turn.now)?;
             return Ok(true);
         }
         let ends = self.flows.ends(id);
-        let Director { proxy, flows, router, .. } = self;
+        check_room_for_header(self, id, packet)?;
         each_segment(packet, turn, |datagram, turn| {
-            proxy.datagram(id, datagram, flows)?;
-            forward::send_to_server(datagram, &ends, router, turn).map_err(|refusal| refusal.reason)
+            let done = self.help_datagram(id, datagram, turn.now);
+            done.and_then(|()| forward::send_to_server(datagram, &ends, &mut self.router, turn))
+                .map_err(|refusal| refusal.reason)
         });
         Ok(false)
     }
+
+    /// A datagram of SIP is read, and one that carries its client's address gets it.
+    fn help_datagram(&mut self, id: ConnId, packet: &mut Packet, now: Instant) -> Result<(), Refusal> {
+        if self.flows.is_sip(id) {
+            read_message(self, id, Side::Request, packet, now)?;
+        }
+        if self.proxy.has(id) {
+            check_room_for_header(self, id, packet)?;
+            self.proxy.datagram(id, packet, &self.flows)?;
+        }
+        Ok(())
+    }
+}
+
+/// A datagram must fit with the header in front of it.
+fn check_room_for_header(director: &Director, id: ConnId, packet: &Packet) -> Result<(), Refusal> {
+    let longer = director.proxy.length(id, &director.flows) as usize;
+    check_room(director, packet, director.flows.ends(id).real.addr, longer)
+}
+
+/// Refuses a datagram that is too long on its way to `to` once it is so much longer.
+fn check_room(director: &Director, packet: &Packet, to: IpAddr, longer: usize) -> Result<(), Refusal> {
+    let room = room_for(packet, director.router.route(to)?.mtu, Family::of(to)).saturating_sub(longer as u16);
+    if longer > 0 && packet.ip.dont_fragment && packet.ip.wire_len(packet.buf) > usize::from(room) {
+        return Err(Refusal::with(DropReason::TooBig, IcmpError::TooBig(room)));
+    }
+    Ok(())
+}
+
+/// Reads a message of SIP, and writes what the other side has to read in its place.
+#[cold]
+fn read_message(
+    director: &mut Director,
+    id: ConnId,
+    from: Side,
+    packet: &mut Packet,
+    now: Instant,
+) -> Result<(), Refusal> {
+    let Some(text) = alg::sip_message(id, from, packet, &mut director.flows, now)? else { return Ok(()) };
+    let ends = director.flows.ends(id);
+    let to = if from == Side::Request { ends.real.addr } else { ends.client().addr };
+    let longer = text.len().saturating_sub(packet.ip.end - packet.ip.l4_at - field::udp::LEN);
+    check_room(director, packet, to, longer)?;
+    let is_done = udp::replace_payload(packet.buf, packet.ip, &text);
+    if is_done { Ok(()) } else { Err(DropReason::NoHeadroom.into()) }
 }
 
 /// No local address has a port left: what the client is told.
@@ -131,10 +174,13 @@ pub(super) fn help_reply(
     turn: &mut Turn<impl Egress>,
 ) -> Result<(), Refusal> {
     syn_proxy::check_answer(director, id, packet, turn)?;
+    if director.flows.is_sip(id) && packet.buf.vnet.gso == Gso::None {
+        read_message(director, id, Side::Reply, packet, turn.now)?;
+    }
     let (has_header, has_option) = (director.proxy.has(id), director.toa.has(id));
     if has_header {
         director.proxy.reply(id, packet, &mut director.flows)?;
-    } else if !has_option || director.flows.is_ftp_control(id) {
+    } else if (!has_option || director.flows.is_ftp_control(id)) && matches!(packet.ip.l4, L4::Tcp { .. }) {
         director.ftp.reply(id, packet, &mut director.flows, turn.now)?;
     }
     if has_option {

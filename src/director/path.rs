@@ -170,10 +170,10 @@ impl Director {
 
     /// A packet from a client to the real server of its conn.
     #[inline]
-    fn request(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+    fn request(&mut self, mut id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
         let is_looked_at = self.flows.conns.get(id).is_looked_at();
         if is_looked_at && self.flows.conns.get(id).is_without_client_port() {
-            self.flows.learn_port(id, Side::Request, packet, turn.now);
+            id = self.flows.learn_port(id, Side::Request, packet, turn.now);
         }
         match self.flows.fate(id, packet.ip) {
             ConnFate::Good if is_looked_at && self.flows.splices.waiting(id).is_some() => {

@@ -5,6 +5,7 @@
 
 mod admission;
 mod adopt;
+mod announced;
 mod bypass;
 mod calls;
 mod defence;
@@ -141,17 +142,6 @@ impl Flows {
         let conn = self.conns.get(id);
         let (client, real) = (conn.client(), self.conns.real(conn));
         self.warnings.no_room_for_toa(now, client, real);
-    }
-
-    /// The first packet of a conn that was announced: who opens it has a port now.
-    #[cold]
-    pub fn learn_port(&mut self, id: ConnId, of: Side, packet: &Packet, now: Instant) {
-        if let Some((port, _)) = packet.ip.ports() {
-            self.conns.learn_port(id, of, port);
-        }
-        if of == Side::Request {
-            self.begin_sequence(id, packet, now);
-        }
     }
 
     /// How a dest's tunnel is made now, whatever the method of the conn.

@@ -115,7 +115,7 @@ impl Flows {
             self.warnings.flow_table_full(now, self.settings.max_flows);
             DropReason::FlowTableFull
         })?;
-        if self.is_ftp_control(id) {
+        if self.announces(id) {
             self.conns.get_mut(id).set_helped(true);
         }
         Ok(id)
@@ -138,13 +138,27 @@ impl Flows {
         self.conns.intern(addr).ok_or(DropReason::FlowTableFull)
     }
 
-    /// A conn's server knows its client: from now on nobody reads the conn but FTP, and who moves its numbers.
+    /// A conn's server knows its client: from now on nobody reads the conn but FTP or SIP, and who moves its numbers.
     pub fn ends_help(&mut self, id: ConnId) {
-        let is_read_on = self.is_ftp_control(id) || self.splices.get(id).is_some();
+        let is_read_on = self.announces(id) || self.splices.get(id).is_some();
         self.conns.get_mut(id).set_helped(is_read_on);
     }
 
     /// True for a conn that will announce others.
+    fn announces(&self, id: ConnId) -> bool {
+        self.is_ftp_control(id) || self.is_sip(id)
+    }
+
+    /// True for a conn of SIP, whose messages say where media are waited for.
+    pub fn is_sip(&self, id: ConnId) -> bool {
+        let conn = self.conns.get(id);
+        conn.proto() == Proto::UDP
+            && conn.rewrites_replies()
+            && self.settings.sip_ports.contains(conn.virt().port)
+            && !conn.is_template()
+    }
+
+    /// True for a control conn of FTP.
     pub fn is_ftp_control(&self, id: ConnId) -> bool {
         let conn = self.conns.get(id);
         conn.proto() == Proto::TCP

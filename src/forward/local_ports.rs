@@ -185,6 +185,21 @@ impl LocalPorts {
         port
     }
 
+    /// An even free port, with which the next one is taken too. In such a pool an even port must be given back last.
+    pub fn take_pair(&mut self, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u16> {
+        /// Odd ports that come first: each goes back behind all others.
+        const TRIES: usize = 64;
+        for _ in 0..TRIES {
+            let port = self.take(local, proto, real)?;
+            if port % 2 == 0 {
+                self.claim(local, proto, real, port + 1);
+                return Some(port);
+            }
+            self.give_back(local, proto, real, port);
+        }
+        None
+    }
+
     /// True for a port that may be handed out.
     pub fn is_one(port: u16) -> bool {
         port >= FIRST
@@ -309,6 +324,28 @@ mod tests {
         let rest: Vec<u16> = std::iter::from_fn(|| ports.take(LOCAL, Proto::TCP, real(1))).collect();
         assert_eq!(rest.len() + used.len(), LocalPorts::PER_POOL);
         assert!(rest.iter().all(|port| used.insert(*port)));
+    }
+
+    #[test]
+    fn pairs_are_even_and_odd_and_nobody_else_has_them() {
+        for random in [0, 1, 60_535] {
+            let (mut ports, mut rng) = (LocalPorts::new(random), Rng::seeded(4));
+            let (mut used, mut pairs) = (HashSet::new(), Vec::new());
+            for _ in 0..200_000 {
+                if rng.below(5) < 3 || pairs.is_empty() {
+                    let Some(port) = ports.take_pair(LOCAL, Proto::UDP, real(1)) else { continue };
+                    assert!(port % 2 == 0 && used.insert(port) && used.insert(port + 1), "{port}");
+                    pairs.push(port);
+                } else {
+                    let port = pairs.swap_remove(rng.below(pairs.len() as u64) as usize);
+                    for port in [port + 1, port] {
+                        used.remove(&port);
+                        ports.give_back(LOCAL, Proto::UDP, real(1), port);
+                    }
+                }
+            }
+            assert!(used.len() > LocalPorts::PER_POOL - 1000, "{} of all in use", used.len());
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod scheduling;
 
 mod sctp;
 mod sequences;
+mod sip;
 mod steps;
 mod superframes_in_tunnels;
 mod syn_proxy;

@@ -45,6 +45,26 @@ pub fn datagram(out: &mut PacketBuf, src: Endpoint, dst: Endpoint, hops: Hops, p
     ip_header(frame, &Header { src, dst, proto: Proto::UDP, ttl, tos: 0, id, dont_fragment: false });
 }
 
+/// Gives a whole datagram another payload; its checksum is made anew and complete. False, and nothing changed, if that is too long.
+pub fn replace_payload(buf: &mut PacketBuf, ip: &mut Ip, payload: &[u8]) -> bool {
+    let at = ip.l4_at + udp::LEN;
+    if at - ETH_LEN + payload.len() > usize::from(u16::MAX) {
+        return false;
+    }
+    let (whole, cut) = ([&buf.frame()[..at], payload].concat(), buf.cut);
+    buf.set(&whole);
+    buf.cut = cut;
+    ip.end = whole.len();
+    let frame = buf.frame_mut();
+    set_length(&mut frame[ETH_LEN..], ip.family(), ip.l4_at - ETH_LEN);
+    let datagram = &mut frame[ip.l4_at..];
+    put16(datagram, udp::LENGTH, datagram.len() as u16);
+    put16(datagram, udp::CHECKSUM, 0);
+    let sum = checksum::nonzero(!checksum::with_pseudo(ip.src, ip.dst, Proto::UDP, datagram));
+    put16(datagram, udp::CHECKSUM, sum);
+    true
+}
+
 /// Puts bytes, an even number, in front of the payload. False, and nothing changed, if there is no room. A checksum that was
 /// right is right afterwards, a wrong one stays wrong, and where there is none there is none.
 pub fn put_in_front(buf: &mut PacketBuf, ip: &mut Ip, bytes: &[u8]) -> bool {

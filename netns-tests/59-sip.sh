@@ -1,0 +1,251 @@
+# shellcheck shell=bash
+# SIP: messages name addresses and ports, and the descriptions of sessions in them where media are waited for. In NAT and FULL-NAT
+# the director reads and rewrites them.
+
+# sip_scenario NAME: writes $LAB_DIR/NAME.xml, for sipp, of what stands in standard input, where blank lines end messages.
+sip_scenario() { { echo '<?xml version="1.0" encoding="ISO-8859-1"?><scenario name="lab">' && cat && echo '</scenario>'; } >"$LAB_DIR/$1.xml"; }
+
+SESSION='v=0
+o=- 1 1 IN IP[media_ip_type] [media_ip]
+s=-
+c=IN IP[media_ip_type] [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 8
+a=rtpmap:8 PCMA/8000'
+
+# caller USER [ACTION]: calls sip:USER at the VIP, goes where the answer says (ACK, BYE), and does ACTION in between.
+caller() {
+    local to="To: <sip:$1@[remote_ip]>" of='[call_number]'
+    local head="Max-Forwards: 70
+From: <sip:caller@lab.test>;tag=[pid]$of
+Call-ID: [call_id]
+Contact: <sip:caller@[local_ip]:[local_port]>"
+    local via='Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=[branch]'
+    sip_scenario caller <<-XML
+	<send retrans="500"><![CDATA[
+
+	INVITE sip:$1@[remote_ip]:[remote_port] SIP/2.0
+	$via
+	$to
+	$head
+	CSeq: 1 INVITE
+	Content-Type: application/sdp
+	Content-Length: [len]
+
+	$SESSION
+	]]></send>
+	<recv response="100" optional="true"/>
+	<recv response="180" optional="true"/>
+	<recv response="200" rrs="true"/>
+	<send><![CDATA[
+
+	ACK [next_url] SIP/2.0
+	$via
+	[routes]
+	To: <sip:$1@[remote_ip]>[peer_tag_param]
+	$head
+	CSeq: 1 ACK
+	Content-Length: 0
+
+	]]></send>
+	${2:-}
+	<send retrans="500"><![CDATA[
+
+	BYE [next_url] SIP/2.0
+	$via
+	[routes]
+	To: <sip:$1@[remote_ip]>[peer_tag_param]
+	$head
+	CSeq: 2 BYE
+	Content-Length: 0
+
+	]]></send>
+	<recv response="200"/>
+	XML
+}
+
+# callee: answers calls.
+callee() {
+    local head='[last_Via:]
+[last_Record-Route:]
+[last_From:]
+[last_To:];tag=[pid][call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:callee@[local_ip]:[local_port]>'
+    sip_scenario callee <<-XML
+	<recv request="INVITE" crlf="true"/>
+	<send><![CDATA[
+
+	SIP/2.0 180 Ringing
+	$head
+	Content-Length: 0
+
+	]]></send>
+	<send retrans="500"><![CDATA[
+
+	SIP/2.0 200 OK
+	$head
+	Content-Type: application/sdp
+	Content-Length: [len]
+
+	$SESSION
+	]]></send>
+	<recv request="ACK"/>
+	<recv request="BYE"/>
+	<send><![CDATA[
+
+	SIP/2.0 200 OK
+	[last_Via:]
+	[last_From:]
+	[last_To:]
+	[last_Call-ID:]
+	[last_CSeq:]
+	Content-Length: 0
+
+	]]></send>
+	XML
+}
+
+# sipp_words ROLE PORT SCENARIO WORDS...: sets WORDS to the command of a phone there; its messages are kept.
+sipp_words() {
+    local role=$1 address
+    address=$(bracketed "$([[ $role == client ]] && echo "$CLIENT" || echo "$RS1")")
+    WORDS=(sipp -sf "$LAB_DIR/$3.xml" -i "$address" -p "$2" -mi "$address" -nostdin -cid_str "%u-%p" -trace_msg -message_file "$LAB_DIR/$3.messages"
+        -trace_err -error_file "$LAB_DIR/$3.errors" "${@:4}")
+}
+
+# phone PORT SCENARIO WORDS...: a phone of the client; what it complains of if it fails.
+phone() {
+    sipp_words client "$@" "$AT_VIP:5060"
+    in_ns client timeout 60 "${WORDS[@]}" >"$LAB_DIR/$2.out" 2>&1 || die "$2: $(tail -n 3 "$LAB_DIR/$2".{errors,out} 2>/dev/null)"
+}
+
+# answering ROLE PORT WORDS...: a phone that answers, in the background.
+answering() {
+    callee
+    sipp_words "$1" "$2" callee "${@:3}"
+    spawn callee "$1" "${WORDS[@]}"
+    PHONE=$SPAWNED
+    wait_for 10 "the phone" listens "$1" udp "$2"
+}
+
+phone_is_over() { ! kill -0 "$PHONE" 2>/dev/null; }
+
+# calls_with_media METHOD: five calls to a server that sends back what it hears; all of it comes back, from where the answer said.
+calls_with_media() {
+    scripts/need sipp
+    local count seen from
+    answering rs1 5060 -rtp_echo -mp 7000
+    caller callee '<nop><action><exec play_pcap_audio="/usr/share/sip-tester/dtmf_2833_1.pcap"/></action></nop><pause milliseconds="1500"/>'
+    director --service "udp/$AT_VIP:5060" --scheduler rr --server "$AT_RS1:5060,$1"
+
+    phone 5070 caller -mp 6000 -m 5 -l 1
+
+    count=$(captured client "udp and src host $CLIENT and src port 6000 and dst host $VIP and dst port 7000")
+    expect_between 50 "$count" 5000 "datagrams of media"
+    expect_seen client "udp and src host $VIP and src port 7000 and dst port 6000" "media from the VIP"
+    seen=$(captured client "udp and src host $VIP and src port 7000 and dst port 6000")
+    expect_eq "$seen" "$count" "datagrams that came back"
+    expect_none client "udp and host $RS1" "packets of the server's own address"
+    ! grep -qF "$RS1" "$LAB_DIR/caller.messages" || die "the client read the server's address: $(grep -F "$RS1" "$LAB_DIR/caller.messages" | head -n 3)"
+    from=$CLIENT
+    if [[ $1 == fullnat ]]; then
+        from=$DIP
+        expect_none rs1 "udp and host $CLIENT" "packets of the client's own address"
+        ! grep -qF "$CLIENT" "$LAB_DIR/callee.messages" || die "the server read the client's address: $(grep -F "$CLIENT" "$LAB_DIR/callee.messages" | head -n 3)"
+    fi
+    expect_eq "$(captured rs1 "udp and src host $from and dst port 7000")" "$count" "datagrams at the server"
+    expect_eq "$(captured rs1 "udp and src port 7000 and dst host $from")" "$count" "datagrams of the server"
+}
+
+# families: 4 6
+test_sip_calls_and_their_media_by_fullnat() {
+    topo_onearm
+    in_ns rs1 ip route add unreachable "$CLIENT"
+    calls_with_media fullnat
+}
+
+# families: 4 6
+test_sip_calls_and_their_media_by_nat() {
+    topo_onearm
+    replies_through_director rs1
+    calls_with_media nat
+}
+
+# kamailio_server: a registrar and proxy on rs1, which sees to it that dialogs go by it, and to nothing else.
+kamailio_server() {
+    scripts/need kamailio
+    cat >"$LAB_DIR/kamailio.cfg" <<-CFG
+		log_stderror=yes
+		children=1
+		disable_tcp=yes
+		auto_aliases=no
+		listen=udp:$AT_RS1:5060
+		alias="$AT_VIP:5060"
+		loadmodule "sl.so"
+		loadmodule "tm.so"
+		loadmodule "rr.so"
+		loadmodule "pv.so"
+		loadmodule "siputils.so"
+		loadmodule "usrloc.so"
+		loadmodule "registrar.so"
+		request_route {
+		    if (has_totag()) {
+		        if (loose_route()) { t_relay(); exit; }
+		        if (method == "ACK") { exit; }
+		        sl_send_reply("404", "Not here");
+		        exit;
+		    }
+		    if (method == "REGISTER") { save("location"); exit; }
+		    if (method == "INVITE") { record_route(); }
+		    if (!lookup("location")) { sl_send_reply("404", "Not found"); exit; }
+		    t_relay();
+		}
+	CFG
+    spawn kamailio rs1 kamailio -DD -E -f "$LAB_DIR/kamailio.cfg" -Y "$LAB_DIR" -P "$LAB_DIR/kamailio.pid" -m 32 -M 8
+    wait_for 10 kamailio listens rs1 udp 5060
+}
+
+# Two phones of one proxy: it reaches the one that has registered by what the director has told it, what follows goes by the
+# proxy too, and media from phone to phone.
+# families: 4 6
+test_sip_phones_of_a_proxy_by_fullnat() {
+    topo_onearm
+    scripts/need sipp
+    in_ns rs1 ip route add unreachable "$CLIENT"
+    kamailio_server
+    director --service "udp/$AT_VIP:5060" --scheduler rr --server "$AT_RS1:5060,fullnat"
+    sip_scenario register <<-XML
+	<send retrans="500"><![CDATA[
+
+	REGISTER sip:[remote_ip] SIP/2.0
+	Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=[branch]
+	Max-Forwards: 70
+	From: <sip:b@[remote_ip]>;tag=[call_number]
+	To: <sip:b@[remote_ip]>
+	Call-ID: [call_id]
+	CSeq: 1 REGISTER
+	Contact: <sip:b@[local_ip]:[local_port]>
+	Expires: 600
+	Content-Length: 0
+
+	]]></send>
+	<recv response="200"/>
+	XML
+    phone 5080 register -m 1
+    expect grep -qF "Contact: <sip:b@$(bracketed "$CLIENT"):5080>" "$LAB_DIR/register.messages"
+
+    answering client 5080 -m 3 -mp 6100
+    caller b '<pause milliseconds="100"/>'
+    phone 5070 caller -mp 6000 -m 3 -l 1
+    wait_for 10 "the end of the phone that was called" phone_is_over
+    expect_seen rs1 "udp and src host $DIP and dst host $RS1" "messages from the director's address"
+    expect_none rs1 "udp and host $CLIENT" "packets of the client's own address"
+    local medium
+    for medium in "caller 6100" "callee 6000"; do
+        expect grep -q "^c=IN IP$FAMILY $CLIENT" "$LAB_DIR/${medium% *}.messages"
+        expect grep -q "^m=audio ${medium#* } " "$LAB_DIR/${medium% *}.messages"
+    done
+    expect_none client "udp and host $RS1" "packets of the server's own address"
+}
