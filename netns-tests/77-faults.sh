@@ -220,15 +220,7 @@ PYTHON
 
 # Its check comes once a minute: that it is down is known from what clients are answered.
 test_a_server_that_refuses_clients_is_masked_at_once() {
-    topo_onearm
-    replies_through_director rs1 rs2
-    in_ns client ip address add 10.0.0.10/24 dev eth0
-    in_ns client ip address add 10.0.0.11/24 dev eth0
-    local address
-    for address in 10.0.0.10 10.0.0.11; do
-        in_ns rs1 ip route add "$address" via "$DIP"
-        in_ns rs2 ip route add "$address" via "$DIP"
-    done
+    three_clients
     serve rs1 rs2
     local nginx=$SPAWNED
     director_options --check "tcp,interval=60s"
@@ -239,6 +231,42 @@ test_a_server_that_refuses_clients_is_masked_at_once() {
     wait_for 10 "the server that refuses to be masked" is_masked_under_requests "$RS2:8080"
     expect_match "$(tv health)" "clients are refused|connection refused" "the reason"
     expect_eq "$(answers_of 10)" "rs1=10" "answers while one is down"
+}
+
+# Nobody checks it: it is tried again after 5 s, and after twice as long each time.
+#
+# limit: 90
+test_a_server_that_nobody_checks_is_masked_for_a_while_if_it_refuses_clients() {
+    three_clients
+    serve rs1 rs2
+    local nginx=$SPAWNED
+    config_health "passive = true" -- "$RS1:8080" "$RS2:8080"
+    director_from_file
+    expect_eq "$(answers_of 10)" "rs1=5 rs2=5" "answers while both serve"
+    end_process "$nginx" "$(start_time "$nginx")"
+    wait_for 10 "the server that refuses to be masked" is_masked_under_requests "$RS2:8080"
+    expect_match "$(tv health)" "$RS2:8080 down .* connect: clients are refused; tried again in [0-9]+ s" "the reason"
+    wait_for 60 "answers of the other one alone" answers_while_masked "$RS2:8080" "rs1=4"
+    serve rs2
+    becomes "$RS2:8080" serving 60
+    expect_eq "$(answers_of 10)" "rs1=5 rs2=5" "answers when it is back"
+}
+
+# answers_while_masked SERVER ANSWERS: one client alone cannot have it masked anew in between.
+answers_while_masked() {
+    is_masked_under_requests "$1" && [[ $(answers_of 4) == "$2" ]] && is_state "$1" failed
+}
+
+# three_clients: three addresses of one client; what one alone is refused may be its own fault.
+three_clients() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    local address
+    for address in 10.0.0.10 10.0.0.11; do
+        in_ns client ip address add "$address/24" dev eth0
+        in_ns rs1 ip route add "$address" via "$DIP"
+        in_ns rs2 ip route add "$address" via "$DIP"
+    done
 }
 
 # is_masked_under_requests SERVER: after some requests of three clients.

@@ -204,9 +204,10 @@ fn server_text(server: &ServerHealth) -> String {
     let verdict = server.verdict.name();
     let forced = if server.forced == Forced::Auto { "" } else { " (forced)" };
     let drained = server.drained_in_ms.map_or(String::new(), |left| format!(" for {} more", time_text(left)));
+    let reason = server.reason.as_ref().map_or(String::new(), |reason| format!(", {reason}"));
     let (name, state, since) = (&server.server, &server.state, time_text(server.for_ms));
     format!(
-        "  {name} {verdict}{forced} for {since}, {state}{drained}, weight {present_weight} of {weight}, {conns} conns\n"
+        "  {name} {verdict}{forced} for {since}, {state}{drained}, weight {present_weight} of {weight}, {conns} conns{reason}\n"
     )
 }
 

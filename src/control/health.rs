@@ -83,6 +83,7 @@ fn server_entry(key: ServiceKey, report: &ServerReport, director: &Director, now
         for_ms: since(report.since, now),
         state: mask_name(report.judgement.mask).into(),
         forced: report.forced,
+        reason: report.accused.cloned(),
         drained_in_ms: until.map(|until| since(now, until)),
         weight: dest.map_or(0, |dest| director.flows.services.dest(*dest).weight),
         present_weight: server.map_or(0, |server| server.present_weight()),

@@ -276,6 +276,9 @@ pub struct ServerHealth {
     pub state: String,
     /// The administrator's word.
     pub forced: Forced,
+    /// What clients have brought to light of it, if nobody probes it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
     /// Milliseconds until its conns end.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub drained_in_ms: Option<u64>,

@@ -186,9 +186,11 @@ pub(super) fn server_up(service: &str, report: &ServerReport, out: &mut String) 
 }
 
 pub(super) fn server_down(service: &str, report: &ServerReport, out: &mut String) {
-    for probe in report.probes.iter().filter(|probe| probe.verdict == Verdict::Down) {
-        let reason = probe.last_failure.map_or(String::new(), |(_, reason)| escaped(&reason.to_string()));
-        let (server, check) = (report.endpoint, escaped(&probe.check.to_string()));
+    let down = report.probes.iter().filter(|probe| probe.verdict == Verdict::Down);
+    let probes = down.map(|probe| (probe.check.to_string(), probe.last_failure.map(|(_, reason)| reason)));
+    for (check, reason) in probes.chain(report.accused.map(|reason| ("clients".to_owned(), Some(reason)))) {
+        let reason = reason.map_or(String::new(), |reason| escaped(&reason.to_string()));
+        let (server, check) = (report.endpoint, escaped(&check));
         let _ = writeln!(
             out,
             "tapvs_server_down_info{{service=\"{service}\",server=\"{server}\",check=\"{check}\",reason=\"{reason}\"}} 1"

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mio::{Registry, Token};
 
@@ -35,7 +36,7 @@ const SERVED_A_TURN: usize = 4;
 /// Services whose judgements are applied in one turn.
 const APPLIED_A_TURN: usize = 4;
 /// The servers of all services are looked at this often at most.
-const OBSERVED_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+const OBSERVED_EVERY: Duration = Duration::from_millis(100);
 /// Hash schedulers keep clients with their servers: a slow start would move them at each step.
 const HASHES: [&str; 3] = ["sh", "mh", "dh"];
 
@@ -111,12 +112,13 @@ impl Checks {
     /// Goes on with what an earlier process held of servers: the first packet must not reach one that had failed.
     pub(super) fn recall(&mut self, director: &mut Director, state: &State, now: Instant) {
         self.observe(director, now);
+        let unseen = state.ran_at().map_or(Duration::ZERO, |at| now.since(at));
         for fact in state.facts() {
             let Fact::Server(key, real, standing) = fact else { continue };
             if standing.is_steered() {
                 self.monitor.know(*key, &targets(director, key), now);
             }
-            self.monitor.recall(*key, *real, *standing, now);
+            self.monitor.recall(*key, *real, *standing, unseen, now);
         }
         while let Some(place) = self.monitor.changed() {
             self.apply(place, director, now);
@@ -265,7 +267,7 @@ impl Checks {
     /// Runs a program that is to be told of a quorum; nobody waits for its outcome.
     fn notify(&mut self, command: Vec<String>, user: Option<String>, key: ServiceKey) {
         if !command.is_empty() {
-            let (timeout, service) = (std::time::Duration::from_secs(10), Some(key));
+            let (timeout, service) = (Duration::from_secs(10), Some(key));
             self.programs.push(Run { tag: 0, command, timeout, server: None, service, verdict: None, user });
         }
     }

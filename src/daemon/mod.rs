@@ -261,6 +261,7 @@ impl Daemon {
             state.note_fact(Fact::Conn(id.index() as u32, kept), &self.director, || rules_of(&self.director));
         }
         state.save_counters(&self.director);
+        state.runs(self.turn.now);
     }
 
     /// How long nothing is due; a link that was not drained is due now.

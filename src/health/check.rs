@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::verdict::Verdict;
 use crate::base::Endpoint;
 
 /// When a server is probed, and how many answers make a verdict.
@@ -30,6 +31,13 @@ impl Default for Timing {
     fn default() -> Timing {
         let seconds = Duration::from_secs;
         Timing { interval: seconds(2), fast: seconds(1), down: seconds(5), timeout: seconds(1), rise: 2, fall: 3 }
+    }
+}
+
+impl Timing {
+    /// From probe to probe of a server of which this is held.
+    pub(super) fn between(&self, verdict: Verdict) -> Duration {
+        if verdict == Verdict::Down { self.down } else { self.interval }
     }
 }
 

@@ -5,13 +5,15 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::check::{Check, Kind, Timing};
 use super::monitor::{Entry, Monitor, ProbeKey};
-use super::policy::{Plan, Target};
+use super::policy::{Plan, Standing, Target};
 use super::probe::{Probe, ProbeId};
 use super::server::Server;
 use super::service::Service;
+use super::verdict::Verdict;
 use crate::base::{Endpoint, Instant};
 use crate::service::command::ServiceKey;
 
@@ -44,6 +46,24 @@ impl Monitor {
             self.observe(self.services.len() - 1, targets, true, now);
             self.settle(now);
         }
+    }
+
+    /// Begins with what an earlier process held of a server, which nobody has probed for so long: a verdict older than three
+    /// intervals is none any more.
+    pub fn recall(&mut self, key: ServiceKey, server: Endpoint, held: Standing, unseen: Duration, now: Instant) {
+        let Ok((_, known)) = self.server_mut(key, server) else { return };
+        let ids = known.probes.clone();
+        let probes =
+            ids.iter().filter_map(|id| self.probes.get(id)).filter(|entry| entry.key.check.kind != Kind::Agent);
+        let interval = probes.map(|entry| entry.probe.timing.between(held.verdict)).min();
+        let stale = interval.is_some_and(|interval| unseen > 3 * interval);
+        let verdict = if stale { Verdict::Unknown } else { held.verdict };
+        let Ok((place, known)) = self.server_mut(key, server) else { return };
+        known.recall(Standing { verdict, ..held });
+        if interval.is_none() && verdict == Verdict::Down {
+            known.inhibition.begin("clients were refused", now);
+        }
+        self.judge(place, now);
     }
 
     /// The servers of the service at that place of `keys` as they are now, before `settle`; `ramps`: a slow start moves no

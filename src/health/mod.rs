@@ -6,6 +6,7 @@
 mod alarm;
 mod check;
 mod configure;
+mod inhibition;
 mod kind;
 mod monitor;
 mod outcome;

@@ -210,7 +210,7 @@ impl Monitor {
         std::mem::take(&mut self.services[place].quorum_news)
     }
 
-    fn server_mut(&mut self, key: ServiceKey, server: Endpoint) -> Result<(usize, &mut Server), String> {
+    pub(super) fn server_mut(&mut self, key: ServiceKey, server: Endpoint) -> Result<(usize, &mut Server), String> {
         let place = self.services.iter().position(|service| service.plan.key == key);
         let place = place.ok_or("this service is not known; 'tapvs health' lists those that are")?;
         let found = self.services[place].servers.iter_mut().find(|known| known.endpoint == server);
@@ -221,14 +221,6 @@ impl Monitor {
     pub fn standings(&self, place: usize) -> impl Iterator<Item = (ServiceKey, Endpoint, Standing)> {
         let Service { plan, servers, .. } = &self.services[place];
         servers.iter().map(|server| (plan.key, server.endpoint, server.standing()))
-    }
-
-    /// Begins with what an earlier process held of a server.
-    pub fn recall(&mut self, key: ServiceKey, server: Endpoint, standing: Standing, now: Instant) {
-        if let Ok((place, server)) = self.server_mut(key, server) {
-            server.recall(standing);
-            self.judge(place, now);
-        }
     }
 
     /// Sets the administrator's word on a server.

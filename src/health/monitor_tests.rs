@@ -162,13 +162,39 @@ fn what_an_earlier_process_held_counts_until_the_probes_have_spoken() {
     let drain = Drain { until: None, then: OnDown::Keep };
     let down = Standing { verdict: Verdict::Down, ..Standing::default() };
     let drained = Standing { verdict: Verdict::Up, drain: Some(drain), ..Standing::default() };
-    world.monitor.recall(key(1), server(1), down, world.now);
-    world.monitor.recall(key(1), server(2), drained, world.now);
+    world.monitor.recall(key(1), server(1), down, Duration::ZERO, world.now);
+    world.monitor.recall(key(1), server(2), drained, Duration::ZERO, world.now);
     assert_eq!(world.masks(0), [Mask::Failed, Mask::Drained, Mask::None]);
     let held: Vec<Standing> = world.monitor.standings(0).map(|(_, _, standing)| standing).collect();
     assert_eq!(held, [down, drained, Standing::default()]);
     world.run(5_000);
     assert_eq!(world.masks(0), [Mask::None, Mask::Drained, Mask::None], "all answer");
+}
+
+/// Intervals of 2 s, of 5 s while a server is down: three of them, and nobody knows any more. An agent's word, or none, is
+/// no probe.
+#[test]
+fn a_verdict_that_is_older_than_three_intervals_is_none_any_more() {
+    use Verdict::{Down, Unknown, Up};
+    let agent = check(Kind::Agent);
+    for (held, unseen, wanted) in [(Up, 6000, Up), (Up, 6001, Unknown), (Down, 15_000, Down), (Down, 15_001, Unknown)] {
+        for checks in [vec![check(Kind::Tcp)], vec![agent.clone(), check(Kind::Tcp)]] {
+            let mut world = World::new(vec![Plan { checks, ..plan(1) }], &[1, 2]);
+            let drain = Some(Drain { until: None, then: OnDown::Keep });
+            let standing = Standing { verdict: held, forced: Forced::Up, drain };
+            world.monitor.recall(key(1), server(1), standing, Duration::from_millis(unseen), world.now);
+            let (_, _, kept) = world.monitor.standings(0).next().unwrap();
+            assert_eq!(kept, Standing { verdict: wanted, ..standing }, "{held:?} after {unseen} ms");
+        }
+    }
+    // It serves as one that was never probed, and its first probe decides.
+    let mut world = World::new(vec![plan(1)], &[1, 2]);
+    let down = Standing { verdict: Down, ..Standing::default() };
+    world.monitor.recall(key(1), server(1), down, Duration::from_secs(60), world.now);
+    assert_eq!(world.masks(0), [Mask::None; 2]);
+    world.answers.insert(1, refused());
+    world.run(2100);
+    assert_eq!(world.masks(0), [Mask::Failed, Mask::None]);
 }
 
 #[test]
@@ -531,55 +557,6 @@ fn faults_of_this_host_mask_nobody() {
     assert_eq!(world.monitor.report(0, world.now).unwrap().servers[0].verdict, Verdict::Unknown, "and that is said");
 }
 
-/// Clients are refused by the first server all the time.
-fn under_traffic(world: &mut World, servers: &[u8], millis: u64) {
-    for _ in 0..millis / 50 {
-        servers
-            .iter()
-            .for_each(|number| world.monitor.accuse(key(1), server(*number), "clients are refused", world.now));
-        world.run(50);
-    }
-}
-
-#[test]
-fn under_traffic_a_refusal_is_noticed_within_a_second() {
-    for settled in (10..20).map(|tenths| tenths * 1000 + tenths * 37) {
-        let mut world = World::new(vec![plan(1)], &[1, 2]);
-        world.run(settled);
-        world.answers.insert(1, refused());
-        under_traffic(&mut world, &[1], 1000);
-        assert_eq!(world.masks(0), [Mask::Failed, Mask::None]);
-    }
-}
-
-#[test]
-fn a_probe_that_passes_acquits_and_is_not_made_too_often() {
-    let mut world = World::new(vec![plan(1)], &[1, 2, 3]);
-    world.run(10_000);
-    let before = world.probes;
-    under_traffic(&mut world, &[1], 60_000);
-    assert_eq!(world.masks(0), [Mask::None; 3]);
-    // Five a second for the one that is accused, beside the usual ones of the others.
-    assert!(world.probes - before < 60 * 5 + 80, "{}", world.probes - before);
-    world.monitor.accuse(key(9), server(1), "clients are refused", world.now);
-    world.monitor.accuse(key(1), server(9), "clients are refused", world.now);
-}
-
-#[test]
-fn where_most_servers_refuse_clients_probes_alone_decide() {
-    let mut world = World::new(vec![plan(1)], &[1, 2, 3]);
-    world.run(10_000);
-    world.answers.extend([(1, refused()), (2, refused()), (3, refused())]);
-    under_traffic(&mut world, &[1, 2, 3], 200);
-    assert_eq!(world.masks(0)[1..], [Mask::None; 2], "not yet");
-    let off = Plan { policy: Policy { passive: false, ..Policy::default() }, ..plan(1) };
-    let mut world = World::new(vec![off], &[1, 2, 3]);
-    world.run(10_000);
-    let before = world.probes;
-    under_traffic(&mut world, &[1], 1000);
-    assert!(world.probes - before < 6, "nobody listens to clients");
-}
-
 #[test]
 fn services_that_fail_together_point_at_this_host() {
     let mut world = World::new(vec![plan(1), plan(2)], &[1, 2]);
@@ -597,3 +574,6 @@ fn services_that_fail_together_point_at_this_host() {
     world.run(60_000);
     assert_eq!(world.monitor.lost_together(world.now), None, "they have been down for long");
 }
+
+#[path = "passive_tests.rs"]
+mod passive;

@@ -1,14 +1,17 @@
 //! What clients bring to light: a server that refuses them, or does not answer, is probed at once, and that counts as a
-//! failed probe.
+//! failed probe. One that nobody probes is masked for a while.
 //!
-//! Never a verdict by itself: the probe that follows has the last word. Where most servers of a service refuse, the fault is
-//! more likely elsewhere, and probes alone decide.
+//! Never a verdict by itself where there is a probe: the one that follows has the last word. Where most servers of a
+//! service refuse, the fault is more likely elsewhere, and nothing follows.
 
 use std::time::Duration;
 
 use super::check::Kind;
 use super::monitor::Monitor;
 use super::outcome::{Reason, Stage};
+use super::probe::ProbeId;
+use super::server::Server;
+use super::service::Service;
 use crate::base::{Endpoint, Instant};
 use crate::service::command::ServiceKey;
 
@@ -21,19 +24,22 @@ impl Monitor {
     /// Clients of this server of the service are refused, or not answered.
     pub fn accuse(&mut self, key: ServiceKey, endpoint: Endpoint, why: &'static str, now: Instant) {
         let Some(service) = self.services.iter_mut().find(|service| service.plan.key == key) else { return };
-        let Some(server) = service.servers.iter_mut().find(|server| server.endpoint == endpoint) else { return };
+        let Some(place) = service.servers.iter().position(|server| server.endpoint == endpoint) else { return };
+        let server = &mut service.servers[place];
         if !service.plan.policy.passive || server.accused.is_some_and(|at| now.since(at) < AT_MOST_EVERY) {
             return;
         }
         server.accused = Some(now);
-        let probes = server.probes.clone();
-        let recent = |at: &Option<Instant>| at.is_some_and(|at| now.since(at) < TOGETHER);
-        let accused = service.servers.iter().filter(|server| recent(&server.accused)).count();
-        let counts = 2 * accused <= service.servers.len();
+        let mut probes: Vec<ProbeId> = server.probes.clone();
+        probes.retain(|id| self.probes.get(id).is_some_and(|entry| entry.key.check.kind != Kind::Agent));
+        let recent = |at: Instant| now.since(at) < TOGETHER;
+        let accused = |server: &&Server| server.accused.is_some_and(recent) || server.inhibition.holds(now).is_some();
+        let counts = 2 * service.servers.iter().filter(accused).count() <= service.servers.len();
+        if probes.is_empty() {
+            return service.inhibit(place, counts, why, now);
+        }
         for id in probes {
-            let Some(entry) = self.probes.get_mut(&id).filter(|entry| entry.key.check.kind != Kind::Agent) else {
-                continue;
-            };
+            let Some(entry) = self.probes.get_mut(&id) else { continue };
             if counts && entry.probe.accused(Reason::new(Stage::Connect, why), now) {
                 entry.users.iter().for_each(|place| self.services[*place].stale = true);
             }
@@ -41,6 +47,19 @@ impl Monitor {
             if !entry.probe.running {
                 self.due.push(std::cmp::Reverse((entry.probe.due, id)));
             }
+        }
+    }
+}
+
+impl Service {
+    /// Masks a server for a while, unless it would leave nobody to serve.
+    fn inhibit(&mut self, place: usize, counts: bool, why: &str, now: Instant) {
+        let others = self.servers.iter().enumerate().any(|(other, server)| other != place && server.is_up());
+        let sorry = self.servers.len() == 1 && self.plan.policy.sorry.is_some();
+        let server = &mut self.servers[place];
+        if server.inhibition.holds(now).is_none() && (counts && others || sorry) {
+            server.inhibition.begin(why, now);
+            self.stale = true;
         }
     }
 }

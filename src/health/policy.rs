@@ -90,7 +90,7 @@ pub struct Policy {
     pub grace: Duration,
     /// What if no server is up.
     pub if_all_down: AllDown,
-    /// What clients are refused counts as a failed probe, and has the server probed at once.
+    /// What clients are refused counts as a failed probe, and has the server probed at once; without probes it is masked.
     pub passive: bool,
     /// Program and arguments to run when the quorum is there again.
     pub quorum_up: Vec<String>,
@@ -131,9 +131,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A service without checks.
+    /// A service without checks, of which nothing was asked either.
     pub(super) fn without_checks(key: ServiceKey) -> Plan {
-        Plan { key, policy: Policy::default(), checks: Vec::new(), own: Vec::new() }
+        let policy = Policy { passive: false, ..Policy::default() };
+        Plan { key, policy, checks: Vec::new(), own: Vec::new() }
     }
 
     /// True if conns of failed servers are reset: what their ends expect must be remembered before.

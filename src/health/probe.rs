@@ -163,16 +163,12 @@ impl Probe {
     }
 
     fn pause(&self) -> Duration {
-        let Timing { interval, fast, down, .. } = self.timing;
-        if self.local > 0 {
-            return fast;
-        }
-        match self.verdict {
-            Verdict::Up if self.bad > 0 => fast,
-            Verdict::Down if self.good > 0 => fast,
-            Verdict::Down => down,
-            Verdict::Up | Verdict::Unknown => interval,
-        }
+        let turns = match self.verdict {
+            Verdict::Up => self.bad > 0,
+            Verdict::Down => self.good > 0,
+            Verdict::Unknown => false,
+        };
+        if turns || self.local > 0 { self.timing.fast } else { self.timing.between(self.verdict) }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct ServerReport<'a> {
     pub drain: Option<Drain>,
     /// What follows.
     pub judgement: Judgement,
+    /// Why it is masked though nobody probes it.
+    pub accused: Option<&'a Reason>,
     /// Its probes.
     pub probes: Vec<ProbeReport<'a>>,
 }
@@ -70,6 +72,7 @@ impl Monitor {
                 forced: server.forced,
                 drain: server.drain,
                 judgement,
+                accused: server.inhibition.holds(now),
                 probes: server.probes.iter().filter_map(|id| self.probe_report(*id)).collect(),
             });
         Some(ServiceReport { key: service.plan.key, lost: service.is_lost(), servers: servers.collect() })

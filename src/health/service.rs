@@ -102,8 +102,10 @@ impl Service {
             let votes: Vec<Vote> = server.probes.iter().filter_map(|id| lookup(*id)).collect();
             let votes = votes.iter().filter(|vote| !vote.is_agent || vote.verdict != Verdict::Unknown);
             let down = votes.clone().find(|vote| vote.verdict == Verdict::Down);
-            let reason = down.and_then(|vote| vote.reason);
-            if server.hear(votes.map(|vote| vote.verdict), reason, now) {
+            let masked = server.inhibition.holds(now).filter(|_| self.plan.policy.passive).cloned();
+            let reason = down.and_then(|vote| vote.reason).or(masked.as_ref());
+            let votes = votes.map(|vote| vote.verdict).chain(masked.as_ref().map(|_| Verdict::Down));
+            if server.hear(votes, reason, now) {
                 tell(self.plan.key, server, reason, now);
             }
         }

@@ -1,7 +1,7 @@
 //! The state of an instance in a file that outlives its processes: where everything lies in it, and what it says.
 //!
 //! ```text
-//! header     magic, layout, size of the flow table, key, the moment time began, the boot
+//! header     magic, layout, size of the flow table, key, the moment time began, the boot; when a process ran last
 //! journal    two halves: links, rules, and the slots of dests (see `journal`)
 //! counters   of services and dests, by slot
 //! conns      addresses, checks, shifts of sequence numbers, records (see `conn::Memory`)
@@ -31,6 +31,8 @@ use journal::Journal;
 pub use draft::Draft;
 
 const HEADER: usize = 512;
+/// The header's number behind those that have a check, which is written again and again.
+const RAN_AT: usize = 9;
 /// Bytes of half a journal: some 200,000 rules.
 const HALF: usize = 64 << 20;
 /// Slots of dests and services that have counters here.
@@ -61,6 +63,7 @@ pub enum Entry {
 
 /// The open state of this instance.
 pub struct State {
+    header: Array<u64>,
     journal: Journal,
     services: Array<[u64; 5]>,
     dests: Array<[u64; 5]>,
@@ -137,7 +140,7 @@ impl State {
         }
         let secret = [header[3], header[4]];
         let epoch = header[5];
-        check_header(&header[..9], max, boot)?;
+        check_header(&header[..RAN_AT], max, boot)?;
         let halves = [memory.take(HALF).map_err(cannot)?, memory.take(HALF).map_err(cannot)?];
         let (services, dests) = (memory.take(COUNTED).map_err(cannot)?, memory.take(COUNTED).map_err(cannot)?);
         let total = memory.take(1).map_err(cannot)?;
@@ -159,6 +162,7 @@ impl State {
         let conns = ConnMemory { records, checks, shifts, addresses, used, secret, generation };
         let (configured, links) = (Vec::new(), Vec::new());
         let state = State {
+            header,
             journal,
             services,
             dests,
@@ -184,6 +188,16 @@ impl State {
         (self.links, self.configured) = (links, configured);
         self.compact(director, rules);
         self.save_counters(director);
+    }
+
+    /// When a process has written last that it runs; `None` in a file of a version that does not.
+    pub fn ran_at(&self) -> Option<Instant> {
+        Some(self.header[RAN_AT]).filter(|at| *at != 0).map(Instant)
+    }
+
+    /// A process runs.
+    pub fn runs(&mut self, now: Instant) {
+        self.header[RAN_AT] = now.0;
     }
 
     /// A reload has begun.
@@ -290,7 +304,12 @@ mod tests {
         let again = || file.try_clone().unwrap();
         assert!(State::open(again(), 1000, None).is_ok());
         assert_eq!(State::max_of(&file), Some(1000));
-        assert!(State::open(again(), 1001, None).is_err() && State::open(again(), 1000, None).is_ok());
+        assert!(State::open(again(), 1001, None).is_err());
+        let (mut state, _) = State::open(again(), 1000, None).unwrap();
+        assert_eq!(state.ran_at(), None, "no process has run with it");
+        state.runs(Instant(7));
+        drop(state);
+        assert_eq!(State::open(again(), 1000, None).unwrap().0.ran_at(), Some(Instant(7)));
         file.write_all_at(&2000_u64.to_ne_bytes(), 16).unwrap();
         assert_eq!(State::max_of(&file), None, "a header that was changed");
     }

@@ -31,7 +31,8 @@ const POLICY: [&str; 11] = [
 ];
 
 /// What follows from checks, if anything is said of it; and the sorry server, which the service has to be asked about.
-pub(super) fn policy(section: &mut Section) -> (Option<Policy>, Option<SorryDraft>) {
+/// Without checks clients mask no server unless that is asked for.
+pub(super) fn policy(section: &mut Section, has_checks: bool) -> (Option<Policy>, Option<SorryDraft>) {
     let said = POLICY.iter().any(|key| section.has(key));
     let usual = Policy::default();
     let on_down = section.parsed("on_down", |word| match word {
@@ -58,7 +59,7 @@ pub(super) fn policy(section: &mut Section) -> (Option<Policy>, Option<SorryDraf
         on_down: on_down.map_or(usual.on_down, |how| how.value),
         grace: section.duration("down_grace", ANY_TIME).map_or(usual.grace, |time| time.value),
         if_all_down: if_all_down.map_or(usual.if_all_down, |what| what.value),
-        passive: section.truth("passive").map_or(usual.passive, |on| on.value),
+        passive: section.truth("passive").map_or(has_checks, |on| on.value),
         quorum_up: command(section, "quorum_up"),
         quorum_down: command(section, "quorum_down"),
         quorum_user: section.text("quorum_user").map(|name| name.value),

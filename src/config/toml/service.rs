@@ -62,7 +62,7 @@ pub(super) const SERVER: Kind = Kind {
 
 /// A service; none if it has no name to go by.
 pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
-    let servers = section.sections("server", &SERVER).into_iter().filter_map(server).collect();
+    let servers: Vec<_> = section.sections("server", &SERVER).into_iter().filter_map(server).collect();
     let scheduler = section.text("scheduler");
     let flags = section.list("flags", |word| Ok(word.to_owned()));
     let persistent = section.number("persistent", 0..=u64::from(u32::MAX));
@@ -72,7 +72,8 @@ pub(super) fn service(mut section: Section) -> Option<ServiceDraft> {
     let syn_proxy = section.truth_or("syn_proxy", "true, false or \"auto\"", SynProxy::named);
     let locals = section.list("local_address", ip_address);
     let checks = check::checks(&mut section);
-    let (policy, sorry) = policy::policy(&mut section);
+    let has_checks = !checks.is_empty() || servers.iter().any(|server| !server.checks.is_empty());
+    let (policy, sorry) = policy::policy(&mut section, has_checks);
     let key = key(&mut section)?;
     let netmask = netmask(&mut section, key.value.family());
     Some(ServiceDraft {
