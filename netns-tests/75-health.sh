@@ -386,6 +386,24 @@ $RS3:8080 up auto drained" "what is held before"
 # standings: each server with its verdict, the administrator's word on it, and why it serves or does not.
 standings() { tv health --json | jq -r '.[].servers[] | "\(.server) \(.verdict) \(.forced) \(.state)"' | sort; }
 
+# Probes come once a minute, or when somebody asks for them.
+test_all_probes_are_made_when_somebody_asks_for_them() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    serve rs1 rs2
+    config_health 'check = { kind = "tcp", interval = "60s", down_interval = "60s", rise = 1, fall = 1 }' -- "$RS1:8080" "$RS2:8080"
+    director_from_file
+    becomes "$RS1:8080" serving
+    becomes "$RS2:8080" serving
+    refuse rs2 "tcp dport 8080 reject with tcp reset"
+    expect_eq "$(tv check-now)" "2 probes started" "what check-now says"
+    becomes "$RS2:8080" failed
+    is_state "$RS1:8080" serving || die "a server that is well was masked"
+    in_ns rs2 nft delete table ip fault
+    tv check-now >/dev/null
+    becomes "$RS2:8080" serving
+}
+
 # A page a second, each with the changes of every probe, the last failure with its stage, and when the next probe is due.
 test_health_is_told_in_json_again_and_again() {
     scripts/need jq

@@ -276,7 +276,7 @@ refuse() {
 redirect() {
     in_ns "$1" nft add table ip fault
     in_ns "$1" nft add chain ip fault pre '{ type nat hook prerouting priority -100; }'
-    in_ns "$1" nft add rule ip fault pre "$2" dport "$3" redirect to ":$4"
+    in_ns "$1" nft add rule ip fault pre "$2" dport "$3" counter redirect to ":$4"
 }
 
 # shellcheck disable=SC2034  # of tests that source this
