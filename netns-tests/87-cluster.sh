@@ -6,7 +6,7 @@
 #   192.0.2.10   192.0.2.1 | 10.0.0.1                    |                                                        |
 #       |            |           |                       |                                                        |
 #       +------------+           +-----------------------+------- br0 of `director`, here a switch ---------------+
-#                             198.51.100.1 via 10.0.0.11, .12, .13                            answers go to the router: DR
+#                             198.51.100.1 via 10.0.0.11, .12, .13         rs2 by a tunnel; answers go to the router
 
 DOCS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../docs" && pwd)
 
@@ -15,7 +15,7 @@ topo_cluster() {
     scripts/need bird birdc
     topo_router
     in_ns router ip route del "$FAR_NET"
-    in_ns router sysctl -qw net.ipv4.fib_multipath_hash_policy=1
+    in_ns router sysctl -qw "net.$SYS.fib_multipath_hash_policy=1"
     # Over a veth the router takes the hash that the client's own kernel has given the conn. That one changes when a segment is
     # sent again, which is no thing of a router on a wire.
     in_ns client sysctl -qw net.core.txrehash=0
@@ -24,7 +24,7 @@ topo_cluster() {
         a_host "d$number" "${LINK}5$number"
     done
     realserver rs1 "$FAR_VIP"
-    realserver rs2 "$FAR_VIP"
+    realserver rs2 "$FAR_VIP" --tunnel
     realserver rs3 "$FAR_VIP"
     serve rs1 rs2 rs3
     bird_of router "$DOCS/bird-router.conf"
@@ -40,10 +40,13 @@ a_host() {
     in_ns "$1" ip link set br0 up
 }
 
-# bird_of ROLE FILE [SED-SCRIPT]: BIRD there, by a configuration of docs. Here it has three times as long to say that it lives:
+# bird_of ROLE FILE [SED-SCRIPT]: BIRD there, by a configuration of docs. Here it has some times as long to say that it lives:
 # others keep the machine busy.
 bird_of() {
-    sed "s/hold time 3/hold time 9/; ${3:-}" "$2" >"$LAB_DIR/bird-$1.conf"
+    local other_words=""
+    [[ $FAMILY == 4 ]] || other_words="s/ipv4/ipv6/; s/tapvs4/tapvs6/; s|local 10.0.0.1 |local $ROUTER_IP |; s|neighbor 10.0.0.1 |neighbor $ROUTER_IP |; s|10.0.0.0/24|$(link_net)|"
+    sed "s/hold time 3/hold time 20/; s/multiplier 5/multiplier 20/; ${3:-}; $other_words; s|198.51.100.0/24{32,32}|$FAR_NET{$HOST_BITS,$HOST_BITS}|" \
+        "$2" >"$LAB_DIR/bird-$1.conf"
     spawn "bird-$1" "$1" bird -f -c "$LAB_DIR/bird-$1.conf" -s "$LAB_DIR/bird-$1.ctl" -P "$LAB_DIR/bird-$1.pid"
     wait_for 10 "BIRD in $1" birdc -s "$LAB_DIR/bird-$1.ctl" show status
 }
@@ -55,10 +58,10 @@ cluster_director() {
         printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "${LINK}1$1" "$NET_BITS"
         printf '[settings]\nunknown = "adopt"\n'
         printf '%s\n' "${@:3}"
-        printf '[[service]]\ntcp = "%s:80"\nscheduler = "%s"\n' "$FAR_VIP" "$2"
+        printf '[[service]]\ntcp = "%s:80"\nscheduler = "%s"\n' "$AT_FAR_VIP" "$2"
         [[ $2 != mh ]] || printf 'flags = ["mh-port", "mh-fallback"]\n'
         printf 'check = { kind = "tcp", interval = "1s" }\n'
-        printf '[[service.server]]\naddress = "%s"\nmethod = "direct"\n' "$RS1" "$RS2" "$RS3"
+        printf '[[service.server]]\naddress = "%s"\nmethod = "%s"\n' "$AT_RS1" direct "$AT_RS2" tunnel "$AT_RS3" direct
     } >"$LAB_DIR/d$1.toml"
     director_of_host "d$1"
 }
@@ -70,11 +73,11 @@ announced() {
         -- birdc -s "$LAB_DIR/bird-$role.ctl" configure
     echo "$SPAWNED" >"$LAB_DIR/announce-$role.pid"
     wait_for 10 "the file for BIRD" test -s "$LAB_DIR/announce-$role.conf"
-    bird_of "$role" "$DOCS/bird-director.conf" "s/10.0.0.51/${LINK}5$1/; s|/run/tapvs/announce.conf|$LAB_DIR/announce-$role.conf|"
+    bird_of "$role" "$DOCS/bird-director.conf" "s/10.0.0.51/10.0.0.5$1/; s|/run/tapvs/announce.conf|$LAB_DIR/announce-$role.conf|"
     wait_for 20 "the route to $role" has_route "$1"
 }
 
-has_route() { in_ns router ip route show "$FAR_VIP" | grep -qF "via ${LINK}1$1 "; }
+has_route() { in_ns router ip "-$FAMILY" route show "$FAR_VIP" | grep -qF "via ${LINK}1$1 "; }
 
 lacks_route() { ! has_route "$1"; }
 
@@ -135,7 +138,7 @@ changed() { diff "$LAB_DIR/said.${1:-$((ASKED - 1))}" "$LAB_DIR/said.$ASKED" | g
 where() {
     local number
     for number in 1 2 3; do
-        [[ ! -S $LAB_DIR/d$number.sock ]] || of_host "d$number" ipvsadm -Lcn | sed -nE "s/.* ESTABLISHED $CLIENT:([0-9]+) .*/\1/p" | sort >"$LAB_DIR/$1.d$number"
+        [[ ! -S $LAB_DIR/d$number.sock ]] || of_host "d$number" ipvsadm -Lcn | sed -nE "s/.* ESTABLISHED $(bracketed "$CLIENT" | sed 's/[][]/\\&/g'):([0-9]+) .*/\1/p" | sort >"$LAB_DIR/$1.d$number"
     done
 }
 
@@ -154,7 +157,8 @@ dies() {
     rm -rf "$LAB_DIR/d$1".{sock,state}*
 }
 
-# limit: 60
+# families: 4 6
+# limit: 90
 # alone
 test_cluster_conns_go_on_at_other_directors_by_mh_alone() {
     topo_cluster
@@ -201,14 +205,16 @@ test_cluster_conns_go_on_at_other_directors_by_mh_alone() {
     # A server leaves, for new conns. Those that it has go on at the same director. At another one mh puts them elsewhere, and
     # none of those of other servers.
     for number in 2 3; do
-        of_host "d$number" drain "tcp/$FAR_VIP:80" "$RS3"
+        of_host "d$number" drain "tcp/$AT_FAR_VIP:80" "$RS3"
     done
     conns_asked
     expect_eq "$(changed)" 0 "conns with another answer after rs3 was drained"
     where drained
-    # The power of the host of d2: nobody withdraws its routes.
+    # The power of the host of d2: nobody withdraws its routes, and BFD misses it long before BGP does.
+    has_bfd_session 2 Up || die "no BFD session with d2: $(birdc -s "$LAB_DIR/bird-router.ctl" show bfd sessions)"
     in_ns d2 ip link set eth0 down
-    wait_for 20 "the route to d2 to go" lacks_route 2
+    wait_for 18 "the route to d2 to go before BGP's hold time" lacks_route 2
+    ! has_bfd_session 2 Up || die "the route went, and not by BFD"
     conns_asked
     where alone
     share=$(moved drained alone d3)
@@ -218,8 +224,11 @@ test_cluster_conns_go_on_at_other_directors_by_mh_alone() {
     echo "without rs3 and d2: of $share conns that moved $broken broke, $others of them of servers that are there"
     expect_eq "$others" 0 "conns of rs1 and rs2 that mh has put elsewhere"
     expect_between 1 "$((broken - others))" "$(grep -c ' rs3$' "$LAB_DIR/said.1")" "conns of rs3 that broke"
-    expect_match "$(fetch "http://$FAR_VIP/")" '^rs[12]' "a new conn"
+    expect_match "$(fetch "http://$AT_FAR_VIP/")" '^rs[12]' "a new conn"
 }
+
+# has_bfd_session NUMBER STATE: the router with the host of that director.
+has_bfd_session() { birdc -s "$LAB_DIR/bird-router.ctl" show bfd sessions | grep -qE "^${LINK}5$1 .* $2 "; }
 
 # knows_all COUNT ROLE...: these directors have so many conns as established.
 knows_all() {
