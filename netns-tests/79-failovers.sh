@@ -21,7 +21,7 @@ hosts_of_pair() {
     serve rs1 rs2 rs3
     realserver rs2 --tunnel
     realserver rs3
-    capture_now resets client eth0 "$IS_RESET and dst host $CLIENT and not dst portrange 20000-20999"
+    capture_now resets client eth0 "$IS_RESET and dst host $CLIENT and not dst portrange 20000-29999"
 }
 
 # URLs: keeps a conn to each open: asks, waits until $2/go exists, and asks again.
@@ -59,7 +59,7 @@ pair_load_begins() {
         spawn "wrk$port" client wrk -t1 -c2 -d3600 --timeout 60s -s "$LAB_DIR/wrk.lua" "http://$AT_VIP:$port/"
         WRKS+=("$SPAWNED")
     done
-    loop_of requests "curl --silent --show-error --max-time 20 --local-port 20000-20999 'http://$AT_VIP/'"
+    loop_of requests "curl --silent --show-error --max-time 20 --local-port 20000-29999 'http://$AT_VIP/'"
     spawn ping client ping -D -n -i 0.02 "$VIP"
 }
 WRKS=()
