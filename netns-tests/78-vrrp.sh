@@ -220,6 +220,23 @@ cut_off() {
     { state_is director active && state_is other active; } || die "not both are active while neither hears the other"
 }
 
+# heals LOSER: the cut is over, and that one gives up within an interval: once it has heard the other one, whose priority is
+# 150, it advertises once more at most, for it does so once an interval.
+heals() {
+    capture_now healing "$1" tap0 "ip proto 112 or ip6 proto 112"
+    in_ns other ip link set eth0 up
+    becomes_state "$1" backup
+    wait_for 15 "three advertisements of the winner" has_advertised 150 3
+    local late
+    late=$(advertisements | awk '$1 == 150 { heard = 1 } heard && $1 == 100 { ++late } END { print late + 0 }')
+    expect_between 0 "$late" 1 "advertisements of the loser after it had heard the winner"
+}
+
+# advertisements: the priority of each in the capture, in their order.
+advertisements() { tcpdump -n -r "$LAB_DIR/healing.pcap" 2>/dev/null | sed -nE 's/.* prio ([0-9]+).*/\1/p'; }
+
+has_advertised() { (($(advertisements | grep -cx "$1") >= $2)); }
+
 # families: 4 6
 # limit: 120
 # alone
@@ -235,8 +252,7 @@ test_a_split_pair_heals_and_the_winner_keeps_its_conns() {
     wait_for 10 "the download" knows_download director
     ! knows_download other || die "the other one was told of the download, across the cut"
 
-    in_ns other ip link set eth0 up
-    becomes_state other backup
+    heals other
     state_is director active || die "the one with the higher priority gave up"
     # It was told what it has missed, and goes on with it.
     wait_for 15 "the download at the other one too" knows_download other
@@ -266,8 +282,7 @@ test_a_split_pair_heals_where_the_one_that_was_cut_off_wins() {
     download_to two 40002
     wait_for 10 "the second download" knows_conn director 40002
 
-    in_ns other ip link set eth0 up
-    becomes_state director backup
+    heals director
     state_is other active || die "the one with the higher priority gave up"
     wait_for 15 "the second download at the winner" knows_conn other 40002
     downloads_end one two
