@@ -181,18 +181,22 @@ test_the_option_comes_whatever_segment_is_lost() {
     done
 }
 
-# faulty_topo: topo_onearm, with a wire before rs1 on which one segment of each conn comes to harm; no superframes anywhere.
+# faulty_topo ROLE PORT...: topo_onearm, with a wire before that host on which one segment of each conn to these ports comes to
+# harm; no superframes anywhere.
 faulty_topo() {
+    local role=$1 address=$RS1
+    shift
     scripts/need python3 ethtool
     CLIENT=${LINK}9
+    [[ $role == client ]] && address=$CLIENT
     director_host
     on_the_bridge client "$CLIENT"
     on_the_bridge rs1 "$RS1"
     ns_add wire
-    in_ns rs1 ip link set eth0 netns "$(ns wire)" name left
-    ip link add eth0 netns "$(ns rs1)" type veth peer name right netns "$(ns wire)"
-    in_ns rs1 ip address add "$RS1/$NET_BITS" dev eth0
-    in_ns rs1 ip link set eth0 up
+    in_ns "$role" ip link set eth0 netns "$(ns wire)" name left
+    ip link add eth0 netns "$(ns "$role")" type veth peer name right netns "$(ns wire)"
+    in_ns "$role" ip address add "$address/$NET_BITS" dev eth0
+    in_ns "$role" ip link set eth0 up
     in_ns wire ip link set left up
     in_ns wire ip link set right up
     local end
@@ -227,11 +231,10 @@ by_haproxy() { in_ns client curl --silent --show-error --max-time 60 --local-por
 # clients_from PORT: the client with each of 40 ports.
 clients_from() { local port; for port in $(seq "$1" $(($1 + 39))); do echo "$CLIENT $port"; done; }
 
-# Each of the first five segments of either direction is dropped, doubled, swapped with the next one and delayed, one in each conn.
-# families: 4 6
-# limit: 300
-test_the_clients_address_and_the_whole_stream_come_whatever_becomes_of_segments() {
-    faulty_topo 9000 9001 9002
+# whole_streams_over_a_wire_at ROLE: each of the first five segments of either direction is dropped, doubled, swapped with the
+# next one and delayed, one in each conn.
+whole_streams_over_a_wire_at() {
+    faulty_topo "$1" 9000 9001 9002
     AT_LOOPBACK=$(bracketed "$([[ $FAMILY == 4 ]] && echo 127.0.0.1 || echo ::1)")
     proxied rs1
     local port
@@ -249,6 +252,14 @@ test_the_clients_address_and_the_whole_stream_come_whatever_becomes_of_segments(
     expect_eq "$(all_at_once 43000 by_haproxy)" "$(clients_from 43000 | sed "s/\$/ $VIP:9002/")" "whom haproxy takes for its clients"
 }
 
+# families: 4 6
+# limit: 300
+test_the_clients_address_and_the_whole_stream_come_whatever_becomes_of_segments() { whole_streams_over_a_wire_at rs1; }
+
+# families: 4 6
+# limit: 300
+test_the_clients_address_and_the_whole_stream_come_whatever_the_client_loses() { whole_streams_over_a_wire_at client; }
+
 mail_from() {
     printf 'From: a@lab.test\r\nSubject: %s\r\n\r\n' "$1" | cat - "$LAB_DIR/text" >"$LAB_DIR/message-$1"
     in_ns client curl --silent --show-error --max-time 60 --local-port "$1" "smtp://$VIP/client" --mail-from a@lab.test \
@@ -257,10 +268,10 @@ mail_from() {
 
 has_mail() { (($(find "$SCRATCH/smtp/mail/new" -type f 2>/dev/null | wc -l) >= $1)); }
 
-# limit: 300
-test_a_mail_server_knows_who_sent_each_message_whatever_becomes_of_segments() {
+# mail_over_a_wire_at ROLE: the same to a mail server.
+mail_over_a_wire_at() {
     scripts/need smtpd
-    faulty_topo 25
+    faulty_topo "$1" 25
     smtp_server proxy-v2
     wait_for 10 SMTP listens rs1 tcp 25
     director --no-offload --service "tcp/$AT_VIP:25" --scheduler rr --server "$AT_RS1:25,fullnat,proxy=v2"
@@ -279,11 +290,17 @@ test_a_mail_server_knows_who_sent_each_message_whatever_becomes_of_segments() {
     done
 }
 
-page_for() { in_ns client curl --silent --show-error --max-time 60 --local-port "$1" "http://$AT_VIP/"; }
+# limit: 300
+test_a_mail_server_knows_who_sent_each_message_whatever_becomes_of_segments() { mail_over_a_wire_at rs1; }
 
 # limit: 300
-test_the_option_comes_whatever_becomes_of_segments() {
-    faulty_topo 80
+test_a_mail_server_knows_who_sent_each_message_whatever_the_client_loses() { mail_over_a_wire_at client; }
+
+page_for() { in_ns client curl --silent --show-error --max-time 60 --local-port "$1" "http://$AT_VIP/"; }
+
+# the_option_over_a_wire_at ROLE: the same of TOA.
+the_option_over_a_wire_at() {
+    faulty_topo "$1" 80
     serve rs1
     director --no-offload --service "tcp/$AT_VIP:80" --scheduler rr --server "$AT_RS1:80,fullnat,toa"
 
@@ -293,6 +310,12 @@ test_the_option_comes_whatever_becomes_of_segments() {
         expect_seen rs1 "$(toa_seen "$CLIENT" "$port" '(tcp[13]&8)!=0')" "the request of $port with its client"
     done
 }
+
+# limit: 300
+test_the_option_comes_whatever_becomes_of_segments() { the_option_over_a_wire_at rs1; }
+
+# limit: 300
+test_the_option_comes_whatever_the_client_loses() { the_option_over_a_wire_at client; }
 
 # families: 4 6
 # limit: 60
