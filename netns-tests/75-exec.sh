@@ -197,6 +197,12 @@ test_a_long_list_has_the_wrapper_wait_four_times_a_service() {
     touch "$LAB_DIR/end"
 }
 
+# A signal interrupts the call in which a program asks, and has it made again: nothing is asked twice.
+test_what_an_interrupted_program_asks_is_asked_once() {
+    a_director
+    expect_match "$(wrapped netns-tests/libnl-client.py 3000)" "^[1-9][0-9]+$" "times that a program was interrupted"
+}
+
 test_what_stays_in_the_background_is_served() {
     scripts/need ipvsadm
     a_director

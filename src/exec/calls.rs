@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::kernel::Kernel;
 use super::memory::{Memory, Parts};
 use super::numbers::Way;
-use super::socket::Socket;
+use super::socket::{LARGEST_DATAGRAM, Much, Socket};
 use super::supervisor::Supervisor;
 use crate::io::seccomp::{Call, Returns};
 
@@ -39,6 +39,7 @@ impl Supervisor {
             libc::SYS_bind => self.bind(call, number),
             libc::SYS_connect => self.connect(call, number),
             libc::SYS_getsockname => self.name(call, number),
+            libc::SYS_sendmsg => return self.send(call, number),
             libc::SYS_getpeername => put_address(call, 0),
             libc::SYS_setsockopt => return Some(self.set_option(call, number)),
             libc::SYS_getsockopt => return Some(self.get_option(call, number)),
@@ -65,7 +66,7 @@ impl Supervisor {
         let number = self.free_number(way).ok_or(Errno::EMFILE)?;
         let (end, file) = self.names.pair(way, kind)?;
         // All that there is to do is done before the answer: the program goes on when this process sleeps.
-        self.watch(Socket::new(number, way, process, kind, end), number)?;
+        self.sockets.insert(number, Socket::new(number, way, process, kind, end));
         self.release_kept();
         let flags = if kind & libc::SOCK_CLOEXEC != 0 { libc::O_CLOEXEC } else { 0 };
         match self.listener.answer_with_file(call, file.as_fd(), number, flags) {
@@ -79,6 +80,26 @@ impl Supervisor {
                 if errno == Errno::ENOENT { Ok(()) } else { Err(errno) }
             }
         }
+    }
+
+    /// `sendmsg` of libnl: what it asks is answered before it returns, so that the program finds the answer when it receives.
+    fn send(&mut self, call: &Call, number: u32) -> Option<Returns> {
+        let sent = match sent_by(call) {
+            Ok(sent) => sent,
+            Err(errno) => return Some(Returns::Error(errno)),
+        };
+        // A call that a signal has interrupted after it was heard is made again, as it was.
+        let is_heard =
+            self.sockets.get_mut(&number).is_some_and(|socket| socket.interrupted.take().as_ref() == Some(&sent));
+        if !is_heard {
+            self.serve(number, Much::All);
+            self.sockets.get_mut(&number)?.ask(&sent);
+            self.take_questions(number, false);
+        }
+        if !self.listener.answer(call, Returns::Value(sent.len() as i64)) {
+            self.sockets.get_mut(&number)?.interrupted = Some(sent);
+        }
+        None
     }
 
     /// `bind`: gives the socket its port id. Groups are of other families: the kernel's socket joins them.
@@ -176,7 +197,7 @@ impl Supervisor {
         if name == libc::NETLINK_CAP_ACK {
             socket.capped = value.iter().any(|byte| *byte != 0);
         }
-        self.watch_kernel(number)
+        Ok(())
     }
 
     fn get_option(&mut self, call: &Call, number: u32) -> Returns {
@@ -211,6 +232,25 @@ fn put_sized(call: &Call, (at, len_at): (u64, u64), value: &[u8]) -> Result<(), 
     parts.put(at, &value[..value.len().min(room)]);
     parts.put(len_at, &(value.len() as u32).to_ne_bytes());
     memory.write(&parts)
+}
+
+/// The datagram of a `sendmsg`. Who it is for is not asked: a socket of netlink has one other side here.
+fn sent_by(call: &Call) -> Result<Vec<u8>, Errno> {
+    let memory = Memory::of(call.thread);
+    let [_, _, buffer, count] = memory.read_longs(call.args[1])?;
+    let buffers = memory.buffers(buffer, count)?;
+    let len = buffers.iter().fold(0, |len: u64, (_, part)| len.saturating_add(*part)) as usize;
+    if len > LARGEST_DATAGRAM {
+        return Err(Errno::EMSGSIZE);
+    }
+    let mut sent = vec![0; len];
+    let mut rest = &mut sent[..];
+    for (at, len) in buffers {
+        let (part, others) = rest.split_at_mut(len as usize);
+        memory.read(at, part)?;
+        rest = others;
+    }
+    Ok(sent)
 }
 
 /// Port id and groups of the address in a call's arguments.

@@ -8,6 +8,9 @@ use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 
+/// More buffers than this are an error, as in the kernel.
+const MOST_BUFFERS: u64 = 1024;
+
 /// The memory of the process that a thread belongs to.
 #[derive(Clone, Copy)]
 pub struct Memory(Pid);
@@ -38,6 +41,22 @@ impl Memory {
         let mut bytes = [[0; 8]; N];
         self.read(at, bytes.as_flattened_mut())?;
         Ok(bytes.map(u64::from_ne_bytes))
+    }
+
+    /// An array of `struct iovec`: address and length of each buffer.
+    pub fn buffers(self, at: u64, count: u64) -> Result<Vec<(u64, u64)>, Errno> {
+        if count > MOST_BUFFERS {
+            return Err(Errno::EMSGSIZE);
+        }
+        // Most programs have one.
+        if count == 1 {
+            let [base, len] = self.read_longs::<2>(at)?;
+            return Ok(vec![(base, len)]);
+        }
+        let mut bytes = vec![0; 16 * count as usize];
+        self.read(at, &mut bytes)?;
+        let long = |bytes: &[u8]| bytes.first_chunk().map_or(0, |chunk| u64::from_ne_bytes(*chunk));
+        Ok(bytes.chunks_exact(16).map(|pair| (long(pair), long(&pair[8..]))).collect())
     }
 
     /// Writes what was collected, in one go.

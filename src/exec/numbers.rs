@@ -55,6 +55,11 @@ impl Numbers {
         self.start..self.start + SOCKETS
     }
 
+    /// Those of sockets that receive by themselves.
+    pub fn direct(&self) -> Range<u32> {
+        self.answered().end..self.all().end
+    }
+
     /// All of them.
     pub fn all(&self) -> Range<u32> {
         self.start..self.start + 2 * SOCKETS
@@ -64,7 +69,7 @@ impl Numbers {
     pub fn take(&mut self, way: Way, is_free: impl Fn(u32) -> bool) -> Option<u32> {
         let Range { start, end } = match way {
             Way::Answered => self.answered(),
-            Way::Direct => self.answered().end..self.all().end,
+            Way::Direct => self.direct(),
         };
         let next = &mut self.next[way as usize];
         let number = (*next..end).chain(start..*next).find(|number| is_free(*number))?;

@@ -7,8 +7,6 @@ use nix::errno::Errno;
 use super::memory::{Memory, Parts};
 use crate::io::seccomp::Call;
 
-/// More buffers than this are an error, as in the kernel.
-const MOST_BUFFERS: u64 = 1024;
 /// Of `struct msghdr`, in longs: the name, its length, the buffers, how many, control data, its length, flags.
 const HEADER_LONGS: usize = 7;
 const NAME_LENGTH: u64 = 8;
@@ -42,7 +40,7 @@ impl Receive {
         let [_, second, third, fourth, fifth, sixth] = call.args;
         Some(match call.number {
             libc::SYS_read => Ok(plain(vec![(second, third)], 0)),
-            libc::SYS_readv => buffers(memory, second, third).map(|buffers| plain(buffers, 0)),
+            libc::SYS_readv => memory.buffers(second, third).map(|buffers| plain(buffers, 0)),
             libc::SYS_recvfrom => name_of_recvfrom(memory, fifth, sixth)
                 .map(|name| Receive { name, ..plain(vec![(second, third)], fourth as i32) }),
             libc::SYS_recvmsg => Receive::message(memory, second, third as i32),
@@ -57,7 +55,7 @@ impl Receive {
     fn message(memory: Memory, header: u64, flags: i32) -> Result<Receive, Errno> {
         let [name, name_length, buffer, count, ..] = memory.read_longs::<HEADER_LONGS>(header)?;
         let name = (name != 0).then_some((name, name_length as u32, header + NAME_LENGTH));
-        let buffers = buffers(memory, buffer, count)?;
+        let buffers = memory.buffers(buffer, count)?;
         Ok(Receive { memory, buffers, flags, name, header: Some(header), is_first_of_many: false })
     }
 
@@ -109,19 +107,4 @@ fn name_of_recvfrom(memory: Memory, name: u64, length_at: u64) -> Result<Option<
         return Ok(None);
     }
     Ok(Some((name, memory.read_word(length_at)?, length_at)))
-}
-
-fn buffers(memory: Memory, at: u64, count: u64) -> Result<Vec<(u64, u64)>, Errno> {
-    if count > MOST_BUFFERS {
-        return Err(Errno::EMSGSIZE);
-    }
-    // Most programs have one.
-    if count == 1 {
-        let [base, len] = memory.read_longs::<2>(at)?;
-        return Ok(vec![(base, len)]);
-    }
-    let mut bytes = vec![0; 16 * count as usize];
-    memory.read(at, &mut bytes)?;
-    let long = |bytes: &[u8]| bytes.first_chunk().map_or(0, |chunk| u64::from_ne_bytes(*chunk));
-    Ok(bytes.chunks_exact(16).map(|pair| (long(pair), long(&pair[8..]))).collect())
 }

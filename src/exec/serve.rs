@@ -1,15 +1,10 @@
 //! The program's netlink sockets, beside its calls: opened, served, delivered to, closed.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::sys::epoll::{EpollEvent, EpollFlags};
-
 use super::director::Asked;
-use super::event::{KERNEL, SOCKET};
 use super::numbers::Way;
-use super::socket::{Much, Socket};
+use super::socket::Much;
 use super::supervisor::Supervisor;
 
 impl Supervisor {
@@ -45,26 +40,6 @@ impl Supervisor {
         self.numbers.take(way, |number| !self.sockets.contains_key(&number))
     }
 
-    /// A new socket of the program's.
-    pub(super) fn watch(&mut self, socket: Socket, number: u32) -> Result<(), Errno> {
-        self.watch_file(socket.end(), SOCKET, number)?;
-        self.sockets.insert(number, socket);
-        Ok(())
-    }
-
-    /// The kernel's socket behind one of the program's, which may have been opened just now.
-    pub(super) fn watch_kernel(&mut self, number: u32) -> Result<(), Errno> {
-        let Some(kernel) = self.sockets.get(&number).and_then(|socket| socket.kernel.as_ref()) else { return Ok(()) };
-        match self.watch_file(kernel.as_fd(), KERNEL, number) {
-            Err(Errno::EEXIST) => Ok(()),
-            done => done,
-        }
-    }
-
-    pub(super) fn watch_file(&self, file: BorrowedFd, what: u64, number: u32) -> Result<(), Errno> {
-        self.epoll.add(file, EpollEvent::new(EpollFlags::EPOLLIN, what << 32 | u64::from(number)))
-    }
-
     /// What the program has sent is answered.
     pub(super) fn serve(&mut self, number: u32, much: Much) {
         let Some(socket) = self.sockets.get_mut(&number) else { return };
@@ -79,23 +54,16 @@ impl Supervisor {
             let mut asked = Asked { director: &mut self.director, program: &mut self.program, clock: &self.clock };
             socket.answer_questions(&mut self.server, &mut asked);
         }
-        if let Err(errno) = self.watch_kernel(number) {
-            log::warn!("generic netlink of the kernel: {errno}");
-        }
     }
 
     pub(super) fn take_questions(&mut self, number: u32, closed: bool) {
         self.serve(number, if closed { Much::All } else { Much::One });
         self.deliver(number);
         let Some(socket) = self.sockets.get_mut(&number) else { return };
-        let closed_now = closed && !socket.closed;
         socket.closed |= closed;
         if socket.is_done() {
             socket.expire(&self.listener, Instant::now());
             self.sockets.remove(&number);
-        } else if closed_now {
-            // Its end would be reported for ever.
-            _ = self.epoll.delete(socket.end());
         }
     }
 
@@ -109,16 +77,8 @@ impl Supervisor {
 
     /// Hands the program what it can take now; what has no room waits until its end is writable.
     fn deliver(&mut self, number: u32) {
-        let Some(socket) = self.sockets.get_mut(&number) else { return };
-        let had_room = socket.has_room;
-        socket.deliver(&self.listener, &mut self.processes);
-        if socket.has_room == had_room || socket.closed {
-            return;
-        }
-        let wanted = if socket.has_room { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT };
-        let mut event = EpollEvent::new(wanted, SOCKET << 32 | u64::from(number));
-        if let Err(errno) = self.epoll.modify(socket.end(), &mut event) {
-            log::warn!("a netlink socket of the program: {errno}");
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            socket.deliver(&self.listener, &mut self.processes);
         }
     }
 

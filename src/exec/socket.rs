@@ -9,8 +9,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, recv, send};
 
+use super::event::{About, Files};
 use super::kernel::Kernel;
 use super::numbers::Way;
 use super::pair::send_all;
@@ -48,6 +50,8 @@ pub struct Socket {
     pub patience: Option<Duration>,
     /// For other families; opened when it is needed.
     pub kernel: Option<Kernel>,
+    /// What a call has sent whose maker was interrupted before it was told.
+    pub interrupted: Option<Vec<u8>>,
     /// Messages that have not been answered yet.
     questions: VecDeque<Vec<u8>>,
     inbox: Inbox,
@@ -90,6 +94,7 @@ impl Socket {
             capped: false,
             patience: None,
             kernel: None,
+            interrupted: None,
             questions: VecDeque::new(),
             inbox: Inbox::default(),
             outbox: Vec::new(),
@@ -104,15 +109,31 @@ impl Socket {
         self.end.as_fd()
     }
 
+    /// What is waited for of it.
+    pub fn add_to<'a>(&'a self, files: &mut Files<'a>) {
+        if !self.closed {
+            let room = if self.has_room { PollFlags::empty() } else { PollFlags::POLLOUT };
+            files.add(About::Socket(self.number), self.end.as_fd(), PollFlags::POLLIN | room);
+        }
+        if let Some(kernel) = &self.kernel {
+            files.add(About::Kernel(self.number), kernel.as_fd(), PollFlags::POLLIN);
+        }
+    }
+
     /// Takes in what the program has sent.
     pub fn read_questions(&mut self, buffer: &mut [u8], much: Much) {
         // A datagram of no bytes holds no message, and the end of the file reads the same; its flag tells them apart.
         while let Ok(len @ 1..) = recv(self.end.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
-            self.questions.extend(Message::all(&buffer[..len]).map(|message| message.bytes.to_vec()));
+            self.ask(&buffer[..len]);
             if much == Much::One {
                 break;
             }
         }
+    }
+
+    /// Messages that the program has sent.
+    pub fn ask(&mut self, datagram: &[u8]) {
+        self.questions.extend(Message::all(datagram).map(|message| message.bytes.to_vec()));
     }
 
     /// Its number among the program's files.

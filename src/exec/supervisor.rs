@@ -8,11 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::poll::{PollFlags, PollTimeout};
 
 use super::director::Director;
-use super::event::{CALLS, DIRECTOR, SIGNALS, SOCKET};
+use super::event::{About, Event, Files};
 use super::numbers::Numbers;
 use super::pair::Names;
 use super::processes::{Processes, never_waits};
@@ -25,13 +24,11 @@ use crate::io::seccomp::{Call, Forked, Listener, Returns, fork};
 
 /// Between two looks for a director that has gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-const EVENTS: usize = 32;
 
 /// The program, its sockets, and the director.
 pub struct Supervisor {
     pub(super) listener: Listener,
     pub(super) sockets: BTreeMap<u32, Socket>,
-    pub(super) epoll: Epoll,
     pub(super) program: Program,
     pub(super) numbers: Numbers,
     pub(super) names: Names,
@@ -58,10 +55,9 @@ impl Supervisor {
     /// Of a program that was started.
     pub fn new(program: Program, listener: Listener, numbers: Numbers, director: Director) -> io::Result<Supervisor> {
         listener.wake_here();
-        let supervisor = Supervisor {
+        Ok(Supervisor {
             listener,
             sockets: BTreeMap::new(),
-            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             program,
             numbers,
             names: Names::drawn()?,
@@ -72,29 +68,22 @@ impl Supervisor {
             clock: Clock::start(),
             buffer: vec![0; LARGEST_DATAGRAM],
             named: Vec::new(),
-        };
-        supervisor.watch_file(supervisor.listener.as_fd(), CALLS, 0)?;
-        supervisor.watch_file(supervisor.program.signals(), SIGNALS, 0)?;
-        supervisor.watch_director()?;
-        Ok(supervisor)
+        })
     }
 
     /// Until the program ends, and what it has left running.
     pub fn run(&mut self) -> io::Result<End> {
         loop {
-            let mut events = [EpollEvent::empty(); EVENTS];
-            let count = self.wait(&mut events)?;
-            for event in &events[..count] {
-                let (what, number) = (event.data() >> 32, event.data() as u32);
-                match what {
-                    CALLS if event.events().contains(EpollFlags::EPOLLIN) => self.take_call()?,
+            for Event { about, readable, closed } in self.wait()? {
+                match about {
+                    About::Calls if readable => self.take_call()?,
                     // The last process under the filter has ended.
-                    CALLS if self.program.is_gone() => return Ok(End::Rest),
-                    CALLS => self.program.look()?,
-                    SIGNALS => self.program.take_signals()?,
-                    DIRECTOR => self.director.leave(),
-                    SOCKET => self.take_questions(number, event.events().contains(EpollFlags::EPOLLHUP)),
-                    _ => self.take_from_kernel(number),
+                    About::Calls if self.program.is_gone() => return Ok(End::Rest),
+                    About::Calls => self.program.look()?,
+                    About::Signals => self.program.take_signals()?,
+                    About::Director => self.director.leave(),
+                    About::Socket(number) => self.take_questions(number, closed),
+                    About::Kernel(number) => self.take_from_kernel(number),
                 }
             }
             self.look_for_director()?;
@@ -107,24 +96,37 @@ impl Supervisor {
 
     /// Waits for events. Before it sleeps, the program's ends are made readable where there is something to read:
     /// most often it is read at once, and `poll` need not be told.
-    fn wait(&mut self, events: &mut [EpollEvent]) -> io::Result<usize> {
+    fn wait(&mut self) -> io::Result<Vec<Event>> {
         if self.sockets.values().any(Socket::is_unannounced) {
-            match self.epoll.wait(events, EpollTimeout::ZERO) {
-                Ok(0) => self.sockets.values_mut().filter(|it| it.is_unannounced()).for_each(Socket::announce),
-                Ok(count) => return Ok(count),
-                Err(errno) => return interrupted(errno),
+            let events = self.files().wait(PollTimeout::ZERO)?;
+            if !events.is_empty() {
+                return Ok(events);
             }
+            self.sockets.values_mut().filter(|it| it.is_unannounced()).for_each(Socket::announce);
         }
-        self.epoll.wait(events, self.timeout()).or_else(interrupted)
+        self.files().wait(self.timeout())
     }
 
-    fn timeout(&self) -> EpollTimeout {
+    fn files(&self) -> Files<'_> {
+        let mut files = Files::default();
+        files.add(About::Calls, self.listener.as_fd(), PollFlags::POLLIN);
+        files.add(About::Signals, self.program.signals(), PollFlags::POLLIN);
+        if let Some(socket) = self.director.socket() {
+            files.add(About::Director, socket, PollFlags::empty());
+        }
+        for socket in self.sockets.values() {
+            socket.add_to(&mut files);
+        }
+        files
+    }
+
+    fn timeout(&self) -> PollTimeout {
         let now = Instant::now();
         let deadline = self.sockets.values().filter_map(Socket::deadline).min();
         let wait = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let look = self.director.is_away().then_some(LOOK_AGAIN);
         let millis = |time: Duration| u16::try_from(time.as_millis() + 1).unwrap_or(u16::MAX);
-        wait.into_iter().chain(look).min().map_or(EpollTimeout::NONE, |time| millis(time).into())
+        wait.into_iter().chain(look).min().map_or(PollTimeout::NONE, |time| millis(time).into())
     }
 
     // ---- calls -----------------------------------------------------------------------------------------------------
@@ -170,19 +172,11 @@ impl Supervisor {
 
     // ---- the director ----------------------------------------------------------------------------------------------
 
-    fn watch_director(&self) -> Result<(), Errno> {
-        let Some(socket) = self.director.socket() else { return Ok(()) };
-        let flags = EpollFlags::EPOLLRDHUP;
-        self.epoll.add(socket, EpollEvent::new(flags, DIRECTOR << 32))
-    }
-
     fn look_for_director(&mut self) -> io::Result<()> {
         if !self.director.is_away() {
             return Ok(());
         }
-        if self.director.return_to(&mut self.program) {
-            self.watch_director()?;
-        }
+        self.director.return_to(&mut self.program);
         // What waited for it, or has waited too long, is answered.
         let waiting: Vec<u32> = self.sockets.values().filter(|it| it.has_questions()).map(Socket::number).collect();
         for number in waiting {
@@ -210,8 +204,4 @@ impl Supervisor {
         let mut files = [nix::poll::PollFd::new(self.listener.as_fd(), nix::poll::PollFlags::empty())];
         nix::poll::poll(&mut files, nix::poll::PollTimeout::ZERO).is_ok_and(|count| count == 0)
     }
-}
-
-fn interrupted(errno: Errno) -> io::Result<usize> {
-    if errno == Errno::EINTR { Ok(0) } else { Err(errno.into()) }
 }
