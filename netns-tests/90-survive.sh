@@ -53,13 +53,12 @@ test_killed_workers_are_not_noticed_tunnel() {
     survives_kills "$AT_RS1,tunnel" "$AT_RS2,tunnel"
 }
 
-test_a_stopped_worker_goes_on_when_it_may() {
-    topo_onearm
-    replies_through_director rs1 rs2
+# survives_a_stop SERVER...: a worker that stands still for five seconds and goes on, by `serving` of these servers.
+survives_a_stop() {
     serve rs1 rs2
     local sum worker
     sum=$(md5sum <"$(payload 16)")
-    serving "$RS1:8080,nat" "$RS2:8080,nat"
+    serving "$@"
     long_download one
     idle_conn
     worker=$(worker)
@@ -72,6 +71,35 @@ test_a_stopped_worker_goes_on_when_it_may() {
     idle_conn_answers
     wait_for 60 "the end of the download" has_ended one
     expect_eq "$(cat "$LAB_DIR/one")" "$sum" "the checksum of the download"
+}
+
+# families: 4 6
+test_a_stopped_worker_goes_on_when_it_may_nat() {
+    topo_onearm
+    replies_through_director rs1 rs2
+    survives_a_stop "$AT_RS1:8080,nat" "$AT_RS2:8080,nat"
+}
+
+# families: 4 6
+test_a_stopped_worker_goes_on_when_it_may_fullnat() {
+    topo_onearm
+    survives_a_stop "$AT_RS1:8080,fullnat" "$AT_RS2:8080,fullnat"
+}
+
+# families: 4 6
+test_a_stopped_worker_goes_on_when_it_may_direct() {
+    topo_onearm
+    realserver rs1
+    realserver rs2
+    survives_a_stop "$AT_RS1,direct" "$AT_RS2,direct"
+}
+
+# families: 4 6
+test_a_stopped_worker_goes_on_when_it_may_tunnel() {
+    topo_onearm
+    realserver rs1 --tunnel
+    realserver rs2 --tunnel
+    survives_a_stop "$AT_RS1,tunnel" "$AT_RS2,tunnel"
 }
 
 # A crash must change nothing, also where the file was edited, or broken, and not read again.

@@ -170,3 +170,36 @@ test_an_upgrade_keeps_what_was_done_by_hand_and_what_is_counted() {
     expect_eq "$after" "$before" "lists after a crash"
     idle_conn_answers
 }
+
+# What systemd does of `systemctl reload-or-restart tapvs` while it runs: the commands of the unit, one after the other.
+test_the_units_reload_goes_on_as_the_program_that_lies_there_and_reads_the_file() {
+    topo_onearm
+    replies_through_director rs1
+    serve rs1
+    local installed=$LAB_DIR/tapvs command
+    cp "$TAPVS" "$installed"
+    another_version
+    configured 80
+    TAPVS=$installed director_from_file
+    idle_conn
+    mv "$OTHER" "$installed"
+    configured 80 81
+    while read -r command; do
+        in_ns director bash -c "${command//\/usr\/sbin\/tapvs/$installed}" >/dev/null || die "'$command' failed"
+    done < <(sed -n 's/^ExecReload=-\?//p' docs/tapvs.service)
+    expect says_version "$OTHER_VERSION"
+    expect_eq "$(fetch "http://$AT_VIP:81/")" rs1 "an answer of the service that the file has now"
+    idle_conn_answers
+}
+
+# configured PORT...: a file of services at these ports.
+configured() {
+    local port
+    {
+        printf '[[link]]\nbridge = "br0"\ntap = "tap0"\naddress = "%s/%s"\n' "$DIP" "$NET_BITS"
+        for port in "$@"; do
+            printf '[[service]]\ntcp = "%s:%s"\nscheduler = "rr"\n' "$AT_VIP" "$port"
+            printf '[[service.server]]\naddress = "%s:8080"\nmethod = "nat"\n' "$RS1"
+        done
+    } >"$LAB_DIR/tapvs.toml"
+}

@@ -6,6 +6,7 @@
 use super::flags as flag;
 use super::memory::Memory;
 use super::record::{Conn, NIL};
+use super::records::Records;
 use super::restored::{Generation, Restored, Since, clamped, dest_now};
 use super::table::ConnTable;
 use super::worth::is_half_open;
@@ -65,10 +66,19 @@ impl ConnTable {
         let mut restored = Restored::default();
         let mut since = Since::default();
         let slots = self.records.all().len();
+        let (kept, latest) = (self.records.kept_dests(earlier), clamped(u32::MAX, now));
         // Slots beyond those of today hold nothing any more.
         (slots..draft.table.records.all().len()).for_each(|slot| draft.drop_conn(ConnId(slot as u32), &mut since));
         // From the end, so that the first free slot is the next to be used.
         for id in (0..slots).rev().map(|slot| ConnId(slot as u32)) {
+            if draft.holds(id, &self.records, &kept, latest) {
+                // A page that nothing is written to stays as it is.
+                if self.records[id].flags & flag::FAST != 0 {
+                    self.records[id].set(flag::FAST, false);
+                }
+                restored.bind(&self.records[id]);
+                continue;
+            }
             let dest = dest_now(&self.records, id, earlier);
             restored.refused += usize::from(dest.is_none() && self.records[id].is_live());
             match (draft.live(id), dest) {
@@ -168,6 +178,15 @@ impl ConnTable {
 impl Draft {
     fn live(&self, id: ConnId) -> Option<Conn> {
         self.table.live(id).copied()
+    }
+
+    /// True for a sound record that is as it was then, to the bit, and stays so: its dest is where it was.
+    fn holds(&self, id: ConnId, now: &Records, kept: &[bool], latest: u32) -> bool {
+        let conn = &now[id];
+        conn.deadline <= latest
+            && self.table.live(id) == Some(conn)
+            && kept.get(conn.dest.index()) == Some(&true)
+            && now.is_sealed(id)
     }
 
     /// Takes a conn out, if there is one.

@@ -16,7 +16,7 @@ use crate::base::{ConnId, Counted, DestId, Endpoint, Method, Packed, PackedEndpo
 pub(super) const NIL: u32 = u32::MAX;
 
 /// A live conn.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 #[repr(align(64))]
 pub struct Conn {
     client: Packed,

@@ -11,6 +11,7 @@ use super::key::Key;
 use super::key::Secret;
 use super::memory::{Memory, addresses, check_of};
 use super::record::{Conn, NIL};
+use super::restored::Generation;
 use crate::base::{Array, ConnId};
 
 /// Slots for which memory is asked at a time.
@@ -66,6 +67,23 @@ impl Records {
     pub(super) fn is_of(&self, id: ConnId, generation: u64) -> bool {
         let conn = &self[id];
         conn.is_live() && self.checks[id.index()] == check_of(conn, self.secret, generation)
+    }
+
+    /// True if it holds one as a process of the table's own generation has left it.
+    pub(super) fn is_sealed(&self, id: ConnId) -> bool {
+        self.is_of(id, self.generation)
+    }
+
+    /// The slots of dests that mean the same as to the process before, which was of the same generation; else none.
+    pub(super) fn kept_dests(&self, earlier: &[Generation]) -> Vec<bool> {
+        let mut kept = Vec::new();
+        if let [before] = earlier
+            && before.number == self.generation
+        {
+            kept.resize(before.dests.values().map(|id| id.index() + 1).max().unwrap_or(0), false);
+            before.dests.values().for_each(|id| kept[id.index()] = true);
+        }
+        kept
     }
 
     /// The identity of a record has changed, or is new: a later process may trust it.

@@ -4,6 +4,7 @@ use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::flags as flag;
 use super::memory::Memory;
 use crate::base::{Array, ConnId, DestId, Endpoint, Instant, Method, Plain, Proto, Rng, Tuple};
 use crate::conn::{AddressLine, Conn, ConnTable, Draft, Due, Generation, Kind, NewConn, Side};
@@ -197,7 +198,8 @@ fn a_table_taken_over_with_a_draft_or_without_goes_on_as_a_plain_list_does() {
     for addresses in [(6, 2), (1, 100)] {
         let table = ConnTable::over(Memory::new(ROOM, SECRET), Instant(5));
         let mut model = Model { table, known: Vec::new(), addresses, rng: Rng::seeded(4), now: Instant(5) };
-        for generation in 1..600 {
+        let mut generation = 0;
+        for round in 1..600 {
             for _ in 0..model.rng.below(150) {
                 model.step();
             }
@@ -205,14 +207,22 @@ fn a_table_taken_over_with_a_draft_or_without_goes_on_as_a_plain_list_does() {
             for _ in 0..model.rng.below(40) {
                 model.step();
             }
-            let left = Image::of(&model.table);
-            let torn = before.torn(&left, &mut model.rng);
-            let mut draft = (generation % 4 > 0).then(|| Draft::of(torn.memory(0), ROOM, then));
+            let mut left = Image::of(&model.table);
+            let mut torn = before.torn(&left, &mut model.rng);
+            // What the kernel forwards is flagged, and nothing is after a start.
+            for (then, left) in torn.records.iter_mut().zip(&mut left.records) {
+                let is_fast = model.rng.below(3) == 0;
+                [then, left].into_iter().filter(|conn| conn.is_live()).for_each(|conn| conn.set(flag::FAST, is_fast));
+            }
+            let mut draft = (round % 4 > 0).then(|| Draft::of(torn.memory(0), ROOM, then));
             let dests = [(0, DestId(0))].into_iter().collect();
-            let earlier = [Generation { number: generation - 1, dests }];
+            let earlier = [Generation { number: generation, dests }];
+            // Half of the processes go on with the generation that there was.
+            generation += model.rng.below(2);
             let (table, restored) = ConnTable::restore(left.memory(generation), model.now, &earlier, draft.as_mut());
             assert_eq!((restored.taken, restored.refused), (model.known.len(), 0));
             model.table = table;
+            assert!(model.table.iter().all(|(_, conn)| conn.flags & flag::FAST == 0));
             model.check();
         }
     }

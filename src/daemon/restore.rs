@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::keeper::Keeper;
 use super::note::heed;
-use crate::base::{Endpoint, Instant};
+use crate::base::{DestId, Endpoint, Instant};
 use crate::config::{ByHand, Plan, describe, diff, rules_of};
 use crate::conn::{ConnTable, Draft as ConnDraft, Generation};
 use crate::director::Director;
@@ -127,7 +127,7 @@ fn go_on(
     director: &mut Director,
     plan: &Plan,
     links: Vec<String>,
-    ((mut state, found), draft): ((State, Found), Option<flows::Draft>),
+    ((mut state, mut found), draft): ((State, Found), Option<flows::Draft>),
     is_replacement: bool,
 ) -> (State, u64, Option<ConnDraft>) {
     let left = Left::of(found.entries);
@@ -136,9 +136,12 @@ fn go_on(
         configured = merge_rules(director, plan, &left, configured, is_replacement);
     }
     restore_counters(director, &state, &left);
+    let earlier: Vec<Generation> = left.slots.iter().map(|slots| generation(director, slots)).collect();
+    if let Some(number) = same_slots(&left.slots, &earlier) {
+        (found.conns.generation, state.generation) = (number, number);
+    }
     state.begin(director);
     let now = now_since(found.epoch);
-    let earlier: Vec<Generation> = left.slots.iter().map(|slots| generation(director, slots)).collect();
     let (mut draft, ports) = draft.map(|draft| (draft.conns, draft.ports)).unzip();
     let (table, restored) = ConnTable::restore(found.conns, now, &earlier, draft.as_mut());
     director.flows.adopt(table, &restored, ports);
@@ -158,6 +161,14 @@ fn go_on(
 fn generation(director: &Director, (number, slots): &(u64, Slots)) -> Generation {
     let dests = slots.dests.iter().map(|(slot, (key, real))| (*slot, dest_of(director, key, *real)));
     Generation { number: *number, dests: dests.filter_map(|(slot, id)| Some((slot, id?))).collect() }
+}
+
+/// The generation of the process before, if this one goes on with it: every dest of then has its slot, and the records that
+/// name it need not be written anew.
+fn same_slots(then: &[(u64, Slots)], earlier: &[Generation]) -> Option<u64> {
+    let ([(number, slots)], [generation]) = (then, earlier) else { return None };
+    let is_same = |slot: &u32| generation.dests.get(slot) == Some(&DestId(*slot));
+    slots.dests.keys().all(is_same).then_some(*number)
 }
 
 /// True for what ends the stand-by of a director that begins by it (`standby`): while it was away another one may have

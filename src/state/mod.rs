@@ -68,7 +68,8 @@ pub struct State {
     services: Array<[u64; 5]>,
     dests: Array<[u64; 5]>,
     total: Array<[u64; 5]>,
-    generation: u64,
+    /// Of the processes whose dests have the same slots as here.
+    pub generation: u64,
     configured: Vec<Command>,
     links: Vec<String>,
     facts: Facts,
