@@ -12,38 +12,25 @@ use super::bpf::Attached;
 use super::{FastMaps, LinkFacts, inherited, let_inherit};
 use crate::base::LinkId;
 use crate::fastpath::abi::{self, Entry, Key, Neighbour, Station, Totals};
-use crate::fastpath::program::{self, Lengths};
-use crate::fastpath::{Kernel, NotAdded, PLACES, READ_AT_ONCE};
+use crate::fastpath::{Kernel, NotAdded, PLACES, READ_AT_ONCE, program};
 
-/// How the maps of a keeper were made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Layout {
-    /// Its number (`fastpath::abi::LAYOUT`).
-    pub number: u32,
-    /// Bytes of keys and values of the map of entries.
-    pub flows: Lengths,
-    /// The same of the map of stations.
-    pub stations: Lengths,
-}
-
-impl Layout {
-    const OWN: Layout = Layout { number: abi::LAYOUT, flows: program::OF_FLOWS, stations: program::OF_STATIONS };
-    /// That of keepers that do not say one.
-    const FIRST: Layout = Layout { number: 1, flows: (20, 144), stations: (4, 72) };
-}
-
-impl Default for Layout {
-    fn default() -> Layout {
-        Layout::FIRST
-    }
-}
+/// Bytes of keys and values of the maps of entries and of stations, one behind the other.
+const LENGTHS: [u32; 4] = {
+    let (flows, stations) = (program::OF_FLOWS, program::OF_STATIONS);
+    [flows.0 as u32, flows.1 as u32, stations.0 as u32, stations.1 as u32]
+};
+/// Those of keepers that do not say them, whose layout is the first.
+const FIRST_LENGTHS: [u32; 4] = [20, 144, 4, 72];
 
 /// What a worker is given of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FastFacts {
-    /// How program and maps were made.
+    /// The layout of the maps (`fastpath::abi::LAYOUT`).
     #[serde(default)]
-    layout: Layout,
+    layout: Option<u32>,
+    /// What is to be known of the maps of any layout (see `LENGTHS`).
+    #[serde(default)]
+    lengths: Vec<u32>,
     /// Descriptors of the maps, those of `FastMaps::descriptors` first.
     maps: Vec<RawFd>,
     /// Numbers of the links' devices.
@@ -76,7 +63,8 @@ impl FastProgram {
         }
         let words = attached.first().map_or("nothing", Attached::by).to_owned();
         let descriptors = maps.descriptors().map(|fd| fd.as_raw_fd()).to_vec();
-        let facts = FastFacts { layout: Layout::OWN, maps: descriptors, devices, words };
+        let facts =
+            FastFacts { layout: Some(abi::LAYOUT), lengths: LENGTHS.to_vec(), maps: descriptors, devices, words };
         Ok(FastProgram { maps, facts, _attached: attached })
     }
 
@@ -106,13 +94,15 @@ impl FastKernel {
         let mut maps = facts.maps.iter().map(|fd| inherited(*fd)).collect::<io::Result<Vec<OwnedFd>>>()?;
         maps.truncate(4);
         let maps = maps.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
-        let Layout { flows, stations, .. } = facts.layout;
-        Ok(FastKernel { maps: FastMaps::inherited(maps, flows, stations), facts: facts.clone(), told: false })
+        let said = <[u32; 4]>::try_from(facts.lengths.as_slice()).unwrap_or(FIRST_LENGTHS);
+        let [flow_key, flow, station_key, station] = said.map(|length| length as usize);
+        let maps = FastMaps::inherited(maps, (flow_key, flow), (station_key, station));
+        Ok(FastKernel { maps, facts: facts.clone(), told: false })
     }
 
     /// A keeper of another version may have loaded a program whose maps this one does not understand. An error is a sentence.
     pub fn check(&self) -> Result<(), String> {
-        let layout = self.facts.layout.number;
+        let layout = self.facts.layout.unwrap_or(1);
         if layout == abi::LAYOUT {
             return Ok(());
         }
@@ -235,13 +225,19 @@ mod tests {
     #[test]
     fn the_maps_of_a_keeper_of_another_layout_are_not_used_and_its_program_forwards_nothing_any_more() {
         let Some((maps, program)) = forwarding() else { return };
-        let own = FastFacts { layout: Layout::OWN, maps: Vec::new(), devices: vec![1], words: "TCX".into() };
-        let own = serde_json::to_string(&own).unwrap().replace("[],\"d", "[MAPS],\"d");
+        let own = FastFacts {
+            layout: Some(abi::LAYOUT),
+            lengths: LENGTHS.to_vec(),
+            maps: vec![-1],
+            devices: vec![1],
+            words: "TCX".into(),
+        };
+        let own = serde_json::to_string(&own).unwrap().replace("[-1]", "[MAPS]");
         let silent = r#"{"maps":[MAPS],"devices":[1],"words":"TCX"}"#;
         for words in [own.as_str(), silent] {
             assert!(worker(&maps, words).taken_up().is_ok() && forwards(&program), "{words}");
         }
-        let other = &own.replace("\"number\":1", "\"number\":7");
+        let other = &own.replace("\"layout\":1", "\"layout\":7");
         assert!(worker(&maps, other).check().is_err() && forwards(&program), "it is another worker's until then");
         let why = worker(&maps, other).taken_up().map(drop).unwrap_err();
         assert!(why.contains("layout 7") && why.contains(&format!("layout {}", abi::LAYOUT)), "{why}");
