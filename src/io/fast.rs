@@ -115,13 +115,18 @@ impl FastMaps {
         self.stations.set(&u32::from(link.0).to_ne_bytes(), &station.to_bytes())
     }
 
-    /// Has the program forward nothing on these links, and takes all entries away, whatever layout they are of.
+    /// Has the program forward nothing on these links, whatever layout it is of.
     pub fn silence(&self, links: impl Iterator<Item = LinkId>) -> io::Result<()> {
-        const AT_ONCE: usize = 4096;
         let nobody = vec![0; self.stations.lengths().1];
         for link in links {
             self.stations.set(&u32::from(link.0).to_ne_bytes(), &nobody)?;
         }
+        Ok(())
+    }
+
+    /// Takes all entries away, whatever layout they are of.
+    pub fn empty(&self) -> io::Result<()> {
+        const AT_ONCE: usize = 4096;
         let (key_len, value_len) = self.flows.lengths();
         let (mut keys, mut values, mut place) = (vec![0; AT_ONCE * key_len], vec![0; AT_ONCE * value_len], None);
         loop {

@@ -118,10 +118,12 @@ impl FastKernel {
     pub fn taken_up(self) -> Result<FastKernel, String> {
         let Err(why) = self.check() else { return Ok(self) };
         let links = (0..self.facts.devices.len()).map(|link| LinkId(link as u8));
-        match self.maps.silence(links) {
-            Ok(()) => Err(why),
-            Err(error) => Err(format!("{why}; until then it goes on by itself, for it cannot be stopped: {error}")),
+        if let Err(error) = self.maps.silence(links) {
+            return Err(format!("{why}; until then it goes on by itself, for it cannot be stopped: {error}"));
         }
+        // It reads them no more; on a kernel without such calls (before Linux 5.6) they stay.
+        let _ = self.maps.empty();
+        Err(why)
     }
 
     /// What the kernel gave; a failure is said once, for it would go on.

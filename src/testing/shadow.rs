@@ -54,11 +54,7 @@ impl Shadow {
 
     /// Takes all entries away.
     pub fn empty(&self) {
-        let mut keys = Vec::new();
-        while self.maps.read(None, READ_AT_ONCE, &mut |key, _| keys.push(key)).unwrap().is_some() || !keys.is_empty() {
-            self.maps.remove_all(&keys).unwrap();
-            keys.clear();
-        }
+        self.maps.empty().unwrap();
     }
 }
 
