@@ -57,8 +57,8 @@ enum Step {
     Judge(Proto, Endpoint, Endpoint, Judgement),
     Moves(u8, Mac),
     Mtu(u16),
-    /// A router behind which tunnels to this server are narrower.
-    Narrower(Endpoint, Packet, u32),
+    /// A router says that the tunnel by which this packet has left is narrower, and the next ones come.
+    Narrower(Packet, u32),
     Standby(bool),
     /// Another worker goes on: of the same version, or of one that the program in the kernel is not for.
     Worker {
@@ -180,9 +180,7 @@ impl Case {
             24 => Step::Reload(self.rules(["rr", "wrr", "lc"][(count % 3) as usize], rng.next_u64())),
             25 | 26 => Step::Judge(self.proto(), endpoint(&virt), endpoint(&real), judgement(rng)),
             27 => Step::Moves(21 + server as u8, Mac([2, 9, 9, 9, 9, rng.next_u64() as u8])),
-            28 if self.method == "-i" && !self.real_six => {
-                Step::Narrower(endpoint(&real), self.packet(rng), 1200 + 10 * count as u32)
-            }
+            28 if self.method == "-i" && !self.real_six => Step::Narrower(self.packet(rng), 1200 + 10 * count as u32),
             28 => Step::Mtu([1500, 1400][(count % 2) as usize]),
             29 => Step::Standby(count % 4 == 0),
             30 => Step::Rules(
@@ -290,12 +288,7 @@ impl Side {
                 self.macs.iter_mut().filter(|(server, _)| server == last).for_each(|known| known.1 = *mac);
                 said = self.lab.frame(&arp_from([10, 0, 0, *last], *mac));
             }
-            Step::Narrower(server, inner, mtu) => {
-                let tunnel = Kind::Other(if case.six { 41 } else { 4 });
-                let about = Packet { dst: *server, ..Packet::new("10.0.0.2", "10.0.0.21", tunnel) };
-                let about = about.carrying(inner.clone().one_hop_on().bytes());
-                said = self.send(&Packet::icmp_about("10.0.0.1", "10.0.0.2", (3, 4, *mtu), &about), 1);
-            }
+            Step::Narrower(like, mtu) => return self.narrower(case, like, *mtu),
             Step::Mtu(mtu) => self.lab.director.router.set_mtu(LINK, *mtu),
             Step::Standby(on) => self.lab.director.presence().stand_by(*on, self.lab.turn.now),
             Step::Worker { same } => self.another_worker(case, *same),
@@ -303,6 +296,22 @@ impl Side {
         self.lab.director.fast().heed();
         said = self.answered(said);
         said.sort_by(|one, other| one.bytes.cmp(&other.bytes));
+        said
+    }
+
+    fn narrower(&mut self, case: Case, like: &Packet, mtu: u32) -> Vec<Frame> {
+        let conns = &self.lab.director.flows.conns;
+        let Some(id) = self.lab.conn_of(like) else { return Vec::new() };
+        let server = Endpoint::new(conns.real(conns.get(id)).addr, 0);
+        let outer = Packet::new("10.0.0.2", "10.0.0.21", Kind::Other(if case.six { 41 } else { 4 }));
+        let about = Packet { dst: server, ..outer }.carrying(like.clone().one_hop_on().bytes()).bytes();
+        let error = Packet::new("10.0.0.1", "10.0.0.2", Kind::Icmp(3, 4, mtu.to_be_bytes()));
+        let mut said = self.send(&error.carrying(&about[..about.len().min(120)]), 1);
+        let kind = if case.tcp { Kind::Tcp("A") } else { Kind::Udp };
+        let next = Packet { kind, ttl: 64, ..like.clone() };
+        for size in [1100, 1300] {
+            said.extend(self.send(&next.clone().carrying(vec![7; size]), 3));
+        }
         said
     }
 
