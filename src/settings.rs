@@ -332,7 +332,7 @@ settings! {
     toa_kind: u8 = 254, Between(9, 255), "", Works, "The kind of the TCP option by which servers behind FULL-NAT learn an IPv4 client (client_address toa); its length is 8.";
     toa_kind_ipv6: u8 = 254, Between(9, 255), "", Works, "The same of an IPv6 client; its length is 20.";
     toa_strip: bool = false, Switch, "", Works, "Such options that clients send themselves are blanked on TCP conns through FULL-NAT without client_address too, until the server has acknowledged the client's first byte: for servers that would read them.";
-    unknown: Unknown = Unknown::Reset, Words(Unknown::WORDS), "", Works, "What a TCP segment in the middle of a conn meets that is for a service and that the director does not know, as after a start without state: a reset, as the kernel answers; nothing; or a server, which is the right one if the scheduler chooses by the client alone (mh, sh, dh). A service with a server in FULL-NAT cannot adopt, for its local port and sequence numbers are lost: there adopt is reset.";
+    unknown: Unknown = Unknown::Reset, Words(Unknown::WORDS), "", Works, "What a TCP segment in the middle of a conn meets that is for a service and that the director does not know, as after a start without state: a reset, as the kernel answers; nothing; or a server, which is the right one if the scheduler chooses by the client alone (mh, sh, dh). A service with a server in FULL-NAT cannot adopt, for its local port and sequence numbers are lost: there adopt is reset. What comes from a server in NAT of a conn that is not known is forwarded as it is by reset, as by the kernel, and dropped by the other two: a client that saw it would have the server end its conn.";
 }
 
 impl Settings {

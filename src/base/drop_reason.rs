@@ -71,7 +71,8 @@ reasons! {
     NeighbourLimit => "neighbour-limit",
     /// From a server in NAT, and of no conn; the server was told (`nat_icmp_send`).
     NoConn => "no-conn",
-    /// From the middle of a conn to a service that is not known here (`unknown` is drop).
+    /// From the middle of a conn that is not known here: to a service (`unknown` is drop), or from a server in NAT (drop or
+    /// adopt).
     UnknownConn => "unknown-conn",
     /// This director stands by: another one answers and forwards.
     Standby => "standby",

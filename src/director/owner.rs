@@ -8,7 +8,8 @@ use crate::base::{ConnId, DropReason, Family, LinkId, Method, Proto, Tuple};
 use crate::conn::Side;
 use crate::flows::{self, Flows};
 use crate::router::Router;
-use crate::wire::{Ip, L4, Packet};
+use crate::settings::Unknown;
+use crate::wire::{Ip, L4, Packet, TcpFlags};
 
 /// Where a packet belongs.
 pub(super) enum Owner {
@@ -75,6 +76,15 @@ impl Ownership<'_> {
     #[inline]
     pub(super) fn is_orphaned_reply(&self, ip: &Ip) -> bool {
         self.flows.settings.nat_icmp_send && self.is_from_nat_server(ip)
+    }
+
+    /// True for a segment of a server in NAT from the middle of a conn that is not known here, unless `unknown` is reset. A
+    /// client that saw the server's own address would end a conn that another director knows.
+    #[cold]
+    pub(super) fn is_strayed_reply(&self, ip: &Ip) -> bool {
+        let begins = |flags: TcpFlags| flags.syn() && !flags.ack();
+        let in_the_middle = matches!(ip.l4, L4::Tcp { flags, .. } if !begins(flags));
+        self.flows.settings.unknown != Unknown::Reset && in_the_middle && self.is_from_nat_server(ip)
     }
 
     /// True for a packet of a server in NAT that does not end its conn.

@@ -43,6 +43,9 @@ impl Transit<'_> {
         if self.ownership().is_orphaned_reply(packet.ip) {
             return Err(orphaned_reply());
         }
+        if self.ownership().is_strayed_reply(packet.ip) {
+            return Err(DropReason::UnknownConn.into());
+        }
         if is_used {
             self.leave(packet, &route, inside, turn)?;
         }

@@ -62,6 +62,28 @@ fn drop_leaves_the_middle_unanswered_and_the_beginning_alone() {
     }
 }
 
+/// A director that has just taken over may hear a server first. The client would answer the server's own address with a
+/// reset, and end a conn that the director is about to be told of.
+#[test]
+fn a_reply_of_no_conn_is_forwarded_as_it_is_only_where_unknown_is_reset() {
+    let servers = [("10.0.0.21:8080", CLIENT), ("[2001:db8::21]:8080", CLIENT6)];
+    for (unknown, passes) in [(Unknown::Reset, true), (Unknown::Drop, false), (Unknown::Adopt, false)] {
+        for (server, client) in servers {
+            let mut lab = lab(unknown, "-m");
+            for (flags, always) in [("A", false), ("PA", false), ("SA", false), ("FA", false), ("S", true), ("R", true)]
+            {
+                let sent = lab.real(&Packet::tcp(server, client, flags)).len();
+                assert_eq!(sent, usize::from(passes || always), "{unknown:?} {server} {flags}");
+                let dropped = lab.take_moved().contains("dropped.unknown-conn=1");
+                assert_eq!(dropped, !passes && !always, "{unknown:?} {server} {flags}");
+            }
+            // What is no service's goes on.
+            let other = server.replace("8080", "22");
+            assert_eq!(lab.real(&Packet::tcp(&other, client, "A")).len(), 1, "{unknown:?} {other}");
+        }
+    }
+}
+
 #[test]
 fn adopt_finds_the_server_again_that_a_director_before_had_chosen() {
     for method in ["-m", "-g", "-i"] {
