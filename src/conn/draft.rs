@@ -7,7 +7,7 @@ use super::flags as flag;
 use super::memory::Memory;
 use super::record::{Conn, NIL};
 use super::records::Records;
-use super::restored::{Generation, Restored, Since, clamped, dest_now};
+use super::restored::{Generation, Restored, Since, clamped, dest_now, kept_dests};
 use super::table::ConnTable;
 use super::worth::is_half_open;
 use crate::base::{ConnId, DestId, Instant};
@@ -66,7 +66,7 @@ impl ConnTable {
         let mut restored = Restored::default();
         let mut since = Since::default();
         let slots = self.records.all().len();
-        let (kept, latest) = (self.records.kept_dests(earlier), clamped(u32::MAX, now));
+        let (kept, latest) = (kept_dests(&self.records, earlier), clamped(u32::MAX, now));
         // Slots beyond those of today hold nothing any more.
         (slots..draft.table.records.all().len()).for_each(|slot| draft.drop_conn(ConnId(slot as u32), &mut since));
         // From the end, so that the first free slot is the next to be used.

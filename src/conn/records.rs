@@ -11,7 +11,6 @@ use super::key::Key;
 use super::key::Secret;
 use super::memory::{Memory, addresses, check_of};
 use super::record::{Conn, NIL};
-use super::restored::Generation;
 use crate::base::{Array, ConnId};
 
 /// Slots for which memory is asked at a time.
@@ -74,16 +73,9 @@ impl Records {
         self.is_of(id, self.generation)
     }
 
-    /// The slots of dests that mean the same as to the process before, which was of the same generation; else none.
-    pub(super) fn kept_dests(&self, earlier: &[Generation]) -> Vec<bool> {
-        let mut kept = Vec::new();
-        if let [before] = earlier
-            && before.number == self.generation
-        {
-            kept.resize(before.dests.values().map(|id| id.index() + 1).max().unwrap_or(0), false);
-            before.dests.values().for_each(|id| kept[id.index()] = true);
-        }
-        kept
+    /// The generation of this process.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The identity of a record has changed, or is new: a later process may trust it.

@@ -72,6 +72,18 @@ pub(super) fn dest_now(records: &Records, id: ConnId, earlier: &[Generation]) ->
     of.dests.get(&records[id].dest.0).copied().filter(|_| records.names_known(id))
 }
 
+/// The slots of dests that mean the same as to the process before, which was of the same generation; else none.
+pub(super) fn kept_dests(records: &Records, earlier: &[Generation]) -> Vec<bool> {
+    let mut kept = Vec::new();
+    if let [before] = earlier
+        && before.number == records.generation()
+    {
+        kept.resize(before.dests.values().map(|id| id.index() + 1).max().unwrap_or(0), false);
+        before.dests.values().for_each(|id| kept[id.index()] = true);
+    }
+    kept
+}
+
 /// The deadline of a conn, as late as one can be.
 pub(super) fn clamped(deadline: u32, now: Instant) -> u32 {
     deadline.min(tick_at(now + LONGEST))
