@@ -232,6 +232,8 @@ impl Side {
         let mut said = Vec::new();
         for _ in 0..count {
             let sent = self.lab.frame(&frame);
+            // As the loop does after each turn.
+            self.lab.director.fast().heed();
             said.extend(self.answered(sent));
         }
         said
