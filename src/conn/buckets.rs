@@ -80,12 +80,16 @@ impl Buckets {
         self.mask = self.count.next_power_of_two() - 1;
     }
 
-    /// Splits a bucket in two if there are too many entries for their number; call before each `insert`. `hashes_of` tells
-    /// the hashes by which a conn was entered.
-    pub(super) fn grow(&mut self, hashes_of: impl Fn(ConnId) -> [Option<u64>; 2]) {
-        if self.entries < self.count * LOAD || self.count == self.most {
-            return;
-        }
+    /// True if there are too many entries for the number of buckets, and there may be more of these.
+    #[inline]
+    pub(super) fn are_crowded(&self) -> bool {
+        self.entries >= self.count * LOAD && self.count < self.most
+    }
+
+    /// Splits a bucket in two; call before each `insert` while they are crowded. `hashes_of` tells the hashes by which a conn
+    /// was entered.
+    #[inline(never)]
+    pub(super) fn split(&mut self, hashes_of: impl Fn(ConnId) -> [Option<u64>; 2]) {
         let added = self.count;
         self.count += 1;
         self.mask |= added;
@@ -289,7 +293,9 @@ mod tests {
             let client = if rng.below(4) == 0 { rng.below(300) * (u64::MAX / 300) } else { rng.next_u64() };
             let reply = [None, Some(rng.next_u64()), Some(client)][rng.below(3) as usize];
             for (side, hash) in [Some(client), reply].into_iter().enumerate() {
-                buckets.grow(|other| hashes[other.index()]);
+                if buckets.are_crowded() {
+                    buckets.split(|other| hashes[other.index()]);
+                }
                 hashes[id][side] = hash;
                 placed[id][side] = hash.map_or(Placement::Bucket, |hash| buckets.insert(ConnId(id as u32), hash));
             }

@@ -76,11 +76,32 @@ impl Entry {
     }
 }
 
-/// Of a conn's client, and of FULL-NAT's replies: the hashes by which it is entered in buckets.
-fn hashes(records: &Records, id: ConnId, secret: Secret) -> [Option<u64>; 2] {
-    let conn = &records[id];
-    let replies = conn.local().map(|_| records.reply_key(id).hash(secret));
-    [Some(conn.request_key().source_hash(secret)), replies]
+/// The hashes by which a conn is entered in buckets.
+#[derive(Clone, Copy)]
+struct Hashes {
+    client: u64,
+    /// Of FULL-NAT's replies.
+    replies: Option<u64>,
+}
+
+impl Hashes {
+    fn of(records: &Records, id: ConnId, secret: Secret) -> Hashes {
+        let conn = &records[id];
+        let replies = conn.local().map(|_| records.reply_key(id).hash(secret));
+        Hashes { client: conn.request_key().source_hash(secret), replies }
+    }
+
+    fn all(self) -> [Option<u64>; 2] {
+        [Some(self.client), self.replies]
+    }
+
+    /// The sides whose packets look in the client's bucket, if the conn's replies are looked for at all.
+    fn sides_at_client(self, has_reply_key: bool) -> &'static [Side] {
+        match has_reply_key && self.replies.is_none() {
+            true => &[Side::Request, Side::Reply],
+            false => &[Side::Request],
+        }
+    }
 }
 
 impl FlowIndex {
@@ -112,7 +133,8 @@ impl FlowIndex {
 
     /// Prefetches the buckets of a conn that is linked soon.
     pub(super) fn prefetch(&self, records: &Records, id: ConnId) {
-        hashes(records, id, self.secret).into_iter().flatten().for_each(|hash| self.buckets.prefetch(hash));
+        let hashes = Hashes::of(records, id, self.secret);
+        hashes.all().into_iter().flatten().for_each(|hash| self.buckets.prefetch(hash));
     }
 
     /// The conn that a packet or a template's key belongs to.
@@ -138,18 +160,30 @@ impl FlowIndex {
     /// The conn whose replies have that key.
     #[inline]
     fn find_reply(&self, records: &Records, key: &Key) -> Option<ConnId> {
+        self.find_reply_by(records, key, key.destination_hash(self.secret), None)
+    }
+
+    /// The same, where the hash of the receiver is known, and perhaps that of both ends.
+    #[inline]
+    fn find_reply_by(&self, records: &Records, key: &Key, of_client: u64, of_both: Option<u64>) -> Option<ConnId> {
         let is_it = |id| records.is_reply(id, key);
-        let of_client = key.destination_hash(self.secret);
         if let Some(id) = self.in_bucket(of_client, is_it) {
             return Some(id);
         }
-        let of_both = (self.with_local > 0).then(|| key.hash(self.secret));
-        if let Some(id) = of_both.and_then(|hash| self.in_bucket(hash, is_it)) {
+        if self.with_local == 0 {
+            return self.find_overflowed_reply(records, key, self.buckets.overflowed(of_client));
+        }
+        let of_both = of_both.unwrap_or_else(|| key.hash(self.secret));
+        if let Some(id) = self.in_bucket(of_both, is_it) {
             return Some(id);
         }
-        let hashes = [Some(of_client), of_both];
-        let overflowed = hashes.into_iter().flatten().any(|hash| self.buckets.overflowed(hash));
-        overflowed.then(|| self.find_overflow(records, key, Side::Reply)).flatten()
+        let overflowed = self.buckets.overflowed(of_client) || self.buckets.overflowed(of_both);
+        self.find_overflowed_reply(records, key, overflowed)
+    }
+
+    #[inline]
+    fn find_overflowed_reply(&self, records: &Records, key: &Key, overflowed: bool) -> Option<ConnId> {
+        if overflowed { self.find_overflow(records, key, Side::Reply) } else { None }
     }
 
     /// Prefetches the buckets in which `find` will look.
@@ -188,46 +222,60 @@ impl FlowIndex {
 
     /// Makes a conn findable. Where an older one has the same reply key, replies are the newer one's: that older one.
     pub(super) fn link(&mut self, records: &mut Records, id: ConnId) -> Option<ConnId> {
+        let hashes = Hashes::of(records, id, self.secret);
         let has_key = records[id].has_reply_key();
-        let older = if has_key { self.find_reply(records, &records.reply_key(id)) } else { None };
+        let older = if has_key { self.older(records, id, hashes) } else { None };
         if let Some(older) = older {
             records[older].set(flag::SHADOWED, true);
             self.shadowed += 1;
         }
-        self.with_local += usize::from(records[id].local().is_some());
-        let secret = self.secret;
-        for (sides, hash) in self.buckets_of(records, id) {
-            self.buckets.grow(|other| hashes(records, other, secret));
-            if self.buckets.insert(id, hash) == Placement::Overflow {
-                sides.iter().for_each(|side| self.insert_overflow(records, Entry::new(id, *side)));
-            }
+        self.with_local += usize::from(hashes.replies.is_some());
+        self.enter(records, id, hashes.client, hashes.sides_at_client(has_key));
+        if let Some(replies) = hashes.replies {
+            self.enter(records, id, replies, &[Side::Reply]);
         }
         older
     }
 
+    /// The conn that has the replies of a conn that is not entered yet.
+    fn older(&self, records: &Records, id: ConnId, hashes: Hashes) -> Option<ConnId> {
+        let key = records.reply_key(id);
+        // Where servers know the client, replies go to where requests come from.
+        let receiver = if hashes.replies.is_none() { hashes.client } else { key.destination_hash(self.secret) };
+        self.find_reply_by(records, &key, receiver, hashes.replies)
+    }
+
+    fn enter(&mut self, records: &Records, id: ConnId, hash: u64, sides: &[Side]) {
+        if self.buckets.are_crowded() {
+            let secret = self.secret;
+            self.buckets.split(|other| Hashes::of(records, other, secret).all());
+        }
+        if self.buckets.insert(id, hash) == Placement::Overflow {
+            sides.iter().for_each(|side| self.insert_overflow(records, Entry::new(id, *side)));
+        }
+    }
+
     /// The opposite of `link`; an older conn that this one hid answers for the reply key again.
     pub(super) fn unlink(&mut self, records: &mut Records, id: ConnId) {
-        for (sides, hash) in self.buckets_of(records, id) {
-            if self.buckets.remove(id, hash) == Placement::Overflow {
-                sides.iter().for_each(|side| self.remove_overflow(records, Entry::new(id, *side)));
-            }
+        let hashes = Hashes::of(records, id, self.secret);
+        let has_key = records[id].has_reply_key();
+        self.leave(records, id, hashes.client, hashes.sides_at_client(has_key));
+        if let Some(replies) = hashes.replies {
+            self.leave(records, id, replies, &[Side::Reply]);
         }
-        if self.shadowed > 0 && records[id].has_reply_key() {
+        if self.shadowed > 0 && has_key {
             self.shadowed -= usize::from(records[id].flags & flag::SHADOWED != 0);
             records[id].set(flag::SHADOWED, false);
             self.restore_hidden(records, &records.reply_key(id));
         }
-        self.with_local -= usize::from(records[id].local().is_some());
+        self.with_local -= usize::from(hashes.replies.is_some());
     }
 
-    /// The hashes of the buckets that a conn is entered in, and the sides whose packets look there.
-    fn buckets_of(&self, records: &Records, id: ConnId) -> impl Iterator<Item = (&'static [Side], u64)> + use<> {
-        let [client, replies] = hashes(records, id, self.secret);
-        let sides: &[Side] = match records[id].has_reply_key() && replies.is_none() {
-            true => &[Side::Request, Side::Reply],
-            false => &[Side::Request],
-        };
-        client.map(|hash| (sides, hash)).into_iter().chain(replies.map(|hash| (&[Side::Reply][..], hash)))
+    /// The opposite of `enter`.
+    fn leave(&mut self, records: &Records, id: ConnId, hash: u64, sides: &[Side]) {
+        if self.buckets.remove(id, hash) == Placement::Overflow {
+            sides.iter().for_each(|side| self.remove_overflow(records, Entry::new(id, *side)));
+        }
     }
 
     // Mostly this only rehashes in place when tombstones pile up; that is what needs `hash`.

@@ -14,7 +14,7 @@ use super::new_conn::NewConn;
 use super::record::Conn;
 use super::state::Timeouts;
 use super::table::ConnTable;
-use super::worth::{Rank, Worth, is_half_open, worth};
+use super::worth::{Rank, Worth, is_half_open, is_half_open_in, worth};
 use crate::base::{ConnId, Instant};
 
 /// Half-open conns: beyond, a new one takes an old one's place, however large the table is.
@@ -93,10 +93,9 @@ impl ConnTable {
 
     /// A conn has moved from one state of its protocol to another.
     pub(super) fn count_state(&mut self, id: ConnId, before: u8) {
-        let after = self.records[id];
-        let mut was = after;
-        was.set_state(before);
-        self.half_open = self.half_open + usize::from(is_half_open(&after)) - usize::from(is_half_open(&was));
+        let conn = &self.records[id];
+        let (is, was) = (is_half_open(conn), is_half_open_in(conn, before));
+        self.half_open = self.half_open + usize::from(is) - usize::from(was);
     }
 
     /// A conn has come.

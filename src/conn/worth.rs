@@ -56,15 +56,20 @@ impl Worth {
 
 /// True for a flow that its protocol has not established yet.
 pub(super) fn is_half_open(conn: &Conn) -> bool {
+    is_half_open_in(conn, conn.state())
+}
+
+/// The same if it were in that state.
+pub(super) fn is_half_open_in(conn: &Conn, state: u8) -> bool {
     if conn.is_template() {
         return false;
     }
     match conn.proto() {
         Proto::TCP => matches!(
-            TcpState::from_number(conn.state()),
+            TcpState::from_number(state),
             TcpState::None | TcpState::SynSent | TcpState::SynRecv | TcpState::SynAck
         ),
-        Proto::SCTP => SctpState::from_number(conn.state()).opens(),
+        Proto::SCTP => SctpState::from_number(state).opens(),
         _ => false,
     }
 }

@@ -124,9 +124,14 @@ impl Director {
     /// What has happened to conns is told to those who keep something beside them, in one place.
     #[inline(always)]
     fn tell_listeners(&mut self) {
-        while self.flows.conns.has_events()
-            && let Some(event) = self.flows.conns.next_event()
-        {
+        if self.flows.conns.has_events() {
+            self.tell_events();
+        }
+    }
+
+    #[inline(never)]
+    fn tell_events(&mut self) {
+        while let Some(event) = self.flows.conns.next_event() {
             self.fast().on(event);
             self.sync.on(event, &self.flows.conns);
             self.ftp.on(event);

@@ -6,6 +6,7 @@ use super::Flows;
 use crate::base::{DestId, Instant};
 use crate::conn::{Conn, ConnTable, Draft as ConnDraft, Memory, Restored};
 use crate::forward::LocalPorts;
+use crate::service::Service;
 
 /// What takes long to make of a flow table, from a copy of one that another process still works with.
 pub struct Draft {
@@ -50,7 +51,7 @@ impl Flows {
             _ if restored.with_local > 0 => conns.iter().for_each(|(_, conn)| claim(&mut self.ports, &conns, conn)),
             _ => {}
         }
-        if self.services.iter().any(|service| service.options.quota.client.conns != 0) {
+        if self.services.iter().any(Service::limits_conns_of_clients) {
             conns.iter().filter(|(_, conn)| !conn.is_template()).for_each(|(id, conn)| self.count_at_client(id, conn));
         }
         self.conns = conns;

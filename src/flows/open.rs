@@ -10,6 +10,7 @@ use crate::base::{ConnId, Counted, DropReason, Endpoint, Family, Instant, Method
 use crate::conn::{AddrId, Full, Kind, NewConn, Room};
 use crate::forward::Ends;
 use crate::router::Router;
+use crate::service::Service;
 
 /// How long a conn lives that no packet has moved yet.
 pub(super) const UNBORN: Duration = Duration::from_secs(3);
@@ -60,8 +61,10 @@ impl Flows {
             (Ok(id), _) => {
                 self.services.bind(dest);
                 self.services.count_conn(service, dest);
-                let conn = *self.conns.get(id);
-                self.count_at_client(id, &conn);
+                if self.services.get(service).is_some_and(Service::limits_conns_of_clients) {
+                    let conn = *self.conns.get(id);
+                    self.count_at_client(id, &conn);
+                }
                 if let Some(template) = template {
                     self.conns.set_control(id, template);
                 }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use super::Flows;
 use crate::base::{ConnId, DestId, DropReason, Instant, ServiceId, Tuple};
 use crate::conn::Conn;
+use crate::service::Service;
 use crate::service::command::ServiceKey;
 use crate::service::quota::Bounds;
 use crate::settings::Settings;
@@ -113,9 +114,8 @@ impl Flows {
     /// A conn was opened, or an earlier process has left it: where its service has a limit for each client, it counts until
     /// its end.
     pub(super) fn count_at_client(&mut self, id: ConnId, conn: &Conn) {
-        let service = self.services.slot_of(&self.services.dest(conn.dest).service);
-        let service = service.and_then(|id| self.services.get(id));
-        if service.is_some_and(|service| service.options.quota.client.conns != 0) {
+        let service = self.services.by_key(&self.services.dest(conn.dest).service);
+        if service.is_some_and(Service::limits_conns_of_clients) {
             let owner = self.owner_of(conn);
             self.quotas.add_conn(id, owner);
         }
@@ -123,7 +123,7 @@ impl Flows {
 
     /// The end of a conn, which may be such a one.
     pub(super) fn forget_at_client(&mut self, id: ConnId, conn: &Conn) {
-        if self.quotas.counted.remove(&id) {
+        if !self.quotas.counted.is_empty() && self.quotas.counted.remove(&id) {
             let owner = self.owner_of(conn);
             self.quotas.remove_conn(&owner);
         }

@@ -68,6 +68,14 @@ pub struct Service {
     syns: Syns,
 }
 
+impl Service {
+    /// True if each of its clients may have only so many conns at once.
+    #[inline]
+    pub fn limits_conns_of_clients(&self) -> bool {
+        self.options.quota.client.conns != 0
+    }
+}
+
 /// What a service knows of a dest besides its load.
 pub struct Dest {
     /// The service it belongs or belonged to.
