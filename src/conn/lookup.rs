@@ -1,9 +1,10 @@
-//! Finding conns: by a packet, by its endpoints, as a template; and prefetching what a lookup will read.
+//! Finding conns: by a packet, by its endpoints, as a template, by a walk over all; and prefetching what a lookup will read.
 //!
 //! Never changes the table.
 
 use super::index::Prefetched;
 use super::key::{Key, Side};
+use super::record::Conn;
 use super::table::ConnTable;
 use crate::base::{ConnId, Endpoint, Proto, Tuple, prefetch};
 
@@ -91,5 +92,25 @@ impl ConnTable {
     /// The template that binds a client to a dest.
     pub fn find_template(&self, proto: Proto, client: Endpoint, virt: Endpoint) -> Option<ConnId> {
         self.index.find_request(&self.records, &Key::template(proto, client, virt))
+    }
+
+    /// All live conns, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
+        let records = self.records.all().iter().enumerate();
+        records.filter(|(_, conn)| conn.is_live()).map(|(index, conn)| (ConnId(index as u32), conn))
+    }
+
+    /// Of at most `budget` places from `cursor` on, the next that `wanted` takes; where to go on, `None` at the end.
+    pub fn scan(
+        &self,
+        cursor: usize,
+        budget: usize,
+        wanted: impl Fn(&Conn) -> bool,
+    ) -> (Option<ConnId>, Option<usize>) {
+        let records = self.records.all();
+        let until = records.len().min(cursor.saturating_add(budget));
+        let found = (cursor..until).find(|index| records[*index].is_live() && wanted(&records[*index]));
+        let next = found.map_or(until, |index| index + 1);
+        (found.map(|index| ConnId(index as u32)), (next < records.len()).then_some(next))
     }
 }

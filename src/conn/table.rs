@@ -18,39 +18,8 @@ use super::new_conn::NewConn;
 use super::record::Conn;
 use super::records::Records;
 use super::shares::Shares;
-use super::wheel::{Wheel, moment_of, tick_at};
+use super::wheel::{Wheel, tick_at};
 use crate::base::{ConnId, Endpoint, Instant, siphash13};
-
-/// How long a conn stays beyond its time when it controls others.
-const PROLONGED: Duration = Duration::from_secs(60);
-
-/// What has happened to a conn whose time was over.
-#[derive(Clone, Copy)]
-pub enum Due {
-    /// It is out of the table; the record is for the caller's bookkeeping.
-    Over(ConnId, Conn),
-    /// It controls others and lives on for a minute.
-    Prolonged(ConnId),
-    /// The kernel forwards its packets: it is due again at once, unless some have come meanwhile.
-    Fast(ConnId),
-    /// It is established, and its ends are to be asked whether they still have it; it lives on for a minute.
-    Quiet(ConnId),
-}
-
-/// The clock of initial sequence numbers: a tick is 64 ns, so that one turn takes 275 s, more than a server keeps a port in
-/// TIME_WAIT twice over, and numbers outrun a conn of less than 125 Mbit/s.
-fn clock_of(now: Instant) -> u32 {
-    const TICKS_A_MILLISECOND: u64 = 15_625;
-    now.0.wrapping_mul(TICKS_A_MILLISECOND) as u32
-}
-
-fn halves(addr: IpAddr) -> [u64; 2] {
-    let bits = match addr {
-        IpAddr::V4(addr) => addr.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(addr) => addr.to_bits(),
-    };
-    [(bits >> 64) as u64, bits as u64]
-}
 
 /// The table is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +41,7 @@ pub struct ConnTable {
     /// What each end expects next, by slot: for flows that are reset when they expire. Empty until there is one.
     pub(super) expected: Vec<[u32; 2]>,
     /// For the sequence numbers of FULL-NAT.
-    sequence_key: [u64; 2],
+    pub(super) sequence_key: [u64; 2],
     life: Life,
 }
 
@@ -165,12 +134,6 @@ impl ConnTable {
         conn.local().map(|(addr, port)| Endpoint::new(self.address(addr), port))
     }
 
-    /// All live conns, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
-        let records = self.records.all().iter().enumerate();
-        records.filter(|(_, conn)| conn.is_live()).map(|(index, conn)| (ConnId(index as u32), conn))
-    }
-
     /// Adds a conn with a deadline. A newer conn with the same reply key hides the older one's replies.
     pub fn insert(&mut self, new: &NewConn, now: Instant, timeout: Duration) -> Result<ConnId, Full> {
         let mut conn = Conn::new(new);
@@ -201,53 +164,6 @@ impl ConnTable {
         self.index.unlink(&mut self.records, id);
         self.one_way -= usize::from(is_one_way_flow(&self.records[id]));
         self.without_port -= usize::from(self.records[id].lacks_port());
-    }
-
-    /// Remembers what the sender of a segment has acknowledged: the sequence number it expects next.
-    #[inline]
-    pub fn note_expected(&mut self, id: ConnId, sender: Side, number: u32) {
-        if self.expected.is_empty() {
-            self.expected = vec![[0; 2]; self.max];
-        }
-        self.expected[id.index()][sender as usize] = number;
-    }
-
-    /// The sequence number that an end of a conn expects next; 0 if no segment has told it, or it is not kept.
-    pub fn expected(&self, id: ConnId, end: Side) -> u32 {
-        self.expected.get(id.index()).map_or(0, |numbers| numbers[end as usize])
-    }
-
-    /// Another director has moved them by so much.
-    pub fn set_shift(&mut self, id: ConnId, by: u32) {
-        self.records.set_shift(id, by);
-    }
-
-    /// By how much the sequence numbers of a client in FULL-NAT are moved on the way to its server; 0 of any other conn.
-    #[inline]
-    pub fn shift(&self, id: ConnId) -> u32 {
-        self.records.shift(id)
-    }
-
-    /// A secret for SYN cookies, the same for all processes that use the table one after the other.
-    pub fn cookie_key(&self) -> [u64; 2] {
-        [6, 7].map(|which| siphash13(self.sequence_key, [8 << 56, which]))
-    }
-
-    /// Has a client in FULL-NAT whose SYN says `said` begin with a sequence number of ours: towards a server the numbers of
-    /// one local endpoint rise from conn to conn, whoever the clients are (RFC 6528 section 3).
-    pub fn begin_sequence(&mut self, id: ConnId, said: u32, now: Instant) {
-        let conn = self.records[id];
-        let Some(local) = self.local(&conn) else { return };
-        let real = self.real(&conn);
-        let ports = u64::from(local.port) << 16 | u64::from(real.port);
-        let [[a, b], [c, d]] = [local.addr, real.addr].map(halves);
-        let hash = siphash13(self.sequence_key, [a, b, c, d, ports, 5 << 59]) as u32;
-        self.records.set_shift(id, hash.wrapping_add(clock_of(now)).wrapping_sub(said));
-    }
-
-    /// The stream of a client in FULL-NAT stands so many bytes further on at its server.
-    pub fn move_sequence(&mut self, id: ConnId, by: u32) {
-        self.records.set_shift(id, self.records.shift(id).wrapping_add(by));
     }
 
     /// Moves a conn's state; its timer and its dest's counters are the caller's.
@@ -348,7 +264,7 @@ impl ConnTable {
         self.forget(id);
     }
 
-    fn forget(&mut self, id: ConnId) {
+    pub(super) fn forget(&mut self, id: ConnId) {
         let conn = self.records[id];
         debug_assert!(conn.is_live() && !conn.controls());
         if conn.is_fast() {
@@ -363,84 +279,6 @@ impl ConnTable {
         self.records.remove(id);
         self.count_out(&conn);
         self.life.add(LifeEvent::Ended(id));
-    }
-
-    /// Restarts a conn's timer.
-    #[inline]
-    pub fn rearm(&mut self, id: ConnId, now: Instant, timeout: Duration) {
-        let deadline = tick_at(now + timeout);
-        let conn = &mut self.records[id];
-        let earlier = deadline < conn.deadline;
-        conn.deadline = deadline;
-        if earlier {
-            self.wheel.remove(id);
-            self.wheel.insert(id, deadline);
-        }
-    }
-
-    /// When a conn expires if nothing more comes.
-    pub fn deadline(&self, conn: &Conn) -> Instant {
-        moment_of(conn.deadline)
-    }
-
-    /// The next conn whose time is over, taken out unless it controls others, or is established by one of the methods of
-    /// `spared` (`keepalive`).
-    pub fn expire_one(&mut self, now: Instant, spared: u8) -> Option<Due> {
-        let id = self.wheel.pop_due(&self.records, now)?;
-        let conn = self.records[id];
-        if conn.is_fast() {
-            self.wheel.insert(id, conn.deadline);
-            return Some(Due::Fast(id));
-        }
-        if spared != 0 && self.is_spared(id, spared) {
-            self.records[id].deadline = tick_at(now + PROLONGED);
-            self.wheel.insert(id, self.records[id].deadline);
-            return Some(Due::Quiet(id));
-        }
-        if !conn.controls() {
-            self.forget(id);
-            return Some(Due::Over(id, conn));
-        }
-        self.prolong(id, now);
-        Some(Due::Prolonged(id))
-    }
-
-    /// True for an established conn whose ends can be asked: what they expect is known.
-    fn is_spared(&self, id: ConnId, methods: u8) -> bool {
-        let conn = self.get(id);
-        let is_known = [Side::Request, Side::Reply].iter().any(|end| self.expected(id, *end) != 0);
-        let is_here = !(conn.is_template() || conn.is_hidden() || conn.is_local() || conn.is_synced());
-        conn.is_established() && is_here && is_known && conn.is_of(methods)
-    }
-
-    /// Of at most `budget` places from `cursor` on, the next that `wanted` takes; where to go on, `None` at the end.
-    pub fn scan(
-        &self,
-        cursor: usize,
-        budget: usize,
-        wanted: impl Fn(&Conn) -> bool,
-    ) -> (Option<ConnId>, Option<usize>) {
-        let records = self.records.all();
-        let until = records.len().min(cursor.saturating_add(budget));
-        let found = (cursor..until).find(|index| records[*index].is_live() && wanted(&records[*index]));
-        let next = found.map_or(until, |index| index + 1);
-        (found.map(|index| ConnId(index as u32)), (next < records.len()).then_some(next))
-    }
-
-    /// A conn that controls others is re-armed for a minute instead of expiring; a template keeps that timeout.
-    fn prolong(&mut self, id: ConnId, now: Instant) {
-        let conn = &mut self.records[id];
-        conn.deadline = tick_at(now + PROLONGED);
-        if conn.is_template() {
-            conn.set_template_timeout(PROLONGED.as_secs() as u32);
-            self.records.seal(id);
-        }
-        self.wheel.insert(id, self.records[id].deadline);
-    }
-
-    /// When `expire_one` may have something to do.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.wheel.next_due()
     }
 }
 
