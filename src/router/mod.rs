@@ -4,6 +4,7 @@
 
 mod discovery;
 mod neighbours;
+mod own;
 mod path_mtu;
 mod pending;
 mod refusal;
@@ -12,11 +13,12 @@ mod transmit;
 mod turn;
 mod unresolved;
 mod virtuals;
+mod waiting;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 pub use neighbours::Neighbours;
+pub use own::is_link_local;
 pub use path_mtu::PathMtus;
 pub use refusal::{Refusal, apply_verdict};
 pub use routes::{Need, Route, Routes};
@@ -24,7 +26,7 @@ pub use transmit::{each_segment, least_mtu, room_for, spend_ttl};
 pub use turn::{Egress, Turn};
 pub use virtuals::{Virtual, Virtuals};
 
-use crate::base::{DropReason, Family, Instant, LinkId, Mac, Medium, Prefix};
+use crate::base::{DropReason, Instant, LinkId, Mac, Medium, Prefix};
 use crate::wire::{self, PacketBuf, ndp, set_macs};
 use neighbours::Resolved;
 use pending::Pending;
@@ -79,9 +81,6 @@ pub struct Router {
     /// How often links and routes have changed.
     changes: u64,
 }
-
-/// Between two lines about neighbours that are at another MAC.
-const BETWEEN_MOVES: Duration = Duration::from_secs(10);
 
 impl Router {
     /// Adds a link; its prefixes become on-link routes. A link with an IPv6 address has a link-local one as well.
@@ -183,73 +182,12 @@ impl Router {
         self.next_id = id;
     }
 
-    /// Takes every address of a prefix for the director's own (a whole net of virtual addresses).
-    #[cfg(any(test, feature = "testing"))]
-    pub fn add_local_prefix(&mut self, prefix: Prefix) {
-        self.local.push(prefix);
-    }
-
-    /// True for an address of a prefix that is the director's own as a whole.
-    pub fn is_in_local_prefix(&self, addr: IpAddr) -> bool {
-        self.local.iter().any(|prefix| prefix.contains(addr))
-    }
-
-    /// True for the broadcast address of a link's net.
-    pub fn is_broadcast(&self, addr: IpAddr) -> bool {
-        self.ports.iter().any(|port| port.link.addresses.iter().any(|prefix| prefix.broadcast() == Some(addr)))
-    }
-
-    /// True for an address of a link or of a local prefix.
-    pub fn owns(&self, addr: IpAddr) -> bool {
-        let of_link = |port: &Port| port.link.addresses.iter().any(|prefix| prefix.addr == addr);
-        self.ports.iter().any(of_link) || self.is_in_local_prefix(addr) || self.virtuals.is_here(addr)
-    }
-
-    /// The links in whose nets an address is; all of them for an address that is in none.
-    pub fn links_toward(&self, addr: IpAddr) -> Vec<LinkId> {
-        let near = |link: &Link| match is_link_local(addr) {
-            true => link.addresses.iter().any(|prefix| prefix.addr == addr),
-            false => link.addresses.iter().any(|prefix| prefix.contains(addr)),
-        };
-        let nearest: Vec<LinkId> = self.links().filter(|(_, link)| near(link)).map(|(id, _)| id).collect();
-        if nearest.is_empty() { self.links().map(|(id, _)| id).collect() } else { nearest }
-    }
-
-    /// Says that two links are ports of one bridge: each hears what is broadcast on the other.
-    pub fn bridge_with(&mut self, link: LinkId, other: LinkId) {
-        self.ports[link.index()].bridge = self.ports[other.index()].bridge;
-    }
-
-    /// True if a question of `sender` was only overheard: its net is that of another link on the same wire, which
-    /// answers it. Two answers would show the sender two MACs in turn.
-    ///
-    /// Any other question for an address of the director is answered on any link (Linux's `arp_ignore` = 0).
-    pub fn answered_elsewhere(&self, link: LinkId, sender: IpAddr) -> bool {
-        let near = |link: &Link| link.addresses.iter().any(|prefix| prefix.contains(sender));
-        let bridge = self.ports[link.index()].bridge;
-        !near(self.link(link)) && self.ports.iter().any(|port| port.bridge == bridge && near(&port.link))
-    }
-
-    /// The addresses of all links.
-    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.ports.iter().flat_map(|port| &port.link.addresses).map(|prefix| prefix.addr)
-    }
-
     /// The way to an address, with the source address and packet size that belong to it.
     #[inline(always)]
     pub fn route(&self, to: IpAddr) -> Result<Route, DropReason> {
         let (link, via) = self.routes.way(to).ok_or(DropReason::NoRoute)?;
         let (next_hop, need) = via.map_or((to, Need::Conn), |gateway| (gateway, Need::Configured));
         Ok(Route { link, next_hop, mtu: self.link(link).mtu, need })
-    }
-
-    /// The own address that packets to `to` come from: in the prefix of the next hop, else the link's first. A link-local
-    /// address speaks to its like only.
-    pub fn source(&self, link: LinkId, next_hop: IpAddr, to: IpAddr) -> Option<IpAddr> {
-        let local = is_link_local(to);
-        let fit = |prefix: &&Prefix| Family::of(prefix.addr) == Family::of(to) && is_link_local(prefix.addr) == local;
-        let addresses = || self.link(link).addresses.iter().filter(fit);
-        addresses().find(|prefix| prefix.contains(next_hop)).or_else(|| addresses().next()).map(|prefix| prefix.addr)
     }
 
     /// Asks a neighbour for its MAC, whatever is known of it. The link it is on; `None` for what is behind a gateway or on
@@ -279,35 +217,6 @@ impl Router {
         }
     }
 
-    /// The same by a next hop whose MAC is not known, or may be another one by now.
-    #[cold]
-    fn send_in_doubt(
-        &mut self,
-        buf: &mut PacketBuf,
-        route: &Route,
-        turn: &mut Turn<impl Egress>,
-    ) -> Result<(), DropReason> {
-        let source = || wire::ip_packet(buf.frame()).map_or(route.next_hop, |ip| ip.src);
-        match self.neighbours.resolve(route, turn.now, source) {
-            Resolved::At(mac) => self.write(buf, route.link, mac, turn),
-            Resolved::AtPerhaps(mac, ask) => {
-                self.ask(ask, turn);
-                self.write(buf, route.link, mac, turn)
-            }
-            Resolved::Unknown(ask) => {
-                if let Some(ask) = ask {
-                    self.ask(ask, turn);
-                }
-                turn.hold();
-                let dropped = self.pending.keep(route, buf);
-                drop_held(dropped, DropReason::HoldQueueFull, turn);
-                Ok(())
-            }
-            Resolved::Failed => Err(DropReason::NeighbourUnreachable),
-            Resolved::Refused => Err(DropReason::NeighbourLimit),
-        }
-    }
-
     /// Sends a frame that the director made itself; a failure is counted here.
     pub fn send_own(&mut self, buf: &mut PacketBuf, route: &Route, turn: &mut Turn<impl Egress>) {
         turn.generated();
@@ -333,105 +242,12 @@ impl Router {
         set_macs(buf, to, self.link(link).mac);
         turn.write(link, buf)
     }
-
-    /// A neighbour has shown its MAC: packets that waited for it leave.
-    pub fn learned(&mut self, link: LinkId, addr: IpAddr, mac: Mac, turn: &mut Turn<impl Egress>) {
-        if let Some(before) = self.neighbours.mac_of(link, addr).filter(|before| *before != mac)
-            && turn.now >= self.moves_told
-        {
-            self.moves_told = turn.now + BETWEEN_MOVES;
-            log::warn!(
-                "{}: {addr} was at {before} and is at {mac}; if it comes back, two hosts have it",
-                self.link(link).name
-            );
-        }
-        if self.neighbours.confirm(link, addr, mac, turn.now) {
-            log::info!("{}: {addr} answers again", self.link(link).name);
-        }
-        for kept in self.pending.take(link, addr) {
-            turn.release(1);
-            turn.lend(|turn, buf| {
-                kept.restore(buf);
-                if let Err(reason) = self.write(buf, link, mac, turn) {
-                    turn.drop(reason);
-                }
-            });
-        }
-    }
-
-    /// Repeats solicitations that were not answered, gives up on neighbours that stay silent.
-    pub fn tick(&mut self, turn: &mut Turn<impl Egress>) {
-        while let Some(due) = self.neighbours.due(turn.now) {
-            match due {
-                neighbours::Due::Ask(ask) => self.ask(ask, turn),
-                neighbours::Due::GaveUp(link, addr, need) => {
-                    // Anybody can send packets to an address that nobody has.
-                    let level = if need == Need::Configured { log::Level::Warn } else { log::Level::Debug };
-                    log::log!(level, "{}: {addr} does not answer {}", self.link(link).name, question_to(addr));
-                    self.give_up(link, addr, turn);
-                }
-                neighbours::Due::Displaced(link, addr) => {
-                    let waited = self.pending.take(link, addr).len() as u64;
-                    drop_held(waited, DropReason::NeighbourLimit, turn);
-                }
-            }
-        }
-    }
-
-    fn give_up<E>(&mut self, link: LinkId, addr: IpAddr, turn: &mut Turn<E>) {
-        for kept in self.pending.take(link, addr) {
-            drop_held(1, DropReason::NeighbourUnreachable, turn);
-            self.undelivered.push(kept.into_frame());
-        }
-    }
-
-    /// A packet that was given up since the last tick.
-    pub fn take_undelivered(&mut self) -> Option<Vec<u8>> {
-        self.undelivered.pop()
-    }
-
-    /// The end of the run: what still waits is dropped by name.
-    pub fn shut_down<E>(&mut self, turn: &mut Turn<E>) {
-        let waited = self.pending.clear();
-        drop_held(waited, DropReason::Shutdown, turn);
-    }
-
-    /// When `tick` has something to do.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.neighbours.next_due()
-    }
-}
-
-fn drop_held<E>(count: u64, reason: DropReason, turn: &mut Turn<E>) {
-    turn.release(count);
-    (0..count).for_each(|_| turn.drop(reason));
-}
-
-/// True for an IPv6 address that no router sends on.
-pub fn is_link_local(addr: IpAddr) -> bool {
-    matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local())
-}
-
-fn question_to(addr: IpAddr) -> &'static str {
-    match Family::of(addr) {
-        Family::V4 => "ARP",
-        Family::V6 => "neighbour solicitations",
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::Wire;
-
-    fn router(nets: &[&str]) -> Router {
-        let mut router = Router::default();
-        for net in nets {
-            let addresses = vec![net.parse().unwrap()];
-            router.add_link(Link { name: (*net).into(), mac: Mac([2, 0, 0, 0, 0, 1]), mtu: 1500, addresses });
-        }
-        router
-    }
 
     #[test]
     fn without_ethernet_everything_leaves_at_once_and_nobody_is_told() {
@@ -448,24 +264,5 @@ mod tests {
             router.send_own(&mut buf, &route, &mut turn);
         }
         assert_eq!((turn.out.frames, turn.ledger().tx(), turn.ledger().held()), (2, 2, 0));
-    }
-
-    #[test]
-    fn an_address_is_at_home_where_its_net_is() {
-        let router = router(&["10.0.0.2/24", "192.0.2.2/24"]);
-        let links = |addr: &str| router.links_toward(addr.parse().unwrap());
-        assert_eq!(links("192.0.2.100"), [LinkId(1)]);
-        assert_eq!(links("198.51.100.1"), [LinkId(0), LinkId(1)]);
-    }
-
-    #[test]
-    fn a_question_answered_elsewhere_only_on_a_shared_wire() {
-        let mut router = router(&["10.0.0.2/24", "192.0.2.2/24"]);
-        let (servers, client) = (LinkId(0), "192.0.2.10".parse().unwrap());
-        assert!(!router.answered_elsewhere(servers, client));
-        router.bridge_with(LinkId(1), servers);
-        assert!(router.answered_elsewhere(servers, client));
-        assert!(!router.answered_elsewhere(LinkId(1), client));
-        assert!(!router.answered_elsewhere(servers, "203.0.113.1".parse().unwrap()));
     }
 }
