@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::draft::{Field, Place, Planned, Position, Problems, ServerDraft, ServiceDraft, SorryDraft};
+use super::draft::{Field, Planned, ServerDraft, ServiceDraft, SorryDraft};
+use super::place::{Place, Position, Problems};
 use crate::base::{Endpoint, Family};
 use crate::health;
 use crate::sched;

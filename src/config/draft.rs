@@ -2,116 +2,20 @@
 //!
 //! Both ways of configuring end here, so each check is made once. Never checks more than that a word can be read.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::hop::Hop;
+use super::place::{At, Place};
 use crate::base::{Endpoint, Mac, Prefix};
 use crate::health::{Check, Policy};
 use crate::outbound::{Forward, Masquerade};
-use crate::router::is_link_local;
 use crate::service::MarkRule;
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, SharedKey, SynProxy, SyncOptions, SyncRole};
 use crate::service::quota::Quota;
 use crate::vrrp::Track;
 use crate::wire::vrrp::{Covers, Version};
-
-/// Where something was said, and what: `--server 10.0.0.21:8080`, `/etc/tapvs.toml:14:11: server "10.0.0.21:8080"`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// The place in a file; a flag has none.
-    pub position: Option<Position>,
-    /// The flag or key; may be empty.
-    pub what: String,
-    /// The value as it was written; may be empty.
-    pub value: String,
-}
-
-/// A place in a file; lines and columns count from 1.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Position {
-    /// The file's name as it was given.
-    pub source: Arc<str>,
-    /// Line.
-    pub line: u32,
-    /// Column, where it is known.
-    pub column: Option<u32>,
-}
-
-impl Place {
-    /// A flag, perhaps with its value.
-    pub fn flag(flag: &str, value: impl fmt::Display) -> Place {
-        Place { position: None, what: flag.to_owned(), value: value.to_string() }
-    }
-
-    /// The same place, called otherwise.
-    pub fn named(self, what: String) -> Place {
-        Place { what, ..self }
-    }
-}
-
-impl From<Position> for Place {
-    fn from(position: Position) -> Place {
-        Place { position: Some(position), what: String::new(), value: String::new() }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut before = "";
-        if let Some(Position { source, line, column }) = &self.position {
-            write!(f, "{source}:{line}")?;
-            column.map_or(Ok(()), |column| write!(f, ":{column}"))?;
-            before = ": ";
-        }
-        for word in [&self.what, &self.value].into_iter().filter(|word| !word.is_empty()) {
-            write!(f, "{before}{word}")?;
-            before = " ";
-        }
-        Ok(())
-    }
-}
-
-/// A value and where it was said.
-#[derive(Clone, Debug)]
-pub struct At<T> {
-    /// What was read.
-    pub value: T,
-    /// Where it stood.
-    pub place: Place,
-}
-
-impl<T> At<T> {
-    /// The same place, another value.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> At<U> {
-        At { value: change(self.value), place: self.place }
-    }
-}
-
-/// What is wrong, a sentence a line; none is good news.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Problems(pub Vec<String>);
-
-impl Problems {
-    /// One more problem.
-    pub fn add(&mut self, place: &Place, what: impl fmt::Display) {
-        self.0.push(format!("{place}: {what}"));
-    }
-
-    /// All together, or `done` if there are none.
-    pub fn none_or<T>(self, done: T) -> Result<T, Problems> {
-        if self.0.is_empty() { Ok(done) } else { Err(self) }
-    }
-}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
 
 /// A part of a service or server that has a place of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -252,42 +156,6 @@ pub struct ServerDraft {
     pub fields: Vec<(Field, Place)>,
     /// Checks of its own, instead of the service's.
     pub checks: Vec<Check>,
-}
-
-/// A neighbour that a route goes by: an address, and for a link-local one perhaps its link (`fe80::1%tap0`, RFC 4007 11.2).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Hop {
-    /// Address.
-    pub addr: IpAddr,
-    /// Name of the link, where the address alone does not tell.
-    pub link: Option<String>,
-}
-
-impl FromStr for Hop {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Hop, String> {
-        let (addr, link) = match text.split_once('%') {
-            Some((addr, link)) => (addr, Some(link.to_owned())),
-            None => (text, None),
-        };
-        let addr = addr.parse().map_err(|_| "not an address, like 10.0.0.1; names are not resolved".to_owned())?;
-        match link {
-            Some(_) if !is_link_local(addr) => {
-                Err(format!("{addr} is no link-local address; leave out % and the link"))
-            }
-            link => Ok(Hop { addr, link }),
-        }
-    }
-}
-
-impl fmt::Display for Hop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.link {
-            Some(link) => write!(f, "{}%{link}", self.addr),
-            None => self.addr.fmt(f),
-        }
-    }
 }
 
 /// What becomes, at a start, of rules that were made by hand in the run before.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::draft::{At, Draft, Hop, LinkDraft, Place, Problems, ServerDraft, ServiceDraft};
+use super::draft::{Draft, LinkDraft, ServerDraft, ServiceDraft};
+use super::hop::Hop;
+use super::place::{At, Place, Problems};
 use super::spec::{self, ServerSpec, ServiceSpec};
 use super::{check_of_word, vrrp_of_word};
 use crate::base::{Endpoint, Mac, Prefix};

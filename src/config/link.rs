@@ -4,7 +4,8 @@
 
 use std::net::IpAddr;
 
-use super::draft::{At, LinkDraft, Problems};
+use super::draft::LinkDraft;
+use super::place::{At, Problems};
 use crate::base::{Mac, Medium, Prefix};
 use crate::io::{self, LinkConfig};
 use crate::outbound::Policy;

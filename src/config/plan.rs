@@ -6,9 +6,11 @@ use std::collections::HashSet;
 use std::hash::RandomState;
 use std::net::IpAddr;
 
-use super::draft::{At, ByHand, Draft, Hop, Place, Planned, Problems, Rights, ServiceDraft};
+use super::draft::{ByHand, Draft, Planned, Rights, ServiceDraft};
 use super::flags::RunArgs;
+use super::hop::Hop;
 use super::link::{self, PlannedLink};
+use super::place::{At, Place, Problems};
 use super::{BEFORE, commands, read_file, validate, vrrp};
 use crate::base::{Endpoint, Family, LinkId, Medium, Prefix};
 use crate::conn::Timeouts;

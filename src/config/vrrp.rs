@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::draft::{At, Place, Problems, VrrpDraft};
+use super::draft::VrrpDraft;
 use super::link::PlannedLink;
+use super::place::{At, Place, Problems};
 use crate::base::{self, Family, LinkId};
 use crate::service::command::{Command, SyncOptions, SyncRole};
 use crate::vrrp::{Options, Rank};

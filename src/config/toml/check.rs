@@ -7,8 +7,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::draft::Problems;
-use super::reader::{Kind, Section};
+use super::super::place::Problems;
+use super::kind::Kind;
+use super::reader::Section;
 use super::{ip_address, word};
 use crate::health::{self, Check, Dns, Exec, Http, HttpMethod, Timing, Tls, Udp};
 

@@ -3,6 +3,7 @@
 //! Every key is known or refused. Never checks what words mean together; that is the plan's.
 
 mod check;
+mod kind;
 mod policy;
 mod reader;
 mod service;
@@ -13,7 +14,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::draft::{At, ByHand, Draft, Hop, LinkDraft, Problems, RouteDraft};
+use super::draft::{ByHand, Draft, LinkDraft, RouteDraft};
+use super::hop::Hop;
+use super::place::{At, Problems};
 use super::spec;
 use crate::base::{Prefix, Proto};
 use crate::io::{PROCESSORS, WithErrno};
@@ -22,7 +25,8 @@ use crate::service::MarkRule;
 use crate::service::command::{SharedKey, SyncOptions, SyncRole};
 use crate::service::limits;
 pub use check::check_of_word;
-use reader::{Kind, Section, Source};
+use kind::Kind;
+use reader::{Section, Source};
 pub use vrrp::vrrp_of_word;
 
 const TOP: Kind = Kind {

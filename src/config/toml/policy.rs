@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::super::draft::SorryDraft;
 use super::super::spec;
 use super::check::command;
-use super::reader::{Kind, Section};
+use super::kind::Kind;
+use super::reader::Section;
 use crate::health::{AllDown, OnDown, Policy, Quorum};
 use crate::service::command::Method;
 use crate::service::words::method_names;
@@ -16,7 +17,8 @@ use crate::service::words::method_names;
 const SORRY: Kind = Kind { name: "sorry_server", keys: &["address", "method"] };
 const ANY_TIME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(31 * 24 * 3600);
 
-const POLICY: [&str; 11] = [
+/// The keys of a service that say it.
+pub(super) const KEYS: [&str; 11] = [
     "quorum",
     "hysteresis",
     "sorry_server",
@@ -33,7 +35,7 @@ const POLICY: [&str; 11] = [
 /// What follows from checks, if anything is said of it; and the sorry server, which the service has to be asked about.
 /// Without checks clients mask no server unless that is asked for.
 pub(super) fn policy(section: &mut Section, has_checks: bool) -> (Option<Policy>, Option<SorryDraft>) {
-    let said = POLICY.iter().any(|key| section.has(key));
+    let said = KEYS.iter().any(|key| section.has(key));
     let usual = Policy::default();
     let on_down = section.parsed("on_down", |word| match word {
         "keep" => Ok(OnDown::Keep),

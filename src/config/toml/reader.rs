@@ -10,8 +10,9 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::super::draft::{At, Place, Position, Problems};
+use super::super::place::{At, Place, Position, Problems};
 use super::super::spec;
+use super::kind::Kind;
 use crate::base;
 
 /// The longest piece of a file that a message repeats.
@@ -72,14 +73,6 @@ impl<'a> Source<'a> {
         let dots = if short.len() < text.len() { "..." } else { "" };
         Place { position: Some(self.position(span.start)), what: what.to_owned(), value: format!("{short}{dots}") }
     }
-}
-
-/// A kind of section: how it is named, and every key that it may have.
-pub struct Kind {
-    /// As it is written, like `[[link]]`; empty for the top of the file.
-    pub name: &'static str,
-    /// Its keys.
-    pub keys: &'static [&'static str],
 }
 
 /// A table of the file. Values are taken out one by one.

@@ -3,9 +3,11 @@
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use super::super::draft::{At, Field, ServerDraft, ServiceDraft};
+use super::super::draft::{Field, ServerDraft, ServiceDraft};
+use super::super::place::At;
 use super::super::spec;
-use super::reader::{Kind, Section};
+use super::kind::{Kind, both};
+use super::reader::Section;
 use super::{check, ip_address, policy};
 use crate::base::{Family, Proto};
 use crate::service::command::{ClientAddress, DestOptions, Method, ServiceKey, SynProxy};
@@ -13,38 +15,26 @@ use crate::service::limits;
 use crate::service::quota::Quota;
 use crate::service::words::{CHECKSUMS, method_names};
 
-pub(super) const SERVICE: Kind = Kind {
-    name: "[[service]]",
-    keys: &[
-        "tcp",
-        "udp",
-        "sctp",
-        "mark",
-        "family",
-        "scheduler",
-        "flags",
-        "persistent",
-        "netmask",
-        "pe",
-        "one_packet",
-        "limit",
-        "syn_proxy",
-        "local_address",
-        "server",
-        "check",
-        "quorum",
-        "hysteresis",
-        "sorry_server",
-        "slow_start",
-        "on_down",
-        "down_grace",
-        "if_all_down",
-        "passive",
-        "quorum_up",
-        "quorum_down",
-        "quorum_user",
-    ],
-};
+const KEYS: [&str; 16] = [
+    "tcp",
+    "udp",
+    "sctp",
+    "mark",
+    "family",
+    "scheduler",
+    "flags",
+    "persistent",
+    "netmask",
+    "pe",
+    "one_packet",
+    "limit",
+    "syn_proxy",
+    "local_address",
+    "server",
+    "check",
+];
+pub(super) const SERVICE: Kind =
+    Kind { name: "[[service]]", keys: &both::<{ KEYS.len() + policy::KEYS.len() }>(&KEYS, &policy::KEYS) };
 pub(super) const SERVER: Kind = Kind {
     name: "[[service.server]]",
     keys: &[

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::draft::{At, Problems, VrrpDraft};
+use super::super::draft::VrrpDraft;
+use super::super::place::{At, Problems};
 use super::super::spec;
 use super::check::command;
-use super::reader::{Kind, Section};
+use super::kind::Kind;
+use super::reader::Section;
 use super::{ip_address, shared_key, word};
 use crate::vrrp::{Track, Tracked};
 use crate::wire::vrrp::{Covers, Version};

@@ -2,8 +2,9 @@
 //!
 //! The word becomes the text of a table, so that flags and files have the same keys and the same refusals.
 
-use super::super::draft::Problems;
-use super::reader::{Kind, Section, Source};
+use super::super::place::Problems;
+use super::kind::Kind;
+use super::reader::{Section, Source};
 
 /// Reads the words after a flag as the table `key`; `named` are those whose keys are known already, like
 /// `kind = "http"`. `manual` says where the keys stand.
