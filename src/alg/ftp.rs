@@ -50,6 +50,7 @@ pub struct Ftp(Beside<FtpControl>);
 
 impl Ftp {
     /// A control conn has ended: what was known of it is forgotten.
+    #[inline]
     pub fn on(&mut self, event: LifeEvent) {
         self.0.on(event);
     }

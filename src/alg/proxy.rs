@@ -72,6 +72,7 @@ pub struct Proxy(Beside<ProxyHeader>);
 
 impl Proxy {
     /// A conn has ended: what was known of it is forgotten.
+    #[inline]
     pub fn on(&mut self, event: LifeEvent) {
         self.0.on(event);
     }

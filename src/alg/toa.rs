@@ -39,6 +39,7 @@ pub struct Toa {
 
 impl Toa {
     /// A conn has ended: what was known of it is forgotten.
+    #[inline]
     pub fn on(&mut self, event: LifeEvent) {
         self.conns.on(event);
     }

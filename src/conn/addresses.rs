@@ -32,7 +32,11 @@ pub(super) struct Addresses {
     unheld: Vec<AddrId>,
     /// The index given out last: its record is still to come.
     last: Option<AddrId>,
+    /// Where an address with these last bits was found: there are few servers, each asked for often.
+    found: [AddrId; FOUND],
 }
+
+const FOUND: usize = 64;
 
 impl Addresses {
     /// Those that `lines` names; after the first that cannot be trusted, none.
@@ -45,6 +49,7 @@ impl Addresses {
             holders: Vec::new(),
             unheld: Vec::new(),
             last: None,
+            found: [AddrId(0); FOUND],
         };
         for id in (0..=u16::MAX).take(addresses.lines.len()) {
             if !addresses.lines.commit(usize::from(id) + 1) {
@@ -90,13 +95,23 @@ impl Addresses {
     }
 
     /// The index of `addr`, new or known; `None` while records hold 65,536 different ones.
+    #[inline]
     pub(super) fn intern(&mut self, addr: IpAddr) -> Option<AddrId> {
-        let id = match self.known.get(&addr) {
+        let packed = Packed::from(addr);
+        let place = packed.halves()[1] as usize % FOUND;
+        let id = self.found[place];
+        if self.list.get(usize::from(id.0)) != Some(&packed) {
+            self.found[place] = self.look_up(addr)?;
+        }
+        self.last = Some(self.found[place]);
+        self.last
+    }
+
+    fn look_up(&mut self, addr: IpAddr) -> Option<AddrId> {
+        match self.known.get(&addr) {
             Some(id) => Some(*id),
             None => self.add(addr),
-        };
-        self.last = id.or(self.last);
-        id
+        }
     }
 
     #[cold]

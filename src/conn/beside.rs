@@ -22,6 +22,7 @@ impl<T> Default for Beside<T> {
 
 impl<T: Copy> Beside<T> {
     /// A conn has ended: what was known of it is forgotten.
+    #[inline]
     pub fn on(&mut self, event: LifeEvent) {
         if let LifeEvent::Ended(id) = event
             && !self.values.is_empty()

@@ -121,7 +121,7 @@ impl SctpState {
     }
 
     /// Seconds it lasts.
-    pub fn timeout(self) -> u64 {
+    pub fn timeout(self) -> u32 {
         match self {
             NO => 2,
             I1 | RJ => 4,

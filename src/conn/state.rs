@@ -89,20 +89,57 @@ impl Timeouts {
     /// How long a conn lives after its last packet.
     pub fn of(&self, conn: &Conn) -> Duration {
         match conn.is_template() {
-            true => Duration::from_secs(u64::from(conn.template_timeout())),
-            false => self.in_state(conn, conn.state()).timeout,
+            true => seconds(conn.template_timeout()),
+            false => self.lasting(conn, conn.state()).1,
         }
     }
 
-    /// A state of a conn, which its method may make last longer or shorter.
-    #[inline]
-    pub fn in_state(&self, conn: &Conn, number: u8) -> State {
-        let state = self.state(conn.proto(), number);
-        if !conn.is_full_nat() {
-            return state;
+    /// What a conn counts as in a state, and how long it lives there after a packet: its method may make that longer or
+    /// shorter.
+    #[inline(always)]
+    pub fn lasting(&self, conn: &Conn, number: u8) -> (Counted, Duration) {
+        let proto = conn.proto();
+        let usual = self.usual(proto, number);
+        let lasts = if conn.is_full_nat() { self.of_full_nat(proto, number).unwrap_or(usual) } else { usual };
+        (counted(proto, number), seconds(lasts))
+    }
+
+    /// The state behind a protocol's number.
+    pub fn state(&self, proto: Proto, number: u8) -> State {
+        let name = match proto {
+            Proto::TCP => TcpState::from_number(number).name(),
+            Proto::UDP => "UDP",
+            Proto::SCTP => SctpState::from_number(number).name(),
+            _ => "NONE",
+        };
+        State { name, counted: counted(proto, number), timeout: seconds(self.usual(proto, number)) }
+    }
+
+    /// Seconds in a state, whatever the method.
+    #[inline(always)]
+    fn usual(&self, proto: Proto, number: u8) -> u32 {
+        match proto {
+            Proto::TCP => match TcpState::from_number(number) {
+                TcpState::Established => self.tcp,
+                TcpState::FinWait => self.tcp_fin,
+                TcpState::None => 2,
+                TcpState::TimeWait => self.time_wait,
+                TcpState::SynSent | TcpState::Listen | TcpState::SynAck => 120,
+                TcpState::SynRecv | TcpState::CloseWait => 60,
+                TcpState::Close => self.close,
+                TcpState::LastAck => 30,
+            },
+            Proto::UDP => self.udp,
+            Proto::SCTP => SctpState::from_number(number).timeout(),
+            _ => 60,
         }
+    }
+
+    /// Seconds in a state of FULL-NAT, where it has its own.
+    #[inline(never)]
+    fn of_full_nat(&self, proto: Proto, number: u8) -> Option<u32> {
         let FullNatTimeouts { opening, established, closing, udp } = self.full_nat;
-        let seconds = match conn.proto() {
+        let seconds = match proto {
             Proto::UDP => udp,
             Proto::TCP => match TcpState::from_number(number) {
                 TcpState::Established => established,
@@ -114,51 +151,27 @@ impl Timeouts {
             },
             _ => 0,
         };
-        let timeout = if seconds == 0 { state.timeout } else { Duration::from_secs(u64::from(seconds)) };
-        State { timeout, ..state }
-    }
-
-    /// The state behind a protocol's number.
-    #[inline]
-    pub fn state(&self, proto: Proto, number: u8) -> State {
-        match proto {
-            Proto::TCP => {
-                let state = TcpState::from_number(number);
-                State {
-                    name: state.name(),
-                    counted: Counted::active_if(state.is_active()),
-                    timeout: self.tcp_timeout(state),
-                }
-            }
-            Proto::UDP => {
-                State { name: "UDP", counted: Counted::Inactive, timeout: Duration::from_secs(u64::from(self.udp)) }
-            }
-            Proto::SCTP => {
-                let state = SctpState::from_number(number);
-                let timeout = Duration::from_secs(state.timeout());
-                State { name: state.name(), counted: Counted::active_if(state == SctpState::Established), timeout }
-            }
-            _ => State { name: "NONE", counted: Counted::Inactive, timeout: Duration::from_secs(60) },
-        }
-    }
-
-    #[inline]
-    fn tcp_timeout(&self, state: TcpState) -> Duration {
-        let secs = match state {
-            TcpState::Established => self.tcp,
-            TcpState::FinWait => self.tcp_fin,
-            TcpState::None => 2,
-            TcpState::TimeWait => self.time_wait,
-            TcpState::SynSent | TcpState::Listen | TcpState::SynAck => 120,
-            TcpState::SynRecv | TcpState::CloseWait => 60,
-            TcpState::Close => self.close,
-            TcpState::LastAck => 30,
-        };
-        Duration::from_secs(u64::from(secs))
+        (seconds != 0).then_some(seconds)
     }
 }
 
+#[inline(always)]
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count))
+}
+
+/// As what a conn in a state counts at its dest.
+#[inline(always)]
+fn counted(proto: Proto, number: u8) -> Counted {
+    Counted::active_if(match proto {
+        Proto::TCP => TcpState::from_number(number).is_active(),
+        Proto::SCTP => SctpState::from_number(number) == SctpState::Established,
+        _ => false,
+    })
+}
+
 /// The next state of a conn after one of its packets.
+#[inline]
 pub fn next(state: u8, event: Event, l4: &L4, tables: Tables) -> u8 {
     match l4 {
         L4::Tcp { flags, .. } => tcp::next(TcpState::from_number(state), event, *flags, tables) as u8,

@@ -177,10 +177,15 @@ impl ConnTable {
     pub fn move_state(&mut self, id: ConnId, state: u8, by: Option<Event>) {
         let before = self.records[id].set_state(state);
         if before != state {
-            self.disturb(id);
-            self.count_state(id, before);
-            self.life.add(LifeEvent::Moved(id, before, by));
+            self.has_moved(id, before, by);
         }
+    }
+
+    #[inline(never)]
+    fn has_moved(&mut self, id: ConnId, before: u8, by: Option<Event>) {
+        self.disturb(id);
+        self.count_state(id, before);
+        self.life.add(LifeEvent::Moved(id, before, by));
     }
 
     /// The kernel forwards packets of this conn from now on.

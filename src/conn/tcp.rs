@@ -97,6 +97,7 @@ impl TcpState {
     const ALL: [TcpState; 11] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
 
     /// The state with a number; a number that none has is `None`.
+    #[inline]
     pub fn from_number(number: u8) -> TcpState {
         TcpState::ALL.get(usize::from(number)).copied().unwrap_or(NO)
     }
@@ -125,6 +126,7 @@ impl TcpState {
 }
 
 /// The state after one segment.
+#[inline]
 pub(super) fn next(state: TcpState, event: Event, flags: TcpFlags, tables: Tables) -> TcpState {
     let row = if flags.rst() {
         3

@@ -83,7 +83,7 @@ impl Batch {
     #[inline]
     pub fn handle(&mut self, director: &mut Director, link: LinkId, turn: &mut Turn<impl Egress>) -> usize {
         for (frame, parsed) in self.frames[..self.count].iter().zip(&mut self.parsed) {
-            *parsed = wire::parse(frame);
+            wire::parse_into(frame, parsed);
         }
         if self.count > 1 && director.flows.conns.exceeds_cache() {
             self.prefetch(director);

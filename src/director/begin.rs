@@ -16,8 +16,11 @@ pub(super) fn begin(
     now: Instant,
 ) -> Result<ConnId, DropReason> {
     let id = director.flows.open(opening, call, &director.router, now)?;
-    director.flows.begin_sequence(id, packet, now);
-    director.proxy.begin(id, packet, &mut director.flows);
-    director.toa.begin(id, packet, &mut director.flows);
+    // Who serves by another method sees its client.
+    if director.flows.conns.get(id).is_full_nat() {
+        director.flows.begin_sequence(id, packet, now);
+        director.proxy.begin(id, packet, &mut director.flows);
+        director.toa.begin(id, packet, &mut director.flows);
+    }
     Ok(id)
 }

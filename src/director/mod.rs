@@ -125,21 +125,7 @@ impl Director {
     #[inline(always)]
     fn tell_listeners(&mut self) {
         if self.flows.conns.has_events() {
-            self.tell_events();
-        }
-    }
-
-    #[inline(never)]
-    fn tell_events(&mut self) {
-        while let Some(event) = self.flows.conns.next_event() {
-            self.fast().on(event);
-            self.sync.on(event, &self.flows.conns);
-            self.ftp.on(event);
-            self.proxy.on(event);
-            self.toa.on(event);
-            self.flows.splices.on(event);
-            self.flows.note_answered(event);
-            self.flows.refusals.on(event, &self.flows.conns);
+            tell_events(self);
         }
     }
 
@@ -215,5 +201,19 @@ impl Director {
     #[cfg(any(test, feature = "testing"))]
     pub fn conn_of(&self, tuple: &crate::base::Tuple) -> Option<crate::base::ConnId> {
         self.flows.conns.lookup(tuple).map(|(id, _)| id)
+    }
+}
+
+#[inline(never)]
+fn tell_events(director: &mut Director) {
+    while let Some(event) = director.flows.conns.next_event() {
+        director.fast().on(event);
+        director.sync.on(event, &director.flows.conns);
+        director.ftp.on(event);
+        director.proxy.on(event);
+        director.toa.on(event);
+        director.flows.splices.on(event);
+        director.flows.note_answered(event);
+        director.flows.refusals.on(event, &director.flows.conns);
     }
 }

@@ -41,6 +41,7 @@ impl Flows {
     }
 
     /// A conn whose client has stood up for its SYN, where that is counted.
+    #[inline]
     pub(super) fn note_answered(&mut self, event: LifeEvent) {
         if let LifeEvent::Moved(id, before, Some(Event::Input)) = event
             && self.services.any_syn_proxy()

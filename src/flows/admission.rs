@@ -85,12 +85,22 @@ impl Flows {
     #[inline]
     pub fn fate(&self, id: ConnId, ip: &Ip) -> ConnFate {
         let server = self.services.server(self.conns.get(id).dest);
-        let expire = self.settings.expire_nodest_conn;
         let first = match ip.l4 {
             L4::Tcp { flags, .. } => flags.syn(),
             L4::Sctp { chunk, .. } => chunk == SCTP_INIT,
             L4::Udp { .. } | L4::Icmp { .. } | L4::Other | L4::Truncated => false,
         };
+        // As almost always.
+        if !first && server.available && server.mask == Mask::None {
+            return ConnFate::Good;
+        }
+        self.judged_fate(id, first)
+    }
+
+    #[inline(never)]
+    fn judged_fate(&self, id: ConnId, first: bool) -> ConnFate {
+        let server = self.services.server(self.conns.get(id).dest);
+        let expire = self.settings.expire_nodest_conn;
         if first && ((expire && server.weight == 0) || self.is_over(id)) {
             return ConnFate::Replaced;
         }

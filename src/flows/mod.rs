@@ -159,16 +159,16 @@ impl Flows {
         let tables = self.tcp_tables();
         let conn = self.conns.get(id);
         let number = next_state(conn.state(), event, l4, tables);
-        let state = self.timeouts.in_state(conn, number);
+        let (counted, timeout) = self.timeouts.lasting(conn, number);
         let (dest, before) = (conn.dest, conn.counted());
         if number == TcpState::SynRecv as u8 && self.refusals.is_on() {
             self.refusals.half_open((id, conn), conn.state(), event, now);
         }
         self.conns.move_state(id, number, Some(event));
-        if before != state.counted {
-            self.count_as(id, dest, state.counted);
+        if before != counted {
+            self.count_as(id, dest, counted);
         }
-        self.conns.rearm(id, now, state.timeout);
+        self.conns.rearm(id, now, timeout);
         self.assure(id, event);
     }
 

@@ -166,7 +166,7 @@ impl Flows {
         let conn = self.conns.get(id);
         conn.proto() == Proto::TCP
             && conn.rewrites_replies()
-            && self.settings.ftp_ports.contains(conn.virt().port)
+            && self.settings.ftp_ports.contains(conn.packed_virt().port)
             && !conn.is_template()
     }
 

@@ -161,9 +161,15 @@ const ASSURED: u8 = 1;
 
 impl Flows {
     /// A client that has proved itself keeps its template under pressure.
+    #[inline]
     pub fn assure(&mut self, id: ConnId, event: Event) {
+        if let Some(control) = self.conns.get(id).control() {
+            self.assure_control(id, control, event);
+        }
+    }
+
+    fn assure_control(&mut self, id: ConnId, control: ConnId, event: Event) {
         let conn = self.conns.get(id);
-        let Some(control) = conn.control() else { return };
         let proved = match conn.proto() {
             Proto::UDP => event == Event::Output,
             Proto::SCTP => SctpState::from_number(conn.state()) == SctpState::Established,

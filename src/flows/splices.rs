@@ -162,6 +162,7 @@ pub struct Splices {
 
 impl Splices {
     /// A conn has ended: what was known of it is forgotten.
+    #[inline]
     pub fn on(&mut self, event: LifeEvent) {
         self.conns.on(event);
     }

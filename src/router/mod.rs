@@ -60,6 +60,10 @@ struct Port {
 #[derive(Default)]
 pub struct Router {
     ports: Vec<Port>,
+    /// The addresses of all links, and the broadcast addresses of their nets, each as a list: every packet without a conn is
+    /// held against them.
+    own: Vec<IpAddr>,
+    broadcasts: Vec<IpAddr>,
     /// Destination to next hop.
     pub routes: Routes,
     /// Next hop to MAC.
@@ -102,6 +106,8 @@ impl Router {
     fn add(&mut self, link: Link, medium: Medium, nets: &[Prefix]) -> LinkId {
         let id = LinkId(self.ports.len() as u8);
         nets.iter().for_each(|net| self.routes.add(*net, None, id));
+        self.own.extend(link.addresses.iter().map(|prefix| prefix.addr));
+        self.broadcasts.extend(link.addresses.iter().filter_map(Prefix::broadcast));
         self.ports.push(Port {
             link,
             medium,
@@ -208,13 +214,13 @@ impl Router {
     /// Counts it as sent or held; an error is for the caller to count.
     #[inline]
     pub fn send(&mut self, buf: &mut PacketBuf, route: &Route, turn: &mut Turn<impl Egress>) -> Result<(), DropReason> {
-        if self.medium(route.link) == Medium::Ip {
-            return self.write(buf, route.link, Mac::ZERO, turn);
-        }
-        match self.neighbours.reachable(route, turn.now) {
-            Some(mac) => self.write(buf, route.link, mac, turn),
-            None => self.send_in_doubt(buf, route, turn),
-        }
+        let mac = match self.medium(route.link) {
+            Medium::Ip => Some(Mac::ZERO),
+            Medium::Ethernet => self.neighbours.reachable(route, turn.now),
+        };
+        let Some(mac) = mac else { return self.send_in_doubt(buf, route, turn) };
+        set_macs(buf, mac, self.link(route.link).mac);
+        turn.write(route.link, buf)
     }
 
     /// Sends a frame that the director made itself; a failure is counted here.

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::{Link, Port, Router};
+use super::{Link, Router};
 use crate::base::{Family, LinkId, Prefix};
 
 impl Router {
@@ -21,18 +21,17 @@ impl Router {
 
     /// True for the broadcast address of a link's net.
     pub fn is_broadcast(&self, addr: IpAddr) -> bool {
-        self.ports.iter().any(|port| port.link.addresses.iter().any(|prefix| prefix.broadcast() == Some(addr)))
+        self.broadcasts.contains(&addr)
     }
 
     /// True for an address of a link or of a local prefix.
     pub fn owns(&self, addr: IpAddr) -> bool {
-        let of_link = |port: &Port| port.link.addresses.iter().any(|prefix| prefix.addr == addr);
-        self.ports.iter().any(of_link) || self.is_in_local_prefix(addr) || self.virtuals.is_here(addr)
+        self.own.contains(&addr) || self.is_in_local_prefix(addr) || self.virtuals.is_here(addr)
     }
 
     /// The addresses of all links.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.ports.iter().flat_map(|port| &port.link.addresses).map(|prefix| prefix.addr)
+        self.own.iter().copied()
     }
 
     /// The own address that packets to `to` come from: in the prefix of the next hop, else the link's first. A link-local

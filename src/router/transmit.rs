@@ -79,6 +79,7 @@ impl Router {
         self.cut(packet, route, turn)
     }
 
+    #[cold]
     fn cut(&mut self, packet: &mut Packet, route: &Route, turn: &mut Turn<impl Egress>) -> Result<(), DropReason> {
         if packet.buf.vnet.gso == Gso::None {
             finish_checksum(packet.buf, packet.ip);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
-use crate::base::FastHash;
+use crate::base::{FastHash, Packed};
 
 /// What an address is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,15 +29,34 @@ struct Users {
 
 /// Addresses with their users.
 #[derive(Default)]
-pub(super) struct Addresses(HashMap<IpAddr, Users, FastHash>);
+pub(super) struct Addresses {
+    all: HashMap<IpAddr, Users, FastHash>,
+    /// A bit for the hash of each that is, or was, the director's own: strangers are known without a look-up.
+    own: [u64; WORDS],
+}
+
+const WORDS: usize = 16;
+
+/// The place of an address among the bits.
+#[inline(always)]
+fn place(addr: IpAddr) -> (usize, u32) {
+    // The golden ratio's digits spread neighbours (Knuth, 6.4).
+    let [upper, lower] = Packed::from(addr).halves();
+    let hash = (upper ^ lower).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((hash >> 60) as usize, (hash >> 54) as u32 & 63)
+}
 
 impl Addresses {
     pub(super) fn add(&mut self, addr: IpAddr, what: Use) {
-        *self.0.entry(addr).or_default().of(what) += 1;
+        *self.all.entry(addr).or_default().of(what) += 1;
+        if what != Use::Server {
+            let (word, bit) = place(addr);
+            self.own[word] |= 1 << bit;
+        }
     }
 
     pub(super) fn remove(&mut self, addr: IpAddr, what: Use) {
-        let Entry::Occupied(mut entry) = self.0.entry(addr) else { return };
+        let Entry::Occupied(mut entry) = self.all.entry(addr) else { return };
         let users = entry.get_mut();
         let count = users.of(what);
         *count = count.saturating_sub(1);
@@ -46,21 +65,23 @@ impl Addresses {
         }
     }
 
+    #[inline]
     pub(super) fn is_own(&self, addr: IpAddr) -> bool {
-        self.0.get(&addr).is_some_and(Users::are_own)
+        let (word, bit) = place(addr);
+        self.own[word] & 1 << bit != 0 && self.all.get(&addr).is_some_and(Users::are_own)
     }
 
     pub(super) fn is_local(&self, addr: IpAddr) -> bool {
-        self.0.get(&addr).is_some_and(|users| users.local_ones > 0)
+        self.all.get(&addr).is_some_and(|users| users.local_ones > 0)
     }
 
     pub(super) fn is_server(&self, addr: IpAddr) -> bool {
-        self.0.get(&addr).is_some_and(|users| users.servers > 0)
+        self.all.get(&addr).is_some_and(|users| users.servers > 0)
     }
 
     /// Virtual and local ones.
     pub(super) fn own(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.iter().filter(|(_, users)| users.are_own()).map(|(addr, _)| *addr)
+        self.all.iter().filter(|(_, users)| users.are_own()).map(|(addr, _)| *addr)
     }
 }
 

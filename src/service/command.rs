@@ -3,24 +3,40 @@
 //! Never parses text and never applies anything: the grammar makes these, `Services` carries them out.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::quota::Quota;
 pub use super::refused::Refused;
-use crate::base::{Endpoint, Family, Proto};
+use crate::base::{Endpoint, Family, Packed, Proto};
 pub use crate::base::{Method, Tunnel, TunnelChecksum};
 use crate::sched::Flags;
 
 /// What names a virtual service.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceKey {
     /// Packets of this protocol to this address and port; port 0 is every port.
     Address(Proto, Endpoint),
     /// Packets of this family that carry this mark.
     Mark(Family, u32),
+}
+
+/// Two numbers instead of each part by itself: every new conn looks for its service.
+impl Hash for ServiceKey {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let ([upper, lower], rest) = match *self {
+            ServiceKey::Address(proto, Endpoint { addr, port }) => {
+                (Packed::from(addr).halves(), u64::from(proto.0) << 16 | u64::from(port))
+            }
+            ServiceKey::Mark(family, mark) => ([family as u64, u64::from(mark)], 1 << 32),
+        };
+        state.write_u64(upper ^ rest << 24);
+        state.write_u64(lower);
+    }
 }
 
 impl ServiceKey {

@@ -75,6 +75,7 @@ impl Master {
     }
 
     /// What was told of an older conn in a slot does not count for the one that is there now.
+    #[inline]
     pub(super) fn opened(&mut self, id: ConnId, conn: &Conn) {
         if let Some(told) = self.told.get_mut(id.index()) {
             *told = if conn.is_synced() { Told::of_state(conn.state()) } else { Told::default() };

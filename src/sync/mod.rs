@@ -97,6 +97,7 @@ impl Sync {
     }
 
     /// Something has happened to a conn: what was told of an older one in its slot does not count for it.
+    #[inline]
     pub fn on(&mut self, event: LifeEvent, conns: &ConnTable) {
         match event {
             LifeEvent::Opened(id) => self.master.opened(id, conns.get(id)),

@@ -4,7 +4,6 @@
 
 use super::field::{ETH_LEN, be16, ipv6};
 use super::packet::{Fragment, Ip};
-use crate::base::Family;
 
 const FIXED: usize = ipv6::LEN;
 const NEXT_HEADER: usize = ipv6::NEXT_HEADER;
@@ -40,12 +39,19 @@ pub(super) struct Upper {
 /// Finds what stands behind the extension headers of a packet; `None` if they are cut short or out of order.
 ///
 /// Behind the header of a later fragment stand data, whatever they look like.
-#[inline]
+#[inline(always)]
 pub(super) fn upper(packet: &[u8]) -> Option<Upper> {
+    match *packet.get(NEXT_HEADER)? {
+        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION | AUTHENTICATION => behind_extensions(packet),
+        proto => Some(Upper { proto, at: FIXED, next_header_at: NEXT_HEADER, fragment: Fragment::Whole }),
+    }
+}
+
+#[cold]
+fn behind_extensions(packet: &[u8]) -> Option<Upper> {
     walk(packet, |_| {})
 }
 
-#[inline]
 fn walk(packet: &[u8], mut each: impl FnMut(Extension)) -> Option<Upper> {
     let mut upper =
         Upper { proto: *packet.get(NEXT_HEADER)?, at: FIXED, next_header_at: NEXT_HEADER, fragment: Fragment::Whole };
@@ -107,7 +113,7 @@ const UNRECOGNISED_OPTION: u8 = 2;
 /// What every node on the way does with a packet: its hop-by-hop options.
 #[inline]
 pub fn on_the_way(frame: &[u8], ip: &Ip) -> Verdict {
-    if ip.family() == Family::V4 || frame[ETH_LEN + NEXT_HEADER] != HOP_BY_HOP {
+    if !ip.has_extensions() || frame[ETH_LEN + NEXT_HEADER] != HOP_BY_HOP {
         return Verdict::Good;
     }
     let len = (usize::from(frame[ETH_LEN + FIXED + 1]) + 1) * 8;
@@ -150,7 +156,7 @@ pub fn unknown_protocol(frame: &[u8], ip: &Ip) -> Verdict {
 }
 
 fn each_of(frame: &[u8], ip: &Ip, mut each: impl FnMut(&[u8], Extension)) {
-    if ip.family() == Family::V4 || ip.l4_at == ETH_LEN + FIXED {
+    if !ip.has_extensions() {
         return;
     }
     let packet = &frame[ETH_LEN..ip.end];

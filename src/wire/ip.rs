@@ -3,11 +3,11 @@
 //! Reading is total over every byte string. Never verifies L4 checksums: a forwarder passes damage on as it came, and
 //! vouches for nothing.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice};
 
-use super::field::{ETH_LEN, be16, ipv4, ipv6, ports, put, put16, sctp, tcp, udp};
+use super::field::{ETH_LEN, be16, ipv4, ipv6, ports, put, put16, sctp, take, tcp, udp};
 use super::packet::{Fragment, Ip, L4, TcpFlags};
 use super::{checksum, extension};
 use crate::base::{DropReason, Family, Proto};
@@ -143,16 +143,19 @@ pub(super) fn parse_ipv4(frame: &[u8]) -> Result<Ip, DropReason> {
     })
 }
 
+#[inline(always)]
 pub(super) fn parse_ipv6(frame: &[u8]) -> Result<Ip, DropReason> {
     let packet = frame.get(ETH_LEN..).ok_or(DropReason::Malformed)?;
     let header = Ipv6HeaderSlice::from_slice(packet).map_err(|_| DropReason::Malformed)?;
     let total = ipv6::LEN + usize::from(header.payload_length());
     let packet = packet.get(..total).ok_or(DropReason::Malformed)?;
+    // As a whole: `header.source_addr()` reads, and keeps, byte by byte.
+    let address = |at| IpAddr::V6(Ipv6Addr::from(take::<16>(packet, at)));
     let extension::Upper { proto, at, fragment, .. } = extension::upper(packet).ok_or(DropReason::Malformed)?;
     let proto = Proto(proto);
     Ok(Ip {
-        src: IpAddr::V6(header.source_addr()),
-        dst: IpAddr::V6(header.destination_addr()),
+        src: address(ipv6::SRC),
+        dst: address(ipv6::DST),
         proto,
         ttl: header.hop_limit(),
         tos: header.traffic_class(),

@@ -45,7 +45,7 @@ pub use ip::ip_packet;
 pub use offer::Offer;
 pub use offload::header_end;
 pub use packet::{Fragment, Ip, L4, TcpFlags};
-pub use parse::{Parsed, parse};
+pub use parse::{Parsed, parse, parse_into};
 pub use reassembly::{Abandoned, Joined, Reassembly};
 pub use segment::Segments;
 pub use vnet::{Gso, UdpTunnel, VNET_LEN, Vnet, VnetHeader};

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::field::ETH_LEN;
+use super::field::{ETH_LEN, ipv6};
 use crate::base::{Endpoint, Family, Proto, Tuple};
 
 /// Everything the director wants to know of an IP packet.
@@ -114,6 +114,12 @@ impl Ip {
     /// The packet's family.
     pub fn family(&self) -> Family {
         Family::of(self.dst)
+    }
+
+    /// True for an IPv6 packet with extension headers.
+    #[inline]
+    pub fn has_extensions(&self) -> bool {
+        self.family() == Family::V6 && self.l4_at != ETH_LEN + ipv6::LEN
     }
 
     /// Length of the IP packet, header included.

@@ -25,17 +25,36 @@ pub enum Parsed {
 /// Parses a frame whose virtio header says how its checksums stand.
 #[inline(always)]
 pub fn parse(buf: &PacketBuf) -> Result<Parsed, DropReason> {
+    let mut parsed = Err(DropReason::Malformed);
+    parse_into(buf, &mut parsed);
+    parsed
+}
+
+/// The same, where the result is to be: a packet as parsed is large, and not to be copied.
+#[inline(always)]
+pub fn parse_into(buf: &PacketBuf, parsed: &mut Result<Parsed, DropReason>) {
+    if let Err(reason) = try_parse(buf, parsed) {
+        *parsed = Err(reason);
+    }
+}
+
+#[inline(always)]
+fn try_parse(buf: &PacketBuf, parsed: &mut Result<Parsed, DropReason>) -> Result<(), DropReason> {
     let frame = buf.frame();
     let header = frame.get(..ETH_LEN).ok_or(DropReason::Malformed)?;
-    let ip = match be16(header, ethernet::ETHERTYPE) {
+    *parsed = Ok(Parsed::Ip(match be16(header, ethernet::ETHERTYPE) {
         ethernet::IPV4 => parse_ipv4(frame)?,
         ethernet::IPV6 => parse_ipv6(frame)?,
-        ethernet::ARP => return arp::parse(&frame[ETH_LEN..]).map(Parsed::Arp),
+        ethernet::ARP => {
+            *parsed = arp::parse(&frame[ETH_LEN..]).map(Parsed::Arp);
+            return Ok(());
+        }
         _ => return Err(DropReason::EtherType),
-    };
-    check_offload(buf, &ip)?;
-    if ndp::concerns(&ip) {
-        return ndp::parse(frame, &ip).map(Parsed::Ndp);
+    }));
+    let Ok(Parsed::Ip(ip)) = parsed else { return Ok(()) };
+    check_offload(buf, ip)?;
+    if ndp::concerns(ip) {
+        *parsed = ndp::parse(frame, ip).map(Parsed::Ndp);
     }
-    Ok(Parsed::Ip(ip))
+    Ok(())
 }

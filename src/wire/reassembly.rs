@@ -92,8 +92,9 @@ pub struct Reassembly {
 
 impl Reassembly {
     /// True for what `join` takes: a fragment, or an IPv6 packet that carries a fragment header for nothing.
+    #[inline]
     pub fn is_piece(frame: &[u8], ip: &Ip) -> bool {
-        ip.fragment != Fragment::Whole || (ip.family() == Family::V6 && take_apart(frame, ip).is_some())
+        ip.fragment != Fragment::Whole || (ip.has_extensions() && take_apart(frame, ip).is_some())
     }
 
     /// Adds a fragment. Its checksum state must be complete.
