@@ -94,7 +94,8 @@ impl Supervisor {
         if !is_heard {
             self.serve(number, Much::All);
             self.sockets.get_mut(&number)?.ask(&sent);
-            self.take_questions(number, false);
+            self.answer_questions(number);
+            self.deliver(number);
         }
         if !self.listener.answer(call, Returns::Value(sent.len() as i64)) {
             self.sockets.get_mut(&number)?.interrupted = Some(sent);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::director::Asked;
 use super::numbers::Way;
-use super::socket::Much;
+use super::socket::{Much, Socket};
 use super::supervisor::Supervisor;
 
 impl Supervisor {
@@ -42,9 +42,14 @@ impl Supervisor {
 
     /// What the program has sent is answered.
     pub(super) fn serve(&mut self, number: u32, much: Much) {
-        let Some(socket) = self.sockets.get_mut(&number) else { return };
-        socket.read_questions(&mut self.buffer, much);
-        if !socket.has_questions() {
+        if let Some(socket) = self.sockets.get_mut(&number) {
+            socket.read_questions(&mut self.buffer, much);
+            self.answer_questions(number);
+        }
+    }
+
+    pub(super) fn answer_questions(&mut self, number: u32) {
+        if !self.sockets.get(&number).is_some_and(Socket::has_questions) {
             return;
         }
         if let Err(errno) = self.give_port(number, 0) {
@@ -76,7 +81,7 @@ impl Supervisor {
     }
 
     /// Hands the program what it can take now; what has no room waits until its end is writable.
-    fn deliver(&mut self, number: u32) {
+    pub(super) fn deliver(&mut self, number: u32) {
         if let Some(socket) = self.sockets.get_mut(&number) {
             socket.deliver(&self.listener, &mut self.processes);
         }
