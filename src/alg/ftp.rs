@@ -65,6 +65,11 @@ impl Ftp {
         self.0.recall(id, control);
     }
 
+    /// True for a control conn on which something was announced.
+    pub fn has(&self, id: ConnId) -> bool {
+        self.0.get(id).is_some()
+    }
+
     /// A segment of a control conn from the client, not rewritten yet: what it asks for is remembered, what it acknowledges
     /// is put back.
     pub fn request(

@@ -30,7 +30,7 @@ impl Director {
         if matches!(packet.ip.l4, L4::Udp { .. }) {
             return self.help_datagrams(id, packet, turn);
         }
-        if !has_header && (!has_option || self.flows.is_ftp_control(id)) {
+        if !has_header && reads_ftp(self, id) {
             self.ftp.request(id, packet, &mut self.flows, turn.now)?;
         }
         if !has_header && !has_option {
@@ -115,6 +115,10 @@ impl Director {
     }
 }
 
+fn reads_ftp(director: &Director, id: ConnId) -> bool {
+    director.flows.is_ftp_control(id) || director.ftp.has(id)
+}
+
 /// A datagram must fit with the header in front of it.
 fn check_room_for_header(director: &Director, id: ConnId, packet: &Packet) -> Result<(), Refusal> {
     let longer = director.proxy.length(id, &director.flows) as usize;
@@ -180,7 +184,7 @@ pub(super) fn help_reply(
     let (has_header, has_option) = (director.proxy.has(id), director.toa.has(id));
     if has_header {
         director.proxy.reply(id, packet, &mut director.flows)?;
-    } else if (!has_option || director.flows.is_ftp_control(id)) && matches!(packet.ip.l4, L4::Tcp { .. }) {
+    } else if reads_ftp(director, id) {
         director.ftp.reply(id, packet, &mut director.flows, turn.now)?;
     }
     if has_option {

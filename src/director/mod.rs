@@ -31,6 +31,8 @@ use std::net::IpAddr;
 
 pub use crate::settings::Settings;
 pub use batch::Batch;
+#[cfg(any(test, feature = "testing"))]
+pub use fast::joined;
 pub use kept::Kept;
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 

@@ -10,11 +10,11 @@ use crate::base::{Endpoint, Mac, Packed, Proto};
 /// The number of this layout: it changes with the bytes below, with what they mean to the program, and with the order of the
 /// maps. In every layout the maps of entries, neighbours, stations and totals come first, and a station of zeros has the program
 /// leave all packets alone: so a worker stops the program of a keeper of another version.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 /// Bytes of a key.
 pub const KEY_LEN: usize = 20;
 /// Bytes of an entry.
-pub const ENTRY_LEN: usize = 144;
+pub const ENTRY_LEN: usize = 160;
 /// Bytes of a neighbour.
 pub const NEIGHBOUR_LEN: usize = 24;
 /// Bytes of a station.
@@ -83,6 +83,17 @@ pub struct Way {
     pub counters: Counters,
 }
 
+/// What lies between the ends of a conn whose handshake the director has made (`flows::Join`); zeros of all others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Joined {
+    /// Added to the server's numbers.
+    pub back: u32,
+    /// Added to the client's clock, and to the server's.
+    pub clocks: [u32; 2],
+    /// By how many bits the client's windows are shifted up, and the server's.
+    pub windows: [i8; 2],
+}
+
 /// What the kernel does to the packets of a conn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
@@ -102,6 +113,8 @@ pub struct Entry {
     /// Packets of the client that the director had counted when it made the entry; for a later process, the program does
     /// not look at it.
     pub born: u32,
+    /// A handshake that the director has made.
+    pub joined: Joined,
     /// Packets whose source the key is.
     pub request: Way,
     /// Packets whose destination the key is.
@@ -254,6 +267,10 @@ impl Entry {
         out.put(&[self.method as u8, u8::from(self.keeps_df)]);
         out.put(&self.shift.to_ne_bytes());
         out.put(&self.born.to_ne_bytes());
+        let Joined { back, clocks: [client, server], windows } = self.joined;
+        [back, client, server].iter().for_each(|number| out.put(&number.to_ne_bytes()));
+        out.put(&windows.map(|bits| bits as u8));
+        out.put(&[0; 2]);
         for way in [&self.request, &self.reply] {
             let Counters { packets, bytes, seen, acknowledged } = way.counters;
             out.put(&way.neighbour.to_ne_bytes());
@@ -275,8 +292,11 @@ impl Entry {
         let method = Method::of_number(from.byte())?;
         let keeps_df = from.byte() != 0;
         let [shift, born] = [(); 2].map(|()| u32::from_ne_bytes(from.take()));
+        let [back, mine, its] = [(); 3].map(|()| u32::from_ne_bytes(from.take()));
+        let joined = Joined { back, clocks: [mine, its], windows: from.take::<2>().map(|bits| bits as i8) };
+        from.take::<2>();
         let [request, reply] = [(); 2].map(|()| from.way());
-        Some(Entry { virt, server, other, method, keeps_df, shift, born, request, reply })
+        Some(Entry { virt, server, other, method, keeps_df, shift, born, joined, request, reply })
     }
 
     /// True if both tell the kernel to do the same, whatever was counted.
@@ -399,6 +419,7 @@ mod tests {
                 keeps_df: true,
                 shift: 0xffff_fff0,
                 born: 77,
+                joined: Joined { back: 0xdead_0001, clocks: [3, 0xdead_0004], windows: [-14, 7] },
                 request: way,
                 reply: Way { neighbour: 2, ..way },
             };
@@ -415,16 +436,18 @@ mod tests {
 
     /// Whoever makes other bytes than these raises `LAYOUT`: keepers live longer than workers.
     #[test]
-    fn these_bytes_are_layout_1() {
+    fn these_bytes_are_layout_2() {
         let counters = Counters { packets: 0x21, bytes: 0x22, seen: 0x23, acknowledged: 0x24 };
         let way = Way { neighbour: 0x25, largest: 0x26, addresses: 0x27, ports: 0x28, counters };
         let [virt, server, other] = ["1.2.3.4:5", "6.7.8.9:10", "11.12.13.14:15"].map(endpoint);
         let (method, request, reply) = (Method::Gue, way, Way::default());
-        let entry = Entry { virt, server, other, method, keeps_df: true, shift: 0x29, born: 0x2a, request, reply };
+        let joined = Joined { back: 0x2c, clocks: [0x2d, 0x2e], windows: [-2, 3] };
+        let entry =
+            Entry { virt, server, other, method, keeps_df: true, shift: 0x29, born: 0x2a, joined, request, reply };
         let four = |tail: &str| format!("{}ffff{tail}", "0".repeat(20));
         let native = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let ends = [four("01020304"), four("06070809"), four("0b0c0d0e"), "0005000a000f0501".into()].concat();
-        let shift = native(&[0x29_u32.to_ne_bytes(), 0x2a_u32.to_ne_bytes()].concat());
+        let shift = native(&[0x29_u32, 0x2a, 0x2c, 0x2d, 0x2e].map(u32::to_ne_bytes).concat()) + "fe030000";
         let words = native(&[0x25_u32.to_ne_bytes(), 0x24_u32.to_ne_bytes()].concat());
         let way = words + &native(&0x26_u16.to_ne_bytes()) + "002700280000";
         let counts = native(&[0x21_u64, 0x22, 0x23].map(u64::to_ne_bytes).concat());
@@ -438,7 +461,7 @@ mod tests {
         let station = Station { mac, routers4: [1, 0, 0, 0], routers6: [0; 4] };
         let router = native(&1_u64.to_ne_bytes());
         assert_eq!(native(&station.to_bytes()), format!("0102030405060100{router}{}", "0".repeat(112)));
-        assert_eq!(LAYOUT, 1);
+        assert_eq!(LAYOUT, 2);
     }
 
     #[test]

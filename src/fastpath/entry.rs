@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::abi::{Entry, Key, Method, Way};
+use super::abi::{Entry, Joined, Key, Method, Way};
 use crate::base::{self, Endpoint, Proto, Tunnel, TunnelChecksum};
 use crate::forward::Ends;
 use crate::wire::{checksum, encap};
@@ -31,6 +31,8 @@ pub struct Facts {
     pub source: Option<IpAddr>,
     /// Tunnels keep the inner packet's DF (`pmtu_disc`).
     pub discovery: bool,
+    /// What lies between ends whose handshake the director has made.
+    pub joined: Joined,
 }
 
 /// A conn's entry, and a second one for the replies of FULL-NAT, which do not carry the client.
@@ -87,6 +89,7 @@ pub fn entries(ends: &Ends, facts: &Facts) -> Result<Entries, Unfit> {
         keeps_df: facts.discovery,
         shift: ends.shift,
         born: 0,
+        joined: facts.joined,
         request: way(facts.request, &[]),
         reply: Way::default(),
     };
@@ -165,7 +168,7 @@ mod tests {
 
     fn facts() -> Facts {
         let source = Some(endpoint("10.0.0.2:0").addr);
-        Facts { proto: Proto::TCP, request: HOP, reply: Some(HOP), source, discovery: true }
+        Facts { proto: Proto::TCP, request: HOP, reply: Some(HOP), source, discovery: true, joined: Joined::default() }
     }
 
     #[test]

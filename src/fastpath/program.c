@@ -96,6 +96,9 @@ struct entry {
 	u8 keeps_df;
 	u32 shift;
 	u32 zero;
+	u32 back, clock[2];
+	signed char window[2];
+	u16 none;
 	struct way way[2];
 };
 
@@ -326,8 +329,16 @@ static inline u32 wire_len(struct __sk_buff *skb, const struct packet *packet)
 	return length < packet->total ? length : packet->total;
 }
 
-/* Moves selective acknowledgements (RFC 2018) of FULL-NAT at the places where stacks put them, and the acknowledgement. */
-static inline int shift_acknowledged(struct __sk_buff *skb, const struct packet *packet, u32 shift, u64 *sum)
+static inline void move(u32 *number, u32 by, u64 *sum)
+{
+	u32 new = ntohl(ntohl(*number) + by);
+	*sum += change(*number, new);
+	*number = new;
+}
+
+/* Moves selective acknowledgements (RFC 2018) and timestamps (RFC 7323) at the places where stacks put them, and the
+ * acknowledgement. */
+static inline int move_options(struct __sk_buff *skb, const struct packet *packet, u32 acknowledged, u32 value, u32 echo, u64 *sum)
 {
 	u32 length = packet->at + packet->headers - packet->l4;
 	if (start(skb) + packet->at + packet->headers > end(skb) && pull_data(skb, packet->at + packet->headers))
@@ -335,15 +346,18 @@ static inline int shift_acknowledged(struct __sk_buff *skb, const struct packet 
 	u32 *word = start(skb) + packet->l4;
 	if ((void *)word + TCP_LEN > end(skb))
 		return REFUSED;
-	u32 words = length / 4, sack = 0;
+	u32 words = length / 4, sack = 0, stamps = 0;
 	if (words > 5) {
 		if ((void *)(word + 6) > end(skb))
 			return REFUSED;
 		u32 at = 5;
 		if (word[5] == ntohl(0x0101080a)) {
+			if ((void *)(word + 8) > end(skb) || words < 8)
+				return TCP_OPTIONS;
+			stamps = 1;
 			if (words == 8)
-				goto acknowledged;
-			if ((void *)(word + 9) > end(skb) || words < 9)
+				goto move;
+			if ((void *)(word + 9) > end(skb))
 				return TCP_OPTIONS;
 			at = 8;
 		}
@@ -351,7 +365,7 @@ static inline int shift_acknowledged(struct __sk_buff *skb, const struct packet 
 		sack = at + 1;
 		if (kind >> 8 != 0x010105 || (kind & 0xff) != 2 + (words - sack) * 4 || words - sack > 8 || words - sack & 1)
 			return TCP_OPTIONS;
-#pragma unroll
+#pragma clang loop unroll(disable)
 		for (u32 edge = 0; edge < 8; edge++) {
 			u32 *number = word + sack + edge;
 			if (sack + edge >= words)
@@ -360,32 +374,38 @@ static inline int shift_acknowledged(struct __sk_buff *skb, const struct packet 
 				return REFUSED;
 		}
 	}
-acknowledged:;
-	u32 new = ntohl(ntohl(word[2]) - shift);
-	*sum += change(word[2], new);
-	word[2] = new;
+move:
+	move(word + 2, -acknowledged, sum);
+	if (stamps && (void *)(word + 8) <= end(skb)) {
+		move(word + 6, value, sum);
+		move(word + 7, -echo, sum);
+	}
 	if (sack) {
-#pragma unroll
+#pragma clang loop unroll(disable)
 		for (u32 edge = 0; edge < 8; edge++) {
 			u32 *number = word + sack + edge;
 			if (sack + edge >= words || (void *)(number + 1) > end(skb))
 				break;
-			new = ntohl(ntohl(*number) - shift);
-			*sum += change(*number, new);
-			*number = new;
+			move(number, -acknowledged, sum);
 		}
 	}
 	return TAKEN;
 }
 
-static inline int shift_sequence(struct __sk_buff *skb, const struct packet *packet, u32 shift, u64 *sum)
+/* Moves the sequence number, and puts the window in other units (flows/splices.rs): one that cannot be written is the largest. */
+static inline int move_sequence(struct __sk_buff *skb, const struct packet *packet, u32 by, int scale, u64 *sum)
 {
 	u32 *word = start(skb) + packet->l4;
 	if ((void *)word + TCP_LEN > end(skb))
 		return REFUSED;
-	u32 new = ntohl(ntohl(word[1]) + shift);
-	*sum += change(word[1], new);
-	word[1] = new;
+	move(word + 1, by, sum);
+	if (scale) {
+		u32 old = ntohl(word[3]), window = old & 0xffff;
+		window = scale < 0 ? window >> (-scale & 15) : window << (scale & 15);
+		u32 new = ntohl((old & 0xffff0000) | (window > 0xffff ? 0xffff : window));
+		*sum += change(word[3], new);
+		word[3] = new;
+	}
 	return TAKEN;
 }
 
@@ -452,11 +472,17 @@ static inline int nat(struct __sk_buff *skb, const struct packet *packet, const 
 	if (packet->proto == UDP) {
 		if (!packet->sum)
 			return UNSUMMED;
-	} else if (entry->shift) {
-		int shifted = side == REQUEST ? shift_sequence(skb, packet, entry->shift, &rest)
-					      : shift_acknowledged(skb, packet, entry->shift, &rest);
-		if (shifted != TAKEN)
-			return shifted;
+	} else {
+		u32 sequence = side == REQUEST ? entry->shift : entry->back;
+		u32 acknowledged = side == REQUEST ? entry->back : entry->shift;
+		u32 value = entry->clock[side], echo = entry->clock[!side];
+		int scale = entry->window[side], done = TAKEN;
+		if (acknowledged | value | echo)
+			done = move_options(skb, packet, acknowledged, value, echo, &rest);
+		if (done == TAKEN && (sequence || scale))
+			done = move_sequence(skb, packet, sequence, scale, &rest);
+		if (done != TAKEN)
+			return done;
 	}
 	if (adjust_l4(skb, packet, way->addresses, rest) != TAKEN)
 		return REFUSED;

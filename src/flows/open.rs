@@ -148,7 +148,7 @@ impl Flows {
     }
 
     /// True for a conn that will announce others.
-    fn announces(&self, id: ConnId) -> bool {
+    pub fn announces(&self, id: ConnId) -> bool {
         self.is_ftp_control(id) || self.is_sip(id)
     }
 

@@ -206,7 +206,8 @@ mod tests {
         let request = Way { neighbour: 1, largest: 1500, ..Way::default() };
         let (virt, other) = (endpoint(VIP), endpoint(CLIENT));
         let (method, keeps_df, shift, born, reply) = (Method::Direct, true, 0, 0, Way::default());
-        let entry = Entry { virt, server: virt, other, method, keeps_df, shift, born, request, reply };
+        let joined = Default::default();
+        let entry = Entry { virt, server: virt, other, method, keeps_df, shift, born, joined, request, reply };
         maps.add(&Key { proto: crate::base::Proto::TCP, endpoint: other }, &entry).unwrap();
         Some((maps, program))
     }
@@ -236,10 +237,10 @@ mod tests {
         };
         let own = serde_json::to_string(&own).unwrap().replace("[-1]", "[MAPS]");
         let silent = r#"{"maps":[MAPS],"devices":[1],"words":"TCX"}"#;
-        for words in [own.as_str(), silent] {
-            assert!(worker(&maps, words).taken_up().is_ok() && forwards(&program), "{words}");
-        }
-        let other = &own.replace("\"layout\":1", "\"layout\":7");
+        assert!(worker(&maps, &own).taken_up().is_ok() && forwards(&program));
+        // One of layout 1 does not say so.
+        assert!(worker(&maps, silent).check().is_err() && forwards(&program));
+        let other = &own.replace(&format!("\"layout\":{}", abi::LAYOUT), "\"layout\":7");
         assert!(worker(&maps, other).check().is_err() && forwards(&program), "it is another worker's until then");
         let why = worker(&maps, other).taken_up().map(drop).unwrap_err();
         assert!(why.contains("layout 7") && why.contains(&format!("layout {}", abi::LAYOUT)), "{why}");

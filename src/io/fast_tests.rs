@@ -22,8 +22,18 @@ fn numbered(number: usize) -> (Key, Entry) {
     let way = Way { neighbour: number as u32, ..Way::default() };
     let (request, reply) = (way, Way::default());
     let (method, keeps_df, shift) = (Method::Nat, false, number as u32);
-    let entry =
-        Entry { virt: endpoint, server: endpoint, other: endpoint, method, keeps_df, shift, born: 0, request, reply };
+    let entry = Entry {
+        virt: endpoint,
+        server: endpoint,
+        other: endpoint,
+        method,
+        keeps_df,
+        shift,
+        born: 0,
+        joined: Default::default(),
+        request,
+        reply,
+    };
     (Key { proto: Proto::TCP, endpoint }, entry)
 }
 

@@ -6,6 +6,7 @@ use super::steps::{NAT, establish, secs};
 use super::{CLIENT, CLIENT6, RS1, RS2, RS6, VIP, VIP6};
 use crate::base::{Mac, Proto};
 use crate::director::Settings;
+use crate::flows::Join;
 use crate::router::Virtual;
 use crate::sched::Mask;
 use crate::service::command::ServiceKey;
@@ -296,6 +297,25 @@ fn a_conn_whose_server_is_still_to_be_told_of_its_client_is_the_directors() {
         lab.real(&answer(sent.seq.wrapping_add(1 + 28 + 1)));
         talk(&mut lab, &segment);
         assert_eq!(entries(&lab), 2, "{told}: one for each end");
+    }
+}
+
+#[test]
+fn conns_that_the_director_has_begun_are_the_kernels_unless_more_is_done_to_them() {
+    for port in [80, 21] {
+        let vip = format!("198.51.100.1:{port}");
+        let mut lab = with(Settings::default(), &format!("-A -t {vip}\n-a -t {vip} -r {RS1} -m"));
+        lab.client(&Packet::tcp(CLIENT, &vip, "S"));
+        lab.real(&Packet::tcp(RS1, CLIENT, "SA"));
+        let data = Packet { ack: 5, ..Packet::tcp(CLIENT, &vip, "A") };
+        let id = lab.conn_of(&data).unwrap();
+        let (back, client_clock, server_clock) = (3, 0, 7);
+        let join = Join { back, client_clock, server_clock, client_window: 0, server_window: 1 };
+        lab.director.flows.take_join(id, Some(join));
+        talk(&mut lab, &data);
+        assert_eq!(entries(&lab), usize::from(port == 80), "FTP is read on");
+        let sent = lab.client(&data)[0].packet();
+        assert_eq!((sent.seq, sent.ack), (data.seq, 2));
     }
 }
 

@@ -5,6 +5,7 @@ use super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6};
 use crate::base::{Method, Proto, Rng};
 use crate::director::Settings;
 use crate::fastpath::abi::{Counters, Entry};
+use crate::flows::Join;
 use crate::testing::fast::{Fast, Fate};
 use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER, mac_of, with_options};
 use crate::wire::{Gso, Vnet, checksum};
@@ -19,8 +20,10 @@ pub(super) struct Established {
     pub reply: Packet,
 }
 
-/// What conns there are: method, whether TCP, and the family of client and server.
-pub(super) const CASES: [(&str, bool, bool, bool); 15] = [
+/// How many of them, at the end, are of the director's handshake.
+pub(super) const JOINED: usize = 4;
+/// What conns there are: method, and whether the director has made the handshake; whether TCP, and the family of client and server.
+pub(super) const CASES: [(&str, bool, bool, bool); 19] = [
     ("-m", true, false, false),
     ("-m", false, false, false),
     ("-m", true, true, true),
@@ -36,9 +39,14 @@ pub(super) const CASES: [(&str, bool, bool, bool); 15] = [
     ("-i --tun-type gre", true, false, false),
     ("-i --tun-type gue --tun-port 6080", true, false, false),
     ("-i --tun-type gue --tun-port 6080", false, true, true),
+    ("-m joined", true, false, false),
+    ("-m joined", true, true, true),
+    ("--fullnat joined", true, false, false),
+    ("--fullnat joined", true, true, true),
 ];
 
 pub(super) fn established((method, tcp, six, real_six): (&str, bool, bool, bool)) -> Option<Established> {
+    let (method, is_joined) = method.strip_suffix(" joined").map_or((method, false), |method| (method, true));
     let mut fast = Fast::new()?;
     let settings = Settings { icmp_rate: 0, fullnat_sequence: true, ..Settings::default() };
     let (kind, flag) = if tcp { (Kind::Tcp("A"), "-t") } else { (Kind::Udp, "-u") };
@@ -71,6 +79,12 @@ pub(super) fn established((method, tcp, six, real_six): (&str, bool, bool, bool)
         lab.real(&reply);
     }
     let id = lab.conn_of(&request).unwrap();
+    if is_joined {
+        // As after a handshake that the director has made.
+        let (back, client_clock, server_clock) = (0xfff0_1234, 77, 0x9000_0000);
+        let join = Join { back, client_clock, server_clock, client_window: 3, server_window: -2 };
+        lab.director.flows.take_join(id, Some(join));
+    }
     fast.offer(&lab, id).unwrap();
     Some(Established { lab, fast, request, reply })
 }

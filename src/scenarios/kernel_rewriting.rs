@@ -2,6 +2,7 @@
 
 use super::rewriting::{endpoint, packet};
 use crate::base::{Mac, Method, Proto, Rng};
+use crate::fastpath::abi::Joined;
 use crate::fastpath::{Facts, Hop, entries};
 use crate::forward::Ends;
 use crate::testing::fast::{Fast, Fate};
@@ -32,7 +33,8 @@ fn what_the_program_takes_equals_a_packet_built_that_way() {
             if is_reply { (dst, src, packet.src, packet.dst) } else { (packet.src, packet.dst, dst, src) };
         let ends = Ends::new(Method::FullNat, client.into(), virt.into(), real, Some(local));
         let proto = if matches!(packet.kind, Kind::Tcp(_)) { Proto::TCP } else { Proto::UDP };
-        let facts = Facts { proto, request: hop, reply: Some(hop), source: None, discovery: true };
+        let facts =
+            Facts { proto, request: hop, reply: Some(hop), source: None, discovery: true, joined: Joined::default() };
         let made = entries(&ends, &facts).unwrap();
         let (key, entry) = if is_reply { made.second.unwrap() } else { made.first };
         fast.maps.add(&key, &entry).unwrap();

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 
 use super::lab::{DIRECTOR, LINK, Lab};
 use crate::base::{ConnId, Family, Mac, Medium, Method, Proto};
+use crate::director::joined;
 use crate::fastpath::abi::{Entry, Key, Neighbour, Passed, Station, Totals};
 use crate::fastpath::{Entries, Facts, Hop, Unfit, entries};
 use crate::io::FastMaps;
@@ -74,7 +75,8 @@ impl Fast {
         };
         let (request, reply) = (hop(&to_server, added), Some(hop(&to_client, 0)));
         let discovery = router.path_mtus.discovery;
-        entries(&ends, &Facts { proto: flows.conns.get(id).proto(), request, reply, source, discovery })
+        let joined = joined(flows, id);
+        entries(&ends, &Facts { proto: flows.conns.get(id).proto(), request, reply, source, discovery, joined })
     }
 
     /// The place of a next hop among the neighbours.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::shadow::Shadow;
 use super::wire::Frame;
 use crate::base::{Endpoint, Instant, LinkId, Mac, Tunnel, TunnelChecksum};
-use crate::fastpath::abi::{Counters, Entry, Key, Method, Neighbour, Passed, Station, Totals, Way};
+use crate::fastpath::abi::{Counters, Entry, Joined, Key, Method, Neighbour, Passed, Station, Totals, Way};
 use crate::fastpath::{Kernel, NotAdded};
 use crate::wire::{
     End, Fragment, Ip, L4, Packet, PacketBuf, Parsed, Vnet, decrement_ttl, encap, parse, set_endpoint, set_macs, tcp,
@@ -153,6 +153,9 @@ fn is_unsummed(packet: &Packet) -> bool {
 fn forward(packet: &mut Packet, entry: &Entry, is_request: bool, mac: Mac, own: Mac) -> Vec<u8> {
     decrement_ttl(packet.buf, packet.ip);
     let shift = entry.shift as i32;
+    if is_tcp(packet) && entry.joined != Joined::default() {
+        join(packet, &entry.joined, is_request);
+    }
     match (entry.method, is_request) {
         (Method::Nat, true) => {
             if shift != 0 && is_tcp(packet) {
@@ -175,6 +178,21 @@ fn forward(packet: &mut Packet, entry: &Entry, is_request: bool, mac: Mac, own: 
     }
     set_macs(packet.buf, mac, own);
     packet.buf.frame().to_vec()
+}
+
+/// What lies between ends that the director has joined.
+fn join(packet: &mut Packet, joined: &Joined, is_request: bool) {
+    let Joined { back, clocks: [client, server], windows } = *joined;
+    let (value, echo) = if is_request { (client, server) } else { (server, client) };
+    let bits = windows[usize::from(!is_request)];
+    let window = u64::from(tcp::window(packet.frame(), packet.ip));
+    let window = if bits < 0 { window >> -bits } else { window << bits };
+    tcp::set_window(packet.buf, packet.ip, window.min(0xffff) as u16);
+    tcp::shift_timestamps(packet.buf, packet.ip, value, echo.wrapping_neg());
+    match is_request {
+        true => tcp::shift_acknowledged(packet.buf, packet.ip, |_| (back as i32).wrapping_neg()),
+        false => tcp::shift_sequence(packet.buf, packet.ip, back as i32),
+    }
 }
 
 /// Without times, which are of two clocks.

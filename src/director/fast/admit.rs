@@ -6,13 +6,25 @@ use super::Fast;
 use super::places::neighbour_of;
 use crate::base::{ConnId, Instant, Proto};
 use crate::conn::{Conn, TcpState};
+use crate::fastpath::abi::Joined;
 use crate::fastpath::{self, Facts, Hop};
+use crate::flows::{Flows, Join};
 use crate::forward;
 use crate::router::Route;
 use crate::sched::Mask;
 
 /// No place for a next hop.
 const NONE_LEFT: u32 = u32::MAX;
+
+/// What lies between the ends of a conn whose handshake the director has made.
+pub fn joined(flows: &Flows, id: ConnId) -> Joined {
+    let join = flows.splices.join(id);
+    join.map_or(Joined::default(), |Join { back, client_clock, server_clock, client_window, server_window }| Joined {
+        back,
+        clocks: [client_clock, server_clock],
+        windows: [client_window, server_window],
+    })
+}
 
 impl Fast<'_> {
     /// Gives entries to conns that have asked. Called when all that was read is written: an entry that is made before would
@@ -39,7 +51,7 @@ impl Fast<'_> {
 
     fn give_entries(&mut self, id: ConnId, now: Instant) -> Result<(), &'static str> {
         let Some(conn) = self.flows.conns.live(id).copied().filter(|conn| !conn.is_fast()) else { return Ok(()) };
-        self.check(&conn)?;
+        self.check(id, &conn)?;
         let ends = self.flows.ends(id);
         let there = self.router.route(ends.real.addr).map_err(|_| "route")?;
         let back = ends.method.rewrites_replies().then(|| self.router.route(ends.client().addr));
@@ -51,6 +63,7 @@ impl Fast<'_> {
             reply: None,
             source: self.router.source(there.link, there.next_hop, ends.real.addr),
             discovery: self.router.path_mtus.discovery,
+            joined: joined(self.flows, id),
         };
         // Before places are taken: one that the program cannot forward takes none.
         fastpath::entries(&ends, &facts).map_err(|unfit| unfit.name())?;
@@ -73,7 +86,7 @@ impl Fast<'_> {
     }
 
     /// Whether a conn's packets are forwarded always the same way, and change nothing but counters and its deadline.
-    fn check(&self, conn: &Conn) -> Result<(), &'static str> {
+    fn check(&self, id: ConnId, conn: &Conn) -> Result<(), &'static str> {
         let server = self.flows.services.server(conn.dest);
         let established = match conn.proto() {
             Proto::TCP => TcpState::from_number(conn.state()) == TcpState::Established,
@@ -84,11 +97,17 @@ impl Fast<'_> {
             () if !self.is_active() || self.router.virtuals.is_away(conn.virt().addr) => Err("standby"),
             () if conn.is_template() || conn.is_hidden() || conn.is_shadowed() || conn.is_synced() => Err("state"),
             () if !established || conn.lacks_port() => Err("state"),
-            () if conn.is_helped() => Err("helper"),
+            () if conn.is_helped() && self.is_read(id) => Err("helper"),
             () if conn.is_local() => Err("local"),
             () if !server.available || server.mask != Mask::None => Err("server"),
             () => Ok(()),
         }
+    }
+
+    /// Whether more is done to a helped conn's packets than what lies between ends that the director has joined.
+    fn is_read(&self, id: ConnId) -> bool {
+        let has_news = self.proxy.has(id) || self.toa.has(id);
+        has_news || self.flows.announces(id) || self.flows.splices.join(id).is_none()
     }
 
     fn hold(&mut self, route: &Route) -> Option<u32> {

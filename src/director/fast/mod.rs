@@ -17,10 +17,14 @@ mod leave;
 mod places;
 mod recall;
 
+#[cfg(any(test, feature = "testing"))]
+pub use admit::joined;
+
 use std::time::Duration;
 
 use super::Director;
 use super::standby::Standby;
+use crate::alg::{Proxy, Toa};
 use crate::base::{ConnId, Instant, Medium};
 use crate::fastpath::{FastPath, Kernel};
 use crate::flows::Flows;
@@ -67,13 +71,15 @@ pub struct Fast<'a> {
     router: &'a mut Router,
     standby: &'a Standby,
     sync: &'a mut Sync,
+    proxy: &'a Proxy,
+    toa: &'a Toa,
 }
 
 impl Director {
     /// Which conns the kernel forwards.
     pub fn fast(&mut self) -> Fast<'_> {
-        let Director { fast, watch, flows, router, standby, sync, .. } = self;
-        Fast { path: fast, watch, flows, router, standby, sync }
+        let Director { fast, watch, flows, router, standby, sync, proxy, toa, .. } = self;
+        Fast { path: fast, watch, flows, router, standby, sync, proxy, toa }
     }
 }
 
