@@ -81,9 +81,11 @@ impl Telling {
 }
 
 impl Sync {
-    /// Asks others for their conns from now on, if one of them can be asked.
+    /// Asks others for their conns from now on, if one of them can be asked. Who asks already goes on: what changes meanwhile
+    /// is told as it changes.
     pub fn ask(&mut self) {
-        self.asking = (self.is_master() && self.is_backup()).then(Asking::default);
+        let asking = self.asking.take().unwrap_or_default();
+        self.asking = (self.is_master() && self.is_backup()).then_some(asking);
     }
 
     /// This director has the addresses: there is nobody to ask.

@@ -43,6 +43,23 @@ fn a_table_is_told_at_a_pace_and_a_lone_director_soon_stops_asking() {
     assert_eq!(bursts[5], 0);
 }
 
+#[test]
+fn a_director_that_has_another_reason_to_ask_is_not_told_anew() {
+    let mut old = one_of_pair(SERVICE);
+    establish_many(&mut old, 5000);
+    let mut new = lab(&[SERVICE]);
+    PAIR.iter().for_each(|daemon| new.rules(daemon));
+    let asks = messages(&new.advance(Duration::from_millis(1)));
+    let mut answers = messages(&old.frame(&asks[0]));
+    // An address goes to the other one now, and a second one soon after.
+    new.director.sync.ask();
+    (0..8).for_each(|_| answers.extend(messages(&old.advance(Duration::from_millis(10)))));
+    answers.iter().for_each(|message| drop(new.frame(message)));
+    let report = new.director.sync.report(new.turn.now);
+    assert_eq!((report.heard_records, report.asking), (5000, false));
+    assert!(messages(&new.advance(Duration::from_secs(2))).is_empty(), "it asks no more");
+}
+
 const FULL_NAT: &str = "-A -t 198.51.100.1:80 -s rr\n-P -t 198.51.100.1:80 -z 10.0.0.9\n\
                         -a -t 198.51.100.1:80 -r 10.0.0.21:8080 -b\n";
 
