@@ -146,6 +146,44 @@ test_fast_flows_go_on_through_upgrades() {
     expect_between $((64 << 20)) "$bytes" $((72 << 20)) "bytes of the server that are counted"
 }
 
+# of_another_layout: a program for an upgrade, $OTHER, that does not know the maps of this keeper.
+of_another_layout() {
+    scripts/need gcc || skip "gcc is missing"
+    OTHER=$SCRATCH/other-layout
+    gcc -o "$OTHER" -DPROGRAM="\"$(realpath "$TAPVS")\"" netns-tests/other-layout.c
+}
+
+# limit: 90
+test_fast_path_is_stopped_by_a_worker_that_does_not_know_its_maps() {
+    of_another_layout
+    fast_serving "$AT_RS1:80,nat"
+    slow_download 32 2M
+    in_ns director "$TAPVS" upgrade --ready 60 --proof 0 "$OTHER" >>"$LAB_DIR/upgrades" || die "the upgrade failed"
+    wait_for 10 "a word about it" grep -q "fast path: none, .* maps of layout 7, this version's have layout 1" "$LAB_DIR/tapvs.log"
+    ! fast_status | grep -q "^fast path" || die "there is a fast path: $(fast_status)"
+    local read
+    read=$(frames_read)
+    wait_for 10 "frames of the conn here" has_read $((read + 100))
+    in_ns director "$TAPVS" upgrade --ready 60 --proof 0 "$TAPVS" >>"$LAB_DIR/upgrades" || die "the way back failed"
+    wait_for 10 "the kernel to take the conn from a worker that knows them" has_fast_conns 1
+    wait_for 40 "the end of the transfer" is_over
+    expect cmp "$LAB_DIR/slow" "$(payload 32)"
+}
+frames_read() { fast_status | awk '$1 == "frames" && $2 == "rx" { print $3 }'; }
+has_read() { (($(frames_read) > $1)); }
+
+test_fast_path_that_must_be_is_not_upgraded_away() {
+    of_another_layout
+    fast_serving "$AT_RS1:80,nat"
+    director_stop
+    director_options --sysctl fast=on
+    serving "$AT_RS1:80,nat"
+    ! in_ns director "$TAPVS" upgrade --ready 60 --proof 0 "$OTHER" 2>"$LAB_DIR/refused" || die "the upgrade succeeded"
+    expect grep -q "setting fast: .* maps of layout 7" "$LAB_DIR/refused"
+    download 16
+    (($(fast_frames) > 100)) || die "the kernel has forwarded $(fast_frames) frames: $(fast_status)"
+}
+
 test_fast_flows_of_a_drained_server_end_with_their_time() {
     fast_serving "$AT_RS1:80,nat"
     slow_download 64 2M
