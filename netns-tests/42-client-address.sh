@@ -231,15 +231,15 @@ by_haproxy() { in_ns client curl --silent --show-error --max-time 60 --local-por
 # clients_from PORT: the client with each of 40 ports.
 clients_from() { local port; for port in $(seq "$1" $(($1 + 39))); do echo "$CLIENT $port"; done; }
 
-# whole_streams_over_a_wire_at ROLE: each of the first five segments of either direction is dropped, doubled, swapped with the
-# next one and delayed, one in each conn.
+# whole_streams_over_a_wire_at ROLE [OPTION]: each of the first five segments of either direction is dropped, doubled, swapped
+# with the next one and delayed, one in each conn. Services whose clients speak first have OPTION.
 whole_streams_over_a_wire_at() {
+    local port option=${2:-}
     faulty_topo "$1" 9000 9001 9002
     AT_LOOPBACK=$(bracketed "$([[ $FAMILY == 4 ]] && echo 127.0.0.1 || echo ::1)")
     proxied rs1
-    local port
     for port in 9000 9001 9002; do
-        echo "-A -t $AT_VIP:$port -s rr"
+        echo "-A -t $AT_VIP:$port -s rr $([[ $port == 9001 ]] || echo "$option")"
         echo "-a -t $AT_VIP:$port -r $AT_RS1:$port -b --client-address proxy-v$((port == 9001 ? 1 : 2))"
     done >"$LAB_DIR/rules"
     director --no-offload --rules "$LAB_DIR/rules"
@@ -259,6 +259,14 @@ test_the_clients_address_and_the_whole_stream_come_whatever_becomes_of_segments(
 # families: 4 6
 # limit: 300
 test_the_clients_address_and_the_whole_stream_come_whatever_the_client_loses() { whole_streams_over_a_wire_at client; }
+
+# families: 4 6
+# limit: 300
+test_behind_a_syn_proxy_whole_streams_come_whatever_becomes_of_segments() { whole_streams_over_a_wire_at rs1 "--syn-proxy on"; }
+
+# families: 4 6
+# limit: 300
+test_behind_a_syn_proxy_whole_streams_come_whatever_the_client_loses() { whole_streams_over_a_wire_at client "--syn-proxy on"; }
 
 mail_from() {
     printf 'From: a@lab.test\r\nSubject: %s\r\n\r\n' "$1" | cat - "$LAB_DIR/text" >"$LAB_DIR/message-$1"

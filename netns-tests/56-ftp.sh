@@ -117,6 +117,30 @@ test_ftp_fullnat_active() {
     expect said_in_dialogue "> PORT 10,0,0,9,"
 }
 
+# families: 4 6
+# A client of one family, a server of the other: PORT is told as EPRT, PASV asked as EPSV, and answered as it was asked. No
+# route of the server leads to the client.
+test_ftp_between_families() {
+    topo_onearm
+    local server_family=6 server=2001:db8::21 bits=64 other=2001:db8::
+    [[ $FAMILY == 4 ]] || server_family=4 server=10.0.0.21 bits=24 other=10.0.0.
+    in_ns rs1 sysctl -qw net.ipv6.conf.{all,eth0}.accept_dad=0 net.ipv6.conf.{all,eth0}.disable_ipv6=0
+    in_ns rs1 ip address flush dev eth0 scope global
+    in_ns rs1 ip address add "$server/$bits" dev eth0
+    FAMILY=$server_family FROM_PORT_20=NO ftp_server rs1
+    director --service "tcp/$AT_VIP:21" --scheduler rr --server "$(bracketed "$server"):21,fullnat" \
+        --address "${other}2/$bits" --local-address "${other}30"
+    ftp_both_ways rs1
+    expect said_in_dialogue "229 "
+    ftp_both_ways rs1 --ftp-port -
+    expect said_in_dialogue "> EPRT "
+    [[ $FAMILY == 4 ]] || return 0
+    ftp_both_ways rs1 --disable-epsv --no-ftp-skip-pasv-ip
+    expect said_in_dialogue "227 .*10,0,0,100,"
+    ftp_both_ways rs1 --ftp-port - --disable-eprt
+    expect said_in_dialogue "> PORT 10,0,0,9,"
+}
+
 test_ftp_nat_by_a_client_that_keeps_its_control_conn() {
     scripts/need lftp
     ftp_by_nat
