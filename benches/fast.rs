@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant as Clock;
 
 use tapvs::inside::base::{Endpoint, LinkId, Mac, Medium, Proto};
-use tapvs::inside::fastpath::abi::{Entry, Key, Method, Neighbour, Station, Way};
+use tapvs::inside::fastpath::abi::{Entry, Joined, Key, Method, Neighbour, Station, Way};
 use tapvs::inside::io::FastMaps;
 use tapvs::inside::io::bpf::Run;
 use tapvs::inside::testing::Packet;
@@ -78,6 +78,7 @@ fn entry(number: u32) -> (Key, Entry) {
     let server = if number == 7 { virt } else { server };
     let way = Way { neighbour: 1, largest: 1500, addresses: 0xffff, ports: 0, ..Way::default() };
     let (method, keeps_df, shift, born, other) = (Method::Nat, true, 0, 0, client);
-    let entry = Entry { virt, server, other, method, keeps_df, shift, born, request: way, reply: way };
+    let joined = Joined::default();
+    let entry = Entry { virt, server, other, method, keeps_df, shift, born, joined, request: way, reply: way };
     (Key { proto: Proto::TCP, endpoint: client }, entry)
 }

@@ -118,7 +118,7 @@ impl Checks {
             if standing.is_steered() {
                 self.monitor.know(*key, &targets(director, key), now);
             }
-            self.monitor.recall(*key, *real, *standing, unseen, now);
+            self.monitor.recall(*key, *real, (*standing, unseen), now);
         }
         while let Some(place) = self.monitor.changed() {
             self.apply(place, director, now);

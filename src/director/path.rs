@@ -268,7 +268,9 @@ impl Director {
         flows.conns.get_mut(id).saw_reply();
         flows.services.count_out(flows.conns.get(id).dest, packet.ip.total_len());
         flows.advance(id, Event::Output, &layer4_for_state(packet, &flows.settings), turn.now);
-        if flows.services.total.out_pkts % REPLIES_NOTED_EVERY == 0 && flows.conns.get(id).proto() == Proto::UDP {
+        if flows.services.total.out_pkts.is_multiple_of(REPLIES_NOTED_EVERY)
+            && flows.conns.get(id).proto() == Proto::UDP
+        {
             // Its client may be silent.
             self.fast.note_reply(id);
         }

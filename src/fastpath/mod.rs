@@ -105,7 +105,7 @@ impl FastPath {
     /// request and one answer does not.
     pub fn note_reply(&mut self, id: ConnId) {
         let place = &mut self.noted[id.index() % NOTED];
-        if std::mem::replace(place, Some(id)) == Some(id) {
+        if place.replace(id) == Some(id) {
             self.offer(id);
         }
     }

@@ -50,7 +50,7 @@ impl Monitor {
 
     /// Begins with what an earlier process held of a server, which nobody has probed for so long: a verdict older than three
     /// intervals is none any more.
-    pub fn recall(&mut self, key: ServiceKey, server: Endpoint, held: Standing, unseen: Duration, now: Instant) {
+    pub fn recall(&mut self, key: ServiceKey, server: Endpoint, (held, unseen): (Standing, Duration), now: Instant) {
         let Ok((_, known)) = self.server_mut(key, server) else { return };
         let ids = known.probes.clone();
         let probes =

@@ -162,8 +162,8 @@ fn what_an_earlier_process_held_counts_until_the_probes_have_spoken() {
     let drain = Drain { until: None, then: OnDown::Keep };
     let down = Standing { verdict: Verdict::Down, ..Standing::default() };
     let drained = Standing { verdict: Verdict::Up, drain: Some(drain), ..Standing::default() };
-    world.monitor.recall(key(1), server(1), down, Duration::ZERO, world.now);
-    world.monitor.recall(key(1), server(2), drained, Duration::ZERO, world.now);
+    world.monitor.recall(key(1), server(1), (down, Duration::ZERO), world.now);
+    world.monitor.recall(key(1), server(2), (drained, Duration::ZERO), world.now);
     assert_eq!(world.masks(0), [Mask::Failed, Mask::Drained, Mask::None]);
     let held: Vec<Standing> = world.monitor.standings(0).map(|(_, _, standing)| standing).collect();
     assert_eq!(held, [down, drained, Standing::default()]);
@@ -182,7 +182,7 @@ fn a_verdict_that_is_older_than_three_intervals_is_none_any_more() {
             let mut world = World::new(vec![Plan { checks, ..plan(1) }], &[1, 2]);
             let drain = Some(Drain { until: None, then: OnDown::Keep });
             let standing = Standing { verdict: held, forced: Forced::Up, drain };
-            world.monitor.recall(key(1), server(1), standing, Duration::from_millis(unseen), world.now);
+            world.monitor.recall(key(1), server(1), (standing, Duration::from_millis(unseen)), world.now);
             let (_, _, kept) = world.monitor.standings(0).next().unwrap();
             assert_eq!(kept, Standing { verdict: wanted, ..standing }, "{held:?} after {unseen} ms");
         }
@@ -190,7 +190,7 @@ fn a_verdict_that_is_older_than_three_intervals_is_none_any_more() {
     // It serves as one that was never probed, and its first probe decides.
     let mut world = World::new(vec![plan(1)], &[1, 2]);
     let down = Standing { verdict: Down, ..Standing::default() };
-    world.monitor.recall(key(1), server(1), down, Duration::from_secs(60), world.now);
+    world.monitor.recall(key(1), server(1), (down, Duration::from_secs(60)), world.now);
     assert_eq!(world.masks(0), [Mask::None; 2]);
     world.answers.insert(1, refused());
     world.run(2100);

@@ -154,7 +154,7 @@ fn without_probes_conns_of_a_masked_server_go_on_and_the_administrator_has_the_l
     world.configure(vec![off], &[1, 2]);
     assert_eq!(world.masks(0), [Mask::None; 2]);
     let mut world = World::new(vec![unprobed()], &[1, 2]);
-    world.monitor.recall(key(1), server(1), held, Duration::from_secs(1), world.now);
+    world.monitor.recall(key(1), server(1), (held, Duration::from_secs(1)), world.now);
     assert_eq!(world.masks(0), [Mask::Failed, Mask::None]);
     world.run(5000);
     assert_eq!(world.masks(0), [Mask::None; 2]);
