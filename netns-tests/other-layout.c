@@ -9,9 +9,9 @@
 int main(int argc, char **argv)
 {
 	char *given = getenv("TAPVS_WORKER");
-	char *layout = given ? strstr(given, "\"layout\":1,") : NULL;
+	char *layout = given ? strstr(given, "\"layout\":") : NULL;
 	if (layout)
-		layout[strlen("\"layout\":")] = '7';
+		layout[strlen("\"layout\":")] = '9';
 	(void)argc;
 	execv(PROGRAM, argv);
 	return 127;
