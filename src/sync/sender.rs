@@ -17,8 +17,9 @@ use crate::wire::{Fragments, PacketBuf, ip_packet};
 
 /// A message leaves this long after its first conn at the latest, as in the kernel.
 const GATHERED: Duration = Duration::from_secs(2);
-/// The same where the other one may take over at any time: conns that it was not told of end with this director.
-const SOON: Duration = Duration::from_millis(20);
+/// Where the other one may take over at any time a message leaves at once, unless the one before it left only just: conns that
+/// the other one was not told of end with this director.
+const SOON: Duration = Duration::from_millis(2);
 /// Source ports (`ip_local_port_range`).
 const FIRST_PORT: u16 = 32_768;
 const PORTS: u16 = 28_232;
@@ -37,7 +38,9 @@ pub(super) struct Running {
     pub(super) daemon: Daemon,
     pub(super) sender: Sender,
     gathered: [Gathered; 2],
-    patience: Duration,
+    soon: bool,
+    /// When a message left last.
+    left: Instant,
     /// Messages and records that have left.
     pub(super) sent: (u64, u64),
 }
@@ -47,23 +50,25 @@ impl Running {
         let sender = Sender::new(&daemon, router)?;
         let message = || Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
         let gathered = [message(), message()].map(|message| Gathered { message, since: Instant::START });
-        Ok(Running { daemon, sender, gathered, patience: GATHERED, sent: (0, 0) })
+        Ok(Running { daemon, sender, gathered, soon: false, left: Instant::START, sent: (0, 0) })
     }
 
     /// Messages leave soon, or when more has been gathered.
     pub(super) fn gather(&mut self, soon: bool) {
-        self.patience = if soon { SOON } else { GATHERED };
+        self.soon = soon;
     }
 
     /// When the oldest message that is not full leaves.
     pub(super) fn due(&self) -> Option<Instant> {
-        Some(self.oldest()? + self.patience)
+        let oldest = self.oldest()?;
+        Some(if self.soon { oldest.max(self.left + SOON) } else { oldest + GATHERED })
     }
 
     /// Sends the messages that have waited long enough.
     pub(super) fn send_due(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
         if self.due().is_some_and(|due| due <= turn.now) {
-            self.send_older(turn.now - self.patience, router, turn);
+            let than = if self.soon { turn.now } else { turn.now - GATHERED };
+            self.send_older(than, router, turn);
         }
     }
 
@@ -99,6 +104,7 @@ impl Running {
         let message = &mut self.gathered[which].message;
         self.sender.send(message.bytes(), &self.daemon, router, turn);
         message.clear();
+        self.left = turn.now;
         self.sent.0 += 1;
     }
 
