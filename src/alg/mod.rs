@@ -12,6 +12,7 @@ mod session;
 mod sip;
 mod sip_media;
 mod sip_message;
+mod sip_registration;
 mod syn_cookie;
 mod toa;
 

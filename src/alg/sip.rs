@@ -8,7 +8,8 @@
 //! `sip_ports`. Reads text; never keeps any.
 
 use super::sip_media::Calls;
-use super::sip_message::{Alias, Names, renamed};
+use super::sip_message::{Alias, Names, confirmed, renamed};
+use super::sip_registration::registered;
 use crate::base::{ConnId, DropReason, Endpoint, Instant, ServiceId};
 use crate::conn::Side;
 use crate::flows::Flows;
@@ -46,7 +47,15 @@ pub fn message(
     };
     let mut calls = Calls::new(id, from, flows, now);
     let text = renamed(payload, &all, &mut calls);
-    calls.refused.map_or(Ok(text), Err)
+    if let Some(reason) = calls.refused {
+        return Err(reason);
+    }
+    if from == Side::Reply
+        && let Some(seconds) = confirmed(payload)
+    {
+        registered(id, seconds, flows, now);
+    }
+    Ok(text)
 }
 
 /// The Call-ID of a packet for a service whose engine needs one.

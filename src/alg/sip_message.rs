@@ -101,6 +101,23 @@ pub fn renamed(message: &[u8], names: &Names, media: &mut dyn Media) -> Option<V
     (out != message).then_some(out)
 }
 
+/// For how many seconds a registration is confirmed by this message, if it is one that does (RFC 3261 10.3).
+pub fn confirmed(message: &[u8]) -> Option<u32> {
+    let head = &message[..head_len(message)];
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let is_success = lines.next()?.starts_with(b"SIP/2.0 2");
+    let (mut is_registration, mut seconds) = (false, 0);
+    for line in lines {
+        is_registration |= starts_with(line, b"cseq") && line.trim_ascii_end().ends_with(b"REGISTER");
+        for word in [&b"expires:"[..], b";expires="] {
+            let value = find(line, word).map(|at| line[at + word.len()..].trim_ascii_start());
+            let said = value.and_then(|value| number(&value[..digits(value)]));
+            seconds = seconds.max(said.unwrap_or(0));
+        }
+    }
+    (is_success && is_registration).then_some(seconds)
+}
+
 /// The length of the head, with the empty line behind it.
 fn head_len(message: &[u8]) -> usize {
     let mut len = 0;
@@ -321,6 +338,16 @@ mod tests {
         assert_eq!(read(said, &up(), "2001:db8::1"), Some(told));
         // A body of another type is nobody's business.
         assert_eq!(read(&said.replace("application/sdp", "text/plain"), &up(), "2001:db8::1"), None);
+    }
+
+    #[test]
+    fn a_registration_is_confirmed_for_a_time() {
+        let confirmed = |rest: &str| confirmed(format!("SIP/2.0 200 OK\r\n{rest}\r\n\r\nExpires: 9").as_bytes());
+        assert_eq!(confirmed("CSeq: 1 REGISTER\r\nContact: <sip:a@b>;expires=60, <sip:c>;q=1"), Some(60));
+        assert_eq!(confirmed("Expires: 3600\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@b>;Expires=600"), Some(3600));
+        assert_eq!(confirmed("CSeq: 1 REGISTER\r\nContact: <sip:a@b>;expires=99999999999"), Some(0));
+        assert_eq!((confirmed("CSeq: 2 REGISTER"), confirmed("CSeq: 2 INVITE\r\nExpires: 60")), (Some(0), None));
+        assert_eq!(super::confirmed(b"SIP/2.0 401 No\r\nCSeq: 1 REGISTER\r\nExpires: 60\r\n\r\n"), None);
     }
 
     #[test]

@@ -183,6 +183,37 @@ fn clients_of_a_proxy_that_carries_no_media_send_to_each_other() {
 }
 
 #[test]
+fn a_phone_that_has_registered_is_reached_until_its_registration_ends() {
+    for method in ["-m", "-b"] {
+        let mut lab = lab(method);
+        let register =
+            Packet::udp(CLIENT, VIP).carrying("REGISTER sip:x SIP/2.0\r\nContact: <sip:a@192.0.2.7>\r\n\r\n");
+        let confirm = |seconds: u32| format!("SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\nExpires: {seconds}\r\n\r\n");
+        let told = sent(lab.client(&register));
+        let from_server = Packet { dst: told.src, ..Packet::udp(SERVER, CLIENT) };
+        sent(lab.real(&from_server.clone().carrying(confirm(1000))));
+        lab.advance(Duration::from_secs(900));
+        let invite = from_server.clone().carrying("INVITE sip:a@x SIP/2.0\r\n\r\n");
+        assert_eq!(sent(lab.real(&invite)).dst, endpoint(CLIENT), "{method}");
+        // Registered once more, it goes on.
+        sent(lab.client(&register));
+        sent(lab.real(&from_server.clone().carrying(confirm(1000))));
+        assert_eq!(lab.director.flows.conns.len(), 2);
+        lab.advance(Duration::from_secs(900));
+        assert_eq!(sent(lab.real(&invite)).dst, endpoint(CLIENT), "{method}");
+        // Nobody is reached by the conn that keeps it.
+        let nowhere = sent(lab.client(&Packet { dst: at("198.51.100.1", 0), ..register.clone() }));
+        assert!(matches!(nowhere.kind, Kind::Icmp(3, 3, _)), "{nowhere:?}");
+        sent(lab.client(&register));
+        sent(lab.real(&from_server.carrying(confirm(0))));
+        assert_eq!(lab.director.flows.conns.len(), 1);
+        lab.advance(Duration::from_secs(400));
+        assert_eq!(lab.director.flows.conns.len(), 0);
+        lab.recount().unwrap();
+    }
+}
+
+#[test]
 fn ports_of_sip_are_a_setting_and_a_message_too_long_to_grow_is_refused() {
     let mut lab = lab("-b");
     lab.director.set("sip_ports", "").unwrap();
