@@ -138,7 +138,7 @@ calls_with_media() {
     local count seen from
     answering rs1 5060 -rtp_echo -mp 7000
     caller callee '<nop><action><exec play_pcap_audio="/usr/share/sip-tester/dtmf_2833_1.pcap"/></action></nop><pause milliseconds="1500"/>'
-    director --service "udp/$AT_VIP:5060" --scheduler rr --server "$AT_RS1:5060,$1"
+    director --service "udp/$AT_VIP:5060" --scheduler rr --server "$AT_RS1:5060,$1" "${DIRECTOR_OPTIONS[@]}"
 
     phone 5070 caller -mp 6000 -m 5 -l 1
 
@@ -151,7 +151,7 @@ calls_with_media() {
     ! grep -qF "$RS1" "$LAB_DIR/caller.messages" || die "the client read the server's address: $(grep -F "$RS1" "$LAB_DIR/caller.messages" | head -n 3)"
     from=$CLIENT
     if [[ $1 == fullnat ]]; then
-        from=$DIP
+        from=${LOCAL:-$DIP}
         expect_none rs1 "udp and host $CLIENT" "packets of the client's own address"
         ! grep -qF "$CLIENT" "$LAB_DIR/callee.messages" || die "the server read the client's address: $(grep -F "$CLIENT" "$LAB_DIR/callee.messages" | head -n 3)"
     fi
@@ -171,6 +171,20 @@ test_sip_calls_and_their_media_by_nat() {
     topo_onearm
     replies_through_director rs1
     calls_with_media nat
+}
+
+# families: 4 6
+# A client of one family, a server of the other.
+test_sip_calls_and_their_media_between_families() {
+    topo_onearm
+    local other=2001:db8:: bits=64
+    [[ $FAMILY == 4 ]] || other=10.0.0. bits=24
+    in_ns rs1 sysctl -qw net.ipv6.conf.{all,eth0}.accept_dad=0 net.ipv6.conf.{all,eth0}.disable_ipv6=0
+    in_ns rs1 ip address flush dev eth0 scope global
+    RS1=${other}21 AT_RS1=$(bracketed "${other}21") LOCAL=${other}30
+    in_ns rs1 ip address add "$RS1/$bits" dev eth0
+    DIRECTOR_OPTIONS=(--address "${other}2/$bits" --local-address "$LOCAL")
+    calls_with_media fullnat
 }
 
 # kamailio_server: a registrar and proxy on rs1, which sees to it that dialogs go by it, and to nothing else.
