@@ -135,6 +135,13 @@ impl Buckets {
         self.bucket(hash)[OVERFLOWED] > 0
     }
 
+    /// False if no conn of this hash is entered anywhere.
+    #[inline(always)]
+    pub(super) fn may_have(&self, hash: u64) -> bool {
+        let bucket = self.bucket(hash);
+        Places::of(bucket, tag_of(hash)).0 != 0 || bucket[OVERFLOWED] > 0
+    }
+
     /// Enters a conn in the bucket of this hash, or counts it as overflowed if the bucket is full.
     pub(super) fn insert(&mut self, id: ConnId, hash: u64) -> Placement {
         self.entries += 1;

@@ -150,11 +150,22 @@ impl FlowIndex {
     /// Not a request in its bucket: tries replies, then the overflow index.
     #[inline]
     fn find_other(&self, records: &Records, key: &Key, source: u64) -> Option<(ConnId, Side)> {
-        if let Some(id) = self.find_reply(records, key) {
+        let receiver = key.destination_hash(self.secret);
+        if self.may_have_replies(receiver)
+            && let Some(id) = self.find_reply_by(records, key, receiver, None)
+        {
             return Some((id, Side::Reply));
         }
-        let request = self.buckets.overflowed(source).then(|| self.find_overflow(records, key, Side::Request));
-        request.flatten().map(|id| (id, Side::Request))
+        if !self.buckets.overflowed(source) {
+            return None;
+        }
+        self.find_overflow(records, key, Side::Request).map(|id| (id, Side::Request))
+    }
+
+    /// False if no conn has replies to a receiver of this hash.
+    #[inline(always)]
+    fn may_have_replies(&self, receiver: u64) -> bool {
+        self.with_local > 0 || self.buckets.may_have(receiver)
     }
 
     /// The conn whose replies have that key.
@@ -164,7 +175,6 @@ impl FlowIndex {
     }
 
     /// The same, where the hash of the receiver is known, and perhaps that of both ends.
-    #[inline]
     fn find_reply_by(&self, records: &Records, key: &Key, of_client: u64, of_both: Option<u64>) -> Option<ConnId> {
         let is_it = |id| records.is_reply(id, key);
         if let Some(id) = self.in_bucket(of_client, is_it) {
@@ -238,9 +248,13 @@ impl FlowIndex {
     }
 
     /// The conn that has the replies of a conn that is not entered yet.
+    #[inline]
     fn older(&self, records: &Records, id: ConnId, hashes: Hashes) -> Option<ConnId> {
-        let key = records.reply_key(id);
         // Where servers know the client, replies go to where requests come from.
+        if hashes.replies.is_none() && !self.may_have_replies(hashes.client) {
+            return None;
+        }
+        let key = records.reply_key(id);
         let receiver = if hashes.replies.is_none() { hashes.client } else { key.destination_hash(self.secret) };
         self.find_reply_by(records, &key, receiver, hashes.replies)
     }

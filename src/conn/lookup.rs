@@ -15,8 +15,13 @@ impl ConnTable {
     /// The conn a packet belongs to.
     ///
     /// Replies of direct routing and tunnels, where they pass here at all, come from the virtual address.
-    #[inline]
     pub fn lookup(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
+        self.lookup_here(tuple)
+    }
+
+    /// The same, made part of the path that all packets take.
+    #[inline(always)]
+    pub fn lookup_here(&self, tuple: &Tuple) -> Option<(ConnId, Side)> {
         let found = self.find(tuple.proto, tuple.src, tuple.dst).filter(|(id, side)| {
             // A packet from port 0 is not the packet of a conn that waits for its port.
             !self.lacks_port_of(*id, *side)

@@ -17,13 +17,16 @@ const TCP_FLAGS: usize = 13;
 const SCTP_CHUNK: usize = 12;
 
 /// The layer 4 that moves a conn's state.
-#[inline]
+#[inline(always)]
 pub(super) fn layer4_for_state(packet: &Packet, settings: &Settings) -> L4 {
+    if settings.kernel_faults && packet.ip.has_extensions() { layer4_misread(packet) } else { packet.ip.l4 }
+}
+
+/// What stands where layer 4 would be without extension headers.
+#[cold]
+fn layer4_misread(packet: &Packet) -> L4 {
     let ip = &packet.ip;
     let fixed = ETH_LEN + IPV6_LEN;
-    if !settings.kernel_faults || ip.family() == Family::V4 || ip.l4_at == fixed {
-        return ip.l4;
-    }
     let byte = |offset: usize| packet.frame().get(fixed + offset).copied().unwrap_or(0);
     match ip.l4 {
         L4::Tcp { sport, dport, .. } => L4::Tcp { sport, dport, flags: TcpFlags(byte(TCP_FLAGS)) },

@@ -38,7 +38,7 @@ pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
 use crate::alg::{Ftp, Proxy, Toa};
 use crate::base::Instant;
-use crate::conn::Due;
+use crate::conn::{Due, LifeEvent};
 use crate::fastpath::FastPath;
 use crate::flows::Flows;
 use crate::outbound::Outbound;
@@ -206,16 +206,23 @@ impl Director {
     }
 }
 
+/// Who listens to what.
 #[inline(never)]
 fn tell_events(director: &mut Director) {
     while let Some(event) = director.flows.conns.next_event() {
-        director.fast().on(event);
-        director.sync.on(event, &director.flows.conns);
-        director.ftp.on(event);
-        director.proxy.on(event);
-        director.toa.on(event);
-        director.flows.splices.on(event);
-        director.flows.note_answered(event);
-        director.flows.refusals.on(event, &director.flows.conns);
+        match event {
+            LifeEvent::Opened(_) => director.sync.on(event, &director.flows.conns),
+            LifeEvent::Moved(..) => {
+                director.flows.note_answered(event);
+                director.flows.refusals.on(event, &director.flows.conns);
+            }
+            LifeEvent::Left(_) | LifeEvent::LeftAtEnd(_) => director.fast().on(event),
+            LifeEvent::Ended(_) => {
+                director.ftp.on(event);
+                director.proxy.on(event);
+                director.toa.on(event);
+                director.flows.splices.on(event);
+            }
+        }
     }
 }

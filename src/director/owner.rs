@@ -58,7 +58,7 @@ impl Ownership<'_> {
         let Some(tuple) = ip.tuple().filter(|_| self.flows.services.any(ip.family())) else {
             return without_conn();
         };
-        match self.flows.conns.lookup(&tuple) {
+        match self.flows.conns.lookup_here(&tuple) {
             Some((conn, side)) => Owner::Conn(conn, side),
             None => without_conn(),
         }
@@ -113,14 +113,10 @@ impl Ownership<'_> {
     /// family and without a tunnel of ours, and where it only passes through.
     #[cold]
     pub(super) fn passes_whole(&self, ip: &Ip) -> bool {
-        match self.of(ip) {
-            Owner::Conn(id, _) => {
-                let ends = self.flows.ends(id);
-                let same = Family::of(ends.client().addr) == Family::of(ends.real.addr);
-                same && !matches!(ends.method, Method::Tunnel(_))
-            }
-            Owner::Local => false,
-            Owner::Forward => true,
-        }
+        let tuple = ip.tuple().filter(|_| self.flows.services.any(ip.family()));
+        let Some((id, _)) = tuple.and_then(|tuple| self.flows.conns.lookup(&tuple)) else { return !self.ends_here(ip) };
+        let ends = self.flows.ends(id);
+        let same = Family::of(ends.client().addr) == Family::of(ends.real.addr);
+        same && !matches!(ends.method, Method::Tunnel(_))
     }
 }

@@ -61,6 +61,7 @@ impl Services {
         self.services[id.index()] = Some(service);
         self.meters.reserve(self.services.len() + self.dests.len());
         self.by_key.insert(key, id);
+        self.near.put(&key, id);
         self.count_key(key, true);
         self.syn_proxies += u32::from(options.syn_proxy != SynProxy::Off);
         Ok(())

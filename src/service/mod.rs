@@ -11,6 +11,7 @@ mod judgement;
 pub mod limits;
 mod marks;
 mod meters;
+mod near;
 pub mod quota;
 mod refused;
 mod stats;
@@ -33,6 +34,7 @@ pub use judge::Quorum;
 pub use judgement::{Ending, Judgement, Share};
 pub use marks::{MarkRule, Marks, ports};
 use meters::Meters;
+use near::Near;
 pub use stats::{Meter, Rates, Stats};
 pub use syns::Syns;
 
@@ -111,6 +113,7 @@ pub struct Services {
     /// Slots without a service, the lowest first.
     free_services: BinaryHeap<Reverse<u32>>,
     by_key: HashMap<ServiceKey, ServiceId, FastHash>,
+    near: Near,
     dests: Vec<Dest>,
     servers: Vec<Server>,
     /// Slots without a dest, the lowest first.
@@ -153,6 +156,7 @@ impl Services {
             services: Vec::new(),
             free_services: BinaryHeap::new(),
             by_key: HashMap::default(),
+            near: Near::default(),
             dests: Vec::new(),
             servers: Vec::new(),
             free_dests: BinaryHeap::new(),
@@ -184,11 +188,11 @@ impl Services {
     /// As `find`, of a packet that carries this mark.
     pub fn find_marked(&self, mark: u32, proto: Proto, dst: Endpoint) -> Option<ServiceId> {
         if mark != 0
-            && let Some(id) = self.by_key.get(&ServiceKey::Mark(Family::of(dst.addr), mark))
+            && let Some(id) = self.slot_of(&ServiceKey::Mark(Family::of(dst.addr), mark))
         {
-            return Some(*id);
+            return Some(id);
         }
-        let at = |port| self.by_key.get(&ServiceKey::Address(proto, Endpoint::new(dst.addr, port))).copied();
+        let at = |port| self.slot_of(&ServiceKey::Address(proto, Endpoint::new(dst.addr, port)));
         let port = dst.port;
         let ftp_data = proto == Proto::TCP && (port == FTP_DATA_PORT || port >= FIRST_HIGH_PORT);
         at(port)
@@ -303,8 +307,13 @@ impl Services {
     }
 
     /// The slot of a service.
+    #[inline]
     pub fn slot_of(&self, key: &ServiceKey) -> Option<ServiceId> {
-        self.by_key.get(key).copied()
+        let near = self.near.get(key);
+        match self.get(near) {
+            Some(service) if service.key == *key => Some(near),
+            _ => self.by_key.get(key).copied(),
+        }
     }
 
     /// How many services there are.

@@ -42,15 +42,15 @@ pub fn parse_into(buf: &PacketBuf, parsed: &mut Result<Parsed, DropReason>) {
 fn try_parse(buf: &PacketBuf, parsed: &mut Result<Parsed, DropReason>) -> Result<(), DropReason> {
     let frame = buf.frame();
     let header = frame.get(..ETH_LEN).ok_or(DropReason::Malformed)?;
-    *parsed = Ok(Parsed::Ip(match be16(header, ethernet::ETHERTYPE) {
-        ethernet::IPV4 => parse_ipv4(frame)?,
-        ethernet::IPV6 => parse_ipv6(frame)?,
+    match be16(header, ethernet::ETHERTYPE) {
+        ethernet::IPV4 => *parsed = Ok(Parsed::Ip(parse_ipv4(frame)?)),
+        ethernet::IPV6 => *parsed = Ok(Parsed::Ip(parse_ipv6(frame)?)),
         ethernet::ARP => {
             *parsed = arp::parse(&frame[ETH_LEN..]).map(Parsed::Arp);
             return Ok(());
         }
         _ => return Err(DropReason::EtherType),
-    }));
+    }
     let Ok(Parsed::Ip(ip)) = parsed else { return Ok(()) };
     check_offload(buf, ip)?;
     if ndp::concerns(ip) {
