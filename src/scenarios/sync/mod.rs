@@ -166,6 +166,23 @@ fn a_template_is_told_of_and_binds_here_too() {
     expect(&backup.client(&next), &[(mac_of(endpoint(RS1).addr), next.clone().to(RS1).one_hop_on())]);
 }
 
+/// What the other one of a pair was not told of ends with this one; a backup that only listens can wait.
+#[test]
+fn a_conn_is_told_of_at_once_where_the_other_one_may_take_over() {
+    let told_within = |lab: &mut Lab, clients: &[&str], millis: u64| {
+        let mut sent: Vec<Frame> = clients.iter().flat_map(|client| establish(lab, client)).collect();
+        sent.extend(lab.advance(Duration::from_millis(millis)));
+        messages(&sent).len()
+    };
+    let mut pair = one_of_pair(SERVICE);
+    assert_eq!(told_within(&mut pair, &["192.0.2.7:2000"], 0), 1, "in the turn of its request");
+    assert_eq!(told_within(&mut pair, &["192.0.2.7:2001", "192.0.2.7:2002"], 1), 0, "one has left just now");
+    assert_eq!(told_within(&mut pair, &[], 1), 1, "both in one message");
+    let mut alone = lab(&[SERVICE, MASTER]);
+    assert_eq!(told_within(&mut alone, &["192.0.2.7:2000"], 1990), 0);
+    assert_eq!(told_within(&mut alone, &[], 20), 1, "after two seconds, as in the kernel");
+}
+
 #[test]
 fn a_full_message_leaves_at_once() {
     let options = "--start-daemon master --mcast-interface tap0 --syncid 7 --sync-maxlen 80\n";
