@@ -56,7 +56,7 @@ impl Checks {
         if let Some(config) = self.tls.get(&verify) {
             return Ok(config.clone());
         }
-        let config = TlsConfig::new(verify.as_deref())?;
+        let config = TlsConfig::new(verify.as_ref())?;
         self.tls.insert(verify, config.clone());
         Ok(config)
     }

@@ -10,7 +10,7 @@ pub struct TlsConfig(Infallible);
 
 impl TlsConfig {
     /// Says what is missing.
-    pub fn new(_: Option<&Path>) -> Result<TlsConfig, String> {
+    pub fn new(_: Option<&impl AsRef<Path>>) -> Result<TlsConfig, String> {
         Err("this tapvs was built without TLS; use one built with the feature 'tls', or a check of kind tcp".into())
     }
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, KeyProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::SigningKey;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// How to speak TLS, made once for each kind of verification.
@@ -27,18 +28,19 @@ impl fmt::Debug for TlsConfig {
 
 impl TlsConfig {
     /// With a file of certificates, one of which must have signed the server's; an error is a sentence.
-    pub fn new(verify: Option<&Path>) -> Result<TlsConfig, String> {
+    pub fn new(verify: Option<&impl AsRef<Path>>) -> Result<TlsConfig, String> {
         let provider = Arc::new(provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| format!("TLS: {error}"))?;
-        let mut config = match verify {
-            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Any(provider))).with_no_client_auth(),
+        let verifier: Arc<dyn ServerCertVerifier> = match verify.map(AsRef::as_ref) {
+            None => Arc::new(Any(provider.clone())),
             Some(path) => {
-                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(path)?), provider).build();
-                let verifier = verifier.map_err(|error| format!("{}: {error}", path.display()))?;
-                builder.with_webpki_verifier(verifier).with_no_client_auth()
+                let roots = Arc::new(roots(path)?);
+                let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
+                verifier.map_err(|error| format!("{}: {error}", path.display()))?
             }
         };
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| format!("TLS: {error}"))?.dangerous();
+        let mut config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
         // A probe is to do the whole handshake each time.
         config.resumption = Resumption::disabled();
         Ok(TlsConfig(Arc::new(config)))
@@ -68,7 +70,17 @@ fn provider() -> CryptoProvider {
         TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
     ];
-    CryptoProvider { cipher_suites, ..ring::default_provider() }
+    CryptoProvider { cipher_suites, key_provider: &NoKeys, ..ring::default_provider() }
+}
+
+/// Probes have no certificate of their own, and so no key.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("a probe has no key".into()))
+    }
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, String> {
