@@ -186,7 +186,8 @@ test_a_stop_leaves_the_state_and_fresh_and_forget_do_not() {
 damage() {
     case $2 in
         cut) truncate -s 100000 "$1" ;;
-        header) printf '\xff' | dd of="$1" bs=1 seek=40 conv=notrunc status=none ;;
+        # The whole number: one byte of it may be the same by chance.
+        header) printf '\xff%.0s' {1..8} | dd of="$1" bs=1 seek=40 conv=notrunc status=none ;;
         noise) head -c 1000000 /dev/urandom >"$1" ;;
         link) rm "$1" && ln -s /etc/hostname "$1" ;;
         others) chmod 666 "$1" ;;
