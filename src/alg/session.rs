@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::str::FromStr;
 
 use crate::base::Endpoint;
 
@@ -66,8 +67,8 @@ fn said(line: &[u8]) -> Option<(IpAddr, Range<usize>)> {
 fn port_of(line: Option<&&[u8]>) -> Option<(u16, Range<usize>)> {
     let line = line?;
     let from = line.iter().position(|byte| *byte == b' ')? + 1;
-    let len = digits(&line[from..]);
-    let port = u16::try_from(number(&line[from..from + len])?).ok()?;
+    let (port, len) = number(&line[from..]);
+    let port = port?;
     let carrier = line[from..].split(|byte| *byte == b' ').nth(1)?;
     (port != 0 && !carrier.starts_with(b"TCP")).then_some((port, from..from + len))
 }
@@ -90,8 +91,8 @@ fn rename(line: &[u8], port: u16, media: &mut dyn Media, out: &mut Vec<u8>) {
 /// Copies a line that says where a medium's RTCP is waited for (RFC 3605), if not at the next port.
 fn control(line: &[u8], at: Endpoint, told: Endpoint, media: &mut dyn Media, out: &mut Vec<u8>) {
     let from = b"a=rtcp:".len();
-    let len = digits(&line[from..]);
-    let port = number(&line[from..from + len]).and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+    let (port, len) = number(&line[from..]);
+    let port: u16 = port.unwrap_or(0);
     let addr = said(line).map_or(at.addr, |(addr, _)| addr);
     let found = match port.wrapping_sub(at.port) {
         next @ (0 | 1) if addr == at.addr => Some(Endpoint::new(told.addr, told.port.wrapping_add(next))),
@@ -109,12 +110,8 @@ fn replace(line: &[u8], range: Range<usize>, text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&line[range.end..]);
 }
 
-/// How many digits a text begins with.
-pub(super) fn digits(text: &[u8]) -> usize {
-    text.iter().take_while(|byte| byte.is_ascii_digit()).count()
-}
-
-/// The number that these digits are.
-pub(super) fn number(digits: &[u8]) -> Option<u32> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+/// The number that a text begins with, if it fits, and how many digits that has.
+pub(super) fn number<T: FromStr>(text: &[u8]) -> (Option<T>, usize) {
+    let len = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (std::str::from_utf8(&text[..len]).ok().and_then(|digits| digits.parse().ok()), len)
 }

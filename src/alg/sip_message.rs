@@ -9,7 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
-use super::session::{Media, digits, number, session};
+use super::session::{Media, number, session};
 use crate::base::Endpoint;
 
 /// The port of a SIP address that names none.
@@ -111,7 +111,7 @@ pub fn confirmed(message: &[u8]) -> Option<u32> {
         is_registration |= starts_with(line, b"cseq") && line.trim_ascii_end().ends_with(b"REGISTER");
         for word in [&b"expires:"[..], b";expires="] {
             let value = find(line, word).map(|at| line[at + word.len()..].trim_ascii_start());
-            let said = value.and_then(|value| number(&value[..digits(value)]));
+            let said = value.and_then(|value| number(value).0);
             seconds = seconds.max(said.unwrap_or(0));
         }
     }
@@ -139,8 +139,7 @@ fn is_in_dialog(head: &[u8]) -> bool {
 fn correct_length(out: &mut Vec<u8>, range: Range<usize>, longer: i64) {
     let line = &out[range.clone()];
     let Some(said) = line.iter().position(u8::is_ascii_digit) else { return };
-    let digits = digits(&line[said..]);
-    let Some(length) = number(&line[said..said + digits]) else { return };
+    let (Some(length), digits) = number::<u32>(&line[said..]) else { return };
     let at = range.start + said;
     out.splice(at..at + digits, (i64::from(length) + longer).to_string().into_bytes());
 }
@@ -164,8 +163,8 @@ fn rename(line: &[u8], names: &[Alias], out: &mut Vec<u8>) {
         }
         if begins && starts_with(&line[at..], b"rport=") {
             let from = at + b"rport=".len();
-            let len = digits(&line[from..]);
-            let said = number(&line[from..from + len]).unwrap_or(0);
+            let (said, len) = number(&line[from..]);
+            let said: u32 = said.unwrap_or(0);
             if let Some(name) = names.iter().find(|name| said != 0 && u32::from(name.from.port) == said) {
                 out.extend_from_slice(&line[copied..from]);
                 out.extend_from_slice(name.to.port.to_string().as_bytes());
@@ -205,8 +204,8 @@ fn host(text: &[u8]) -> Option<Host> {
     let (addr, mut len) = address(text)?;
     let mut port = None;
     if text.get(len) == Some(&b':') {
-        let digits = digits(&text[len + 1..]);
-        port = number(&text[len + 1..len + 1 + digits]).and_then(|port| u16::try_from(port).ok());
+        let (said, digits) = number(&text[len + 1..]);
+        port = said;
         len += if digits > 0 { 1 + digits } else { 0 };
     }
     // Part of a longer name, or of a user's.
