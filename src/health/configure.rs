@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Check, Kind, Timing};
-use super::monitor::{Entry, Monitor, ProbeKey};
+use super::monitor::{Entry, Monitor, ProbeKey, judging};
 use super::policy::{Plan, Standing, Target};
 use super::probe::{Probe, ProbeId};
 use super::server::Server;
@@ -53,9 +53,7 @@ impl Monitor {
     pub fn recall(&mut self, key: ServiceKey, server: Endpoint, (held, unseen): (Standing, Duration), now: Instant) {
         let Ok((_, known)) = self.server_mut(key, server) else { return };
         let ids = known.probes.clone();
-        let probes =
-            ids.iter().filter_map(|id| self.probes.get(id)).filter(|entry| entry.key.check.kind != Kind::Agent);
-        let interval = probes.map(|entry| entry.probe.timing.between(held.verdict)).min();
+        let interval = judging(&self.probes, &ids).map(|(_, entry)| entry.probe.timing.between(held.verdict)).min();
         let stale = interval.is_some_and(|interval| unseen > 3 * interval);
         let verdict = if stale { Verdict::Unknown } else { held.verdict };
         let Ok((place, known)) = self.server_mut(key, server) else { return };

@@ -274,6 +274,15 @@ fn vote_of(outcome: Outcome, is_agent: bool) -> (probe::Vote, Option<super::outc
     }
 }
 
+/// Those of a server's probes that see whether it serves clients: all but agents, who only say what a server thinks of itself.
+pub(super) fn judging<'a>(
+    probes: &'a HashMap<ProbeId, Entry>,
+    ids: &'a [ProbeId],
+) -> impl Iterator<Item = (ProbeId, &'a Entry)> {
+    let entries = ids.iter().filter_map(|id| Some((*id, probes.get(id)?)));
+    entries.filter(|(_, entry)| entry.key.check.kind != Kind::Agent)
+}
+
 #[cfg(test)]
 #[path = "monitor_tests.rs"]
 mod tests;

@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use super::check::Kind;
-use super::monitor::Monitor;
+use super::monitor::{Monitor, judging};
 use super::outcome::{Reason, Stage};
 use super::probe::ProbeId;
 use super::server::Server;
@@ -30,8 +29,7 @@ impl Monitor {
             return;
         }
         server.accused = Some(now);
-        let mut probes: Vec<ProbeId> = server.probes.clone();
-        probes.retain(|id| self.probes.get(id).is_some_and(|entry| entry.key.check.kind != Kind::Agent));
+        let probes: Vec<ProbeId> = judging(&self.probes, &server.probes).map(|(id, _)| id).collect();
         let recent = |at: Instant| now.since(at) < TOGETHER;
         let accused = |server: &&Server| server.accused.is_some_and(recent) || server.inhibition.holds(now).is_some();
         let counts = 2 * service.servers.iter().filter(accused).count() <= service.servers.len();
