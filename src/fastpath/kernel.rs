@@ -27,6 +27,9 @@ pub trait Kernel {
     /// Takes an entry away; what it was at last, with all that was counted. `None` if there was none.
     fn take(&mut self, key: &Key) -> Option<Entry>;
 
+    /// An entry with what was counted until now.
+    fn get(&mut self, key: &Key) -> Option<Entry>;
+
     /// Calls `each` with entries from a place on, at most `READ_AT_ONCE`; where to go on, if there may be more.
     fn read(&mut self, place: Option<u32>, each: &mut dyn FnMut(Key, Entry)) -> Option<u32>;
 

@@ -29,6 +29,8 @@ use remains::Remains;
 
 /// Conns that wait to be given entries at most; others ask again.
 const OFFERED: usize = 1024;
+/// Conns whose entries are read at a time, at most: frames wait for it.
+const READ_CONNS: usize = 1024;
 /// Conns of which a reply was noted, at most.
 const NOTED: usize = 32;
 
@@ -45,6 +47,17 @@ pub struct Passed {
     pub reply: Counters,
 }
 
+impl Passed {
+    fn of(&Member { id, dest, .. }: &Member) -> Passed {
+        Passed { id, dest, request: Counters::default(), reply: Counters::default() }
+    }
+
+    fn add(&mut self, more: &Passed) {
+        self.request = self.request.and(&more.request);
+        self.reply = self.reply.and(&more.reply);
+    }
+}
+
 /// The conns that the kernel forwards.
 #[derive(Default)]
 pub struct FastPath {
@@ -59,8 +72,8 @@ pub struct FastPath {
     noted: [Option<ConnId>; NOTED],
     /// Entries of another process.
     remains: Remains,
-    /// Where reading goes on.
-    place: Option<u32>,
+    /// Where reading goes on: with the conns below this place, all of them if there are none.
+    place: usize,
     /// What happened.
     pub report: Report,
     /// Frames that the ledger does not have yet.
@@ -173,38 +186,45 @@ impl FastPath {
         let kernel = self.kernel.as_deref_mut()?;
         let first = kernel.take(&member.key).map(|entry| (member.key, entry));
         let second = member.second.and_then(|key| kernel.take(&key).map(|entry| (key, entry)));
-        let mut passed = Passed { id, dest: member.dest, request: Counters::default(), reply: Counters::default() };
+        let mut passed = Passed::of(&member);
         for (key, entry) in first.into_iter().chain(second) {
-            let more = news_of(&mut member, &key, &entry);
-            passed.request = passed.request.and(&more.request);
-            passed.reply = passed.reply.and(&more.reply);
+            passed.add(&news_of(&mut member, &key, &entry));
         }
         self.note(&passed, member.hops);
         member.hops.iter().for_each(|place| self.hops.release(*place));
         Some(passed)
     }
 
-    /// The next reading begins with the first entry.
+    /// The next reading begins with the first conn.
     pub fn read_from_the_first(&mut self) {
-        self.place = None;
+        self.place = 0;
     }
 
-    /// Reads some entries and calls `each` with what the kernel has done; true if all were read since it was false last.
+    /// Reads the entries of some conns and calls `each` with what the kernel has done; true if all were read since it was true
+    /// last. By their keys: a map that is read from end to end, in one call, holds its processor for all of its buckets, full
+    /// or not.
     pub fn read_some(&mut self, mut each: impl FnMut(Passed)) -> bool {
         let Some(kernel) = self.kernel.as_deref_mut() else { return true };
-        let (members, mut all) = (&mut self.members, Vec::new());
-        self.place = kernel.read(self.place, &mut |key, entry| {
-            if let Some(member) = members.of_key(&key) {
-                all.push((news_of(member, &key, &entry), member.hops));
+        let below = if self.place == 0 { usize::MAX } else { self.place };
+        let (place, part) = self.members.part(below, READ_CONNS);
+        self.place = place;
+        let mut all = Vec::new();
+        for member in part {
+            let mut passed = Passed::of(member);
+            for key in std::iter::once(member.key).chain(member.second) {
+                if let Some(entry) = kernel.get(&key) {
+                    passed.add(&news_of(member, &key, &entry));
+                }
             }
-        });
-        for (passed, hops) in all {
             if passed.request.packets + passed.reply.packets > 0 {
-                self.note(&passed, hops);
-                each(passed);
+                all.push((passed, member.hops));
             }
         }
-        self.place.is_none()
+        for (passed, hops) in all {
+            self.note(&passed, hops);
+            each(passed);
+        }
+        self.place == 0
     }
 
     fn note(&mut self, passed: &Passed, hops: [u32; 2]) {
@@ -274,8 +294,7 @@ impl FastPath {
 
 /// What an entry has counted that was not known yet.
 fn news_of(member: &mut Member, key: &Key, entry: &Entry) -> Passed {
-    let mut passed =
-        Passed { id: member.id, dest: member.dest, request: Counters::default(), reply: Counters::default() };
+    let mut passed = Passed::of(member);
     let is_first = *key == member.key;
     if is_first {
         passed.request = since(&mut member.counted[0], entry.request.counters);

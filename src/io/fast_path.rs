@@ -152,6 +152,11 @@ impl Kernel for FastKernel {
         self.heed(taken).flatten()
     }
 
+    fn get(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.maps.get(key);
+        self.heed(entry).flatten()
+    }
+
     fn read(&mut self, place: Option<u32>, each: &mut dyn FnMut(Key, Entry)) -> Option<u32> {
         let next = self.maps.read(place, READ_AT_ONCE, each);
         self.heed(next).flatten()

@@ -246,10 +246,14 @@ impl Kernel for KernelModel {
         let mut maps = self.0.borrow_mut();
         let entry = maps.flows.remove(&place_of(key)).map(|(_, entry)| entry);
         if let Some(shadow) = &mut maps.shadow {
-            assert_eq!(shadow.get(key).map(counted), entry.map(counted), "counted of {key:?}");
+            assert_eq!(shadow.counted(key).map(counted), entry.map(counted), "counted of {key:?}");
             shadow.take(key);
         }
         entry
+    }
+
+    fn get(&mut self, key: &Key) -> Option<Entry> {
+        self.0.borrow().flows.get(&place_of(key)).map(|(_, entry)| *entry)
     }
 
     fn read(&mut self, place: Option<u32>, each: &mut dyn FnMut(Key, Entry)) -> Option<u32> {

@@ -48,7 +48,7 @@ impl Shadow {
     }
 
     /// An entry with what was counted.
-    pub fn get(&self, key: &Key) -> Option<Entry> {
+    pub fn counted(&self, key: &Key) -> Option<Entry> {
         self.maps.get(key).unwrap()
     }
 
@@ -74,6 +74,10 @@ impl Kernel for Shadow {
 
     fn take(&mut self, key: &Key) -> Option<Entry> {
         self.maps.take(key).unwrap().map(uncounted)
+    }
+
+    fn get(&mut self, key: &Key) -> Option<Entry> {
+        self.maps.get(key).unwrap().map(uncounted)
     }
 
     fn read(&mut self, place: Option<u32>, each: &mut dyn FnMut(Key, Entry)) -> Option<u32> {

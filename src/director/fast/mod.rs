@@ -34,7 +34,7 @@ use crate::sync::Sync;
 /// All entries are read once in this time ...
 const ROUND: Duration = Duration::from_secs(1);
 /// ... or, where there are many, so many conns in the time that follows.
-const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// When the director does what for the conns that the kernel forwards.
 #[derive(Default)]
