@@ -103,13 +103,11 @@ with_ipv6() {
     udp_server "$RS1"
 }
 
-mac_of() { in_ns "$1" cat /sys/class/net/eth0/address; }
-
 up_direct() { TARGET=$RS1 DIRECTOR_PID=0; }
 
 reflector_by() {
     TARGET=$VIP
-    run_pinned reflector director "$REFLECTOR" "$1" br0 tap0 "$DIP" "$VIP" "$(mac_of client)" "$RS1" "$(mac_of rs1)"
+    run_pinned reflector director "$REFLECTOR" "$1" br0 tap0 "$DIP" "$VIP" "$(mac_of client eth0)" "$RS1" "$(mac_of rs1 eth0)"
     await_ready reflector ready
 }
 
@@ -125,7 +123,7 @@ up_reflector-tunnel-kernel() { unpacked_by_ebpf && vip_on_server && reflector_by
 up_null-program() {
     command -v clang >/dev/null || lacks "no clang to make the eBPF program" || return
     clang -O2 -target bpf "-I/usr/include/$(uname -m)-linux-gnu" "-DVIP=$(as_number "$VIP")" "-DRS1=$(as_number "$RS1")" \
-        "-DCLIENT=$(as_number "$CLIENT")" "-DRS1_MAC=$(as_bytes "$(mac_of rs1)")" "-DCLIENT_MAC=$(as_bytes "$(mac_of client)")" \
+        "-DCLIENT=$(as_number "$CLIENT")" "-DRS1_MAC=$(as_bytes "$(mac_of rs1 eth0)")" "-DCLIENT_MAC=$(as_bytes "$(mac_of client eth0)")" \
         "-DOWN_MAC=$(as_bytes 02:00:00:00:00:02)" -c benches/forward.c -o "$LAB_DIR/forward.o" 2>"$LAB_DIR/forward.log" ||
         lacks "clang does not compile benches/forward.c" || return
     up_reflector

@@ -116,7 +116,7 @@ work_mixed() {
 }
 
 # received: frames that have come to rs1.
-received() { in_ns rs1 cat /sys/class/net/eth0/statistics/rx_packets; }
+received() { in_ns rs1 ip -s -j link show dev eth0 | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["stats64"]["rx"]["packets"])'; }
 
 # senders COUNT WARM ADDRESS PORT: datagrams from random addresses and ports, as trafgen has them; what arrives in two seconds
 # after WARM seconds. Nobody answers: rs1 throws them away when they have been counted.

@@ -217,7 +217,7 @@ test_fast_flows_follow_a_server_that_moves() {
     fast_serving "$AT_RS1:80,nat"
     slow_download 32 4M
     local old
-    old=$(in_ns rs1 cat /sys/class/net/eth0/address)
+    old=$(mac_of rs1 eth0)
     in_ns rs1 ip link set eth0 address 02:00:00:00:00:77
     in_ns rs1 ip neigh flush all
     in_ns rs1 ping -q -c 1 -W 5 "$DIP" >/dev/null || die "the server does not reach the director from its new MAC"
