@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use super::addresses::Use;
 use super::command::{Command, Refused, ServiceKey, ServiceOptions, SynProxy};
 use super::dests::check_methods;
-use super::{FTP_PORT, Meter, Service, Services, Stats, Syns};
+use super::find::FTP_PORT;
+use super::{Meter, Service, Services, Stats, Syns};
 use crate::base::{Family, Instant, Proto, ServiceId};
 use crate::sched::{self, Change, Servers};
 

@@ -5,7 +5,9 @@
 mod addresses;
 mod apply;
 pub mod command;
+mod counts;
 mod dests;
+mod find;
 mod judge;
 mod judgement;
 pub mod limits;
@@ -25,11 +27,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 
-use crate::base::{Counted, DestId, Endpoint, Family, FastHash, Instant, Proto, Rng, ServiceId, Tuple};
-use crate::conn::Bound;
+use crate::base::{DestId, Endpoint, Family, FastHash, Instant, Proto, Rng, ServiceId, Tuple};
 use crate::sched::{self, Context, Flow, Scheduler, Server, Servers};
 use addresses::{Addresses, Use};
-use command::{ClientAddress, Command, DestOptions, Method, ServiceKey, ServiceOptions};
+use command::{ClientAddress, DestOptions, Method, ServiceKey, ServiceOptions};
 pub use judge::Quorum;
 pub use judgement::{Ending, Judgement, Share};
 pub use marks::{MarkRule, Marks, ports};
@@ -37,13 +38,6 @@ use meters::Meters;
 use near::Near;
 pub use stats::{Meter, Rates, Stats};
 pub use syns::Syns;
-
-/// The port of FTP's control conn: services there also take the data conns.
-const FTP_PORT: u16 = 21;
-/// The port a server opens active FTP data conns from.
-const FTP_DATA_PORT: u16 = 20;
-/// First port that a passive FTP server may announce (`ip_unprivileged_port_start`).
-const FIRST_HIGH_PORT: u16 = 1024;
 
 /// A virtual service.
 pub struct Service {
@@ -180,86 +174,6 @@ impl Services {
         }
     }
 
-    /// The service that takes a packet: by mark, by exact address, by the FTP rule, by address with any port.
-    pub fn find(&self, tuple: &Tuple) -> Option<ServiceId> {
-        self.find_marked(self.marks.of(tuple), tuple.proto, tuple.dst)
-    }
-
-    /// As `find`, of a packet that carries this mark.
-    pub fn find_marked(&self, mark: u32, proto: Proto, dst: Endpoint) -> Option<ServiceId> {
-        if mark != 0
-            && let Some(id) = self.slot_of(&ServiceKey::Mark(Family::of(dst.addr), mark))
-        {
-            return Some(id);
-        }
-        let at = |port| self.slot_of(&ServiceKey::Address(proto, Endpoint::new(dst.addr, port)));
-        let port = dst.port;
-        let ftp_data = proto == Proto::TCP && (port == FTP_DATA_PORT || port >= FIRST_HIGH_PORT);
-        at(port)
-            .or_else(|| if self.ftp > 0 && ftp_data { at(FTP_PORT) } else { None })
-            .or_else(|| if self.any_port > 0 { at(0) } else { None })
-    }
-
-    /// A dest of a service by its endpoint.
-    pub fn find_dest(&self, service: ServiceId, real: Endpoint) -> Option<DestId> {
-        self.by_endpoint.get(&(service, real)).copied()
-    }
-
-    /// True for the endpoint of a server in NAT; those of mark services have no protocol of their own.
-    pub fn is_nat_server(&self, proto: Proto, real: Endpoint) -> bool {
-        [proto, Proto::IP].into_iter().any(|of| self.nat_servers.contains_key(&(of, real)))
-    }
-
-    /// True if there is any service of this family, or one whose servers may be of it; without one, nothing is balanced.
-    pub fn any(&self, family: Family) -> bool {
-        self.families[family as usize] > 0 || (self.crossed && self.families != [0; 2])
-    }
-
-    /// True for a virtual address and for a local one of FULL-NAT: the director answers for both.
-    pub fn owns(&self, addr: IpAddr) -> bool {
-        self.addresses.is_own(addr)
-    }
-
-    /// True for a local address of FULL-NAT.
-    pub fn is_local(&self, addr: IpAddr) -> bool {
-        self.addresses.is_local(addr)
-    }
-
-    /// True for the address of a real server.
-    pub fn is_server(&self, addr: IpAddr) -> bool {
-        self.addresses.is_server(addr)
-    }
-
-    /// True if a packet belongs to a service by its mark, whatever its destination: the rule may name a net.
-    pub fn takes_by_mark(&self, tuple: &Tuple) -> bool {
-        self.marks.any_net() && {
-            let mark = self.marks.of(tuple);
-            mark != 0 && self.by_key.contains_key(&ServiceKey::Mark(Family::of(tuple.dst.addr), mark))
-        }
-    }
-
-    /// The virtual and the local addresses, each once.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.addresses.own()
-    }
-
-    /// The addresses that a command may take away.
-    pub fn addresses_of(&self, command: &Command) -> Vec<IpAddr> {
-        let of = |service: &Service| {
-            let vip = match service.key {
-                ServiceKey::Address(_, vip) => Some(vip.addr),
-                ServiceKey::Mark(..) => None,
-            };
-            vip.into_iter().chain(service.locals.iter().copied()).collect()
-        };
-        match command {
-            Command::DeleteService(key) => self.by_key(key).map(of).unwrap_or_default(),
-            Command::Clear => self.addresses().collect(),
-            Command::DeleteLocalAddress(_, local) => vec![*local],
-            _ => Vec::new(),
-        }
-    }
-
     /// Adds a mark rule behind the others.
     #[cfg(any(test, feature = "testing"))]
     pub fn add_mark(&mut self, rule: MarkRule) {
@@ -277,12 +191,6 @@ impl Services {
     /// The mark rules.
     pub fn marks(&self) -> &Marks {
         &self.marks
-    }
-
-    /// True for a service on FTP's control port.
-    pub fn is_ftp(&self, id: ServiceId) -> bool {
-        let key = self.get(id).map(|service| service.key);
-        matches!(key, Some(ServiceKey::Address(Proto::TCP, vip)) if vip.port == FTP_PORT)
     }
 
     /// A service by its slot.
@@ -304,16 +212,6 @@ impl Services {
     /// The dests of the service with that key, the one added last first; none without it.
     pub fn dests_of(&self, key: &ServiceKey) -> &[DestId] {
         self.by_key(key).map_or(&[], |service| &service.dests)
-    }
-
-    /// The slot of a service.
-    #[inline]
-    pub fn slot_of(&self, key: &ServiceKey) -> Option<ServiceId> {
-        let near = self.near.get(key);
-        match self.get(near) {
-            Some(service) if service.key == *key => Some(near),
-            _ => self.by_key.get(key).copied(),
-        }
     }
 
     /// How many services there are.
@@ -387,109 +285,8 @@ impl Services {
         locals.iter().copied().filter(move |local| Family::of(*local) == family)
     }
 
-    /// No local port is left towards a dest: it is not chosen until one of its conns ends.
-    pub fn exhausted(&mut self, dest: DestId) {
-        self.servers[dest.index()].exhausted();
-    }
-
-    /// A conn refers to a dest; it counts as inactive until its state says otherwise.
-    pub fn bind(&mut self, dest: DestId) {
-        self.dests[dest.index()].refs += 1;
-        self.servers[dest.index()].bind(Counted::Inactive);
-    }
-
-    /// Conns that an earlier process has left refer to a dest.
-    pub fn bind_all(&mut self, dest: DestId, bound: &Bound) {
-        let Bound { active, inactive, templates } = *bound;
-        if *bound != Bound::default() {
-            let kept = &mut self.dests[dest.index()];
-            kept.refs += active + inactive + templates;
-            kept.persistent += templates;
-            self.servers[dest.index()].bind_all(active, inactive);
-        }
-    }
-
-    /// A conn was scheduled: it counts at its dest, its service and in total.
-    pub fn count_conn(&mut self, service: ServiceId, dest: DestId) {
-        let (id, service_id) = (dest, service);
-        let dest = &mut self.dests[id.index()];
-        dest.stats.conns += 1;
-        self.total.conns += 1;
-        if let Some(Some(service)) = self.services.get_mut(service_id.index()) {
-            service.stats.conns += 1;
-            self.meters.note((dest, id), (service, service_id));
-        }
-    }
-
-    /// A conn has ended.
-    pub fn unbind(&mut self, dest: DestId, counted: Counted) {
-        self.dests[dest.index()].refs -= 1;
-        self.servers[dest.index()].unbind(counted);
-    }
-
-    /// A persistence template was made; it refers to the dest, counts as no conn, and is looked at by the thresholds.
-    pub fn bind_template(&mut self, dest: DestId) {
-        self.dests[dest.index()].refs += 1;
-        self.dests[dest.index()].persistent += 1;
-        self.servers[dest.index()].bind_template();
-    }
-
-    /// A persistence template has ended.
-    pub fn unbind_template(&mut self, dest: DestId) {
-        self.dests[dest.index()].refs -= 1;
-        self.dests[dest.index()].persistent -= 1;
-        self.servers[dest.index()].unbind_template();
-    }
-
-    /// A conn has changed what it counts as.
-    pub fn recount(&mut self, dest: DestId, from: Counted, to: Counted) {
-        self.servers[dest.index()].recount(from, to);
-    }
-
-    /// A packet from a client to this dest; not counted where the dest is not in its service.
-    #[inline]
-    pub fn count_in(&mut self, dest: DestId, bytes: usize) {
-        self.count(dest, |stats| stats.count_in(bytes));
-    }
-
-    /// A packet from this dest to a client.
-    #[inline]
-    pub fn count_out(&mut self, dest: DestId, bytes: usize) {
-        self.count(dest, |stats| stats.count_out(bytes));
-    }
-
-    /// Packets between clients and this dest that the kernel has forwarded, also where the dest has left its service since.
-    pub fn count_passed(&mut self, id: DestId, passed: &Stats) {
-        let dest = &mut self.dests[id.index()];
-        if dest.expected {
-            return;
-        }
-        dest.stats.add(passed);
-        self.total.add(passed);
-        let slot = dest.slot;
-        if let Some(service) = self.services[slot.index()].as_mut().filter(|service| service.key == dest.service) {
-            service.stats.add(passed);
-            self.meters.note((dest, id), (service, slot));
-        }
-    }
-
     /// A dest whose conns something has happened to, since this was last asked: it was removed, or checks say otherwise.
     pub fn take_upset(&mut self) -> Option<DestId> {
         self.upset.pop()
-    }
-
-    #[inline]
-    fn count(&mut self, id: DestId, add: impl Fn(&mut Stats)) {
-        let dest = &mut self.dests[id.index()];
-        if !self.servers[id.index()].available || dest.expected {
-            return;
-        }
-        add(&mut dest.stats);
-        add(&mut self.total);
-        let slot = dest.slot;
-        if let Some(service) = &mut self.services[slot.index()] {
-            add(&mut service.stats);
-            self.meters.note((dest, id), (service, slot));
-        }
     }
 }
