@@ -13,7 +13,8 @@ use crate::flows::{Flows, Opening};
 use crate::forward::{self, Ends, Fit};
 use crate::router::{Egress, Refusal, Router, Turn};
 use crate::stack::{ErrorAbout, Host, Stack};
-use crate::wire::icmp::{self, IcmpError, Quote};
+use crate::wire::icmp::{self, IcmpError};
+use crate::wire::quote::{self, Quote};
 use crate::wire::{L4, Packet, PacketBuf, decap, ip, ip_packet};
 
 /// The rooms that an error about a conn passes.
@@ -41,7 +42,7 @@ impl Errors<'_> {
         packet: &mut Packet,
         turn: &mut Turn<impl Egress>,
     ) -> Option<Result<(), Refusal>> {
-        let quote = icmp::quote(packet.frame(), packet.ip)?;
+        let quote = quote::read(packet.frame(), packet.ip)?;
         let related = matches!(packet.ip.l4, L4::Icmp { icmp_type, .. } if icmp::is_related(packet.ip, icmp_type));
         if related && let Some(done) = self.about_tunnel(packet, &quote, turn) {
             return Some(done);
@@ -75,7 +76,7 @@ impl Errors<'_> {
         match side {
             Side::Reply if !rewritten => None,
             Side::Reply => {
-                icmp::shift_quoted_acknowledged(packet.buf, &quote, packet.ip.end, self.flows.splices.back(id));
+                quote::shift_acknowledged(packet.buf, &quote, packet.ip.end, self.flows.splices.back(id));
                 self.flows.services.count_out(dest, bytes);
                 if let L4::Icmp { icmp_type, code } = packet.ip.l4
                     && icmp::is_unreachable(packet.ip, (icmp_type, code))
@@ -86,7 +87,7 @@ impl Errors<'_> {
             }
             Side::Request => {
                 let back = self.flows.splices.back(id).wrapping_neg();
-                icmp::shift_quoted_sequence(packet.buf, &quote, packet.ip.end, back);
+                quote::shift_sequence(packet.buf, &quote, packet.ip.end, back);
                 self.flows.services.count_in(dest, bytes);
                 Some(error_to_server(packet, &quote, &ends, self.router, turn))
             }
@@ -218,7 +219,7 @@ impl Ownership<'_> {
             return None;
         }
         let (at, port) = decap::inner_at(packet.frame(), outer.proto, outer.l4_at, packet.ip.end)?;
-        let inner = icmp::quote_at(packet.frame(), at, packet.ip.end)?;
+        let inner = quote::read_at(packet.frame(), at, packet.ip.end)?;
         let (id, side) = self.flows.conns.lookup(&inner.tuple()?)?;
         let ends = self.flows.ends(id);
         let Method::Tunnel(tunnel) = ends.method else { return None };

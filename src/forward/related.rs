@@ -4,8 +4,9 @@
 
 use super::{Ends, Fit, sequence};
 use crate::base::{DropReason, Method};
-use crate::wire::icmp::{self, Quote};
-use crate::wire::translate::{self, ErrorEnds};
+use crate::wire::icmp;
+use crate::wire::quote::{self, Quote};
+use crate::wire::translate_error::{ErrorEnds, translate_error};
 use crate::wire::{End, Packet, set_address};
 
 /// An error about a request, on its way to the client: it seems to come from the virtual address.
@@ -16,18 +17,18 @@ pub fn about_request(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) 
     if ends.translates() {
         let (src, dst, Fit { mtu, id }) = (ends.virt().addr, ends.client().addr, fit);
         let ends = ErrorEnds { src, dst, quoted_src: ends.client(), quoted_dst: ends.virt(), mtu, id };
-        return translate::error(packet.buf, packet.ip, quote, &ends);
+        return translate_error(packet.buf, packet.ip, quote, &ends);
     }
     match ends.method {
         Method::Nat | Method::FullNat => {
             set_address(packet.buf, packet.ip, End::Source, ends.virt().addr);
-            icmp::set_quoted(packet.buf, quote, End::Destination, ends.virt());
+            quote::set_end(packet.buf, quote, End::Destination, ends.virt());
         }
         Method::Direct | Method::Tunnel(_) | Method::Bypass => return Ok(()),
     }
     if ends.method == Method::FullNat {
         set_address(packet.buf, packet.ip, End::Destination, ends.client().addr);
-        icmp::set_quoted(packet.buf, quote, End::Source, ends.client());
+        quote::set_end(packet.buf, quote, End::Source, ends.client());
     }
     icmp::set_checksum(packet.buf, packet.ip);
     Ok(())
@@ -39,19 +40,19 @@ pub fn about_reply(packet: &mut Packet, quote: &Quote, ends: &Ends, fit: Fit) ->
     if ends.translates() {
         let (src, dst, Fit { mtu, id }) = (ends.peer().addr, ends.real.addr, fit);
         let ends = ErrorEnds { src, dst, quoted_src: ends.real, quoted_dst: ends.peer(), mtu, id };
-        return translate::error(packet.buf, packet.ip, quote, &ends);
+        return translate_error(packet.buf, packet.ip, quote, &ends);
     }
     match ends.method {
         Method::Nat | Method::FullNat => {
             set_address(packet.buf, packet.ip, End::Destination, ends.real.addr);
-            icmp::set_quoted(packet.buf, quote, End::Source, ends.real);
+            quote::set_end(packet.buf, quote, End::Source, ends.real);
         }
         Method::Direct | Method::Tunnel(_) | Method::Bypass => return Ok(()),
     }
     if ends.method == Method::FullNat {
         // The real server knows no way to the client's side but through the local address.
         set_address(packet.buf, packet.ip, End::Source, ends.peer().addr);
-        icmp::set_quoted(packet.buf, quote, End::Destination, ends.peer());
+        quote::set_end(packet.buf, quote, End::Destination, ends.peer());
     }
     icmp::set_checksum(packet.buf, packet.ip);
     Ok(())

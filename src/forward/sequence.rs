@@ -8,7 +8,7 @@
 //! ```
 //! Pure.
 
-use crate::wire::icmp::{self, Quote};
+use crate::wire::quote::{self, Quote};
 use crate::wire::{L4, Packet, tcp, tcp_option};
 
 /// A segment on its way to the server.
@@ -36,13 +36,13 @@ pub(super) fn reply(packet: &mut Packet, shift: u32) {
 /// An error about a request, on its way to the client; its checksum is for the caller to make.
 pub(super) fn quoted_request(packet: &mut Packet, quote: &Quote, shift: u32) {
     if shift != 0 {
-        icmp::shift_quoted_sequence(packet.buf, quote, packet.ip.end, shift.wrapping_neg());
+        quote::shift_sequence(packet.buf, quote, packet.ip.end, shift.wrapping_neg());
     }
 }
 
 /// An error about a reply, on its way to the server.
 pub(super) fn quoted_reply(packet: &mut Packet, quote: &Quote, shift: u32) {
     if shift != 0 {
-        icmp::shift_quoted_acknowledged(packet.buf, quote, packet.ip.end, shift);
+        quote::shift_acknowledged(packet.buf, quote, packet.ip.end, shift);
     }
 }

@@ -3,7 +3,8 @@
 //! Pure: reads and edits one packet.
 
 use crate::base::{Endpoint, Proto, Tuple};
-use crate::wire::icmp::{self, Quote};
+use crate::wire::icmp;
+use crate::wire::quote::{self, Quote};
 use crate::wire::{End, Ip, L4, Packet, set_address, set_echo_id, set_endpoint};
 
 /// Type of the chunk that opens an association (RFC 9260 3.2).
@@ -36,7 +37,7 @@ fn echo(packet: &Packet) -> Tuple {
 /// The flow of a packet that an error quotes, which was sent by the opener.
 pub(super) fn quoted(packet: &Packet, quote: &Quote) -> Option<Tuple> {
     quote.tuple().or_else(|| {
-        let id = icmp::quoted_echo_id(packet.frame(), quote, packet.ip.end)?;
+        let id = quote::echo_id(packet.frame(), quote, packet.ip.end)?;
         let (src, dst) = (Endpoint::new(quote.src, id), Endpoint::new(quote.dst, 0));
         Some(Tuple { proto: quote.proto, src, dst })
     })
@@ -45,7 +46,7 @@ pub(super) fn quoted(packet: &Packet, quote: &Quote) -> Option<Tuple> {
 /// The flow of a packet that an error quotes, which was sent to the opener.
 pub(super) fn quoted_answer(packet: &Packet, quote: &Quote) -> Option<Tuple> {
     quote.tuple().map(Tuple::reversed).or_else(|| {
-        let id = icmp::quoted_echo_id(packet.frame(), quote, packet.ip.end)?;
+        let id = quote::echo_id(packet.frame(), quote, packet.ip.end)?;
         let (src, dst) = (Endpoint::new(quote.dst, id), Endpoint::new(quote.src, 0));
         Some(Tuple { proto: quote.proto, src, dst })
     })
@@ -75,9 +76,9 @@ pub(super) fn rewrite(packet: &mut Packet, end: End, to: Endpoint) {
 /// Gives one end of an error, and the same end of what it quotes, another endpoint.
 pub(super) fn rewrite_error(packet: &mut Packet, quote: &Quote, (end, quoted): (End, End), to: Endpoint) {
     set_address(packet.buf, packet.ip, end, to.addr);
-    icmp::set_quoted(packet.buf, quote, quoted, to);
+    quote::set_end(packet.buf, quote, quoted, to);
     if matches!(quote.proto, Proto::ICMP | Proto::ICMP6) {
-        icmp::set_quoted_echo_id(packet.buf, quote, to.port);
+        quote::set_echo_id(packet.buf, quote, to.port);
     }
     icmp::set_checksum(packet.buf, packet.ip);
 }

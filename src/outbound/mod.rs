@@ -18,7 +18,8 @@ pub use policy::{FORWARDS, Forward, Masquerade, Policy};
 use crate::base::{DropReason, Endpoint, Instant, LinkId, Proto, Tuple};
 use crate::conn::Timeouts;
 use crate::forward::LocalPorts;
-use crate::wire::icmp::{self, Quote};
+use crate::wire::icmp;
+use crate::wire::quote::{self, Quote};
 use crate::wire::{End, L4, Packet};
 
 /// Flows at a time.
@@ -231,5 +232,5 @@ impl Flow {
 /// What an error quotes; `None` for another packet.
 fn error_quote(packet: &Packet) -> Option<Quote> {
     let L4::Icmp { icmp_type, .. } = packet.ip.l4 else { return None };
-    icmp::is_translatable(packet.ip, icmp_type).then(|| icmp::quote(packet.frame(), packet.ip)).flatten()
+    icmp::is_translatable(packet.ip, icmp_type).then(|| quote::read(packet.frame(), packet.ip)).flatten()
 }
