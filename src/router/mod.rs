@@ -3,6 +3,7 @@
 //! A packet's TTL, size and cutting are in `transmit`. Never edits what is behind the IP header.
 
 mod discovery;
+mod neighbour;
 mod neighbours;
 mod own;
 mod path_mtu;

@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque, hash_map};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::neighbour::{Entry, IN_USE, State};
 use super::routes::{Need, Route};
 use super::unresolved::{Admission, Unresolved};
 use crate::base::{FastHash, Instant, LinkId, Mac};
@@ -24,8 +25,7 @@ const SOLICITATIONS: u8 = 3;
 const RETRANSMIT: Duration = Duration::from_secs(1);
 /// RFC 4861 REACHABLE_TIME.
 const REACHABLE: Duration = Duration::from_secs(30);
-/// An entry that conns used within this time is not evicted; of others those go first that were not used for longest.
-const IN_USE: Duration = Duration::from_secs(60);
+/// Of entries that no conns use those go first that were not used for longest.
 const UNUSED_FOR: [Duration; 4] = [IN_USE, Duration::from_secs(15), Duration::from_secs(4), Duration::from_secs(1)];
 /// A full cache is searched for what may be evicted this often.
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
@@ -64,34 +64,6 @@ pub(super) enum Due {
     Displaced(LinkId, IpAddr),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum State {
-    Incomplete {
-        left: u8,
-        next: Instant,
-    },
-    Reachable {
-        until: Instant,
-    },
-    Probe {
-        left: u8,
-        next: Instant,
-    },
-    Failed {
-        until: Instant,
-    },
-    #[cfg_attr(not(any(test, feature = "testing")), allow(dead_code))]
-    Permanent,
-}
-
-#[derive(Clone, Copy)]
-struct Entry {
-    mac: Mac,
-    state: State,
-    used: Instant,
-    need: Need,
-}
-
 /// The cache.
 #[derive(Default)]
 pub struct Neighbours {
@@ -116,10 +88,7 @@ impl Neighbours {
 
     /// Every neighbour that is known or solicited, with its MAC where that is known.
     pub fn iter(&self) -> impl Iterator<Item = (LinkId, IpAddr, Option<Mac>)> {
-        self.entries.iter().map(|((link, addr), entry)| {
-            let known = matches!(entry.state, State::Reachable { .. } | State::Probe { .. } | State::Permanent);
-            (*link, *addr, known.then_some(entry.mac))
-        })
+        self.entries.iter().map(|((link, addr), entry)| (*link, *addr, entry.is_known().then_some(entry.mac)))
     }
 
     /// True if an answer of this neighbour would be news or is waited for.
@@ -150,7 +119,7 @@ impl Neighbours {
     /// The MAC that packets to a next hop are sent to now, where they need not wait.
     pub fn present_mac(&self, link: LinkId, addr: IpAddr) -> Option<Mac> {
         let entry = self.entries.get(&(link, addr))?;
-        matches!(entry.state, State::Reachable { .. } | State::Probe { .. } | State::Permanent).then_some(entry.mac)
+        entry.is_known().then_some(entry.mac)
     }
 
     /// The MAC of a next hop that is not in doubt, as almost every packet finds it.
@@ -244,7 +213,7 @@ impl Neighbours {
         if matches!(before, State::Permanent) {
             return false;
         }
-        let was_there = known && matches!(before, State::Reachable { .. } | State::Probe { .. });
+        let was_there = known && entry.is_known();
         self.changes += u64::from(!was_there || entry.mac != mac);
         entry.mac = mac;
         entry.state = State::Reachable { until: now + REACHABLE };
@@ -305,27 +274,6 @@ impl Neighbours {
         entry.state = state;
         self.timers.push_back((next, link, addr));
         Some(due)
-    }
-}
-
-impl Entry {
-    /// When a timer of this entry ends; another one is void.
-    fn timer(&self) -> Option<Instant> {
-        match self.state {
-            State::Incomplete { next, .. } | State::Probe { next, .. } => Some(next),
-            State::Failed { until } => Some(until),
-            State::Reachable { .. } | State::Permanent => None,
-        }
-    }
-
-    /// True unless it may be evicted: not used by conns of late, nor by anybody within `unused_for`.
-    fn stays(&self, unused_for: Duration, now: Instant) -> bool {
-        let unused_for = if self.need == Need::Transit { unused_for } else { IN_USE };
-        match self.state {
-            State::Permanent | State::Incomplete { .. } | State::Probe { .. } => true,
-            State::Failed { .. } => self.need == Need::Configured,
-            State::Reachable { .. } => now.since(self.used) < unused_for,
-        }
     }
 }
 
