@@ -9,22 +9,17 @@
 
 use std::ops::Range;
 
-use hashbrown::HashTable;
-
 use super::buckets::{Buckets, Placement};
 use super::flags as flag;
-use super::key::Secret;
-use super::key::{Key, Side};
+use super::key::{Key, Secret, Side};
+use super::overflow::Overflow;
 use super::records::Records;
 use crate::base::ConnId;
-
-/// Overflowed conns that there is room for from the start.
-const OVERFLOW: usize = 1 << 16;
 
 /// Buckets, and the overflow index of conns that found theirs full.
 pub(super) struct FlowIndex {
     buckets: Buckets,
-    overflow: HashTable<Entry>,
+    overflow: Overflow,
     /// Conns with a local endpoint.
     with_local: usize,
     /// Conns whose replies a newer one takes.
@@ -41,38 +36,6 @@ pub struct Prefetched {
 impl Prefetched {
     fn hashes(&self) -> impl Iterator<Item = u64> {
         self.ends.into_iter().chain(self.reply)
-    }
-}
-
-/// A conn in the overflow index, by the key of one of its sides: its slot, and the side in the lowest bit.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Entry(u32);
-
-impl Entry {
-    fn new(id: ConnId, side: Side) -> Entry {
-        Entry(id.0 << 1 | side as u32)
-    }
-
-    fn id(self) -> ConnId {
-        ConnId(self.0 >> 1)
-    }
-
-    fn side(self) -> Side {
-        if self.0 & 1 == 0 { Side::Request } else { Side::Reply }
-    }
-
-    fn key(self, records: &Records) -> Key {
-        match self.side() {
-            Side::Request => records[self.id()].request_key(),
-            Side::Reply => records.reply_key(self.id()),
-        }
-    }
-
-    fn is_of(self, records: &Records, key: &Key) -> bool {
-        match self.side() {
-            Side::Request => records[self.id()].is_request(key),
-            Side::Reply => records.is_reply(self.id(), key),
-        }
     }
 }
 
@@ -106,11 +69,9 @@ impl Hashes {
 
 impl FlowIndex {
     pub(super) fn new(max: usize, secret: Secret) -> FlowIndex {
-        // In the worst case every conn overflows, with two entries each. Beyond so many, which is as good as all conns of one
-        // client endpoint, it grows.
         FlowIndex {
             buckets: Buckets::new(max),
-            overflow: HashTable::with_capacity(2 * max.min(OVERFLOW)),
+            overflow: Overflow::new(max, secret),
             with_local: 0,
             shadowed: 0,
             secret,
@@ -159,7 +120,7 @@ impl FlowIndex {
         if !self.buckets.overflowed(source) {
             return None;
         }
-        self.find_overflow(records, key, Side::Request).map(|id| (id, Side::Request))
+        self.overflow.find(records, key, Side::Request).map(|id| (id, Side::Request))
     }
 
     /// False if no conn has replies to a receiver of this hash.
@@ -193,7 +154,7 @@ impl FlowIndex {
 
     #[inline]
     fn find_overflowed_reply(&self, records: &Records, key: &Key, overflowed: bool) -> Option<ConnId> {
-        if overflowed { self.find_overflow(records, key, Side::Reply) } else { None }
+        if overflowed { self.overflow.find(records, key, Side::Reply) } else { None }
     }
 
     /// Prefetches the buckets in which `find` will look.
@@ -217,17 +178,12 @@ impl FlowIndex {
         if found.is_some() || !self.buckets.overflowed(source) {
             return found;
         }
-        self.find_overflow(records, key, Side::Request)
+        self.overflow.find(records, key, Side::Request)
     }
 
     #[inline(always)]
     fn in_bucket(&self, hash: u64, is_it: impl Fn(ConnId) -> bool) -> Option<ConnId> {
         self.buckets.candidates(hash).find(|id| is_it(*id))
-    }
-
-    fn find_overflow(&self, records: &Records, key: &Key, side: Side) -> Option<ConnId> {
-        let is_it = |entry: &Entry| entry.side() == side && entry.is_of(records, key);
-        self.overflow.find(key.hash(self.secret), is_it).map(|entry| entry.id())
     }
 
     /// Makes a conn findable. Where an older one has the same reply key, replies are the newer one's: that older one.
@@ -265,7 +221,7 @@ impl FlowIndex {
             self.buckets.split(|other| Hashes::of(records, other, secret).all());
         }
         if self.buckets.insert(id, hash) == Placement::Overflow {
-            sides.iter().for_each(|side| self.insert_overflow(records, Entry::new(id, *side)));
+            sides.iter().for_each(|side| self.overflow.insert(records, id, *side));
         }
     }
 
@@ -288,21 +244,7 @@ impl FlowIndex {
     /// The opposite of `enter`.
     fn leave(&mut self, records: &Records, id: ConnId, hash: u64, sides: &[Side]) {
         if self.buckets.remove(id, hash) == Placement::Overflow {
-            sides.iter().for_each(|side| self.remove_overflow(records, Entry::new(id, *side)));
-        }
-    }
-
-    // Mostly this only rehashes in place when tombstones pile up; that is what needs `hash`.
-    fn insert_overflow(&mut self, records: &Records, entry: Entry) {
-        let secret = self.secret;
-        let hash = |entry: &Entry| entry.key(records).hash(secret);
-        self.overflow.insert_unique(hash(&entry), entry, hash);
-    }
-
-    fn remove_overflow(&mut self, records: &Records, entry: Entry) {
-        let hash = entry.key(records).hash(self.secret);
-        if let Ok(found) = self.overflow.find_entry(hash, |other| *other == entry) {
-            found.remove();
+            sides.iter().for_each(|side| self.overflow.remove(records, id, *side));
         }
     }
 
@@ -315,9 +257,7 @@ impl FlowIndex {
         };
         let in_bucket =
             [key.destination_hash(self.secret), both].into_iter().flat_map(|hash| self.buckets.candidates(hash));
-        let overflowed =
-            self.overflow.iter_hash(both).filter(|entry| entry.side() == Side::Reply).map(|entry| entry.id());
-        if let Some(id) = in_bucket.chain(overflowed).find(is_hidden)
+        if let Some(id) = in_bucket.chain(self.overflow.with_replies(both)).find(is_hidden)
             && self.find_reply(records, key).is_none()
         {
             records[id].set(flag::SHADOWED, false);

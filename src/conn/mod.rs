@@ -17,6 +17,7 @@ mod life;
 mod lookup;
 mod memory;
 mod new_conn;
+mod overflow;
 mod record;
 mod record_flags;
 mod records;
