@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use mio::{Interest, Registry, Token};
 
-use super::checks::{Checks, FIRST_TOKEN, run_of};
+use super::check_programs::run_of;
+use super::checks::{Checks, FIRST_TOKEN};
 use super::talk::Talk;
 use crate::base::Instant;
 use crate::director::Director;

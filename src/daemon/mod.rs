@@ -4,6 +4,7 @@
 
 mod background;
 mod change;
+mod check_programs;
 mod check_sockets;
 mod checks;
 mod client;
@@ -15,6 +16,7 @@ mod note;
 mod own_probes;
 mod reload;
 mod restore;
+mod saving;
 mod scrapes;
 mod serve;
 mod start;
@@ -29,14 +31,12 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Instant, LinkId};
-use crate::config::rules_of;
 use crate::control::protocol::WorkerEntry;
 use crate::director::{Batch, Director};
 use crate::io::{Clock, FastKernel, Signal, Signals, lost_lines, monotonic_millis, write_lines};
 use crate::keeper::messages::ToKeeper;
 use crate::router::Turn;
 use crate::state::State;
-use crate::state::facts::Fact;
 use crate::wires::{self, Wires};
 use background::Background;
 use checks::Checks;
@@ -53,10 +53,6 @@ use work::Work;
 
 /// Clients are served so often before another worker goes on.
 const LAST_TURNS: usize = 64;
-/// How long a count may be missing after a crash.
-const SAVED_EVERY: Duration = Duration::from_millis(100);
-/// So few services have their counters copied in every turn, so that none is missing.
-const SAVED_AT_ONCE: usize = 16;
 const SIGNALS: Token = Token(usize::MAX);
 const KEEPER: Token = Token(usize::MAX - 1);
 const ANSWERS: Token = Token(usize::MAX - 2);
@@ -240,28 +236,9 @@ impl Daemon {
             if self.leaving && self.work.is_none() {
                 return Ok(());
             }
-            if now >= self.saving || self.has_few_counters() {
-                self.saving = now + SAVED_EVERY;
-                self.save_counters();
-            }
+            self.save_counters_at_times(now);
             self.route_addresses_here();
         }
-    }
-
-    fn has_few_counters(&self) -> bool {
-        self.director.flows.services.iter().map(|service| 1 + service.dests.len()).take(SAVED_AT_ONCE).sum::<usize>()
-            < SAVED_AT_ONCE
-    }
-
-    /// Copies what moves with packets to the state.
-    fn save_counters(&mut self) {
-        let kept = self.director.take_kept();
-        let Some(state) = &mut self.state else { return };
-        for (id, kept) in kept {
-            state.note_fact(Fact::Conn(id.index() as u32, kept), &self.director, || rules_of(&self.director));
-        }
-        state.save_counters(&self.director);
-        state.runs(self.turn.now);
     }
 
     /// How long nothing is due; a link that was not drained is due now.
