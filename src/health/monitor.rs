@@ -284,5 +284,5 @@ pub(super) fn judging<'a>(
 }
 
 #[cfg(test)]
-#[path = "monitor_tests.rs"]
+#[path = "monitor_tests/mod.rs"]
 mod tests;

@@ -24,6 +24,7 @@ mod kernel_reasons;
 mod kernel_rewriting;
 mod leaving_servers;
 mod limits;
+mod memberships;
 mod methods;
 mod neighbours;
 mod outbound;
@@ -31,13 +32,13 @@ mod own_addresses;
 mod own_probes;
 mod persistence;
 mod proxy;
+mod proxy_own;
 mod proxy_udp;
 mod quotas;
 mod refusals;
 mod rewriting;
 mod room;
 mod scheduling;
-
 mod sctp;
 mod sequences;
 mod sip;
@@ -52,6 +53,8 @@ mod toa;
 mod tunnels;
 mod unknown;
 mod vrrp;
+mod vrrp_conns;
+mod vrrp_tracks;
 
 /// A client, behind the router.
 const CLIENT: &str = "192.0.2.7:4000";

@@ -2,29 +2,23 @@
 
 use std::time::Duration;
 
-use super::steps::establish;
 use super::{CLIENT, VIP};
-use crate::base::{Family, LinkId, Mac, Proto};
-use crate::sched::Mask;
-use crate::service::command::ServiceKey;
-use crate::service::{Ending, Judgement, Quorum};
+use crate::base::{Family, LinkId, Mac};
 use crate::testing::{DIRECTOR, Frame, Kind, LINK, Lab, Packet, ROUTER, endpoint, hex};
-use crate::vrrp::{Options, Rank, Track, Tracked};
+use crate::vrrp::{Options, Rank};
 use crate::wire::Vnet;
 use crate::wire::vrrp::{Covers, Version};
 
 /// What keepalived 2.2.7 sends for virtual router 51 at priority 150 and 100, and when it leaves.
-const BETTER: &str = "21339601010101110a0900647365637265740000";
+pub(super) const BETTER: &str = "21339601010101110a0900647365637265740000";
 const EQUAL: &str = "21336401010133110a0900647365637265740000";
 const LEAVES: &str = "21330001010197110a0900647365637265740000";
 /// As if from the owner of the addresses.
 const STRANGER: &str = "2133ff01010198100a0900647365637265740000";
-const VIRTUAL: Mac = Mac([0, 0, 0x5e, 0, 1, 51]);
-const GROUP: Mac = Mac([1, 0, 0x5e, 0, 0, 18]);
-/// The group of connection synchronisation.
-const SYNC: Mac = Mac([1, 0, 0x5e, 0, 0, 0x51]);
+pub(super) const VIRTUAL: Mac = Mac([0, 0, 0x5e, 0, 1, 51]);
+pub(super) const GROUP: Mac = Mac([1, 0, 0x5e, 0, 0, 18]);
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     let rank = Rank {
         priority: 100,
         interval: Duration::from_secs(1),
@@ -52,7 +46,7 @@ fn options() -> Options {
     }
 }
 
-fn lab(options: &Options) -> Lab {
+pub(super) fn lab(options: &Options) -> Lab {
     let mut lab = Lab::new(&format!("-A -t {VIP} -s rr\n-a -t {VIP} -r 10.0.0.21:8080 -m"));
     lab.director.presence().set_vrrp(vec![options.clone()]);
     assert!(asks(&mut lab).is_empty(), "mute before the first tick");
@@ -62,21 +56,21 @@ fn lab(options: &Options) -> Lab {
 }
 
 /// An advertisement from 10.0.0.3.
-fn advert(payload: &str) -> Packet {
+pub(super) fn advert(payload: &str) -> Packet {
     let packet = Packet::new("10.0.0.3:0", "224.0.0.18:0", Kind::Other(112)).carrying(hex(payload));
     Packet { ttl: 255, ..packet }
 }
 
-fn hears(lab: &mut Lab, packet: &Packet) -> Vec<Frame> {
+pub(super) fn hears(lab: &mut Lab, packet: &Packet) -> Vec<Frame> {
     lab.frame(&packet.frame(Mac([0, 0, 0x5e, 0, 1, 51]), GROUP))
 }
 
-fn state(lab: &Lab) -> String {
+pub(super) fn state(lab: &Lab) -> String {
     lab.director.vrrp.reports().next().unwrap().state
 }
 
 /// An ARP request for the virtual address.
-fn asks(lab: &mut Lab) -> Vec<Frame> {
+pub(super) fn asks(lab: &mut Lab) -> Vec<Frame> {
     let parts: [&[u8]; 8] = [
         &[0xff; 6],
         &ROUTER.0,
@@ -263,104 +257,6 @@ fn an_address_that_accepts_nothing_else_serves_all_the_same() {
 }
 
 #[test]
-fn what_becomes_of_conns_is_heard_as_soon_as_their_address_has_gone() {
-    const DAEMONS: &str = "--start-daemon master --mcast-interface tap0\n--start-daemon backup --mcast-interface tap0";
-    let (mut one, mut two) =
-        (lab(&options()), lab(&Options { rank: Rank { priority: 90, ..options().rank }, ..options() }));
-    let tell = |sent: &[Frame], to: &mut Lab| {
-        sent.iter().filter(|frame| frame.to() == SYNC).for_each(|frame| _ = to.frame(&frame.bytes));
-    };
-    one.rules(DAEMONS);
-    two.rules(DAEMONS);
-    one.advance(Duration::from_secs(4));
-    establish(&mut one, 4000);
-    one.client(&Packet::tcp("192.0.2.7:4000", VIP, "A"));
-    let sent = one.advance(Duration::from_millis(50));
-    tell(&sent, &mut two);
-    one.director.vrrp.give_up();
-    one.advance(Duration::from_millis(1));
-    two.advance(Duration::from_secs(9));
-    assert_eq!(state(&two), "active");
-    two.client(&Packet::tcp("192.0.2.7:4000", VIP, "FA"));
-    let sent = two.advance(Duration::from_millis(50));
-    tell(&sent, &mut one);
-    assert_eq!(one.state_of(&Packet::tcp("192.0.2.7:4000", VIP, "A")), "CLOSE_WAIT");
-}
-
-#[test]
-fn whoever_yields_tells_its_conns() {
-    let mut lab = lab(&options());
-    lab.rules("--start-daemon master --mcast-interface tap0\n--start-daemon backup --mcast-interface tap0");
-    lab.advance(Duration::from_secs(9));
-    establish(&mut lab, 4000);
-    lab.client(&Packet::tcp("192.0.2.7:4000", VIP, "A"));
-    lab.advance(Duration::from_secs(9));
-    let sent = hears(&mut lab, &advert(BETTER));
-    let to: Vec<_> = sent.iter().map(|frame| frame.to()).collect();
-    assert_eq!((state(&lab).as_str(), to), ("backup", vec![SYNC]), "whatever was said before");
-    assert_eq!(sent[0].packet().payload[2..5], [0, 8 + 36, 1], "one record");
-}
-
-#[test]
-fn whoever_leaves_tells_the_others_and_a_conn_of_theirs_is_not_reset() {
-    let mut lab = lab(&options());
-    lab.advance(Duration::from_secs(4));
-    assert_eq!(lab.director.vrrp.give_up(), 1);
-    let sent = lab.advance(Duration::ZERO);
-    assert_eq!((sent.len(), sent[0].packet().payload[2], state(&lab).as_str()), (1, 0, "backup"));
-    assert_eq!(lab.director.vrrp.give_up(), 0);
-    lab.advance(Duration::from_secs(4));
-    assert_eq!(state(&lab), "active", "nobody else is there");
-    lab.director.shut_down(&mut lab.turn);
-    assert_eq!(lab.turn.out.take().pop().unwrap().packet().payload[2], 0);
-}
-
-#[test]
-fn conns_are_told_before_their_addresses_are_given_up() {
-    let mut lab = lab(&options());
-    lab.rules("--start-daemon master --mcast-interface tap0");
-    lab.advance(Duration::from_secs(4));
-    let gives_up: [fn(&mut Lab) -> Vec<Frame>; 2] = [
-        |lab| {
-            lab.director.vrrp.give_up();
-            lab.advance(Duration::ZERO)
-        },
-        |lab| {
-            lab.director.shut_down(&mut lab.turn);
-            lab.turn.out.take()
-        },
-    ];
-    for (port, gives_up) in (4000..).zip(gives_up) {
-        lab.advance(Duration::from_secs(4));
-        assert_eq!(state(&lab), "active");
-        establish(&mut lab, port);
-        lab.client(&Packet::tcp(&format!("192.0.2.7:{port}"), VIP, "A"));
-        let sent: Vec<_> = gives_up(&mut lab).iter().map(|frame| frame.to()).collect();
-        assert_eq!(sent, [SYNC, GROUP]);
-    }
-}
-
-#[test]
-fn a_conn_that_another_director_has_is_not_reset_with_its_server() {
-    for gives_up in [false, true] {
-        let mut lab = lab(&options());
-        lab.director.flows.prepare_resets();
-        lab.advance(Duration::from_secs(4));
-        establish(&mut lab, 4000);
-        if gives_up {
-            lab.director.vrrp.give_up();
-            lab.advance(Duration::ZERO);
-        }
-        let key = ServiceKey::Address(Proto::TCP, endpoint(VIP));
-        let failed = Judgement { mask: Mask::Failed, ending: Ending::Reset, ..Judgement::default() };
-        lab.director.flows.judge(key, endpoint("10.0.0.21:8080"), failed);
-        let resets = lab.advance(Duration::from_millis(10));
-        assert_eq!(resets.len(), if gives_up { 0 } else { 2 });
-        assert_eq!(lab.director.flows.conns.len(), 0);
-    }
-}
-
-#[test]
 fn routers_that_stay_keep_their_state_over_other_options() {
     let mut lab = lab(&options());
     lab.advance(Duration::from_secs(4));
@@ -374,95 +270,4 @@ fn routers_that_stay_keep_their_state_over_other_options() {
     let sent = lab.advance(Duration::ZERO);
     assert!(!lab.director.owns(more.addresses[0]) && lab.director.vrrp.reports().next().is_none());
     assert_eq!(sent[0].packet().payload[2], 0, "the others are told");
-}
-
-fn with_tracks(weight: i16) -> Options {
-    let what = Tracked::Service(ServiceKey::Address(Proto::TCP, endpoint(VIP)));
-    Options { tracks: vec![Track { what, weight }], notify: vec!["/bin/tell".into()], ..options() }
-}
-
-/// Checks have lost or found the service's quorum.
-fn quorum(lab: &mut Lab, quorum: Quorum) -> Vec<Frame> {
-    lab.director.flows.services.set_lost(ServiceKey::Address(Proto::TCP, endpoint(VIP)), quorum);
-    lab.advance(Duration::ZERO)
-}
-
-fn notices(lab: &mut Lab) -> Vec<String> {
-    std::iter::from_fn(|| lab.director.vrrp.take_notice()).map(|(words, _)| words.join(" ")).collect()
-}
-
-#[test]
-fn a_lost_quorum_is_a_fault_or_lowers_the_priority() {
-    let mut lab = lab(&with_tracks(0));
-    lab.advance(Duration::from_secs(4));
-    assert_eq!((state(&lab), notices(&mut lab)), ("active".into(), vec!["/bin/tell INSTANCE 51 MASTER 100".into()]));
-    let sent = quorum(&mut lab, Quorum::Lost);
-    assert_eq!((sent[0].packet().payload[2], state(&lab)), (0, "fault".into()), "others take over at once");
-    assert_eq!(notices(&mut lab), ["/bin/tell INSTANCE 51 FAULT 100"]);
-    assert!(asks(&mut lab).is_empty());
-    assert!(lab.advance(Duration::from_secs(60)).is_empty(), "however long");
-    quorum(&mut lab, Quorum::There);
-    assert_eq!((state(&lab), notices(&mut lab)), ("backup".into(), vec!["/bin/tell INSTANCE 51 BACKUP 100".into()]));
-
-    let mut lab = self::lab(&with_tracks(-60));
-    lab.advance(Duration::from_secs(4));
-    quorum(&mut lab, Quorum::Lost);
-    let sent = lab.advance(Duration::from_secs(1));
-    assert_eq!((sent[0].packet().payload[2], state(&lab)), (40, "active".into()));
-    quorum(&mut lab, Quorum::There);
-    assert_eq!(lab.advance(Duration::from_secs(1))[0].packet().payload[2], 100);
-}
-
-/// A neighbour's answer to an ARP request of the director.
-fn answers(lab: &mut Lab, last: u8) {
-    let mac = Mac([2, 0, 0, 0, 0, last]);
-    let parts: [&[u8]; 7] =
-        [&DIRECTOR.0, &mac.0, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 2], &mac.0, &[10, 0, 0, last], &DIRECTOR.0, &[10, 0, 0, 2]];
-    lab.arrive(LinkId(0), &parts.concat(), Vnet::default());
-}
-
-#[test]
-fn a_neighbour_that_does_not_answer_is_a_failure_and_is_asked_all_the_time() {
-    let what = Tracked::Neighbour { addr: "10.0.0.77".parse().unwrap(), interval: Duration::from_secs(1) };
-    let mut lab = lab(&Options { tracks: vec![Track { what, weight: 0 }], ..options() });
-    let second = Duration::from_secs(1);
-    let asks =
-        |sent: &[Frame]| sent.iter().filter(|frame| frame.bytes[12..14] == [8, 6] && frame.bytes[41] == 77).count();
-    for _ in 0..10 {
-        answers(&mut lab, 77);
-        assert_eq!(asks(&lab.advance(second)), 1);
-    }
-    assert_eq!(state(&lab), "active");
-    lab.advance(second * 3);
-    assert_eq!(state(&lab), "fault");
-    assert!(lab.director.vrrp.reports().next().unwrap().reason.contains("neighbour 10.0.0.77 does not answer"));
-    assert!(asks(&lab.advance(second * 5)) >= 5);
-    answers(&mut lab, 77);
-    lab.advance(second);
-    assert_eq!(state(&lab), "backup");
-
-    // Behind a gateway it is the gateway that is asked, which is always there in the lab.
-    let what = Tracked::Neighbour { addr: "203.0.113.9".parse().unwrap(), interval: second };
-    let mut lab = self::lab(&Options { tracks: vec![Track { what, weight: 0 }], ..options() });
-    lab.advance(second * 8);
-    assert_eq!(state(&lab), "active");
-}
-
-#[test]
-fn those_of_a_group_come_and_go_together() {
-    let one = Options { group: Some("pair".into()), ..options() };
-    let addresses = vec!["198.51.100.7".parse().unwrap()];
-    let two = Options { id: 52, addresses, notify: vec!["/bin/tell".into()], ..one.clone() };
-    let mut lab = lab(&one);
-    lab.director.presence().set_vrrp(vec![one, two]);
-    let states = |lab: &Lab| lab.director.vrrp.reports().map(|report| report.state).collect::<Vec<_>>();
-    // The second one has begun later, and the first one waits for it.
-    lab.advance(Duration::from_secs(1));
-    hears(&mut lab, &advert(BETTER));
-    lab.advance(Duration::from_millis(3500));
-    assert_eq!(states(&lab), ["backup", "backup"], "another one has the first one's addresses");
-    lab.advance(Duration::from_secs(2));
-    assert_eq!(states(&lab), ["active", "active"]);
-    hears(&mut lab, &advert(BETTER));
-    assert_eq!(states(&lab), ["backup", "backup"], "the second one goes with the first");
 }

@@ -9,6 +9,7 @@ mod kernel;
 mod lab;
 pub mod load;
 mod packet;
+mod packet_read;
 mod shadow;
 pub mod taps;
 mod wire;
