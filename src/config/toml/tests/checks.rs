@@ -70,10 +70,9 @@ fn what_a_check_cannot_be_is_named_where_it_stands() {
     }
 }
 
-/// `scripts/check` runs this one by itself.
 #[test]
-#[cfg(not(feature = "tls"))]
 fn a_check_by_tls_is_refused_without_tls() {
+    WITHOUT_TLS.set(true);
     let file = format!("{LINK}[[service]]\ntcp = \"10.0.0.100:443\"\ncheck = {{ kind = \"https\" }}\n");
     let said = read("/t.toml", &file).unwrap_err().to_string();
     assert!(said.contains("kind \"https\": this tapvs was built without TLS"), "{said}");

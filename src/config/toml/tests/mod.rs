@@ -5,6 +5,8 @@ mod manual;
 mod peers;
 mod services;
 
+use std::cell::Cell;
+
 use super::read;
 use crate::config::plan::Plan;
 use crate::service::command::Command;
@@ -15,6 +17,11 @@ fn said(text: &str) -> String {
         Ok(_) => String::new(),
         Err(problems) => problems.to_string(),
     }
+}
+
+thread_local! {
+    /// What is read in this thread is read as by a program without TLS.
+    pub(super) static WITHOUT_TLS: Cell<bool> = const { Cell::new(false) };
 }
 
 const LINK: &str = "[[link]]\nbridge = \"br0\"\naddress = \"10.0.0.2/24\"\n";
