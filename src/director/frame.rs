@@ -32,7 +32,10 @@ impl Director {
         turn.link = link;
         // Matched where it is: a packet as parsed is large, and copying it right after it was written stalls.
         match parsed {
-            Ok(Parsed::Ip(ip)) if self.has_all_addresses() && self.router.is_for(link, buf.frame()) == Ok(true) => {
+            Ok(Parsed::Ip(ip))
+                if self.standby.has_all_addresses(&self.router.virtuals)
+                    && self.router.is_for(link, buf.frame()) == Ok(true) =>
+            {
                 self.counted(&mut Packet::new(buf, ip), turn);
             }
             parsed => {
@@ -42,12 +45,6 @@ impl Director {
                 self.fast().heed();
             }
         }
-    }
-
-    /// True unless another director works, or has some of the addresses.
-    #[inline]
-    fn has_all_addresses(&self) -> bool {
-        self.standby.is_active() && !self.router.virtuals.any_away()
     }
 
     /// What is no IP packet, not for this station alone, or comes while another director works.

@@ -43,6 +43,12 @@ impl Standby {
         self.part == Part::Active
     }
 
+    /// True unless another director works, or has some of the addresses.
+    #[inline]
+    pub(super) fn has_all_addresses(&self, virtuals: &Virtuals) -> bool {
+        self.is_active() && !virtuals.any_away()
+    }
+
     /// True if nothing may be sent.
     pub(super) fn is_mute(&self) -> bool {
         self.part == Part::Mute
