@@ -6,10 +6,11 @@
 //! Never hands out a port twice.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::base::{self, Endpoint, Instant, Proto};
+use crate::base::{self, Endpoint, FastHash, Instant, Packed, PackedEndpoint, Proto};
 
 /// First local port, as in LVS's FULL-NAT patch; below are the ports of services.
 const FIRST: u16 = 5000;
@@ -65,6 +66,21 @@ impl Pool {
         }
     }
 
+    /// A free port; `None` if all are in use. `start` is where pools begin.
+    fn take(&mut self, start: u32) -> Option<u16> {
+        while (self.fresh as usize) < LocalPorts::PER_POOL {
+            let port = FIRST + ((start + self.fresh) % LocalPorts::PER_POOL as u32) as u16;
+            self.fresh += 1;
+            if self.held.is_empty() || !self.held.remove(&port) {
+                self.used += 1;
+                return Some(port);
+            }
+        }
+        let port = self.pop_freed();
+        self.used += u32::from(port.is_some());
+        port
+    }
+
     /// The port freed first.
     fn pop_freed(&mut self) -> Option<u16> {
         loop {
@@ -95,13 +111,42 @@ fn is_stale(port: u16, stale: &mut HashMap<u16, u32>) -> bool {
 /// Local address, protocol, real server.
 pub type Key = (IpAddr, Proto, Endpoint);
 
+/// The same in numbers, for every conn of FULL-NAT asks twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    local: Packed,
+    proto: Proto,
+    real: PackedEndpoint,
+}
+
+impl Hash for Place {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let ([local, lower_local], [real, lower_real]) = (self.local.halves(), self.real.addr.halves());
+        state.write_u64(lower_local);
+        state.write_u64(lower_real);
+        state.write_u64(local ^ real.rotate_left(24) ^ u64::from(self.proto.0) << 16 ^ u64::from(self.real.port));
+    }
+}
+
+impl Place {
+    #[inline]
+    fn of((local, proto, real): Key) -> Place {
+        Place { local: local.into(), proto, real: real.into() }
+    }
+
+    fn key(&self) -> Key {
+        (self.local.into(), self.proto, self.real.into())
+    }
+}
+
 /// All pools.
 pub struct LocalPorts {
     /// Where each pool begins.
     start: u32,
-    pools: HashMap<Key, Pool>,
+    pools: HashMap<Place, Pool, FastHash>,
     /// Pools that were without a conn at that time, in its order.
-    idle: VecDeque<(Instant, Key)>,
+    idle: VecDeque<(Instant, Place)>,
     now: Instant,
 }
 
@@ -112,7 +157,9 @@ impl LocalPorts {
     /// No port is in use; pools begin at a port that this number chooses.
     pub fn new(random: u32) -> LocalPorts {
         let start = random % LocalPorts::PER_POOL as u32;
-        LocalPorts { start, pools: HashMap::new(), idle: VecDeque::new(), now: Instant::START }
+        // Whoever opens conns outwards chooses keys.
+        let pools = HashMap::with_hasher(FastHash::with_seed(random.into()));
+        LocalPorts { start, pools, idle: VecDeque::new(), now: Instant::START }
     }
 
     /// The same without a port in use.
@@ -143,18 +190,18 @@ impl LocalPorts {
 
     /// Ports of `local` that no conn to a real server has.
     pub fn left(&self, local: IpAddr, proto: Proto, real: Endpoint) -> usize {
-        self.pools.get(&(local, proto, real)).map_or(LocalPorts::PER_POOL, Pool::left)
+        self.pools.get(&Place::of((local, proto, real))).map_or(LocalPorts::PER_POOL, Pool::left)
     }
 
     /// In how many seconds they are used up at the present rate; `None` if they do not become fewer.
     pub fn forecast(&self, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u64> {
-        self.pools.get(&(local, proto, real))?.forecast(self.now)
+        self.pools.get(&Place::of((local, proto, real)))?.forecast(self.now)
     }
 
     /// The pools with the fewest ports left, so many at most: whose they are, how many are left, and for how many seconds.
     pub fn scarcest(&self, count: usize) -> Vec<(Key, usize, Option<u64>)> {
         let used = self.pools.iter().filter(|(_, pool)| !pool.is_idle());
-        let mut all: Vec<_> = used.map(|(key, pool)| (*key, pool.left(), pool.forecast(self.now))).collect();
+        let mut all: Vec<_> = used.map(|(place, pool)| (place.key(), pool.left(), pool.forecast(self.now))).collect();
         base::sort_by(&mut all, |(one, fewer, _), (other, more, _)| (fewer, one).cmp(&(more, other)));
         all.truncate(count);
         all
@@ -162,27 +209,25 @@ impl LocalPorts {
 
     /// A free port of `local` towards a real server, unless that would leave fewer than `reserve`; `None` if there is none.
     pub fn take_above(&mut self, reserve: u32, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u16> {
-        let has_more = self.left(local, proto, real) > reserve as usize;
-        has_more.then(|| self.take(local, proto, real)).flatten()
+        if reserve as usize >= LocalPorts::PER_POOL {
+            return None;
+        }
+        let start = self.start;
+        let pool = self.pool(Place::of((local, proto, real)));
+        if pool.left() > reserve as usize { pool.take(start) } else { None }
     }
 
     /// A free port of `local` towards a real server; `None` if all are in use.
     pub fn take(&mut self, local: IpAddr, proto: Proto, real: Endpoint) -> Option<u16> {
+        self.take_above(0, local, proto, real)
+    }
+
+    #[inline]
+    fn pool(&mut self, place: Place) -> &mut Pool {
         let now = self.now;
-        let pool = self.pools.entry((local, proto, real));
-        let pool = pool.or_insert_with(|| Pool { looks: [(now, 0); 2], ..Pool::default() });
+        let pool = self.pools.entry(place).or_insert_with(|| Pool { looks: [(now, 0); 2], ..Pool::default() });
         pool.look(now);
-        while (pool.fresh as usize) < LocalPorts::PER_POOL {
-            let port = FIRST + ((self.start + pool.fresh) % LocalPorts::PER_POOL as u32) as u16;
-            pool.fresh += 1;
-            if !pool.held.remove(&port) {
-                pool.used += 1;
-                return Some(port);
-            }
-        }
-        let port = pool.pop_freed();
-        pool.used += u32::from(port.is_some());
-        port
+        pool
     }
 
     /// An even free port, with which the next one is taken too. In such a pool an even port must be given back last.
@@ -208,7 +253,7 @@ impl LocalPorts {
     /// A port that a conn has which was not made here: of an earlier process, or of another director. It is free, or so it
     /// was until now.
     pub fn claim(&mut self, local: IpAddr, proto: Proto, real: Endpoint, port: u16) {
-        let pool = self.pools.entry((local, proto, real)).or_default();
+        let pool = self.pools.entry(Place::of((local, proto, real))).or_default();
         let per_pool = LocalPorts::PER_POOL as u32;
         let turn = (u32::from(port.saturating_sub(FIRST)) + per_pool - self.start) % per_pool;
         if turn < pool.fresh || !pool.held.insert(port) {
@@ -219,7 +264,8 @@ impl LocalPorts {
 
     /// Gives a port back.
     pub fn give_back(&mut self, local: IpAddr, proto: Proto, real: Endpoint, port: u16) {
-        let pool = self.pools.get_mut(&(local, proto, real));
+        let place = Place::of((local, proto, real));
+        let pool = self.pools.get_mut(&place);
         debug_assert!(pool.is_some(), "a port of a pool that was never used");
         let Some(pool) = pool else { return };
         pool.freed.push_back(port);
@@ -230,7 +276,7 @@ impl LocalPorts {
         if pool.is_idle() {
             pool.idle_from = self.now;
             if !std::mem::replace(&mut pool.is_listed, true) {
-                self.idle.push_back((self.now, (local, proto, real)));
+                self.idle.push_back((self.now, place));
             }
         }
     }
@@ -318,7 +364,7 @@ mod tests {
                 ports.give_back(LOCAL, Proto::TCP, real(1), port);
             }
         });
-        let pool = &ports.pools[&(LOCAL, Proto::TCP, real(1))];
+        let pool = &ports.pools[&Place::of((LOCAL, Proto::TCP, real(1)))];
         assert!(pool.freed.len() <= 2 * LocalPorts::PER_POOL);
         assert_eq!(pool.used as usize, used.len());
         let rest: Vec<u16> = std::iter::from_fn(|| ports.take(LOCAL, Proto::TCP, real(1))).collect();
