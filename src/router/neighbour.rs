@@ -2,13 +2,42 @@
 //!
 //! Decides alone whether it may be forgotten.
 
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::routes::Need;
-use crate::base::{Instant, Mac};
+use crate::base::{Instant, LinkId, Mac, Packed};
 
 /// An entry that conns used within this time is not evicted.
 pub(super) const IN_USE: Duration = Duration::from_secs(60);
+
+/// Whose MAC it is, in numbers: every packet asks for one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Station {
+    pub link: LinkId,
+    addr: Packed,
+}
+
+impl Station {
+    #[inline]
+    pub(super) fn new(link: LinkId, addr: IpAddr) -> Station {
+        Station { link, addr: addr.into() }
+    }
+
+    pub(super) fn addr(&self) -> IpAddr {
+        self.addr.into()
+    }
+}
+
+impl Hash for Station {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [upper, lower] = self.addr.halves();
+        state.write_u64(upper ^ u64::from(self.link.0) << 56);
+        state.write_u64(lower);
+    }
+}
 
 /// How far it is known.
 #[derive(Clone, Copy, Debug)]

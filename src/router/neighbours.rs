@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque, hash_map};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::neighbour::{Entry, IN_USE, State};
+use super::neighbour::{Entry, IN_USE, State, Station};
 use super::routes::{Need, Route};
 use super::unresolved::{Admission, Unresolved};
 use crate::base::{FastHash, Instant, LinkId, Mac};
@@ -68,7 +68,7 @@ pub(super) enum Due {
 #[derive(Default)]
 pub struct Neighbours {
     /// Strangers choose keys here, but the map is bounded: crowding one bucket gains nothing.
-    entries: HashMap<(LinkId, IpAddr), Entry, FastHash>,
+    entries: HashMap<Station, Entry, FastHash>,
     unresolved: Unresolved,
     /// When entries are to be looked at, in the order of time. One whose entry has moved on meanwhile is void.
     timers: VecDeque<(Instant, LinkId, IpAddr)>,
@@ -83,28 +83,30 @@ impl Neighbours {
     #[cfg(any(test, feature = "testing"))]
     pub fn add_permanent(&mut self, link: LinkId, addr: IpAddr, mac: Mac) {
         let entry = Entry { mac, state: State::Permanent, used: Instant::START, need: Need::Configured };
-        self.entries.insert((link, addr), entry);
+        self.entries.insert(Station::new(link, addr), entry);
     }
 
     /// Every neighbour that is known or solicited, with its MAC where that is known.
     pub fn iter(&self) -> impl Iterator<Item = (LinkId, IpAddr, Option<Mac>)> {
-        self.entries.iter().map(|((link, addr), entry)| (*link, *addr, entry.is_known().then_some(entry.mac)))
+        self.entries
+            .iter()
+            .map(|(station, entry)| (station.link, station.addr(), entry.is_known().then_some(entry.mac)))
     }
 
     /// True if an answer of this neighbour would be news or is waited for.
     pub fn knows(&self, link: LinkId, addr: IpAddr) -> bool {
-        self.entries.contains_key(&(link, addr))
+        self.entries.contains_key(&Station::new(link, addr))
     }
 
     /// The MAC of a neighbour that has shown one.
     pub fn mac_of(&self, link: LinkId, addr: IpAddr) -> Option<Mac> {
-        let entry = self.entries.get(&(link, addr))?;
+        let entry = self.entries.get(&Station::new(link, addr))?;
         Some(entry.mac).filter(|mac| *mac != Mac::ZERO)
     }
 
     /// When a neighbour has shown its MAC last, if that is not too long ago to count.
     pub fn confirmed(&self, link: LinkId, addr: IpAddr, now: Instant) -> Option<Instant> {
-        match self.entries.get(&(link, addr))?.state {
+        match self.entries.get(&Station::new(link, addr))?.state {
             State::Reachable { until } => Some(until - REACHABLE),
             State::Permanent => Some(now),
             State::Incomplete { .. } | State::Probe { .. } | State::Failed { .. } => None,
@@ -118,14 +120,14 @@ impl Neighbours {
 
     /// The MAC that packets to a next hop are sent to now, where they need not wait.
     pub fn present_mac(&self, link: LinkId, addr: IpAddr) -> Option<Mac> {
-        let entry = self.entries.get(&(link, addr))?;
+        let entry = self.entries.get(&Station::new(link, addr))?;
         entry.is_known().then_some(entry.mac)
     }
 
     /// The MAC of a next hop that is not in doubt, as almost every packet finds it.
     #[inline]
     pub(super) fn reachable(&mut self, route: &Route, now: Instant) -> Option<Mac> {
-        let entry = self.entries.get_mut(&(route.link, route.next_hop))?;
+        let entry = self.entries.get_mut(&Station::new(route.link, route.next_hop))?;
         entry.used = now;
         entry.need = entry.need.max(route.need);
         match entry.state {
@@ -141,7 +143,7 @@ impl Neighbours {
         if let Some(mac) = self.reachable(route, now) {
             return Resolved::At(mac);
         }
-        let hash_map::Entry::Occupied(mut entry) = self.entries.entry((link, addr)) else {
+        let hash_map::Entry::Occupied(mut entry) = self.entries.entry(Station::new(link, addr)) else {
             return self.first_solicitation(route, now, source());
         };
         let entry = entry.get_mut();
@@ -170,14 +172,14 @@ impl Neighbours {
         match self.unresolved.admit(route, source, now) {
             Admission::Refused => return Resolved::Refused,
             Admission::InPlaceOf(oldest) => {
-                self.entries.remove(&(link, oldest));
+                self.entries.remove(&Station::new(link, oldest));
                 self.displaced.push((link, oldest));
             }
             Admission::Granted => {}
         }
         let next = now + RETRANSMIT;
         let state = State::Incomplete { left: SOLICITATIONS - 1, next };
-        self.entries.insert((link, addr), Entry { mac: Mac::ZERO, state, used: now, need });
+        self.entries.insert(Station::new(link, addr), Entry { mac: Mac::ZERO, state, used: now, need });
         self.timers.push_back((next, link, addr));
         Resolved::Unknown(Some(Ask { link, addr, to: Mac::BROADCAST }))
     }
@@ -208,7 +210,7 @@ impl Neighbours {
             return false;
         }
         let new = Entry { mac, state: State::Reachable { until: now }, used: now, need: Need::Transit };
-        let entry = self.entries.entry((link, addr)).or_insert(new);
+        let entry = self.entries.entry(Station::new(link, addr)).or_insert(new);
         let before = entry.state;
         if matches!(before, State::Permanent) {
             return false;
@@ -247,12 +249,12 @@ impl Neighbours {
 
     /// A timer has ended: the next solicitation, or the end of hope.
     fn advance(&mut self, at: Instant, link: LinkId, addr: IpAddr, now: Instant) -> Option<Due> {
-        let entry = self.entries.get_mut(&(link, addr)).filter(|entry| entry.timer() == Some(at))?;
+        let entry = self.entries.get_mut(&Station::new(link, addr)).filter(|entry| entry.timer() == Some(at))?;
         let next = now + RETRANSMIT;
         let (state, due) = match entry.state {
             State::Failed { .. } if entry.need == Need::Configured => return None,
             State::Failed { .. } => {
-                self.entries.remove(&(link, addr));
+                self.entries.remove(&Station::new(link, addr));
                 return None;
             }
             State::Incomplete { left: 0, .. } => {
