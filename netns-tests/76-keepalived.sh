@@ -493,8 +493,12 @@ test_a_pair_of_directors_by_vrrp() {
     in_ns client curl --silent --show-error --max-time 100 --limit-rate 1M --local-port 40001 --output "$SCRATCH/got" \
         "http://$VIP/files/${file##*/}" 2>"$LAB_DIR/curl.errors" &
     curl=$!
+    in_ns client curl --silent --show-error --max-time 100 --limit-rate 1M --local-port 40002 --output "$SCRATCH/got-full" \
+        "http://$VIP:8000/files/${file##*/}" 2>"$LAB_DIR/full.errors" &
+    local full_nat=$!
     wait_for 10 "requests" load_is_served 0
     wait_for 10 "the other one to be told of the download" knows_download other
+    wait_for 10 "the other one to be told of that through FULL-NAT" knows_download other 40002
     kill_host director
     local before
     before=$(wc -l <"$LAB_DIR/load.log")
@@ -515,6 +519,8 @@ test_a_pair_of_directors_by_vrrp() {
     expect works other
     wait "$curl" || die "the download broke off: $(cat "$LAB_DIR/curl.errors")"
     cmp "$SCRATCH/got" "$file" || die "the download differs"
+    wait "$full_nat" || die "the download through FULL-NAT broke off: $(cat "$LAB_DIR/full.errors")"
+    cmp "$SCRATCH/got-full" "$file" || die "the download through FULL-NAT differs"
 
     # keepalived is stopped there as an operator would.
     local pid started
@@ -560,6 +566,7 @@ test_a_director_of_a_pair_dies_and_is_restarted() {
 keepalived_pair() {
     scripts/need keepalived
     topo_pair mcast_snooping 0
+    serve rs3
     pair_tapvs director 10.0.0.4
     pair_tapvs other 10.0.0.5
     # Not together: with nopreempt the one whose script succeeds first would have the work.
@@ -571,7 +578,12 @@ keepalived_pair() {
 # pair_tapvs ROLE ADDRESS: tapvs there, by docs/keepalived-pair.toml, with that address of its own.
 pair_tapvs() {
     local role=$1
-    sed "s:10.0.0.4/24:$2/24:" docs/keepalived-pair.toml >"$LAB_DIR/$role.toml"
+    {
+        sed "s:10.0.0.4/24:$2/24:" docs/keepalived-pair.toml
+        # What keepalived has no words for.
+        printf '[[service]]\ntcp = "%s:8000"\nlocal_address = "10.0.0.2"\n' "$VIP"
+        printf '[[service.server]]\naddress = "%s:8080"\nmethod = "fullnat"\n' "$RS3"
+    } >"$LAB_DIR/$role.toml"
     director_of_host "$role"
 }
 

@@ -40,9 +40,9 @@ director_of_host() {
 # of_host ROLE ARGS...: a command of tapvs to the director there.
 of_host() { in_ns "$1" env TAPVS_SOCKET="$LAB_DIR/$1.sock" "$TAPVS" "${@:2}"; }
 
-# knows_download ROLE: the director there has the client's conn from port 40001 as established. A conn by its port, for
-# older ones may still be listed.
-knows_download() { of_host "$1" ipvsadm -Lcn | grep -qF "ESTABLISHED $(bracketed "$CLIENT"):40001 "; }
+# knows_download ROLE [PORT]: the director there has the client's conn from port 40001, or that one, as established. A conn by
+# its port, for older ones may still be listed.
+knows_download() { of_host "$1" ipvsadm -Lcn | grep -qF "ESTABLISHED $(bracketed "$CLIENT"):${2:-40001} "; }
 
 # kill_director_of_host ROLE: keeper and worker end at once, and their TAP with them.
 kill_director_of_host() {
