@@ -133,11 +133,12 @@ worker_of() { ps -o pid= --ppid "$(<"$LAB_DIR/tapvs-$1.pid")" | tr -d ' '; }
 # fail_over CAUSE: and back to a pair.
 fail_over() {
     local role
-    role=$(active_one)
-    [[ -n $role ]] || die "no pair before '$1'"
+    [[ -n $(active_one) ]] || die "no pair before '$1'"
     # A conn whose first packets are under way is known to nobody else: no download begins just now.
     : >"$LAB_DIR/load.held"
     wait_for 30 "both to know the same conns" know_the_same
+    role=$(active_one)
+    [[ -n $role ]] || die "no pair just before '$1'"
     cat "$LAB_DIR/conns.one" >>"$LAB_DIR/conns.known"
     ends_by "$1" "$role"
     rm "$LAB_DIR/load.held"
@@ -161,7 +162,7 @@ pair_of_methods() {
 
 # families: 4 6
 # limit: 180
-# alone
+# quiet
 test_failovers_are_not_noticed() {
     hosts_of_pair
     pair_of_methods 100 150
@@ -193,7 +194,7 @@ expect_no_resets() {
 
 # families: 4 6
 # limit: 120
-# alone
+# quiet
 test_the_first_one_returns_with_preemption() {
     hosts_of_pair
     local FIRST=one
