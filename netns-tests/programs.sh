@@ -214,7 +214,8 @@ nginx_config() {
 	    access_log $LAB_DIR/nginx-$role.access who;
 	    client_body_temp_path $dir/tmp; proxy_temp_path $dir/tmp; fastcgi_temp_path $dir/tmp;
 	    uwsgi_temp_path $dir/tmp; scgi_temp_path $dir/tmp;
-	    client_max_body_size 0; client_body_buffer_size 1m; sendfile on; ${NGINX_MORE:-} default_type application/octet-stream; server_tokens off;
+	    client_max_body_size 0; client_body_buffer_size 1m; sendfile on; default_type application/octet-stream; server_tokens off;
+	    client_header_timeout 1h; ${NGINX_MORE:-}
 	    server {
 	        listen $(bracketed "$ANYWHERE"):80 backlog=4096;
 	        $([[ $ANYWHERE != :: ]] || echo "listen 0.0.0.0:80 backlog=4096;")
