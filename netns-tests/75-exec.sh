@@ -173,9 +173,9 @@ test_a_program_without_netlink_does_not_wake_the_wrapper() {
 
 switches_of() { awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$1/status"; }
 
-# What a list costs is waiting: for each service the program waits for the wrapper four times, and the director is asked for
-# many services at once.
-test_a_long_list_has_the_wrapper_wait_four_times_a_service() {
+# What a list costs is waiting: for each service the program waits for the wrapper five times (socket, getsockname, two
+# questions, close), and the director is asked for many services at once.
+test_a_long_list_has_the_wrapper_wait_five_times_a_service() {
     scripts/need ipvsadm
     a_director
     local number vip server
@@ -192,9 +192,17 @@ test_a_long_list_has_the_wrapper_wait_four_times_a_service() {
     local waits
     waits=$(switches_of "$SPAWNED")
     # The list of services takes some of its own.
-    expect_between 1 "$waits" 4500 "times that the wrapper waited"
+    expect_between 1 "$waits" 5500 "times that the wrapper waited"
     expect cmp "$LAB_DIR/listed" <(lb -Ln)
     touch "$LAB_DIR/end"
+}
+
+# libnl's sockets stay in the program's files from one to the next, and nobody can tell.
+test_sockets_that_stay_are_as_new_ones() {
+    a_director
+    wrapped netns-tests/many-sockets.py >"$LAB_DIR/sockets.log" 2>&1 || die "many-sockets.py: $(tail -n 5 "$LAB_DIR/sockets.log")"
+    expect_match "$(head -n 1 "$LAB_DIR/sockets.log")" "^kept [1-9]" "sockets that had the number of the one before"
+    expect_eq "$(tail -n 1 "$LAB_DIR/sockets.log")" another_program "what was tried last"
 }
 
 # A signal interrupts the call in which a program asks, and has it made again: nothing is asked twice.

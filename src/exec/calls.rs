@@ -18,6 +18,9 @@ const ADDRESS: usize = 12;
 const SO_RCVTIMEO_NEW: i32 = 66;
 /// The port ids that a second socket of a process gets go down from here, as they do in the kernel.
 const PORTS_BELOW: u32 = u32::MAX - 4096;
+/// Calls after which a socket that was closed is still as good as a new one.
+const LEAVE_AS_NEW: [i64; 5] =
+    [libc::SYS_sendmsg, libc::SYS_connect, libc::SYS_getsockname, libc::SYS_getpeername, libc::SYS_getsockopt];
 
 impl Supervisor {
     /// Answers a call on something else than a netlink socket's data; `None` if it was answered already.
@@ -26,14 +29,21 @@ impl Supervisor {
             return self.open_socket(call).err().map(Returns::Error);
         }
         let is_option = call.number == libc::SYS_setsockopt || call.number == libc::SYS_getsockopt;
-        let number = call.args[0] as u32;
+        let number = call.args[if call.number == libc::SYS_epoll_ctl { 2 } else { 0 }] as u32;
         if is_option && call.args[1] as i32 == libc::SOL_IP {
             self.name_once("the old interface of IPVS (socket options IP_VS_SO_*)");
             return Some(Returns::Kernel);
         }
         // A file of the program's own that happens to have such a number.
-        if !self.sockets.contains_key(&number) {
-            return Some(Returns::Kernel);
+        let Some(socket) = self.sockets.get_mut(&number) else { return Some(Returns::Kernel) };
+        if call.number == libc::SYS_close {
+            return Some(self.close(call, number));
+        }
+        if socket.stay.is_closed {
+            return Some(Returns::Error(Errno::EBADF));
+        }
+        if !LEAVE_AS_NEW.contains(&call.number) {
+            socket.stay.forbid();
         }
         let done = match call.number {
             libc::SYS_bind => self.bind(call, number),
@@ -43,7 +53,7 @@ impl Supervisor {
             libc::SYS_getpeername => put_address(call, 0),
             libc::SYS_setsockopt => return Some(self.set_option(call, number)),
             libc::SYS_getsockopt => return Some(self.get_option(call, number)),
-            // A second descriptor receives as the first one does.
+            // Whatever else the kernel makes of it; a second descriptor receives as the first one does.
             _ if self.sockets.get(&number).is_some_and(|socket| socket.way == Way::Direct) => {
                 return Some(Returns::Kernel);
             }
@@ -63,23 +73,25 @@ impl Supervisor {
         }
         let process = self.processes.of(call.thread);
         let way = if self.processes.has_libnl(process, call.at) { Way::Direct } else { Way::Answered };
-        let number = self.free_number(way).ok_or(Errno::EMFILE)?;
+        if way == Way::Direct
+            && let Some(number) = self.closed_one(call, process)
+        {
+            let goes_on = self.listener.answer(call, Returns::Value(number.into()));
+            self.sockets.get_mut(&number).into_iter().for_each(|socket| socket.stay.is_closed = !goes_on);
+            return Ok(());
+        }
+        let number = self.free_number(way, call.thread).ok_or(Errno::EMFILE)?;
         let (end, file) = self.names.pair(way, kind)?;
         // All that there is to do is done before the answer: the program goes on when this process sleeps.
-        self.sockets.insert(number, Socket::new(number, way, process, kind, end));
-        self.release_kept();
+        let stay = self.may_stay(way, process, kind, &file);
+        self.sockets.insert(number, Socket::new(number, way, process, kind, end).with(stay));
         let flags = if kind & libc::SOCK_CLOEXEC != 0 { libc::O_CLOEXEC } else { 0 };
-        match self.listener.answer_with_file(call, file.as_fd(), number, flags) {
-            Ok(()) => {
-                self.kept = (way == Way::Direct).then_some((number, file));
-                Ok(())
-            }
-            Err(errno) => {
-                self.sockets.remove(&number);
-                // Its maker is gone.
-                if errno == Errno::ENOENT { Ok(()) } else { Err(errno) }
-            }
+        let done = self.listener.answer_with_file(call, file.as_fd(), number, flags);
+        if done.is_err() {
+            self.sockets.remove(&number);
         }
+        // Where it is not there any more its maker is gone.
+        done.or_else(|errno| if errno == Errno::ENOENT { Ok(()) } else { Err(errno) })
     }
 
     /// `sendmsg` of libnl: what it asks is answered before it returns, so that the program finds the answer when it receives.

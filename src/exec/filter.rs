@@ -3,6 +3,7 @@
 //! It sees numbers only. A fixed range of descriptors tells the sockets that are answered here from all other files, so
 //! that a call on anything else costs a comparison or two, and most calls not even that: the kernel knows that they are
 //! always allowed. What libnl receives is not notified, but what it sends: it wakes the supervisor and is woken on one processor.
+//! Nor is what a process makes of one of its sockets, unless that keeps the next one from being the same.
 
 use std::ops::Range;
 
@@ -47,14 +48,18 @@ pub fn filter(numbers: &Numbers) -> Vec<sock_filter> {
     // Programs of another architecture, whose calls have other numbers, are left alone.
     filter.extend([jump(BPF_JEQ, ARCHITECTURE, 1, 0), allow(), load(0)]);
     for call in RECEIVING {
-        filter.extend(case(*call, &notify_if_ours(&numbers.answered())));
+        filter.extend(case(*call, &notify_if(0, &numbers.answered())));
     }
-    filter.extend(case(libc::SYS_sendmsg, &notify_if_ours(&numbers.direct())));
+    for call in [libc::SYS_sendmsg, libc::SYS_close] {
+        filter.extend(case(call, &notify_if(0, &numbers.direct())));
+    }
+    filter.extend(case(libc::SYS_epoll_ctl, &notify_if(2, &numbers.direct())));
     for call in ANSWERED {
-        filter.extend(case(*call, &notify_if_ours(ours)));
+        filter.extend(case(*call, &notify_if(0, ours)));
     }
     filter.extend(case(libc::SYS_bind, &bind(numbers)));
-    filter.extend(case(libc::SYS_fcntl, &duplicates(ours)));
+    filter.extend(case(libc::SYS_fcntl, &of_descriptors(numbers)));
+    filter.extend(case(libc::SYS_ioctl, &inheriting(numbers)));
     filter.extend(case(libc::SYS_socket, &generic_netlink()));
     filter.extend(case(libc::SYS_setsockopt, &options(ours)));
     filter.extend(case(libc::SYS_getsockopt, &options(ours)));
@@ -69,8 +74,8 @@ fn case(call: i64, block: &[sock_filter]) -> Vec<sock_filter> {
     case
 }
 
-fn notify_if_ours(ours: &Range<u32>) -> Vec<sock_filter> {
-    vec![load_argument(0), jump(BPF_JGE, ours.start, 0, 2), jump(BPF_JGE, ours.end, 1, 0), notify(), allow()]
+fn notify_if(argument: u32, ours: &Range<u32>) -> Vec<sock_filter> {
+    vec![load_argument(argument), jump(BPF_JGE, ours.start, 0, 2), jump(BPF_JGE, ours.end, 1, 0), notify(), allow()]
 }
 
 /// libnl asks for its address afterwards, so that its sockets are bound without a word.
@@ -87,15 +92,24 @@ fn bind(numbers: &Numbers) -> Vec<sock_filter> {
     ]
 }
 
-/// `fcntl` that makes a descriptor; any other one is about flags, which ours have as any socket has them.
-fn duplicates(ours: &Range<u32>) -> Vec<sock_filter> {
+/// `fcntl` that makes a descriptor, or has one of libnl stay open in another program; any other one is about flags of the
+/// file, which ours have as any socket has them.
+fn of_descriptors(numbers: &Numbers) -> Vec<sock_filter> {
     let mut block = vec![
         load_argument(1),
-        jump(BPF_JEQ, libc::F_DUPFD as u32, 2, 0),
-        jump(BPF_JEQ, libc::F_DUPFD_CLOEXEC as u32, 1, 0),
-        allow(),
+        jump(BPF_JEQ, libc::F_DUPFD as u32, 7, 0),
+        jump(BPF_JEQ, libc::F_DUPFD_CLOEXEC as u32, 6, 0),
+        jump(BPF_JEQ, libc::F_SETFD as u32, 0, 4),
     ];
-    block.extend(notify_if_ours(ours));
+    block.extend(notify_if(0, &numbers.direct()));
+    block.extend(notify_if(0, &numbers.all()));
+    block
+}
+
+/// `ioctl` that does the same: any other one is about the file, or the kernel's.
+fn inheriting(numbers: &Numbers) -> Vec<sock_filter> {
+    let mut block = vec![load_argument(1), jump(BPF_JEQ, libc::FIONCLEX as u32, 0, 4)];
+    block.extend(notify_if(0, &numbers.direct()));
     block
 }
 
@@ -126,7 +140,7 @@ fn options(ours: &Range<u32>) -> Vec<sock_filter> {
         jump(BPF_JGE, libc::SO_RCVBUF as u32 + 1, 1, 0),
         allow(),
     ];
-    block.extend(notify_if_ours(ours));
+    block.extend(notify_if(0, ours));
     block
 }
 
@@ -203,7 +217,11 @@ mod tests {
         assert_eq!([3, 799, 1000, u64::MAX].map(bind), [SECCOMP_RET_ALLOW; 4]);
         assert!([900, 999].into_iter().all(|fd| is_notified(libc::SYS_sendmsg, &[fd])));
         assert!(![3, 800, 899, 1000].into_iter().any(|fd| is_notified(libc::SYS_sendmsg, &[fd])));
-        for call in [libc::SYS_write, libc::SYS_sendto, libc::SYS_close, libc::SYS_poll, libc::SYS_epoll_wait] {
+        assert!([900, 999].into_iter().all(|fd| is_notified(libc::SYS_close, &[fd])));
+        assert!(![3, 800, 899, 1000].into_iter().any(|fd| is_notified(libc::SYS_close, &[fd])));
+        assert!([900, 999].into_iter().all(|fd| is_notified(libc::SYS_epoll_ctl, &[3, 1, fd])));
+        assert!(![3, 899, 1000].into_iter().any(|fd| is_notified(libc::SYS_epoll_ctl, &[900, 1, fd])));
+        for call in [libc::SYS_write, libc::SYS_sendto, libc::SYS_poll, libc::SYS_epoll_wait] {
             assert!(!is_notified(call, &[900]), "{call}");
         }
     }
@@ -232,9 +250,13 @@ mod tests {
             assert!(is_notified(call, &[5, ip, 1152]) && is_notified(call, &[5, ip, 1160]));
             assert!(!is_notified(call, &[5, ip, 1]) && !is_notified(call, &[5, ip, 1200]));
         }
+        assert!(is_notified(libc::SYS_ioctl, &[900, libc::FIONCLEX as i64]));
+        assert!(!is_notified(libc::SYS_ioctl, &[900, libc::FIONBIO as i64]));
+        assert!(![3, 800].into_iter().any(|fd| is_notified(libc::SYS_ioctl, &[fd, libc::FIONCLEX as i64])));
         let fcntl = |fd, command: i32| is_notified(libc::SYS_fcntl, &[fd, command.into()]);
-        assert!(fcntl(900, libc::F_DUPFD) && fcntl(900, libc::F_DUPFD_CLOEXEC));
-        assert!(!fcntl(900, libc::F_SETFL) && !fcntl(5, libc::F_DUPFD));
+        assert!([800, 900].into_iter().all(|fd| fcntl(fd, libc::F_DUPFD) && fcntl(fd, libc::F_DUPFD_CLOEXEC)));
+        assert!(fcntl(900, libc::F_SETFD) && !fcntl(800, libc::F_SETFD) && !fcntl(5, libc::F_SETFD));
+        assert!(!fcntl(900, libc::F_SETFL) && !fcntl(900, libc::F_GETFD) && !fcntl(5, libc::F_DUPFD));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is the kernel's. Never touches a packet.
 
 mod calls;
+mod closing;
 mod director;
 mod event;
 mod filter;
@@ -17,6 +18,7 @@ mod program;
 mod receive;
 mod serve;
 mod socket;
+mod stay;
 mod supervisor;
 
 use std::ffi::OsString;

@@ -66,7 +66,7 @@ impl Numbers {
     }
 
     /// The next one in turn that is free, so that a number is not used again at once.
-    pub fn take(&mut self, way: Way, is_free: impl Fn(u32) -> bool) -> Option<u32> {
+    pub fn take(&mut self, way: Way, mut is_free: impl FnMut(u32) -> bool) -> Option<u32> {
         let Range { start, end } = match way {
             Way::Answered => self.answered(),
             Way::Direct => self.direct(),

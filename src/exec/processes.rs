@@ -29,10 +29,14 @@ struct Loaded {
     /// The instruction that has made a socket last.
     at: u64,
     has_libnl: bool,
+    /// So many sockets it has opened.
+    opened: u32,
 }
 
 /// As many handles are kept.
 const KEPT: usize = 64;
+/// Programs that open fewer sockets than this have none left open (see `stay`).
+const MANY: u32 = 8;
 const LIBNL: &[u8] = b"/libnl-3.so";
 
 impl Processes {
@@ -57,9 +61,10 @@ impl Processes {
     /// `at` is the instruction that makes a socket. Where it is the same as last time, the process is still the same
     /// program: another one's C library lies elsewhere.
     pub fn has_libnl(&mut self, process: u32, at: u64) -> bool {
-        if let Some(known) = self.programs.get(&process)
+        if let Some(known) = self.programs.get_mut(&process)
             && known.at == at
         {
+            known.opened = known.opened.saturating_add(1);
             return known.has_libnl;
         }
         let Ok(program) = fs::read_link(format!("/proc/{process}/exe")) else { return false };
@@ -74,8 +79,13 @@ impl Processes {
         if self.programs.len() >= KEPT {
             self.programs.clear();
         }
-        self.programs.insert(process, Loaded { program, at, has_libnl });
+        self.programs.insert(process, Loaded { program, at, has_libnl, opened: 1 });
         has_libnl
+    }
+
+    /// True if a process has opened many sockets of netlink.
+    pub fn opens_many(&self, process: u32) -> bool {
+        self.programs.get(&process).is_some_and(|known| known.opened >= MANY)
     }
 
     /// The file that the process of this thread has under this number.

@@ -8,36 +8,27 @@ use super::socket::{Much, Socket};
 use super::supervisor::Supervisor;
 
 impl Supervisor {
-    /// A number that no socket has. What was closed meanwhile is seen first if there is none.
-    pub(super) fn free_number(&mut self, way: Way) -> Option<u32> {
-        self.find_number(way).or_else(|| {
+    /// A number that no socket has, and no file of this thread's process. What was closed meanwhile is seen first if there is none.
+    pub(super) fn free_number(&mut self, way: Way, thread: u32) -> Option<u32> {
+        self.find_number(way, thread).or_else(|| {
             let numbers: Vec<u32> = self.sockets.keys().copied().collect();
             for number in numbers {
                 let closed = self.is_closed(number);
                 self.take_questions(number, closed);
             }
-            self.find_number(way)
+            self.find_number(way, thread)
         })
     }
 
-    /// Lets the newest socket of libnl go, and serves it for the last time if the program has closed it meanwhile.
-    pub(super) fn release_kept(&mut self) {
-        if let Some((number, file)) = self.kept.take() {
-            drop(file);
-            if self.is_closed(number) {
-                self.take_questions(number, true);
-            }
-        }
-    }
-
-    fn is_closed(&self, number: u32) -> bool {
+    pub(super) fn is_closed(&self, number: u32) -> bool {
         let Some(socket) = self.sockets.get(&number) else { return false };
         let mut ends = [nix::poll::PollFd::new(socket.end(), nix::poll::PollFlags::empty())];
         nix::poll::poll(&mut ends, nix::poll::PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
-    fn find_number(&mut self, way: Way) -> Option<u32> {
-        self.numbers.take(way, |number| !self.sockets.contains_key(&number))
+    fn find_number(&mut self, way: Way, thread: u32) -> Option<u32> {
+        let Supervisor { numbers, sockets, processes, .. } = self;
+        numbers.take(way, |number| !sockets.contains_key(&number) && processes.file(thread, number).is_err())
     }
 
     /// What the program has sent is answered.

@@ -18,6 +18,7 @@ use super::numbers::Way;
 use super::pair::send_all;
 use super::processes::Processes;
 use super::receive::Receive;
+use super::stay::Stay;
 use crate::genl::{Absent, Answer, Director, Inbox, Message, Outcome, Sender, Server};
 use crate::io::seccomp::{Call, Listener, Returns};
 
@@ -60,8 +61,10 @@ pub struct Socket {
     /// The byte for `poll` lies in the program's end.
     announced: bool,
     waiting: VecDeque<Waiting>,
-    /// The program has closed it.
+    /// Nobody has it any more.
     pub closed: bool,
+    /// Whether it may stay where it was closed.
+    pub stay: Stay,
 }
 
 /// How much of what the program has sent is taken in.
@@ -101,7 +104,13 @@ impl Socket {
             announced: false,
             waiting: VecDeque::new(),
             closed: false,
+            stay: Stay::default(),
         }
+    }
+
+    /// The same, with what says whether it may stay.
+    pub fn with(self, stay: Stay) -> Socket {
+        Socket { stay, ..self }
     }
 
     /// The end to wait on.
@@ -149,6 +158,12 @@ impl Socket {
     /// True if there is something to read.
     pub fn has_answers(&self) -> bool {
         !self.inbox.is_empty()
+    }
+
+    /// True if nothing that was asked is left to be answered, and nothing of another family was.
+    pub fn is_idle(&self) -> bool {
+        let answered = self.questions.is_empty() && self.inbox.is_empty() && self.outbox.is_empty();
+        answered && self.kernel.is_none() && self.interrupted.is_none()
     }
 
     /// True if nothing is left to be done for a program that has closed it.

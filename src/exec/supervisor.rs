@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::processes::{Processes, never_waits};
 use super::program::Program;
 use super::receive::Receive;
 use super::socket::{LARGEST_DATAGRAM, Much, Socket};
+use super::stay::Newest;
 use crate::genl::Server;
 use crate::io::Clock;
 use crate::io::seccomp::{Call, Forked, Listener, Returns, fork};
@@ -32,9 +33,8 @@ pub struct Supervisor {
     pub(super) program: Program,
     pub(super) numbers: Numbers,
     pub(super) names: Names,
-    /// The program's end of the newest socket of libnl, and its number, so that closing it wakes nobody.
-    pub(super) kept: Option<(u32, OwnedFd)>,
     pub(super) processes: Processes,
+    pub(super) newest: Newest,
     pub(super) server: Server,
     pub(super) director: Director,
     pub(super) clock: Clock,
@@ -61,8 +61,8 @@ impl Supervisor {
             program,
             numbers,
             names: Names::drawn()?,
-            kept: None,
             processes: Processes::default(),
+            newest: Newest::default(),
             server: Server::default(),
             director,
             clock: Clock::start(),
@@ -82,7 +82,8 @@ impl Supervisor {
                     About::Calls => self.program.look()?,
                     About::Signals => self.program.take_signals()?,
                     About::Director => self.director.leave(),
-                    About::Socket(number) => self.take_questions(number, closed),
+                    // By now its number may be another one's.
+                    About::Socket(number) => self.take_questions(number, closed && self.is_closed(number)),
                     About::Kernel(number) => self.take_from_kernel(number),
                 }
             }
