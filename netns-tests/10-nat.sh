@@ -41,19 +41,21 @@ test_nat_hides_the_real_servers() {
 
 # limit: 120
 # families: 4 6
-test_nat_gigabyte_each_way() {
+# heavy
+test_nat_bulk_each_way() {
     topo_onearm
     replies_through_director rs1
     serve rs1
     director_options --fast off
     serving "$AT_RS1:80,nat"
 
-    download 1024
-    upload 1024 rs1
+    download "$MIB"
+    upload "$MIB" rs1
 }
 
 # limit: 180
 # families: 4 6
+# heavy
 test_nat_each_way_without_offloads() {
     topo_onearm
     replies_through_director rs1
@@ -61,8 +63,8 @@ test_nat_each_way_without_offloads() {
     director_options --no-offload
     serving "$AT_RS1:80,nat"
 
-    TRANSFER_SECONDS=80 download 256
-    TRANSFER_SECONDS=80 upload 256 rs1
+    TRANSFER_SECONDS=80 download $((MIB / 4))
+    TRANSFER_SECONDS=80 upload $((MIB / 4)) rs1
 }
 
 # families: 4 6

@@ -50,24 +50,26 @@ test_direct_replies_never_cross_the_director() {
 
 # limit: 120
 # families: 4 6
-test_direct_gigabyte_each_way() {
+# heavy
+test_direct_bulk_each_way() {
     direct_lab topo_onearm rs1
     director_options --fast off
     serving "$AT_RS1,direct"
 
-    download 1024
-    upload 1024 rs1
+    download "$MIB"
+    upload "$MIB" rs1
 }
 
 # limit: 180
 # families: 4 6
+# heavy
 test_direct_each_way_without_offloads() {
     direct_lab topo_onearm rs1
     director_options --no-offload
     serving "$AT_RS1,direct"
 
-    TRANSFER_SECONDS=80 download 256
-    TRANSFER_SECONDS=80 upload 256 rs1
+    TRANSFER_SECONDS=80 download $((MIB / 4))
+    TRANSFER_SECONDS=80 upload $((MIB / 4)) rs1
 }
 
 # families: 4 6

@@ -52,26 +52,28 @@ test_tunnel_replies_never_cross_the_director() {
 
 # limit: 180
 # families: 4 6
-test_tunnel_gigabyte_each_way() {
+# heavy
+test_tunnel_bulk_each_way() {
     tunnel_lab topo_onearm rs1
     director_options --fast off
     serving "$AT_RS1,tunnel"
 
-    TRANSFER_SECONDS=80 upload 1024 rs1
-    download 1024
+    TRANSFER_SECONDS=80 upload "$MIB" rs1
+    download "$MIB"
 
     expect_seen client "$IS_TOO_BIG" "frag-needed: less fits into the tunnel"
 }
 
 # limit: 180
 # families: 4 6
+# heavy
 test_tunnel_each_way_without_offloads() {
     tunnel_lab topo_onearm rs1
     director_options --no-offload
     serving "$AT_RS1,tunnel"
 
-    TRANSFER_SECONDS=80 download 256
-    TRANSFER_SECONDS=80 upload 256 rs1
+    TRANSFER_SECONDS=80 download $((MIB / 4))
+    TRANSFER_SECONDS=80 upload $((MIB / 4)) rs1
 }
 
 # families: 4 6

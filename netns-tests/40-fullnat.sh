@@ -39,26 +39,28 @@ test_fullnat_without_local_address_uses_the_directors_own() {
 
 # limit: 120
 # families: 4 6
-test_fullnat_gigabyte_each_way() {
+# heavy
+test_fullnat_bulk_each_way() {
     topo_onearm
     serve rs1
     director_options --fast off --local-address "$LIP1"
     serving "$AT_RS1:80,fullnat"
 
-    download 1024
-    upload 1024 rs1
+    download "$MIB"
+    upload "$MIB" rs1
 }
 
 # limit: 180
 # families: 4 6
+# heavy
 test_fullnat_each_way_without_offloads() {
     topo_onearm
     serve rs1
     director_options --no-offload --local-address "$LIP1"
     serving "$AT_RS1:80,fullnat"
 
-    TRANSFER_SECONDS=80 download 256
-    TRANSFER_SECONDS=80 upload 256 rs1
+    TRANSFER_SECONDS=80 download $((MIB / 4))
+    TRANSFER_SECONDS=80 upload $((MIB / 4)) rs1
 }
 
 # families: 4 6

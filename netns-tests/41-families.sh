@@ -37,13 +37,14 @@ test_families_requests_and_uploads() {
 
 # limit: 90
 # families: 4 6
-test_families_gigabyte_each_way() {
+# heavy
+test_families_bulk_each_way() {
     families_lab
     serve rs1
     serving "${FAR_SIDE[0]}:80,fullnat"
 
-    download 1024
-    upload 1024 rs1
+    download "$MIB"
+    upload "$MIB" rs1
     transfers_were_whole
 }
 
@@ -52,20 +53,21 @@ transfers_were_whole() {
     director_stop
     local frames
     frames=$(ledger_of tx)
-    expect_between 20000 "$frames" 800000 "frames for 2 GiB: more if they were cut"
+    expect_between $((20 * MIB)) "$frames" $((800 * MIB)) "frames for twice $MIB MiB: more if they were cut"
     expect_eq "$(ledger_of dropped.too-big)" 0 "packets too big"
 }
 
 # limit: 180
 # families: 4 6
+# heavy
 test_families_each_way_without_offloads() {
     families_lab
     serve rs1
     DIRECTOR_OPTIONS+=(--no-offload)
     serving "${FAR_SIDE[0]}:80,fullnat"
 
-    TRANSFER_SECONDS=80 download 256
-    TRANSFER_SECONDS=80 upload 256 rs1
+    TRANSFER_SECONDS=80 download $((MIB / 4))
+    TRANSFER_SECONDS=80 upload $((MIB / 4)) rs1
 }
 
 # families: 4 6

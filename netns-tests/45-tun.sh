@@ -62,6 +62,7 @@ stop_replies_through_tun() {
 
 # families: 4 6
 # limit: 90
+# heavy
 test_tun_nat() {
     topo_routed
     serve rs1 rs2
@@ -77,11 +78,11 @@ test_tun_nat() {
     stop_replies_through_tun rs1 rs2
 }
 
-# one_server_transfers METHOD [ARGS...]: a gibibyte each way, or of plain frames a quarter, by a director with rs1 alone.
+# one_server_transfers METHOD [ARGS...]: $MIB each way, or of plain frames a quarter, by a director with rs1 alone.
 one_server_transfers() {
-    local method=$1 size=1024
+    local method=$1 size=$MIB
     shift
-    [[ $* != *--no-offload* ]] || size=256
+    [[ $* != *--no-offload* ]] || size=$((MIB / 4))
     director_stop
     routed_director --service "tcp/$AT_VIP:80" --scheduler rr --server "$AT_RS1,$method" "$@"
     [[ $method != nat ]] || in_ns director ip "-$FAMILY" route replace default dev tun0 table 100
@@ -99,6 +100,7 @@ kernel_has_forwarded() {
 
 # families: 4 6
 # limit: 90
+# heavy
 test_tun_fullnat() {
     topo_routed
     serve rs1 rs2
@@ -112,11 +114,12 @@ test_tun_fullnat() {
     local frames
     director_stop
     frames=$(ledger_of tx)
-    expect_between 5000 "$frames" 300000 "frames for twice 1024 MiB: more if superframes were cut"
+    expect_between $((5 * MIB)) "$frames" $((300 * MIB)) "frames for twice $MIB MiB: more if superframes were cut"
 }
 
 # families: 4 6
 # limit: 90
+# heavy
 test_tun_tunnel() {
     topo_routed
     realserver rs1 --tunnel
@@ -134,6 +137,7 @@ test_tun_tunnel() {
 
 # families: 4 6
 # limit: 180
+# heavy
 test_tun_nat_without_offloads() {
     topo_routed
     serve rs1
@@ -144,6 +148,7 @@ test_tun_nat_without_offloads() {
 
 # families: 4 6
 # limit: 180
+# heavy
 test_tun_fullnat_without_offloads() {
     topo_routed
     serve rs1
@@ -153,6 +158,7 @@ test_tun_fullnat_without_offloads() {
 
 # families: 4 6
 # limit: 180
+# heavy
 test_tun_tunnel_without_offloads() {
     topo_routed
     realserver rs1 --tunnel

@@ -67,7 +67,7 @@ test_leaving_server_of_weight_0_keeps_what_it_has_and_gets_nothing_new() {
 }
 
 # families: 4 6
-# alone
+# quiet
 test_leaving_server_that_returns_goes_on_with_its_conns() {
     leaving
     rules_now 1 -

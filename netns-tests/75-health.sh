@@ -59,7 +59,7 @@ telling() { printf '["/bin/sh", "-c", "echo $(id -un) $SERVICE >>%s/told/%s"]' "
 
 was_told() { grep -qxF "nobody tcp/$VIP:80" "$LAB_DIR/told/$1"; }
 
-# alone
+# quiet
 test_the_sorry_server_takes_what_others_cannot() {
     topo_onearm
     replies_through_director rs1 rs2 rs3

@@ -476,7 +476,7 @@ process_is_not() { ! process_is "$@"; }
 #        +---------+------------ br0 ----------------------------+        10.0.0.2 and the VIP on the one that works
 #
 # limit: 150
-# alone
+# quiet
 test_a_pair_of_directors_by_vrrp() {
     keepalived_pair
     wait_for 20 "servers in the other one's list too" has_servers other
@@ -533,7 +533,7 @@ test_a_pair_of_directors_by_vrrp() {
 }
 
 # limit: 120
-# alone
+# quiet
 test_a_director_of_a_pair_dies_and_is_restarted() {
     keepalived_pair
     wait_for 10 "an answer" fetch --fail "http://$VIP/"

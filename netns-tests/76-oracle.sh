@@ -25,6 +25,7 @@ oracle_lab() {
 }
 
 # limit: 150
+# quiet
 test_own_checks_turn_as_keepalived_does() {
     scripts/need jq nft
     topo_onearm
@@ -88,6 +89,7 @@ test_own_checks_turn_as_keepalived_does() {
 }
 
 # limit: 150
+# quiet
 test_own_checks_of_tls_mail_and_programs_turn_as_keepalived_does() {
     scripts/need jq nft
     faulty_lab
@@ -153,6 +155,7 @@ test_own_checks_of_tls_mail_and_programs_turn_as_keepalived_does() {
 # Here keepalived has faults that its users report, or accepts what is no sign of health.
 #
 # limit: 120
+# quiet
 test_where_own_checks_judge_otherwise_than_keepalived_on_purpose() {
     scripts/need jq nft
     faulty_lab

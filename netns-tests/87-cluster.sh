@@ -159,7 +159,7 @@ dies() {
 
 # families: 4 6
 # limit: 90
-# alone
+# quiet
 test_cluster_conns_go_on_at_other_directors_by_mh_alone() {
     topo_cluster
     local number share
@@ -239,7 +239,7 @@ knows_all() {
 }
 
 # limit: 60
-# alone
+# quiet
 test_cluster_conns_go_on_at_other_directors_by_synchronisation() {
     topo_cluster
     local number both=('sync_threshold = "0 1"')
@@ -294,7 +294,7 @@ router_hears() { birdc -s "$LAB_DIR/bird-client.ctl" show route "$1/32" | grep -
 router_lacks() { ! birdc -s "$LAB_DIR/bird-client.ctl" show route | grep -q "^$1/32"; }
 
 # limit: 60
-# alone
+# quiet
 test_cluster_addresses_are_announced_while_they_are_served() {
     scripts/need bird birdc exabgp
     topo_onearm
@@ -403,7 +403,7 @@ by_name() {
         sort | uniq -c | awk '{ print $2 "=" $1 }' | xargs
 }
 
-# alone
+# quiet
 test_cluster_a_name_server_deals_directors_in_nat_to_clients() {
     topo_onearm
     serve rs1 rs2 rs3

@@ -154,7 +154,7 @@ cut_guest() { in_ns director ip link set uml0 nomaster; }
 
 stop_keepalived() { : >"$LAB_DIR/uml0.stop"; }
 
-# alone
+# quiet
 # limit: 90
 test_kernel_pair_conns_go_on_both_ways() {
     kernel_pair

@@ -378,6 +378,9 @@ payload() {
     echo "$file"
 }
 
+# Mebibytes that transfers in bulk have; `scripts/endurance transfers` has a gibibyte.
+MIB=${MIB:-256}
+
 # download MIB: from the service, compared byte for byte on the way.
 download() {
     local file
