@@ -73,5 +73,7 @@ pub(super) fn expect(
     flows.conns.set_state(id, state);
     flows.services.bind(dest);
     flows.conns.set_control(id, control);
+    flows.tell_of(control);
+    flows.tell_of(id);
     Ok(Some(id))
 }

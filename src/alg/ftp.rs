@@ -21,17 +21,17 @@ use crate::wire::{Gso, Packet, tcp};
 /// What is known of a control conn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FtpControl {
-    mode: Mode,
+    pub(super) mode: Mode,
     /// Of the server's sequence numbers.
-    shift: SequenceShift,
+    pub(super) shift: SequenceShift,
     /// Of the client's.
     #[serde(default)]
-    client_shift: SequenceShift,
+    pub(super) client_shift: SequenceShift,
     /// The announcement replaced last, by its sequence number: it may be sent again.
-    answered: Option<(u32, Mode)>,
+    pub(super) answered: Option<(u32, Mode)>,
     /// FULL-NAT: the same of the client's announcement, and the local endpoint that took its place.
     #[serde(default)]
-    told: Option<(u32, Endpoint)>,
+    pub(super) told: Option<(u32, Endpoint)>,
 }
 
 impl FtpControl {
@@ -65,6 +65,19 @@ impl Ftp {
         self.0.recall(id, control);
     }
 
+    /// What is known of a control conn.
+    pub fn control(&self, id: ConnId) -> Option<FtpControl> {
+        self.0.get(id).copied()
+    }
+
+    /// Another director knows this of a control conn.
+    pub fn take(&mut self, id: ConnId, told: Option<FtpControl>) {
+        match told {
+            Some(control) => self.0.set(id, control),
+            None => self.0.forget(id),
+        }
+    }
+
     /// True for a control conn on which something was announced.
     pub fn has(&self, id: ConnId) -> bool {
         self.0.get(id).is_some()
@@ -84,6 +97,7 @@ impl Ftp {
         if said.is_some() {
             let known = self.0.get(id).copied();
             self.0.set(id, known.unwrap_or_default());
+            flows.tell_of(id);
         }
         let Some(control) = self.0.get_mut(id) else { return Ok(()) };
         let sequence = tcp::sequence(packet.frame(), packet.ip);
@@ -121,6 +135,7 @@ impl Ftp {
         let mode = control.mode_for(sequence);
         if let Some(announced) = payload.and_then(|payload| server_says(payload, mode, packet.ip.src)) {
             let virt = Endpoint::new(flows.conns.get(id).virt().addr, announced.at.port);
+            flows.tell_of(id);
             expect_passive(id, virt, announced.at, flows, now)?;
             control.shift.note(sequence, replace(packet, &announced, virt)?);
             control.answered = Some((sequence, mode));

@@ -15,9 +15,11 @@ mod sip_message;
 mod sip_registration;
 mod syn_cookie;
 mod toa;
+mod told;
 
 pub use ftp::{Ftp, FtpControl};
 pub use proxy::{Ahead, Proxy, ProxyHeader};
 pub use sip::{call_of, message as sip_message};
 pub use syn_cookie::{Cookies, offered};
 pub use toa::{Toa, ToaOption};
+pub use told::Helped;

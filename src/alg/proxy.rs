@@ -28,20 +28,20 @@ const TRANSLATED: usize = 20;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ProxyHeader {
     /// Sequence number of the client's first byte.
-    first: u32,
-    version: ClientAddress,
+    pub(super) first: u32,
+    pub(super) version: ClientAddress,
     /// What the client says first has not come: it may be a header of its own.
     #[serde(default)]
-    is_open: bool,
+    pub(super) is_open: bool,
     /// The server has acknowledged the header.
     #[serde(default)]
-    is_there: bool,
+    pub(super) is_there: bool,
     /// The length of the client's own header, which its server does not get.
     #[serde(default)]
-    cut: u32,
+    pub(super) cut: u32,
     /// A unique id, which is told too.
     #[serde(default)]
-    id: Option<u64>,
+    pub(super) id: Option<u64>,
 }
 
 impl ProxyHeader {
@@ -85,6 +85,19 @@ impl Proxy {
     /// Goes on with what an earlier process knew of a conn.
     pub fn recall(&mut self, id: ConnId, header: ProxyHeader) {
         self.0.recall(id, header);
+    }
+
+    /// What is known of a conn.
+    pub fn header(&self, id: ConnId) -> Option<ProxyHeader> {
+        self.0.get(id).copied()
+    }
+
+    /// Another director knows this of a conn.
+    pub fn take(&mut self, id: ConnId, told: Option<ProxyHeader>) {
+        match told {
+            Some(header) => self.0.set(id, header),
+            None => self.0.forget(id),
+        }
     }
 
     /// True while the header of a conn is on its way: FTP reads that conn afterwards.
@@ -207,6 +220,7 @@ impl Proxy {
             (ClientHeader::Pass, Found::Whole(_)) => {
                 flows.conns.move_sequence(id, len.wrapping_neg());
                 self.end(id, flows);
+                flows.tell_of(id);
                 return Ok(Some(Ahead::Nothing));
             }
             (ClientHeader::Replace, Found::Whole(cut)) => {
@@ -220,6 +234,7 @@ impl Proxy {
         }
         header.is_open = false;
         self.0.set(id, header);
+        flows.tell_of(id);
         Ok(None)
     }
 

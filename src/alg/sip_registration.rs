@@ -19,7 +19,10 @@ pub(super) fn registered(control: ConnId, seconds: u32, flows: &mut Flows, now: 
     let known = flows.conns.find_flow(Proto::UDP, client, virt);
     match known.filter(|id| flows.conns.get(*id).control() == Some(control)) {
         Some(id) if seconds == 0 => return flows.replace(id),
-        Some(id) => return flows.conns.rearm(id, now, lifetime),
+        Some(id) => {
+            flows.tell_of(id);
+            return flows.conns.rearm(id, now, lifetime);
+        }
         None if seconds == 0 => return,
         None => {}
     }
@@ -29,5 +32,7 @@ pub(super) fn registered(control: ConnId, seconds: u32, flows: &mut Flows, now: 
     if let Ok(id) = flows.insert(&new, now, lifetime) {
         flows.services.bind(dest);
         flows.conns.set_control(id, control);
+        flows.tell_of(control);
+        flows.tell_of(id);
     }
 }

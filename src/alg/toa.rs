@@ -20,14 +20,14 @@ use crate::wire::{L4, Packet, tcp, tcp_option};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ToaOption {
     /// Sequence number of the client's first byte.
-    first: u32,
+    pub(super) first: u32,
     /// A segment had no room for the option.
-    missing: bool,
+    pub(super) missing: bool,
     /// The server has the client's first byte: it is told no more.
-    ended: bool,
+    pub(super) ended: bool,
     /// What the client sends of it is blanked, and no more.
     #[serde(default)]
-    strips: bool,
+    pub(super) strips: bool,
 }
 
 /// Options that servers may not have yet, and conns that went without.
@@ -52,6 +52,19 @@ impl Toa {
     /// Goes on with what an earlier process knew of a conn.
     pub fn recall(&mut self, id: ConnId, option: ToaOption) {
         self.conns.recall(id, option);
+    }
+
+    /// What is known of a conn.
+    pub fn option(&self, id: ConnId) -> Option<ToaOption> {
+        self.conns.get(id).copied()
+    }
+
+    /// Another director knows this of a conn.
+    pub fn take(&mut self, id: ConnId, told: Option<ToaOption>) {
+        match told {
+            Some(option) => self.conns.set(id, option),
+            None => self.conns.forget(id),
+        }
     }
 
     /// True while the option goes with every segment of a conn.

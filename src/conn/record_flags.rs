@@ -96,6 +96,11 @@ impl Conn {
         self.flags & flag::NO_CPORT != 0
     }
 
+    /// True for a conn that was made before its first packet, because another one announced it.
+    pub fn is_announced(&self) -> bool {
+        self.flags & flag::ANY_DPORT != 0
+    }
+
     /// True if the real server's address is the director's own.
     pub fn is_local(&self) -> bool {
         self.flags & flag::LOCAL != 0

@@ -3,6 +3,7 @@
 //! Never edits a frame.
 
 use super::Director;
+use super::told::{take_helped, tell_directors};
 use crate::base::{DropReason, LinkId, Proto};
 use crate::router::{Egress, Turn};
 use crate::stack::Host;
@@ -92,6 +93,9 @@ impl Director {
             self.stack.refuse(packet, refusal, host, turn);
         }
         self.tell_listeners();
+        if self.flows.has_news() || self.sync.master.has_unsaid() {
+            tell_directors(self, turn);
+        }
     }
 
     fn listener_query(&mut self, link: LinkId, query: &Query, turn: &mut Turn<impl Egress>) -> Result<(), DropReason> {
@@ -125,6 +129,7 @@ impl Director {
     pub(super) fn hear_sync(&mut self, packet: &Packet, turn: &mut Turn<impl Egress>) -> Result<(), DropReason> {
         let done = self.sync.receive(packet, &mut self.flows, &mut self.router, turn);
         self.tell_listeners();
+        take_helped(self);
         done
     }
 }

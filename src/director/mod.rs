@@ -23,6 +23,7 @@ mod presence;
 mod standby;
 mod syn_cookies;
 mod syn_proxy;
+mod told;
 mod transit;
 mod tunnel_gso;
 
@@ -162,6 +163,7 @@ impl Director {
         self.presence().tick_vrrp(turn);
         self.errors().tell_of_undelivered(turn);
         self.tell_listeners();
+        told::tell_directors(self, turn);
         self.flows.services.read_meters(now);
         self.flows.services.empty_trash(now);
         self.stack.announcements.send_due(&mut self.router, turn);
@@ -174,6 +176,8 @@ impl Director {
         self.fast().read_all();
         self.fast().account(turn);
         self.sync.part(Parting::News, &self.flows, &mut self.router, turn);
+        told::tell_directors(self, turn);
+        self.sync.master.flush(&mut self.router, turn);
         self.vrrp.shut_down(&mut self.router, turn);
         self.router.shut_down(turn);
     }

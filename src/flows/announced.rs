@@ -38,6 +38,24 @@ impl Flows {
         Some(waiting)
     }
 
+    /// Another director tells of a conn between these: the conn here that waits for a port which is known there.
+    pub fn waited_for(&mut self, proto: Proto, client: Endpoint, virt: Endpoint, real: Endpoint) -> Option<ConnId> {
+        let waits = |client, virt| {
+            let id = self.conns.find_flow(proto, client, virt)?;
+            let conn = self.conns.get(id);
+            (conn.lacks_port() && self.conns.real(conn).addr == real.addr).then_some(id)
+        };
+        let any = |end: Endpoint| Endpoint::new(end.addr, 0);
+        let id = waits(client, virt).or_else(|| waits(client, any(virt))).or_else(|| waits(any(client), virt))?;
+        if client.port != 0 && self.conns.get(id).is_without_client_port() {
+            self.conns.learn_port(id, Side::Request, client.port);
+        }
+        if real.port != 0 && self.conns.get(id).is_without_server_port() {
+            self.learn_server_port(id, real.port);
+        }
+        Some(id)
+    }
+
     fn learn_server_port(&mut self, id: ConnId, port: u16) {
         let conn = self.conns.get(id);
         let virt = conn.virt();

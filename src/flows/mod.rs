@@ -65,6 +65,8 @@ pub struct Flows {
     pub refusals: Refusals,
     /// Conns whose handshake was made here.
     pub splices: Splices,
+    /// Conns of which other directors are to be told whatever their packets are: they were announced, or helpers know more.
+    news: Vec<ConnId>,
 }
 
 impl Flows {
@@ -86,6 +88,7 @@ impl Flows {
             resets_wanted: false,
             refusals: Refusals::default(),
             splices: Splices::default(),
+            news: Vec::new(),
             settings,
         };
         flows.heed_timeouts();
@@ -170,6 +173,24 @@ impl Flows {
         }
         self.conns.rearm(id, now, timeout);
         self.assure(id, event);
+    }
+
+    /// Other directors are to be told of a conn at once.
+    pub fn tell_of(&mut self, id: ConnId) {
+        if !self.news.contains(&id) {
+            self.news.push(id);
+        }
+    }
+
+    /// True if other directors are to be told of something.
+    #[inline(always)]
+    pub fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    /// Of what they are to be told, in this order.
+    pub fn take_news(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.news)
     }
 
     /// Another director told of this conn.

@@ -21,6 +21,16 @@ impl SequenceShift {
         }
     }
 
+    /// For another director.
+    pub fn words(&self) -> [u32; 3] {
+        [self.at, self.before as u32, self.after as u32]
+    }
+
+    /// As another director has told it.
+    pub fn of_words([at, before, after]: [u32; 3]) -> SequenceShift {
+        SequenceShift { at, before: before as i32, after: after as i32 }
+    }
+
     /// By how much a sequence number of the sender moves.
     pub fn of_sequence(&self, number: u32) -> i32 {
         if is_after(number, self.at) { self.after } else { self.before }

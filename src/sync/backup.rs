@@ -6,10 +6,11 @@
 use super::Sync;
 use super::daemon::Daemon;
 use super::message::read;
-use super::own;
+use super::own::{self, Own};
 use super::record::Record;
 use super::seal::Opener;
 use super::take::take;
+use crate::alg::Helped;
 use crate::base::{Consumed, DropReason, Instant};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
@@ -84,13 +85,15 @@ impl Sync {
         if let Some(own) = own::read(payload) {
             self.hear_own(own, router, turn);
         }
+        // Only these say all that a director knows of a conn.
+        let is_whole = matches!(own::read(payload), Some(Own::Conns(_)));
         for record in records {
-            self.hear_record(&record.map_err(|_| UNREADABLE)?, flows, router, turn.now);
+            self.hear_record(&record.map_err(|_| UNREADABLE)?, is_whole, flows, router, turn.now);
         }
         Ok(())
     }
 
-    fn hear_record(&mut self, record: &Record, flows: &mut Flows, router: &Router, now: Instant) {
+    fn hear_record(&mut self, record: &Record, is_whole: bool, flows: &mut Flows, router: &Router, now: Instant) {
         // Directors that tell each other have the same services; a lone backup's may still come, as in the kernel.
         if self.is_master() && record.mark == 0 && !flows.services.owns(record.virt.addr) {
             return self.heard.refuse("address");
@@ -99,6 +102,9 @@ impl Sync {
         match take(record, flows, router, now) {
             Some(id) => {
                 self.heard.record();
+                if flows.conns.get(id).is_helped() || record.helped != Helped::default() {
+                    self.heard_helped.extend(is_whole.then_some((id, record.helped)));
+                }
                 self.master.note_synced(id, flows.conns.get(id).state(), flows);
             }
             None => self.heard.refuse("conn"),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::daemon::Daemon;
 use super::message::Version;
 use super::own::Own;
-use super::policy::{SyncPolicy, Told, policy};
-use super::record::{FullNat, Record};
+use super::policy::{SyncPolicy, Told, policy, waits};
+use super::record::{FullNat, Record, Under};
 use super::sender::Running;
+use crate::alg::Helped;
 use crate::base::{ConnId, Family, Instant, Tuple};
 use crate::conn::Conn;
 use crate::flows::Flows;
@@ -31,6 +32,8 @@ pub struct Master {
     running: Option<Running>,
     /// What was told of each conn, by slot. Empty until somebody is told.
     told: Vec<Told>,
+    /// Conns to be told of together with what helpers know of them, and how long they live.
+    unsaid: Vec<(ConnId, Duration)>,
 }
 
 impl Master {
@@ -199,10 +202,53 @@ impl Master {
         policy(conn) != SyncPolicy::Never && (unknown || told.state != conn.state())
     }
 
-    /// Puts a conn that lives so long into the message.
+    /// True if conns wait for `say`.
+    #[inline(always)]
+    pub fn has_unsaid(&self) -> bool {
+        !self.unsaid.is_empty()
+    }
+
+    /// Tells of a conn whatever was told before, and of those that wait; `helped` is what helpers know of them.
+    pub fn tell_helped(
+        &mut self,
+        id: Option<ConnId>,
+        helped: impl Fn(ConnId) -> Helped,
+        flows: &Flows,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
+    ) {
+        if let Some(id) = id.filter(|id| self.running.is_some() && flows.conns.live(*id).is_some()) {
+            self.tell(id, flows, router, turn);
+        }
+        for (id, left) in std::mem::take(&mut self.unsaid) {
+            if flows.conns.live(id).is_some() {
+                self.put((id, left), helped(id), flows, router, turn);
+            }
+        }
+    }
+
+    /// Puts a conn that lives so long into the message, or has it wait for what helpers know of it.
     fn queue(
         &mut self,
         (id, left): (ConnId, Duration),
+        flows: &Flows,
+        router: &mut Router,
+        turn: &mut Turn<impl Egress>,
+    ) {
+        if self.running.is_none() {
+            return;
+        }
+        if flows.conns.get(id).is_helped() {
+            return self.unsaid.push((id, left));
+        }
+        self.put((id, left), Helped::default(), flows, router, turn);
+    }
+
+    /// Puts a conn that lives so long into the message.
+    fn put(
+        &mut self,
+        (id, left): (ConnId, Duration),
+        helped: Helped,
         flows: &Flows,
         router: &mut Router,
         turn: &mut Turn<impl Egress>,
@@ -236,9 +282,17 @@ impl Master {
             engine: if conn.is_template() { flows.calls.engine_data(id) } else { None },
             full_nat: flows.conns.local(conn).map(|local| FullNat { local, shift: flows.conns.shift(id) }),
             join: flows.splices.join(id),
+            under: None,
+            helped: Helped::default(),
         };
-        let version = if record.full_nat.is_some() || record.join.is_some() { Version::Own } else { version(flows) };
-        running.enqueue(&record, version, router, turn);
+        let is_own = record.full_nat.is_some() || record.join.is_some() || waits(conn) || is_kept_alive(conn);
+        if !is_own {
+            running.enqueue(&record, version(flows), router, turn);
+        }
+        let record = Record { under: under(conn, flows), helped, ..record };
+        if is_own || record.has_more() {
+            running.enqueue(&record, Version::Own, router, turn);
+        }
     }
 
     /// Sends what was gathered, without waiting for more.
@@ -265,6 +319,21 @@ impl Master {
         }
         self.told[id.index()] = Told::of_state(state);
     }
+}
+
+/// True for a conn that keeps another one alive and that no packet belongs to.
+fn is_kept_alive(conn: &Conn) -> bool {
+    !conn.is_template() && conn.is_local() && conn.virt().port == 0
+}
+
+/// What a conn has that was made without a packet of its own.
+fn under(conn: &Conn, flows: &Flows) -> Option<Under> {
+    if !conn.is_announced() && !is_kept_alive(conn) {
+        return None;
+    }
+    let control = conn.control().map(|id| flows.conns.get(id));
+    let tuple = |conn: &Conn| Tuple { proto: conn.proto(), src: conn.client(), dst: conn.virt() };
+    Some(Under { announced: conn.is_announced(), control: control.map(tuple) })
 }
 
 /// The version of the messages that are sent (`sync_version`).

@@ -157,9 +157,10 @@ impl<'a> Iterator for Records<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::FullNat;
+    use super::super::record::{FullNat, Under};
     use super::*;
-    use crate::base::{Endpoint, Proto};
+    use crate::alg::Helped;
+    use crate::base::{Endpoint, Proto, Tuple};
     use crate::testing::hex;
 
     fn end(addr: &str, port: u16) -> Endpoint {
@@ -179,6 +180,8 @@ mod tests {
             engine: None,
             full_nat: None,
             join: None,
+            under: None,
+            helped: Helped::default(),
         }
     }
 
@@ -278,6 +281,27 @@ mod tests {
         assert_eq!(message.bytes()[4], 0, "no record for a kernel");
         assert_eq!(collected(message.bytes(), 7), [Ok(four), Ok(six)]);
         assert!(!message.has_room_for(&established(3), Version::One), "each to its readers");
+    }
+
+    #[test]
+    fn what_was_announced_is_told_with_what_controls_it() {
+        let client = end("192.0.2.7", 4000);
+        let ways = [("198.51.100.1", "203.0.113.1"), ("2001:db8::1", "2001:db8::9")];
+        let mut told = Vec::new();
+        for (virt, local) in ways {
+            let control = Tuple { proto: Proto::TCP, src: end(virt, 9), dst: end(virt, 21) };
+            for (announced, control) in [(true, Some(control)), (false, Some(control)), (false, None)] {
+                let full_nat = Some(FullNat { local: end(local, 5001), shift: 7 });
+                let under = Some(Under { announced, control });
+                let record =
+                    Record { client: if virt.contains(':') { end(virt, 1) } else { client }, ..established(3) };
+                let same = Record { virt: end(virt, 80), real: end(virt, 81), full_nat, under, ..record };
+                told.push(same);
+            }
+        }
+        let mut message = Message::new(1472, 7);
+        told.iter().for_each(|record| message.push(record, Version::Own));
+        assert_eq!(collected(message.bytes(), 7), told.into_iter().map(Ok).collect::<Vec<_>>());
     }
 
     #[test]

@@ -16,7 +16,8 @@ mod table;
 mod take;
 mod version0;
 
-use crate::base::{Instant, Proto};
+use crate::alg::Helped;
+use crate::base::{ConnId, Instant, Proto};
 use crate::conn::{ConnTable, LifeEvent};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
@@ -42,6 +43,8 @@ pub struct Sync {
     joins: bool,
     telling: Option<Telling>,
     heard: Heard,
+    /// What others know of conns that helpers read.
+    heard_helped: Vec<(ConnId, Helped)>,
     /// This director stands by: its table is nobody's concern.
     pub stands_by: bool,
 }
@@ -65,6 +68,11 @@ impl Sync {
     /// True while another director has the conns (`backup_only`).
     pub fn only_backs_up(&self, settings: &Settings) -> bool {
         settings.backup_only && self.is_backup()
+    }
+
+    /// What helpers of other directors know of conns, for those here.
+    pub fn take_helped(&mut self) -> Vec<(ConnId, Helped)> {
+        std::mem::take(&mut self.heard_helped)
     }
 
     /// The daemons that run, with their options as they are used.

@@ -70,10 +70,18 @@ pub(super) enum SyncPolicy {
 pub(super) fn policy(conn: &Conn) -> SyncPolicy {
     match conn.proto() {
         _ if conn.is_template() => SyncPolicy::Regular,
+        // Nobody has opened it, but somebody was told that it may be opened.
+        Proto::TCP if waits(conn) => SyncPolicy::Regular,
         Proto::TCP => policy_tcp(conn.state()),
         Proto::SCTP => policy_sctp(conn.state()),
         _ => SyncPolicy::Regular,
     }
+}
+
+/// True for a conn that was made without a packet, and has had none.
+pub(super) fn waits(conn: &Conn) -> bool {
+    let listens = || conn.proto() == Proto::TCP && TcpState::from_number(conn.state()) == TcpState::Listen;
+    conn.lacks_port() || (conn.is_announced() && listens())
 }
 
 fn policy_tcp(state: u8) -> SyncPolicy {

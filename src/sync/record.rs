@@ -8,7 +8,8 @@
 
 use std::net::IpAddr;
 
-use crate::base::{Endpoint, Family, Proto};
+use crate::alg::Helped;
+use crate::base::{Endpoint, Family, Proto, Tuple};
 use crate::flows::Join;
 
 /// Bytes of a record before its addresses.
@@ -21,6 +22,11 @@ const LOCAL: u8 = 0x21;
 const SHIFT: u8 = 0x22;
 const JOIN: u8 = 0x23;
 const JOIN_LEN: usize = 14;
+const UNDER: u8 = 0x24;
+/// The first of those that say what helpers know; directors before this one passed over these and `UNDER`.
+const HELPED: u8 = 0x28;
+const HELPERS: u8 = 3;
+const OPTIONAL: u8 = 0x40;
 
 /// One conn or template.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +53,19 @@ pub struct Record<'a> {
     pub full_nat: Option<FullNat>,
     /// What is between the ends of a conn whose handshake a director has made.
     pub join: Option<Join>,
+    /// Of a conn that was made without a packet of its own.
+    pub under: Option<Under>,
+    /// What helpers know of it.
+    pub helped: Helped,
+}
+
+/// What a conn has that was made without a packet of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Under {
+    /// One of its ends will open it; no packet belongs to others.
+    pub announced: bool,
+    /// The conn that controls it, as its client's packets carry it.
+    pub control: Option<Tuple>,
 }
 
 /// What a conn of FULL-NAT has besides.
@@ -58,14 +77,55 @@ pub struct FullNat {
     pub shift: u32,
 }
 
+impl Under {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![u8::from(self.announced)];
+        if let Some(Tuple { proto, src, dst }) = self.control {
+            bytes.push(proto.0);
+            [src, dst].iter().for_each(|end| bytes.extend_from_slice(&end.port.to_be_bytes()));
+            [src, dst].iter().for_each(|end| write_address(end.addr, &mut bytes));
+        }
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<Under> {
+        let (announced, control) = bytes.split_first()?;
+        let announced = *announced != 0;
+        let [proto, a, b, c, d, addresses @ ..] = control else {
+            return control.is_empty().then_some(Under { announced, control: None });
+        };
+        let (client, virt) = addresses.split_at(addresses.len() / 2);
+        let src = Endpoint::new(address(client)?, u16::from_be_bytes([*a, *b]));
+        let dst = Endpoint::new(address(virt)?, u16::from_be_bytes([*c, *d]));
+        Some(Under { announced, control: Some(Tuple { proto: Proto(*proto), src, dst }) })
+    }
+}
+
 impl Record<'_> {
+    /// True for what a kernel would not read.
+    pub(super) fn has_more(&self) -> bool {
+        self.under.is_some() || self.helped != Helped::default()
+    }
+
+    /// Of conns that were made without a packet, and of those that helpers read.
+    fn rare(&self) -> Vec<u8> {
+        let mut rare = Vec::new();
+        let under = self.under.map(|under| (UNDER, under.bytes()));
+        let helped = self.helped.parts().map(|(helper, bytes)| (HELPED + helper, bytes));
+        for (kind, bytes) in under.into_iter().chain(helped) {
+            rare.extend_from_slice(&[kind | OPTIONAL, bytes.len() as u8]);
+            rare.extend_from_slice(&bytes);
+        }
+        rare
+    }
+
     /// Bytes of the record in a message.
     pub(super) fn len(&self) -> usize {
         let addresses = 3 * usize::from(Family::of(self.client.addr).bits()) / 8;
         let options = self.engine.map_or(0, |(name, data)| 2 + data.len() + 2 + name.len());
         let local = |full_nat: FullNat| 2 + 2 + usize::from(Family::of(full_nat.local.addr).bits()) / 8;
         let own = self.full_nat.map_or(0, |full_nat| local(full_nat) + 2 + 4);
-        FIXED + addresses + options + own + self.join.map_or(0, |_| 2 + JOIN_LEN)
+        FIXED + addresses + options + own + self.join.map_or(0, |_| 2 + JOIN_LEN) + self.rare().len()
     }
 
     /// Appends the record.
@@ -104,6 +164,7 @@ impl Record<'_> {
             }
             out.extend_from_slice(&[join.client_window as u8, join.server_window as u8]);
         }
+        out.extend_from_slice(&self.rare());
     }
 }
 
@@ -128,7 +189,7 @@ pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         return None;
     }
     let addr = |which: usize| address(&body[FIXED + which * size..FIXED + (which + 1) * size]);
-    let Options { engine, full_nat, join } = read_options(options)?;
+    let Options { engine, full_nat, join, under, helped } = read_options(options)?;
     let record = Record {
         proto: Proto(fixed[1]),
         flags: word(4),
@@ -141,6 +202,8 @@ pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         engine,
         full_nat,
         join,
+        under,
+        helped,
     };
     Some((record, len))
 }
@@ -155,14 +218,16 @@ struct Options<'a> {
     engine: Option<(&'a str, &'a [u8])>,
     full_nat: Option<FullNat>,
     join: Option<Join>,
+    under: Option<Under>,
+    helped: Helped,
 }
 
 /// The options of a record. Sequence numbers of helpers are not kept, optional options that are unknown here are skipped,
 /// other unknown ones make the record invalid.
 fn read_options(mut options: &[u8]) -> Option<Options<'_>> {
     const SEQUENCES: u8 = 1;
-    const OPTIONAL: u8 = 0x40;
     let (mut name, mut data, mut local, mut shift, mut join) = (None, None, None, None, None);
+    let (mut under, mut helped) = (None, Helped::default());
     while let [kind, len, rest @ ..] = options {
         let (value, after) = rest.split_at_checked(usize::from(*len))?;
         match kind & !OPTIONAL {
@@ -174,6 +239,8 @@ fn read_options(mut options: &[u8]) -> Option<Options<'_>> {
                 local = Some(Endpoint::new(address(addr)?, u16::from_be_bytes([*high, *low])));
             }
             SHIFT => shift = Some(u32::from_be_bytes(value.try_into().ok()?)),
+            UNDER => under = Some(Under::read(value)?),
+            helper @ HELPED.. if helper - HELPED < HELPERS => helped.read(helper - HELPED, value)?,
             JOIN => join = Some(join_of(value.try_into().ok()?)?),
             _ if kind & OPTIONAL != 0 => {}
             _ => return None,
@@ -181,7 +248,7 @@ fn read_options(mut options: &[u8]) -> Option<Options<'_>> {
         options = after;
     }
     let full_nat = local.zip(shift).map(|(local, shift)| FullNat { local, shift });
-    options.is_empty().then_some(Options { engine: name.zip(data), full_nat, join })
+    options.is_empty().then_some(Options { engine: name.zip(data), full_nat, join, under, helped })
 }
 
 /// Shifts of windows are of at most 14 bits (RFC 7323 2.3).

@@ -40,7 +40,7 @@ pub(super) fn take(record: &Record, flows: &mut Flows, router: &Router, now: Ins
     if contradicts || !known_engine || !is_state(record) {
         return None;
     }
-    let known = known_conn(record, template, flows);
+    let known = known_conn(record, template, flows).or_else(|| awaited(record, template, flows));
     if known.is_some_and(|id| is_own(id, flows, router, now)) {
         return None;
     }
@@ -91,8 +91,27 @@ fn known_conn(record: &Record, template: bool, flows: &Flows) -> Option<ConnId> 
     }
 }
 
-/// The dest that a record means: with the port of the record or, for marks, with any, and the other way round.
+/// The conn here that waits for a port which is known there.
+fn awaited(record: &Record, template: bool, flows: &mut Flows) -> Option<ConnId> {
+    let Record { proto, client, virt, real, .. } = *record;
+    if template { None } else { flows.waited_for(proto, client, virt, real) }
+}
+
+/// The conn that controls what a record tells of: it has the same virtual address, and what was announced its server.
+fn control_of(record: &Record, flows: &Flows) -> Option<ConnId> {
+    let under = record.under?;
+    let Tuple { proto, src, dst } = under.control?;
+    let id = flows.conns.find_flow(proto, src, dst)?;
+    let conn = flows.conns.get(id);
+    let is_its = flows.conns.real(conn).addr == record.real.addr || !under.announced;
+    (is_its && dst.addr == record.virt.addr).then_some(id)
+}
+
+/// The dest that a record means: that of the conn that controls it, or with the port of the record or, for marks, with any, and the other way round.
 fn dest_of(record: &Record, flows: &Flows) -> Option<DestId> {
+    if let Some(control) = control_of(record, flows) {
+        return Some(flows.conns.get(control).dest);
+    }
     let service = flows.services.find_marked(record.mark, record.proto, record.virt)?;
     let at = |port| flows.services.find_dest(service, Endpoint::new(record.real.addr, port));
     ports_of_dest(record).into_iter().find_map(at)
@@ -132,7 +151,8 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         return None;
     }
     let dest = dest_of(record, flows).or_else(|| expected_dest(record, flows, now))?;
-    let method = flows.services.dest(dest).method;
+    let keeps_alive = record.under.is_some_and(|under| !under.announced);
+    let method = if keeps_alive { Method::Nat } else { flows.services.dest(dest).method };
     let real = record.real.addr;
     let local = match (method, record.full_nat) {
         (Method::FullNat, Some(full_nat)) if !template => Some(full_nat),
@@ -143,6 +163,7 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
     let kind = match template {
         true => Kind::Template { timeout: lifetime(record, flows) },
         false if real.is_loopback() || flows.services.owns(real) || router.owns(real) => Kind::LocalFlow,
+        false if record.under.is_some() => Kind::Announced,
         false => Kind::Flow,
     };
     let new = NewConn {
@@ -160,12 +181,12 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         kind,
     };
     if let Some(told) = local {
-        take_port(told.local, record, flows, router, now)?;
+        take_port(told.local, dest, record, flows, router, now)?;
     }
     let inserted = flows.insert(&new, now, Duration::from_secs(u64::from(lifetime(record, flows))));
     let Ok(id) = inserted else {
         if let Some(told) = local {
-            flows.ports.give_back(told.local.addr, record.proto, record.real, told.local.port);
+            flows.ports.give_back(told.local.addr, record.proto, pool_of(record), told.local.port);
         }
         return None;
     };
@@ -179,14 +200,30 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         return Some(id);
     }
     flows.services.bind(dest);
+    if let Some(control) = control_of(record, flows).filter(|control| *control != id) {
+        flows.conns.set_control(id, control);
+    }
     take_activity(id, record, flows);
     Some(id)
 }
 
+/// Towards whom the local port of a conn is its own: announced conns have one for all ports of their server.
+fn pool_of(record: &Record) -> Endpoint {
+    let port = if record.under.is_some() { 0 } else { record.real.port };
+    Endpoint::new(record.real.addr, port)
+}
+
 /// Takes the local port that the other director has given a conn: it is in use here too. The conn that had it before is
 /// over, unless its packets pass here.
-fn take_port(local: Endpoint, record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Option<()> {
-    let service = flows.services.find_marked(record.mark, record.proto, record.virt)?;
+fn take_port(
+    local: Endpoint,
+    dest: DestId,
+    record: &Record,
+    flows: &mut Flows,
+    router: &Router,
+    now: Instant,
+) -> Option<()> {
+    let service = flows.services.slot_of(&flows.services.dest(dest).service)?;
     let is_local = flows.services.get(service)?.locals.contains(&local.addr);
     if !is_local || !LocalPorts::is_one(local.port) {
         return None;
@@ -198,7 +235,7 @@ fn take_port(local: Endpoint, record: &Record, flows: &mut Flows, router: &Route
         }
         flows.replace(other);
     }
-    flows.ports.claim(local.addr, record.proto, record.real, local.port);
+    flows.ports.claim(local.addr, record.proto, pool_of(record), local.port);
     Some(())
 }
 
@@ -230,7 +267,12 @@ fn lifetime(record: &Record, flows: &Flows) -> u32 {
     let service = || flows.services.find_marked(record.mark, record.proto, record.virt);
     let persistence = || flows.services.get(service()?)?.options.persistence.map(|persistence| persistence.timeout);
     let is_template = record.flags & TEMPLATE != 0;
-    let most = if is_template { persistence().unwrap_or(LONGEST) } else { own() };
+    let most = match record.under {
+        _ if is_template => persistence().unwrap_or(LONGEST),
+        // As long as a registration.
+        Some(under) if !under.announced => LONGEST,
+        _ => own(),
+    };
     match record.timeout {
         0 if is_template => LIFETIME.min(most),
         0 => most,

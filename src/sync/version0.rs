@@ -10,6 +10,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::record::Record;
+use crate::alg::Helped;
 use crate::base::{Endpoint, Proto};
 
 /// Bytes before the first record.
@@ -57,6 +58,8 @@ pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         engine: None,
         full_nat: None,
         join: None,
+        under: None,
+        helped: Helped::default(),
     };
     (bytes.len() >= len).then_some((record, len))
 }

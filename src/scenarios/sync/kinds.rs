@@ -13,13 +13,14 @@ const EVERYTHING: &str = "-A -t 198.51.100.1:80 -s rr\n-a -t 198.51.100.1:80 -r 
                           -A --sctp-service 198.51.100.1:3868 -s rr\n-a --sctp-service 198.51.100.1:3868 -r 10.0.0.22:3868 -m\n";
 const FTP: &str = "198.51.100.1:21";
 
-/// What each conn is. What it is under the control of is not told, as in the kernel.
-fn known(lab: &Lab) -> Vec<String> {
+/// What each conn is. What it is under the control of is told where that was announced alone, as in the kernel.
+pub(super) fn known(lab: &Lab) -> Vec<String> {
     let flows = &lab.director.flows;
     let in_words = |(id, conn): (ConnId, &Conn)| {
         let kind = if conn.is_template() { "template" } else { "conn" };
         let (proto, real) = (conn.proto().0, flows.ends(id).real);
-        format!("{kind} {proto} {} {} {real} state {}", conn.client(), conn.virt(), conn.state())
+        let local = flows.conns.local(conn).map_or(String::new(), |local| format!(" by {local}"));
+        format!("{kind} {proto} {} {} {real}{local} state {}", conn.client(), conn.virt(), conn.state())
     };
     let mut known: Vec<String> = flows.conns.iter().map(in_words).collect();
     known.sort();

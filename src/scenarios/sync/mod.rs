@@ -1,5 +1,6 @@
 //! One director tells another of its conns, and the other goes on for it.
 
+mod announced;
 mod kinds;
 mod peers;
 mod strangers;

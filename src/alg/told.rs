@@ -1,0 +1,157 @@
+//! What other directors are told of what helpers keep beside a TCP conn, so that they can go on with it.
+//!
+//! ```text
+//! FTP      mode(1) | server's shift(12) | client's shift(12) | mode answered(1), 255: none | by which number(4)
+//! PROXY    number of the first byte(4) | cut(4) | bits(1) | unique id(8)
+//! TOA      number of the first byte(4) | bits(1)
+//! ```
+//! All numbers in network order. Bytes only.
+
+use super::ftp::FtpControl;
+use super::ftp_commands::Mode;
+use super::proxy::ProxyHeader;
+use super::toa::ToaOption;
+use crate::forward::SequenceShift;
+use crate::service::command::ClientAddress;
+
+const MODES: [Mode; 4] = [Mode::Active, Mode::Passive, Mode::ExtendedPassive, Mode::PassiveByExtended];
+const NO_MODE: u8 = u8::MAX;
+// Of a PROXY header.
+const VERSION_2: u8 = 1;
+const OPEN: u8 = 2;
+const THERE: u8 = 4;
+const UNIQUE: u8 = 8;
+// Of a TOA option.
+const MISSING: u8 = 1;
+const ENDED: u8 = 2;
+const STRIPS: u8 = 4;
+
+/// What helpers know of a conn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Helped {
+    /// Of a control conn.
+    pub ftp: Option<FtpControl>,
+    /// A header on its way.
+    pub proxy: Option<ProxyHeader>,
+    /// An option that goes with segments.
+    pub toa: Option<ToaOption>,
+}
+
+impl Helped {
+    /// In parts, each with the helper's number.
+    pub fn parts(&self) -> impl Iterator<Item = (u8, Vec<u8>)> {
+        let ftp = self.ftp.map(|control| (0, of_ftp(&control)));
+        let proxy = self.proxy.map(|header| (1, of_proxy(&header)));
+        let toa = self.toa.map(|option| (2, of_toa(&option)));
+        [ftp, proxy, toa].into_iter().flatten()
+    }
+
+    /// Reads a part; `None` if it is none.
+    pub fn read(&mut self, helper: u8, bytes: &[u8]) -> Option<()> {
+        match helper {
+            0 => self.ftp = Some(ftp(bytes.try_into().ok()?)?),
+            1 => self.proxy = Some(proxy(bytes.try_into().ok()?)),
+            2 => self.toa = Some(toa(bytes.try_into().ok()?)),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn number(mode: Mode) -> u8 {
+    MODES.iter().position(|one| *one == mode).map_or(NO_MODE, |at| at as u8)
+}
+
+fn of_ftp(control: &FtpControl) -> Vec<u8> {
+    let (answered, mode) = control.answered.map_or((0, NO_MODE), |(sequence, mode)| (sequence, number(mode)));
+    let words = [control.shift.words(), control.client_shift.words()].concat();
+    let mut bytes = vec![number(control.mode)];
+    words.iter().for_each(|word| bytes.extend_from_slice(&word.to_be_bytes()));
+    bytes.push(mode);
+    bytes.extend_from_slice(&answered.to_be_bytes());
+    bytes
+}
+
+fn ftp(bytes: &[u8; 30]) -> Option<FtpControl> {
+    let shift = |at: usize| SequenceShift::of_words([at, at + 4, at + 8].map(|at| word(bytes, at)));
+    let mode = |byte: u8| MODES.get(usize::from(byte)).copied();
+    let answered = mode(bytes[25]).map(|mode| (word(bytes, 26), mode));
+    Some(FtpControl {
+        mode: mode(bytes[0])?,
+        shift: shift(1),
+        client_shift: shift(13),
+        answered,
+        ..FtpControl::default()
+    })
+}
+
+fn bit(is_set: bool, bit: u8) -> u8 {
+    if is_set { bit } else { 0 }
+}
+
+fn of_proxy(header: &ProxyHeader) -> Vec<u8> {
+    let version = bit(header.version == ClientAddress::ProxyV2, VERSION_2);
+    let bits = version | bit(header.is_open, OPEN) | bit(header.is_there, THERE) | bit(header.id.is_some(), UNIQUE);
+    let mut bytes = [header.first.to_be_bytes(), header.cut.to_be_bytes()].concat();
+    bytes.push(bits);
+    bytes.extend_from_slice(&header.id.unwrap_or(0).to_be_bytes());
+    bytes
+}
+
+fn proxy(bytes: &[u8; 17]) -> ProxyHeader {
+    let has = |bit| bytes[8] & bit != 0;
+    let id = u64::from(word(bytes, 9)) << 32 | u64::from(word(bytes, 13));
+    ProxyHeader {
+        first: word(bytes, 0),
+        version: if has(VERSION_2) { ClientAddress::ProxyV2 } else { ClientAddress::ProxyV1 },
+        is_open: has(OPEN),
+        is_there: has(THERE),
+        cut: word(bytes, 4),
+        id: has(UNIQUE).then_some(id),
+    }
+}
+
+fn of_toa(option: &ToaOption) -> Vec<u8> {
+    let bits = bit(option.missing, MISSING) | bit(option.ended, ENDED) | bit(option.strips, STRIPS);
+    let [a, b, c, d] = option.first.to_be_bytes();
+    vec![a, b, c, d, bits]
+}
+
+fn toa(bytes: &[u8; 5]) -> ToaOption {
+    let has = |bit| bytes[4] & bit != 0;
+    ToaOption { first: word(bytes, 0), missing: has(MISSING), ended: has(ENDED), strips: has(STRIPS) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_read_and_nothing_else() {
+        let shift = SequenceShift::of_words([9, 5, u32::MAX]);
+        for mode in MODES {
+            for answered in [None, Some((u32::MAX, mode))] {
+                let ftp = FtpControl { mode, shift, client_shift: shift, answered, ..FtpControl::default() };
+                for (id, bits) in [(None, false), (Some(u64::MAX - 7), true)] {
+                    let version = if bits { ClientAddress::ProxyV2 } else { ClientAddress::ProxyV1 };
+                    let proxy = ProxyHeader { first: 7, version, is_open: bits, is_there: !bits, cut: 3, id };
+                    let toa = ToaOption { first: 8, missing: bits, ended: !bits, strips: bits };
+                    let told = Helped { ftp: Some(ftp), proxy: Some(proxy), toa: Some(toa) };
+                    let mut heard = Helped::default();
+                    told.parts().for_each(|(helper, bytes)| {
+                        assert_eq!(heard.read(helper, &bytes[1..]), None);
+                        heard.read(helper, &bytes).unwrap();
+                    });
+                    assert_eq!(heard, told);
+                }
+            }
+        }
+        assert_eq!(Helped::default().parts().count(), 0);
+        assert_eq!(Helped::default().read(3, &[]), None);
+        assert_eq!(Helped::default().read(0, &[9; 30]), None, "no such mode");
+    }
+}
