@@ -18,7 +18,7 @@ mod toa;
 mod told;
 
 pub use ftp::{Ftp, FtpControl};
-pub use proxy::{Ahead, Proxy, ProxyHeader};
+pub use proxy::{Ahead, Proxy, ProxyHeader, Waiting};
 pub use sip::{call_of, message as sip_message};
 pub use syn_cookie::{Cookies, offered};
 pub use toa::{Toa, ToaOption};

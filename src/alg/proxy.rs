@@ -2,24 +2,32 @@
 //!
 //! ```text
 //! SYN      the header's length is fixed: from now on every byte of the client stands so much further on at the server
+//! the handshake's ACK waits for what the client says first, which acknowledges the same, for 10 ms
 //! until the server has acknowledged the header:
-//!   a segment from the client's first byte, be it the ACK of the handshake, leaves with the header in front of it
+//!   a segment from the client's first byte, be it that ACK, leaves with the header in front of it
 //!   what the server acknowledges before that byte is told to the client as that byte
 //! ```
 //! So a header that is lost, doubled or overtaken is one that its client sends again, and servers that speak first have it
-//! with the handshake. Afterwards a shift is all that is left. A header that the client sends itself is treated as the setting
+//! with the handshake: where it is lost, they have no handshake's end either, and ask for that again. A server whose client speaks
+//! first is woken once, for header and request. Afterwards a shift is all that is left. A header that the client sends itself is treated as the setting
 //! `proxy_client_header` says, once its first segment has come; until then later ones, which have overtaken it, are dropped.
 //! Datagrams carry the header each, or until their server answers (`proxy_datagrams`). Never keeps a packet.
+
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::proxy_header::{Found, found_in, version_1, version_2};
-use crate::base::{ConnId, DropReason};
+use crate::base::{ConnId, DropReason, Instant};
 use crate::conn::{Beside, Conn, LifeEvent};
 use crate::flows::Flows;
 use crate::service::command::ClientAddress;
 use crate::settings::{ClientHeader, Datagrams};
 use crate::wire::{Gso, Ip, L4, Packet, PacketBuf, tcp, udp};
+
+/// So long the end of a handshake waits for what the client says.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How much longer an IPv6 header is than one of IPv4.
 const TRANSLATED: usize = 20;
@@ -42,6 +50,35 @@ pub struct ProxyHeader {
     /// A unique id, which is told too.
     #[serde(default)]
     pub(super) id: Option<u64>,
+    /// What has become of the handshake's end.
+    #[serde(default)]
+    pub(super) end: HandshakeEnd,
+}
+
+/// What has become of the ACK that ends a handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum HandshakeEnd {
+    /// It has not come.
+    #[default]
+    Awaited,
+    /// It waits for what the client says.
+    Waits,
+    /// It has gone on, or something that acknowledges as much.
+    Gone,
+}
+
+/// The end of a handshake, which waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    due: Instant,
+    /// Its conn.
+    pub id: ConnId,
+    /// Number of the client's first byte.
+    pub first: u32,
+    /// What it acknowledges.
+    pub ack: u32,
+    /// Its window.
+    pub window: u16,
 }
 
 impl ProxyHeader {
@@ -59,6 +96,8 @@ impl ProxyHeader {
 pub enum Ahead {
     /// It goes on.
     Nothing,
+    /// It waits for what the client says.
+    Waits,
     /// The header goes first, as a segment of its own: there is no room for both in one.
     Header,
     /// The client sends a header that its server is not to get: both ends are reset. The server expects this number, if it
@@ -68,46 +107,67 @@ pub enum Ahead {
 
 /// Headers that are on their way.
 #[derive(Default)]
-pub struct Proxy(Beside<ProxyHeader>);
+pub struct Proxy {
+    headers: Beside<ProxyHeader>,
+    /// The first one to go on in front.
+    waiting: VecDeque<Waiting>,
+}
 
 impl Proxy {
     /// A conn has ended: what was known of it is forgotten.
     #[inline]
     pub fn on(&mut self, event: LifeEvent) {
-        self.0.on(event);
+        self.headers.on(event);
     }
 
     /// Those that have changed since they were asked for, each with what is known of it now.
     pub fn take_changed(&mut self) -> Vec<(ConnId, Option<ProxyHeader>)> {
-        self.0.take_changed()
+        self.headers.take_changed()
     }
 
     /// Goes on with what an earlier process knew of a conn.
     pub fn recall(&mut self, id: ConnId, header: ProxyHeader) {
-        self.0.recall(id, header);
+        self.headers.recall(id, header);
     }
 
     /// What is known of a conn.
     pub fn header(&self, id: ConnId) -> Option<ProxyHeader> {
-        self.0.get(id).copied()
+        self.headers.get(id).copied()
     }
 
     /// Another director knows this of a conn.
     pub fn take(&mut self, id: ConnId, told: Option<ProxyHeader>) {
         match told {
-            Some(header) => self.0.set(id, header),
-            None => self.0.forget(id),
+            Some(header) => self.headers.set(id, header),
+            None => self.headers.forget(id),
         }
+    }
+
+    /// When a handshake's end has waited long enough.
+    pub fn due(&self) -> Option<Instant> {
+        self.waiting.front().map(|waiting| waiting.due)
+    }
+
+    /// The next that has waited long enough: its client says nothing.
+    pub fn next_due(&mut self, now: Instant) -> Option<Waiting> {
+        while self.due().is_some_and(|due| due <= now) {
+            let waiting = self.waiting.pop_front()?;
+            let header = self.headers.get(waiting.id);
+            if header.is_some_and(|header| header.first == waiting.first && header.end == HandshakeEnd::Waits) {
+                return Some(waiting);
+            }
+        }
+        None
     }
 
     /// True while the header of a conn is on its way: FTP reads that conn afterwards.
     pub fn has(&self, id: ConnId) -> bool {
-        self.0.get(id).is_some()
+        self.headers.get(id).is_some()
     }
 
     /// How long the header of a conn is that is on its way.
     pub fn length(&self, id: ConnId, flows: &Flows) -> u32 {
-        self.0.get(id).map_or(0, |header| header.bytes(flows.conns.get(id)).len() as u32)
+        self.headers.get(id).map_or(0, |header| header.bytes(flows.conns.get(id)).len() as u32)
     }
 
     /// A conn was opened by this packet: if it is a SYN or a datagram, and its server is to be told, the header has its place.
@@ -122,7 +182,8 @@ impl Proxy {
         if !is_told || !conn.is_full_nat() {
             return;
         }
-        let mut header = ProxyHeader { first: 0, version, is_open: false, is_there: false, cut: 0, id: None };
+        let end = HandshakeEnd::Awaited;
+        let mut header = ProxyHeader { first: 0, version, is_open: false, is_there: false, cut: 0, id: None, end };
         if matches!(packet.ip.l4, L4::Tcp { .. }) {
             header.first = tcp::sequence(packet.frame(), packet.ip).wrapping_add(1);
             header.id = flows.settings.proxy_unique_id.then(|| flows.draw());
@@ -130,12 +191,12 @@ impl Proxy {
             flows.conns.move_sequence(id, header.bytes(&conn).len() as u32);
         }
         flows.conns.get_mut(id).set_helped(true);
-        self.0.set(id, header);
+        self.headers.set(id, header);
     }
 
     /// A datagram of the client, not rewritten yet, for which there is room.
     pub fn datagram(&self, id: ConnId, packet: &mut Packet, flows: &Flows) -> Result<(), DropReason> {
-        let Some(header) = self.0.get(id) else { return Ok(()) };
+        let Some(header) = self.headers.get(id) else { return Ok(()) };
         let is_done = udp::put_in_front(packet.buf, packet.ip, &header.bytes(flows.conns.get(id)));
         if is_done { Ok(()) } else { Err(DropReason::NoHeadroom) }
     }
@@ -147,8 +208,9 @@ impl Proxy {
         packet: &mut Packet,
         mtu: u16,
         flows: &mut Flows,
+        now: Instant,
     ) -> Result<Ahead, DropReason> {
-        let (Some(header), L4::Tcp { flags, .. }) = (self.0.get_mut(id), packet.ip.l4) else {
+        let (Some(header), L4::Tcp { flags, .. }) = (self.headers.get_mut(id), packet.ip.l4) else {
             return Ok(Ahead::Nothing);
         };
         if !tcp::checksum_is_right(packet.buf, packet.ip) {
@@ -168,7 +230,7 @@ impl Proxy {
         {
             return Ok(ahead);
         }
-        let Some(header) = self.0.get(id) else { return Ok(Ahead::Nothing) };
+        let Some(header) = self.headers.get_mut(id) else { return Ok(Ahead::Nothing) };
         let at = sequence.wrapping_sub(header.first);
         if flags.rst() {
             if at == 0 && !header.is_there {
@@ -181,6 +243,15 @@ impl Proxy {
         if at != 0 || (header.is_there && !is_empty) {
             return Ok(Ahead::Nothing);
         }
+        let is_bare = !flags.fin() && packet.ip.end == tcp::payload_at(packet.frame(), packet.ip);
+        if is_bare && header.end == HandshakeEnd::Awaited && flows.splices.get(id).is_none() {
+            header.end = HandshakeEnd::Waits;
+            let (first, ack) = (header.first, tcp::acknowledged(packet.frame(), packet.ip));
+            let window = tcp::window(packet.frame(), packet.ip);
+            self.waiting.push_back(Waiting { due: now + PATIENCE, id, first, ack, window });
+            return Ok(Ahead::Waits);
+        }
+        header.end = HandshakeEnd::Gone;
         let longer = packet.ip.total_len() + bytes.len() + TRANSLATED;
         if packet.buf.vnet.gso != Gso::None || longer > usize::from(mtu) {
             return Ok(Ahead::Header);
@@ -199,7 +270,7 @@ impl Proxy {
         len: u32,
         flows: &mut Flows,
     ) -> Result<Option<Ahead>, DropReason> {
-        let (Some(header), L4::Tcp { flags, .. }) = (self.0.get(id), packet.ip.l4) else { return Ok(None) };
+        let (Some(header), L4::Tcp { flags, .. }) = (self.headers.get(id), packet.ip.l4) else { return Ok(None) };
         let (mut header, mode) = (*header, flows.settings.proxy_client_header);
         let at = tcp::sequence(packet.frame(), packet.ip).wrapping_sub(header.first) as i32;
         let said = &packet.frame()[tcp::payload_at(packet.frame(), packet.ip)..packet.ip.end];
@@ -233,14 +304,14 @@ impl Proxy {
             }
         }
         header.is_open = false;
-        self.0.set(id, header);
+        self.headers.set(id, header);
         flows.tell_of(id);
         Ok(None)
     }
 
     /// The header as a segment of its own, ahead of that of the client; written into `piece`.
     pub fn alone(&self, id: ConnId, packet: &Packet, piece: &mut PacketBuf, flows: &Flows) -> Result<Ip, DropReason> {
-        let header = self.0.get(id).ok_or(DropReason::NoConn)?;
+        let header = self.headers.get(id).ok_or(DropReason::NoConn)?;
         let bytes = header.bytes(flows.conns.get(id));
         let mut ip = *packet.ip;
         piece.set(&packet.frame()[..ip.end]);
@@ -254,7 +325,7 @@ impl Proxy {
 
     /// A packet of the server, not rewritten yet.
     pub fn reply(&mut self, id: ConnId, packet: &mut Packet, flows: &mut Flows) -> Result<(), DropReason> {
-        let Some(header) = self.0.get_mut(id) else { return Ok(()) };
+        let Some(header) = self.headers.get_mut(id) else { return Ok(()) };
         let L4::Tcp { flags, .. } = packet.ip.l4 else {
             if flows.settings.proxy_datagrams == Datagrams::UntilAnswered {
                 self.end(id, flows);
@@ -286,7 +357,7 @@ impl Proxy {
 
     /// The server knows its client.
     fn end(&mut self, id: ConnId, flows: &mut Flows) {
-        self.0.forget(id);
+        self.headers.forget(id);
         flows.ends_help(id);
     }
 }

@@ -9,7 +9,7 @@
 
 use super::ftp::FtpControl;
 use super::ftp_commands::Mode;
-use super::proxy::ProxyHeader;
+use super::proxy::{HandshakeEnd, ProxyHeader};
 use super::toa::ToaOption;
 use crate::forward::SequenceShift;
 use crate::service::command::ClientAddress;
@@ -112,6 +112,7 @@ fn proxy(bytes: &[u8; 17]) -> ProxyHeader {
         is_there: has(THERE),
         cut: word(bytes, 4),
         id: has(UNIQUE).then_some(id),
+        end: HandshakeEnd::default(),
     }
 }
 
@@ -138,7 +139,15 @@ mod tests {
                 let ftp = FtpControl { mode, shift, client_shift: shift, answered, ..FtpControl::default() };
                 for (id, bits) in [(None, false), (Some(u64::MAX - 7), true)] {
                     let version = if bits { ClientAddress::ProxyV2 } else { ClientAddress::ProxyV1 };
-                    let proxy = ProxyHeader { first: 7, version, is_open: bits, is_there: !bits, cut: 3, id };
+                    let proxy = ProxyHeader {
+                        first: 7,
+                        version,
+                        is_open: bits,
+                        is_there: !bits,
+                        cut: 3,
+                        id,
+                        end: HandshakeEnd::default(),
+                    };
                     let toa = ToaOption { first: 8, missing: bits, ended: !bits, strips: bits };
                     let told = Helped { ftp: Some(ftp), proxy: Some(proxy), toa: Some(toa) };
                     let mut heard = Helped::default();

@@ -37,7 +37,7 @@ pub enum Consumed {
     Vrrp,
     /// A SYN, answered by a cookie.
     SynCookie,
-    /// A segment of a handshake that is made here.
+    /// A segment of a handshake that is made here, or that waits for what its client says.
     Handshake,
 }
 

@@ -6,15 +6,16 @@
 use std::net::IpAddr;
 
 use super::{Director, syn_proxy};
-use crate::alg::{self, Ahead};
-use crate::base::{ConnId, DropReason, Family, Instant};
+use crate::alg::{self, Ahead, Waiting};
+use crate::base::{ConnId, Consumed, DropReason, Family, Instant};
 use crate::conn::{Event, Side};
 use crate::forward;
 use crate::router::{Egress, Refusal, Router, Turn, each_segment, room_for};
 use crate::settings::NoLocalPort;
 use crate::stack;
 use crate::wire::icmp::IcmpError;
-use crate::wire::{Gso, L4, Packet, TcpFlags, field, tcp, udp};
+use crate::wire::tcp::Segment;
+use crate::wire::{Gso, L4, Packet, TcpFlags, field, ip_packet, tcp, udp};
 
 impl Director {
     /// A request that helpers read before it goes on; false if there is nothing left to send.
@@ -44,8 +45,12 @@ impl Director {
             }
             return Ok(true);
         }
-        match self.proxy.request(id, packet, mtu, &mut self.flows)? {
+        match self.proxy.request(id, packet, mtu, &mut self.flows, turn.now)? {
             Ahead::Nothing => {}
+            Ahead::Waits => {
+                turn.consume(Consumed::Handshake);
+                return Ok(false);
+            }
             Ahead::Header => self.send_header(id, packet, turn),
             Ahead::Refused(expected) => {
                 self.refuse_header(id, packet, expected, turn);
@@ -112,6 +117,24 @@ impl Director {
             self.proxy.datagram(id, packet, &self.flows)?;
         }
         Ok(())
+    }
+}
+
+/// Sends the handshake's end, with the header, of clients that say nothing: their servers may speak first.
+pub(super) fn send_waiting(director: &mut Director, turn: &mut Turn<impl Egress>) {
+    while let Some(Waiting { id, first: seq, ack, window, .. }) = director.proxy.next_due(turn.now) {
+        let conn = director.flows.conns.get(id);
+        let (src, dst, flags) = (conn.client(), conn.virt(), tcp::ACK);
+        turn.lend(|turn, piece| {
+            turn.generated();
+            tcp::write(piece, &Segment { src, dst, seq, ack, flags, window, options: &[], tos: 0 });
+            let sent = ip_packet(piece.frame())
+                .map_err(Refusal::from)
+                .and_then(|mut ip| director.send_to_server(id, &mut Packet::new(piece, &mut ip), turn));
+            if let Err(refusal) = sent {
+                turn.drop(refusal.reason);
+            }
+        });
     }
 }
 

@@ -150,6 +150,7 @@ impl Director {
             self.tell_listeners();
         }
         syn_proxy::repeat_handshakes(self, turn);
+        help::send_waiting(self, turn);
         self.sync.send_due(&self.flows, &mut self.router, turn);
         let Director { flows, standby, router, .. } = self;
         flows.sweep(now, |flows, id, conn| expiry_resets::reset_both((id, conn), (flows, standby), router, turn));
@@ -198,6 +199,7 @@ impl Director {
             flows.services.trash_due(),
             self.watch.due(&self.fast),
             self.keep_alive.due(),
+            self.proxy.due(),
             flows.splices.deadline(),
         ];
         deadlines.into_iter().flatten().min()

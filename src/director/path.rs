@@ -220,7 +220,12 @@ impl Director {
     }
 
     #[inline]
-    fn send_to_server(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
+    pub(super) fn send_to_server(
+        &mut self,
+        id: ConnId,
+        packet: &mut Packet,
+        turn: &mut Turn<impl Egress>,
+    ) -> Result<(), Refusal> {
         let conn = self.flows.conns.get(id);
         if conn.is_local() {
             return self.deliver_here(id, packet, turn);

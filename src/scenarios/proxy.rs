@@ -1,6 +1,8 @@
 //! The PROXY protocol in front of a client's stream through FULL-NAT: whatever becomes of segments, the server gets the header
 //! and then the stream, and the client never learns of it.
 
+use std::time::Duration;
+
 use super::sequences::is_sound;
 use super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6};
 use crate::base::{DropReason, Endpoint, Proto, Rng};
@@ -66,6 +68,16 @@ impl Session {
         self.lab.client(&segment).iter().map(Frame::packet).collect()
     }
 
+    /// The handshake's end, after which the client says nothing; what the server gets.
+    pub(super) fn is_silent(&mut self) -> Packet {
+        assert_eq!(self.send("A", 0, b""), [], "it waits for what the client says");
+        assert!(self.lab.advance(Duration::from_millis(9)).is_empty());
+        let sent = self.lab.advance(Duration::from_millis(1));
+        assert_eq!(sent.len(), 1);
+        is_sound(&sent[0]);
+        sent[0].packet()
+    }
+
     /// A segment of the server, which has got so many bytes; as the client sees it.
     pub(super) fn answer(&mut self, flags: &'static str, got: u32) -> Packet {
         let packet = self.server_segment(flags, got);
@@ -116,8 +128,12 @@ impl Session {
 fn the_header_comes_with_the_handshake_until_it_is_acknowledged() {
     let mut session = Session::new("proxy-v1");
     let header = V1.len();
+    let silent = session.is_silent();
+    assert_eq!((session.place(&silent), &silent.payload[..]), (0, V1.as_bytes()), "for servers that speak first");
+    assert_eq!(silent.ack, session.segment("A", 0, b"").ack);
+    assert!(session.lab.advance(Duration::from_secs(1)).is_empty(), "once");
     for (flags, at, payload, place, wanted) in [
-        // The handshake's end alone, for servers that speak first.
+        // The server asks for the handshake's end again.
         ("A", 0, "", 0, V1.to_owned()),
         ("AP", 0, "HELO\r\n", 0, format!("{V1}HELO\r\n")),
         ("AP", 6, "DATA", header + 6, "DATA".into()),
@@ -136,6 +152,22 @@ fn the_header_comes_with_the_handshake_until_it_is_acknowledged() {
     assert_eq!((session.place(&sent[0]), &sent[0].payload[..]), (header, &b"HELO\r\n"[..]), "once it is there");
     assert_eq!(session.answer("A", header as u32 + 6).ack, session.first + 6);
     session.lab.recount().unwrap();
+}
+
+#[test]
+fn a_client_that_speaks_first_sends_one_segment() {
+    let mut session = Session::new("proxy-v1");
+    assert_eq!(session.send("A", 0, b""), []);
+    let sent = session.send("AP", 0, b"GET /\r\n");
+    assert_eq!((sent.len(), session.place(&sent[0])), (1, 0));
+    assert_eq!(String::from_utf8_lossy(&sent[0].payload), format!("{V1}GET /\r\n"));
+    assert!(session.lab.advance(Duration::from_secs(1)).is_empty(), "nothing waits any more");
+    // Another conn of the same slot has nothing to do with it.
+    session.lab.recount().unwrap();
+    let mut session = Session::new("proxy-v2");
+    assert_eq!(session.send("A", 0, b""), []);
+    let sent = session.send("FA", 0, b"");
+    assert_eq!((sent.len(), sent[0].payload.len()), (1, 28), "it has nothing to say");
 }
 
 #[test]
@@ -187,8 +219,7 @@ fn servers_of_the_other_family_learn_the_clients_own() {
         [(CLIENT6, VIP6, RS1, "PROXY TCP6 2001:db8:c::7 2001:db8:51::1 4000 80\r\n"), (CLIENT, VIP, RS6, V1)]
     {
         let mut session = Session::between(client, virt, real, "proxy-v1");
-        let sent = session.send("A", 0, b"");
-        assert_eq!(String::from_utf8_lossy(&sent[0].payload), wanted);
+        assert_eq!(String::from_utf8_lossy(&session.is_silent().payload), wanted);
     }
 }
 
