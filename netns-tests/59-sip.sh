@@ -11,7 +11,7 @@ calls_with_media() {
     local count seen from
     answering rs1 5060 -rtp_echo -mp 7000
     caller callee '<nop><action><exec play_pcap_audio="/usr/share/sip-tester/dtmf_2833_1.pcap"/></action></nop><pause milliseconds="1500"/>'
-    director --service "udp/$AT_VIP:5060" --scheduler rr --server "$AT_RS1:5060,$1" "${DIRECTOR_OPTIONS[@]}"
+    director --service "${SIP_BY:-udp}/$AT_VIP:5060" --scheduler rr --server "$AT_RS1:5060,$1" "${DIRECTOR_OPTIONS[@]}"
 
     phone 5070 caller -mp 6000 -m 5 -l 1
 
@@ -20,12 +20,12 @@ calls_with_media() {
     expect_seen client "udp and src host $VIP and src port 7000 and dst port 6000" "media from the VIP"
     seen=$(captured client "udp and src host $VIP and src port 7000 and dst port 6000")
     expect_eq "$seen" "$count" "datagrams that came back"
-    expect_none client "udp and host $RS1" "packets of the server's own address"
+    expect_none client "(udp or tcp) and host $RS1" "packets of the server's own address"
     ! grep -qF "$RS1" "$LAB_DIR/caller.messages" || die "the client read the server's address: $(grep -F "$RS1" "$LAB_DIR/caller.messages" | head -n 3)"
     from=$CLIENT
     if [[ $1 == fullnat ]]; then
         from=${LOCAL:-$DIP}
-        expect_none rs1 "udp and host $CLIENT" "packets of the client's own address"
+        expect_none rs1 "(udp or tcp) and host $CLIENT" "packets of the client's own address"
         ! grep -qF "$CLIENT" "$LAB_DIR/callee.messages" || die "the server read the client's address: $(grep -F "$CLIENT" "$LAB_DIR/callee.messages" | head -n 3)"
     fi
     expect_eq "$(captured rs1 "udp and src host $from and dst port 7000")" "$count" "datagrams at the server"
@@ -60,15 +60,31 @@ test_sip_calls_and_their_media_between_families() {
     calls_with_media fullnat
 }
 
+# families: 4 6
+test_sip_calls_over_tcp_by_fullnat() {
+    topo_onearm
+    in_ns rs1 ip route add unreachable "$CLIENT"
+    SIP_BY=tcp calls_with_media fullnat
+}
+
+# families: 4 6
+test_sip_calls_over_tcp_by_nat() {
+    topo_onearm
+    replies_through_director rs1
+    SIP_BY=tcp calls_with_media nat
+}
+
 # kamailio_server: a registrar and proxy on rs1, which sees to it that dialogs go by it, and to nothing else.
 kamailio_server() {
     scripts/need kamailio
     cat >"$LAB_DIR/kamailio.cfg" <<-CFG
 		log_stderror=yes
 		children=1
-		disable_tcp=yes
+		disable_tcp=no
+		tcp_children=1
 		auto_aliases=no
 		listen=udp:$AT_RS1:5060
+		listen=tcp:$AT_RS1:5060
 		alias="$AT_VIP:5060"
 		loadmodule "sl.so"
 		loadmodule "tm.so"
@@ -86,6 +102,7 @@ kamailio_server() {
 		    }
 		    if (method == "REGISTER") { save("location"); exit; }
 		    if (method == "INVITE") { record_route(); }
+		    if (\$rU == "callee") { \$du = "sip:$AT_RS1:5090"; t_relay(); exit; }
 		    if (!lookup("location")) { sl_send_reply("404", "Not found"); exit; }
 		    t_relay();
 		}
@@ -135,4 +152,22 @@ test_sip_phones_of_a_proxy_by_fullnat() {
         expect grep -q "^m=audio ${medium#* } " "$LAB_DIR/${medium% *}.messages"
     done
     expect_none client "udp and host $RS1" "packets of the server's own address"
+}
+
+# A proxy between a phone of the client, by TCP, and one beside it, by UDP: what follows goes by the routes that it has recorded.
+# families: 4 6
+test_sip_routes_over_tcp_by_fullnat() {
+    topo_onearm
+    scripts/need sipp
+    in_ns rs1 ip route add unreachable "$CLIENT"
+    kamailio_server
+    answering rs1 5090 -m 3 -mp 6100
+    director --service "tcp/$AT_VIP:5060" --scheduler rr --server "$AT_RS1:5060,fullnat"
+    caller callee '<pause milliseconds="100"/>'
+    SIP_BY=tcp phone 5070 caller -mp 6000 -m 3 -l 1
+    wait_for 10 "the end of the phone that was called" phone_is_over
+    expect grep -qE "^Record-Route: .*$VIP.*transport=tcp" "$LAB_DIR/caller.messages"
+    ! grep -E "^(Via|Record-Route|Route):.*$RS1" "$LAB_DIR/caller.messages" || die "the client read the proxy's own address"
+    expect_none rs1 "(udp or tcp) and host $CLIENT" "packets of the client's own address"
+    expect_none client "(udp or tcp) and host $RS1" "packets of the server's own address"
 }

@@ -112,8 +112,11 @@ sipp_words() {
     address=$(bracketed "$([[ $role == client ]] && echo "$CLIENT" || echo "$RS1")")
     WORDS=(sipp -sf "$LAB_DIR/$3.xml" -i "$address" -p "$2" -mi "$address" -nostdin -cid_str "%u-%p" -trace_msg -message_file "$LAB_DIR/$3.messages"
         -trace_err -error_file "$LAB_DIR/$3.errors" "${@:4}")
+    [[ ${SIP_BY:-udp} == udp ]] || WORDS+=(-t t1)
 }
 
+# By UDP, or by TCP, one conn for all calls, where SIP_BY says so.
+#
 # phone PORT SCENARIO WORDS...: a phone of the client; what it complains of if it fails.
 phone() {
     sipp_words client "$@" "$AT_VIP:5060"
@@ -126,7 +129,7 @@ answering() {
     sipp_words "$1" "$2" callee "${@:3}"
     spawn callee "$1" "${WORDS[@]}"
     PHONE=$SPAWNED
-    wait_for 10 "the phone" listens "$1" udp "$2"
+    wait_for 10 "the phone" listens "$1" "${SIP_BY:-udp}" "$2"
 }
 
 phone_is_over() { ! kill -0 "$PHONE" 2>/dev/null; }

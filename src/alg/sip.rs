@@ -1,4 +1,4 @@
-//! SIP over UDP: what a call is recognised by (the persistence engine), and its messages through NAT and FULL-NAT.
+//! SIP: what a call is recognised by (the persistence engine, over UDP), and its messages through NAT and FULL-NAT.
 //!
 //! ```text
 //! from the client   CIP:any -> LIP:lport (FULL-NAT)   VIP:vport -> RIP:rport   session: where it waits for media
@@ -28,6 +28,17 @@ pub fn message(
 ) -> Result<Option<Vec<u8>>, DropReason> {
     // From a corrupt one the director would make wrong statements of its own.
     let payload = udp::payload(packet.buf, packet.ip).ok_or(DropReason::L4Checksum)?;
+    text(id, from, payload, flows, now)
+}
+
+/// What the other side has to read in place of a message; `None` if it is the same.
+pub(super) fn text(
+    id: ConnId,
+    from: Side,
+    payload: &[u8],
+    flows: &mut Flows,
+    now: Instant,
+) -> Result<Option<Vec<u8>>, DropReason> {
     let conn = flows.conns.get(id);
     let (virt, real) = (conn.virt(), flows.conns.real(conn));
     let mut names = Vec::with_capacity(2);

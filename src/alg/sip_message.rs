@@ -130,6 +130,19 @@ fn head_len(message: &[u8]) -> usize {
     len
 }
 
+/// The length of a message's head, if all of it is there, and that of its body, if it is said there.
+pub(super) fn body_of(message: &[u8]) -> Option<(usize, Option<usize>)> {
+    let head = &message[..head_len(message)];
+    let lines = || head.split_inclusive(|byte| *byte == b'\n');
+    let is_whole = lines().next_back().is_some_and(|line| line.ends_with(b"\n") && line.trim_ascii().is_empty());
+    let value = |line: &[u8]| {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        number(line[at + 1..].trim_ascii_start()).0
+    };
+    let said = lines().filter(|line| Header::of(line) == Header::Length).find_map(value);
+    is_whole.then_some((head.len(), said))
+}
+
 /// True for a request of a dialog: whom it is for has a tag.
 fn is_in_dialog(head: &[u8]) -> bool {
     let is_to = |line: &&[u8]| [&b"to:"[..], b"t:", b"to ", b"t "].iter().any(|name| starts_with(line, name));

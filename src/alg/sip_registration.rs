@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::base::{ConnId, Endpoint, Instant, Method, Proto};
+use crate::base::{ConnId, Endpoint, Instant, Method};
 use crate::conn::{Kind, NewConn};
 use crate::flows::Flows;
 
@@ -16,7 +16,8 @@ pub(super) fn registered(control: ConnId, seconds: u32, flows: &mut Flows, now: 
     let conn = *flows.conns.get(control);
     let (client, virt) = (conn.client(), Endpoint::new(conn.virt().addr, 0));
     let lifetime = Duration::from_secs(u64::from(seconds.min(LONGEST)));
-    let known = flows.conns.find_flow(Proto::UDP, client, virt);
+    let (dest, proto, kind) = (conn.dest, conn.proto(), Kind::LocalFlow);
+    let known = flows.conns.find_flow(proto, client, virt);
     match known.filter(|id| flows.conns.get(*id).control() == Some(control)) {
         Some(id) if seconds == 0 => return flows.replace(id),
         Some(id) => {
@@ -27,8 +28,7 @@ pub(super) fn registered(control: ConnId, seconds: u32, flows: &mut Flows, now: 
         None => {}
     }
     let Some(real) = flows.conns.intern(virt.addr) else { return };
-    let (dest, kind) = (conn.dest, Kind::LocalFlow);
-    let new = NewConn { proto: Proto::UDP, client, virt, real, dport: 0, local: None, dest, method: Method::Nat, kind };
+    let new = NewConn { proto, client, virt, real, dport: 0, local: None, dest, method: Method::Nat, kind };
     if let Ok(id) = flows.insert(&new, now, lifetime) {
         flows.services.bind(dest);
         flows.conns.set_control(id, control);

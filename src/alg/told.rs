@@ -4,12 +4,15 @@
 //! FTP      mode(1) | server's shift(12) | client's shift(12) | mode answered(1), 255: none | by which number(4)
 //! PROXY    number of the first byte(4) | cut(4) | bits(1) | unique id(8)
 //! TOA      number of the first byte(4) | bits(1)
+//! SIP      of client and server each: pieces(1) | next(4) | longer(4) | unread(4) | each piece: number(4) | length(4) | longer(4)
 //! ```
 //! All numbers in network order. Bytes only.
 
 use super::ftp::FtpControl;
 use super::ftp_commands::Mode;
 use super::proxy::{HandshakeEnd, ProxyHeader};
+use super::sip_stream::{Piece, Stream};
+use super::sip_tcp::SipConn;
 use super::toa::ToaOption;
 use crate::forward::SequenceShift;
 use crate::service::command::ClientAddress;
@@ -27,7 +30,7 @@ const ENDED: u8 = 2;
 const STRIPS: u8 = 4;
 
 /// What helpers know of a conn.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Helped {
     /// Of a control conn.
     pub ftp: Option<FtpControl>,
@@ -35,15 +38,18 @@ pub struct Helped {
     pub proxy: Option<ProxyHeader>,
     /// An option that goes with segments.
     pub toa: Option<ToaOption>,
+    /// What is under way of a conn of SIP.
+    pub sip: Option<SipConn>,
 }
 
 impl Helped {
     /// In parts, each with the helper's number.
-    pub fn parts(&self) -> impl Iterator<Item = (u8, Vec<u8>)> {
+    pub fn parts(&self) -> impl Iterator<Item = (u8, Vec<u8>)> + use<> {
         let ftp = self.ftp.map(|control| (0, of_ftp(&control)));
         let proxy = self.proxy.map(|header| (1, of_proxy(&header)));
         let toa = self.toa.map(|option| (2, of_toa(&option)));
-        [ftp, proxy, toa].into_iter().flatten()
+        let sip = self.sip.as_ref().map(|conn| (3, [of_stream(&conn.client), of_stream(&conn.server)].concat()));
+        [ftp, proxy, toa, sip].into_iter().flatten()
     }
 
     /// Reads a part; `None` if it is none.
@@ -52,6 +58,11 @@ impl Helped {
             0 => self.ftp = Some(ftp(bytes.try_into().ok()?)?),
             1 => self.proxy = Some(proxy(bytes.try_into().ok()?)),
             2 => self.toa = Some(toa(bytes.try_into().ok()?)),
+            3 => {
+                let (client, rest) = stream(bytes)?;
+                let (server, rest) = stream(rest)?;
+                self.sip = rest.is_empty().then_some(SipConn { client, server });
+            }
             _ => return None,
         }
         Some(())
@@ -127,6 +138,41 @@ fn toa(bytes: &[u8; 5]) -> ToaOption {
     ToaOption { first: word(bytes, 0), missing: has(MISSING), ended: has(ENDED), strips: has(STRIPS) }
 }
 
+/// As much as an option of a record has room for: what comes behind is new to whoever hears it.
+const PIECES: usize = 8;
+/// A piece that went on as it was.
+const SAME: u32 = 1 << 31;
+const STREAM: usize = 13;
+const PIECE: usize = 12;
+
+fn of_stream(stream: &Stream) -> Vec<u8> {
+    let pieces: Vec<&Piece> = stream.under_way.iter().take(PIECES).collect();
+    let last = pieces.last().filter(|_| pieces.len() == PIECES).map(|piece| piece.at.wrapping_add(piece.len));
+    let next = last.or(stream.next).unwrap_or(0);
+    // Bit 7: a first byte has come.
+    let mut bytes = vec![pieces.len() as u8 | bit(stream.next.is_some(), 128)];
+    let mut put = |word: u32| bytes.extend_from_slice(&word.to_be_bytes());
+    [next, stream.longer as u32, stream.unread].into_iter().for_each(&mut put);
+    for piece in pieces {
+        [piece.at, piece.len, piece.longer.map_or(SAME, |longer| longer as u32)].into_iter().for_each(&mut put);
+    }
+    bytes
+}
+
+/// A stream at the beginning, and what follows.
+fn stream(bytes: &[u8]) -> Option<(Stream, &[u8])> {
+    let count = usize::from(bytes.first()? & 127);
+    let (bytes, rest) = bytes.split_at_checked(STREAM + count * PIECE)?;
+    let piece = |bytes: &[u8]| {
+        let longer = Some(word(bytes, 8)).filter(|longer| *longer != SAME).map(|longer| longer as i32);
+        Piece { at: word(bytes, 0), len: word(bytes, 4), longer }
+    };
+    let next = (bytes[0] & 128 != 0).then_some(word(bytes, 1));
+    let mut stream = Stream { next, longer: word(bytes, 5) as i32, unread: word(bytes, 9), ..Stream::default() };
+    stream.under_way = bytes[STREAM..].chunks_exact(PIECE).map(piece).collect();
+    Some((stream, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,10 +195,20 @@ mod tests {
                         end: HandshakeEnd::default(),
                     };
                     let toa = ToaOption { first: 8, missing: bits, ended: !bits, strips: bits };
-                    let told = Helped { ftp: Some(ftp), proxy: Some(proxy), toa: Some(toa) };
+                    let piece = |at, longer| Piece { at, len: 500, longer };
+                    let under_way = [piece(u32::MAX - 99, Some(-7)), piece(400, None), piece(900, Some(0))];
+                    let client = Stream {
+                        next: Some(1400),
+                        longer: -9,
+                        unread: 3,
+                        under_way: under_way.into(),
+                        ..Stream::default()
+                    };
+                    let sip = Some(SipConn { client, server: Stream::default() });
+                    let told = Helped { ftp: Some(ftp), proxy: Some(proxy), toa: Some(toa), sip };
                     let mut heard = Helped::default();
                     told.parts().for_each(|(helper, bytes)| {
-                        assert_eq!(heard.read(helper, &bytes[1..]), None);
+                        assert!(helper == 3 || heard.read(helper, &bytes[1..]).is_none());
                         heard.read(helper, &bytes).unwrap();
                     });
                     assert_eq!(heard, told);
@@ -160,7 +216,7 @@ mod tests {
             }
         }
         assert_eq!(Helped::default().parts().count(), 0);
-        assert_eq!(Helped::default().read(3, &[]), None);
+        assert_eq!((Helped::default().read(3, &[]), Helped::default().read(4, &[])), (None, None));
         assert_eq!(Helped::default().read(0, &[9; 30]), None, "no such mode");
     }
 }

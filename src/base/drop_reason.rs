@@ -90,6 +90,8 @@ reasons! {
     BadCookie => "bad-cookie",
     /// Of a conn whose client has proved itself, and whose server has not answered the SYN: the client sends it again.
     ServerAwaited => "server-awaited",
+    /// Of a TCP conn of SIP, and overtook what comes before it, or repeats it otherwise: it is sent again.
+    SipOrder => "sip-order",
     /// Sacrificed under pressure (`drop_packet`).
     Defence => "defence",
     /// A message about another director's conns that cannot be read.

@@ -20,7 +20,7 @@ impl<T> Default for Beside<T> {
     }
 }
 
-impl<T: Copy> Beside<T> {
+impl<T: Clone> Beside<T> {
     /// A conn has ended: what was known of it is forgotten.
     #[inline]
     pub fn on(&mut self, event: LifeEvent) {
@@ -34,7 +34,7 @@ impl<T: Copy> Beside<T> {
     /// Those that have changed since they were asked for, each with what is known of it now.
     pub fn take_changed(&mut self) -> Vec<(ConnId, Option<T>)> {
         let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|id| (id, self.get(id).copied())).collect()
+        changed.into_iter().map(|id| (id, self.get(id).cloned())).collect()
     }
 
     /// Goes on with what an earlier process knew of a conn.
@@ -55,6 +55,11 @@ impl<T: Copy> Beside<T> {
     /// Something new is known of a conn.
     pub fn set(&mut self, id: ConnId, value: T) {
         self.values.insert(id, value);
+        self.changed.push(id);
+    }
+
+    /// What is known of a conn has changed.
+    pub fn note_changed(&mut self, id: ConnId) {
         self.changed.push(id);
     }
 

@@ -34,6 +34,9 @@ impl Director {
         if !has_header && reads_ftp(self, id) {
             self.ftp.request(id, packet, &mut self.flows, turn.now)?;
         }
+        if !has_header && self.flows.is_sip_over_tcp(id) {
+            read_stream(self, id, Side::Request, packet, turn.now)?;
+        }
         if !has_header && !has_option {
             return Ok(true);
         }
@@ -175,6 +178,21 @@ fn read_message(
     if is_done { Ok(()) } else { Err(DropReason::NoHeadroom.into()) }
 }
 
+/// Reads the messages of SIP in a segment, and writes what the other side has to read in their place.
+#[cold]
+fn read_stream(
+    director: &mut Director,
+    id: ConnId,
+    from: Side,
+    packet: &mut Packet,
+    now: Instant,
+) -> Result<(), Refusal> {
+    let ends = director.flows.ends(id);
+    let to = if from == Side::Request { ends.real.addr } else { ends.client().addr };
+    let room = room_for(packet, director.router.route(to)?.mtu, Family::of(to));
+    Ok(director.sip.segment(id, from, packet, room, &mut director.flows, now)?)
+}
+
 /// No local address has a port left: what the client is told.
 #[cold]
 pub(super) fn no_local_port(
@@ -209,6 +227,8 @@ pub(super) fn help_reply(
         director.proxy.reply(id, packet, &mut director.flows)?;
     } else if reads_ftp(director, id) {
         director.ftp.reply(id, packet, &mut director.flows, turn.now)?;
+    } else if director.flows.is_sip_over_tcp(id) {
+        read_stream(director, id, Side::Reply, packet, turn.now)?;
     }
     if has_option {
         director.toa.reply(id, packet, &mut director.flows);

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Director;
-use crate::alg::{FtpControl, ProxyHeader, ToaOption};
+use crate::alg::{FtpControl, ProxyHeader, SipConn, ToaOption};
 use crate::base::{ConnId, Endpoint};
 use crate::flows::{Splice, TemplateKey};
 
@@ -25,6 +25,7 @@ enum What {
     Ftp(FtpControl),
     Proxy(ProxyHeader),
     Toa(ToaOption),
+    Sip(SipConn),
     Splice(Splice),
     Call(Box<[u8]>),
 }
@@ -35,6 +36,7 @@ impl Director {
         let controls = self.ftp.take_changed().into_iter().map(|(id, control)| (id, control.map(What::Ftp)));
         let headers = self.proxy.take_changed().into_iter().map(|(id, header)| (id, header.map(What::Proxy)));
         let options = self.toa.take_changed().into_iter().map(|(id, option)| (id, option.map(What::Toa)));
+        let messages = self.sip.take_changed().into_iter().map(|(id, conn)| (id, conn.map(What::Sip)));
         let splices = self.flows.splices.take_changed().into_iter().map(|(id, splice)| (id, splice.map(What::Splice)));
         let calls = self.flows.calls.take_changed().into_iter().map(|(id, call)| (id, call.map(What::Call)));
         let conn = |id: ConnId| (self.flows.conns.get(id).client(), self.flows.conns.get(id).virt());
@@ -42,7 +44,7 @@ impl Director {
             let (client, virt) = conn(id);
             (id, what.map(|what| Kept { client, virt, what }))
         };
-        controls.chain(headers).chain(options).chain(splices).chain(calls).map(kept).collect()
+        controls.chain(headers).chain(options).chain(messages).chain(splices).chain(calls).map(kept).collect()
     }
 
     /// Goes on with what an earlier process kept beside a conn, if it is that conn still.
@@ -53,13 +55,16 @@ impl Director {
             What::Ftp(control) if is_that && conn.is_helped() => self.ftp.recall(id, *control),
             What::Proxy(header) if is_that && conn.is_helped() => self.proxy.recall(id, *header),
             What::Toa(option) if is_that && conn.is_full_nat() => self.toa.recall(id, *option),
+            What::Sip(stream) if is_that && conn.is_helped() => self.sip.recall(id, stream.clone()),
             What::Splice(splice) if is_that && conn.is_helped() => self.flows.splices.recall(id, *splice),
             What::Call(call) if is_that && conn.is_template() => {
                 // A call is found by whom it is of, not by the port that its template binds to.
                 let key = TemplateKey { proto: conn.proto(), client: kept.client, virt: kept.virt, of_one_port: false };
                 self.flows.calls.remember(&key, call, id);
             }
-            What::Ftp(_) | What::Proxy(_) | What::Toa(_) | What::Splice(_) | What::Call(_) => return false,
+            What::Ftp(_) | What::Proxy(_) | What::Toa(_) | What::Sip(_) | What::Splice(_) | What::Call(_) => {
+                return false;
+            }
         }
         true
     }

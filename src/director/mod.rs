@@ -37,7 +37,7 @@ pub use fast::joined;
 pub use kept::Kept;
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
-use crate::alg::{Ftp, Proxy, Toa};
+use crate::alg::{Ftp, Proxy, SipTcp, Toa};
 use crate::base::Instant;
 use crate::conn::{Due, LifeEvent};
 use crate::fastpath::FastPath;
@@ -61,6 +61,7 @@ pub struct Director {
     stack: Stack,
     ftp: Ftp,
     proxy: Proxy,
+    sip: SipTcp,
     /// Options by which servers learn their clients.
     pub toa: Toa,
     /// Conns of which other directors are told, or tell.
@@ -97,6 +98,7 @@ impl Director {
             stack,
             ftp,
             proxy,
+            sip: SipTcp::default(),
             toa,
             sync,
             standby,
@@ -227,6 +229,7 @@ fn tell_events(director: &mut Director) {
                 director.ftp.on(event);
                 director.proxy.on(event);
                 director.toa.on(event);
+                director.sip.on(event);
                 director.flows.splices.on(event);
             }
         }

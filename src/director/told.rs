@@ -10,8 +10,11 @@ use crate::router::{Egress, Turn};
 /// Tells other directors of what is new: a conn that controls another one before that one.
 #[cold]
 pub(super) fn tell_directors(director: &mut Director, turn: &mut Turn<impl Egress>) {
-    let Director { ftp, proxy, toa, flows, sync, router, .. } = director;
-    let helped = |id: ConnId| Helped { ftp: ftp.control(id), proxy: proxy.header(id), toa: toa.option(id) };
+    let Director { ftp, proxy, toa, sip, flows, sync, router, .. } = director;
+    let helped = |id: ConnId| {
+        let (ftp, proxy, toa) = (ftp.control(id), proxy.header(id), toa.option(id));
+        Helped { ftp, proxy, toa, sip: sip.conn(id).cloned() }
+    };
     for id in flows.take_news() {
         sync.master.tell_helped(Some(id), helped, flows, router, turn);
     }
@@ -27,6 +30,7 @@ pub(super) fn take_helped(director: &mut Director) {
         director.ftp.take(id, told.ftp);
         director.proxy.take(id, told.proxy);
         director.toa.take(id, told.toa);
+        director.sip.take(id, told.sip);
         match told.proxy.is_some() || told.toa.is_some() {
             true => director.flows.conns.get_mut(id).set_helped(true),
             false => director.flows.ends_help(id),

@@ -149,13 +149,22 @@ impl Flows {
 
     /// True for a conn that will announce others.
     pub fn announces(&self, id: ConnId) -> bool {
-        self.is_ftp_control(id) || self.is_sip(id)
+        self.is_ftp_control(id) || self.is_sip(id) || self.is_sip_over_tcp(id)
     }
 
-    /// True for a conn of SIP, whose messages say where media are waited for.
+    /// True for a conn of SIP over UDP, whose messages say where media are waited for.
     pub fn is_sip(&self, id: ConnId) -> bool {
+        self.carries_sip(id, Proto::UDP)
+    }
+
+    /// The same over TCP.
+    pub fn is_sip_over_tcp(&self, id: ConnId) -> bool {
+        self.carries_sip(id, Proto::TCP)
+    }
+
+    fn carries_sip(&self, id: ConnId, proto: Proto) -> bool {
         let conn = self.conns.get(id);
-        conn.proto() == Proto::UDP
+        conn.proto() == proto
             && conn.rewrites_replies()
             && self.settings.sip_ports.contains(conn.virt().port)
             && !conn.is_template()

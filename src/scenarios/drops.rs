@@ -48,6 +48,7 @@ fn provoke(reason: DropReason) -> Lab {
             Lab::with(settings, &NAT.replace("-m", "-b --client-address proxy-v2"))
         }
         DropReason::L4Checksum => Lab::new("-A -t 198.51.100.1:21 -s rr\n-a -t 198.51.100.1:21 -r 10.0.0.21:21 -m"),
+        DropReason::SipOrder => Lab::new("-A -t 198.51.100.1:5060 -s rr\n-a -t 198.51.100.1:5060 -r 10.0.0.21:5060 -m"),
         _ => nat(),
     };
     send(reason, &mut lab);
@@ -144,6 +145,14 @@ fn send(reason: DropReason, lab: &mut Lab) {
             lab.client(&syn().from("192.0.2.7:4001"));
         }
         DropReason::BadCookie => drop(lab.client(&Packet::tcp(CLIENT, VIP, "A"))),
+        DropReason::SipOrder => {
+            let sip = Packet::tcp(CLIENT, "198.51.100.1:5060", "AP");
+            for (flags, seq) in [("S", 1), ("A", 2)] {
+                lab.client(&Packet { seq, ..Packet::tcp(CLIENT, "198.51.100.1:5060", flags) });
+            }
+            lab.client(&Packet { seq: 2, ..sip.clone() }.carrying("\r\n"));
+            drop(lab.client(&Packet { seq: 9, ..sip }.carrying("\r\n")));
+        }
         DropReason::ServerAwaited => {
             let cookie = lab.client(&syn())[0].packet().seq;
             let ack = Packet { seq: 1001, ack: cookie.wrapping_add(1), ..Packet::tcp(CLIENT, VIP, "A") };

@@ -42,6 +42,7 @@ mod scheduling;
 mod sctp;
 mod sequences;
 mod sip;
+mod sip_tcp;
 mod steps;
 mod superframes_in_tunnels;
 mod syn_proxy;

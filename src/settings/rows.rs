@@ -113,7 +113,7 @@ settings! {
     run_estimation: bool = true, Switch, "", Nothing, "Rates follow from counters that are kept anyway; computing them costs nothing to speak of.";
     schedule_icmp: bool = false, Switch, "", Works, "An ICMP error about a reply of a service whose conn is unknown opens the conn, and goes to its server.";
     secure_tcp: u8 = 0, Mode, "", Works, "The stricter table of TCP states is used.";
-    sip_ports: Ports = Ports::one(5060), PortList, "", Works, "UDP ports of services through NAT and FULL-NAT whose conns are read as SIP: addresses in messages become those that the other side has to send to, and the media of calls are expected. New conns heed a change.";
+    sip_ports: Ports = Ports::one(5060), PortList, "", Works, "Ports of services of UDP and TCP through NAT and FULL-NAT whose conns are read as SIP: addresses in messages become those that the other side has to send to, and the media of calls are expected. Over TCP a message goes on once it is whole; one without Content-Length or of more than 8 KiB goes on as it is, and so does all that is not SIP. SIP over TLS cannot be read by a director. New conns heed a change.";
     sloppy_sctp: bool = false, Switch, "", Works, "Any SCTP packet but an abort may open a conn.";
     sloppy_tcp: bool = false, Switch, "", Works, "Any TCP segment but a reset may open a conn.";
     snat_reroute: bool = true, Switch, "", Nothing, "There is one table of routes, for replies as for all else.";

@@ -103,7 +103,7 @@ impl Sync {
             Some(id) => {
                 self.heard.record();
                 if flows.conns.get(id).is_helped() || record.helped != Helped::default() {
-                    self.heard_helped.extend(is_whole.then_some((id, record.helped)));
+                    self.heard_helped.extend(is_whole.then_some((id, record.helped.clone())));
                 }
                 self.master.note_synced(id, flows.conns.get(id).state(), flows);
             }

@@ -234,7 +234,7 @@ mod tests {
         message[24] = 0x06;
         message.splice(28..28, [0xaa; 24]);
         message[3] += 24;
-        let told: Vec<u16> = collected(&message, 7).iter().map(|record| record.unwrap().client.port).collect();
+        let told: Vec<u16> = collected(&message, 7).iter().map(|record| record.as_ref().unwrap().client.port).collect();
         assert_eq!(told, [21096, 21097]);
         message.truncate(28);
         message[3] = 28;

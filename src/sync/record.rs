@@ -25,11 +25,11 @@ const JOIN_LEN: usize = 14;
 const UNDER: u8 = 0x24;
 /// The first of those that say what helpers know; directors before this one passed over these and `UNDER`.
 const HELPED: u8 = 0x28;
-const HELPERS: u8 = 3;
+const HELPERS: u8 = 4;
 const OPTIONAL: u8 = 0x40;
 
 /// One conn or template.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record<'a> {
     /// Protocol; 0 for templates of mark services.
     pub proto: Proto,

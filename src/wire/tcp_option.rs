@@ -13,7 +13,8 @@ const END: u8 = 0;
 pub(super) const NOP: u8 = 1;
 pub(super) const MSS: u8 = 2;
 pub(super) const WINDOW_SCALE: u8 = 3;
-pub(super) const SACK_PERMITTED: u8 = 4;
+/// Selective acknowledgements may be sent (RFC 2018).
+pub const SACK_PERMITTED: u8 = 4;
 pub(super) const SACK: u8 = 5;
 /// RFC 7323.
 pub const TIMESTAMPS: u8 = 8;

@@ -317,3 +317,31 @@ fn a_phone_that_has_registered_is_reached_through_another_director() {
         new.recount().unwrap();
     }
 }
+
+/// The same ends for SIP over TCP.
+const SIP: [Ends; 2] = [
+    Ends { virt: "198.51.100.1:5060", server: "10.0.0.21:5060", ..FAMILIES[0] },
+    Ends { virt: "[2001:db8:51::1]:5060", server: "[2001:db8::21]:5060", ..FAMILIES[1] },
+];
+
+#[test]
+fn messages_over_tcp_go_on_through_another_director() {
+    for (ends, method) in SIP.iter().flat_map(|ends| [(ends, "-m"), (ends, "-b")]) {
+        let mut session = Session::new(ends, method);
+        let (client, server) = (endpoint(ends.client).addr.to_string(), endpoint(ends.server).addr.to_string());
+        let invite = session_of("INVITE sip:b@x SIP/2.0", "a@192.0.2.7", &client, 4000);
+        let packet = Packet { seq: session.next, ..Packet::tcp(ends.client, ends.virt, "AP") }.carrying(invite.clone());
+        let sent = session.old.client(&packet);
+        let went = sent.iter().find(|frame| frame.to() != GROUP).unwrap().packet();
+        session.tell(&sent);
+        // The server has got all of it, and answers; then the client goes on.
+        let (seq, ack) = (Packet::tcp(RS1, CLIENT, "SA").seq + 1, went.seq.wrapping_add(went.payload.len() as u32));
+        let answer = Packet { seq, ack, dst: session.peer, ..Packet::tcp(ends.server, ends.client, "AP") };
+        let heard = session.both_real(&answer.carrying(session_of("SIP/2.0 200 OK", "b@10.0.0.21", &server, 7000)));
+        assert_eq!(heard.ack, session.next + invite.len() as u32, "{method}");
+        let (seq, ack) = (heard.ack, heard.seq.wrapping_add(heard.payload.len() as u32));
+        let bye = Packet { seq, ack, ..Packet::tcp(ends.client, ends.virt, "AP") };
+        session.both(&bye.carrying("BYE sip:b@x SIP/2.0\r\nContent-Length: 0\r\n\r\n"));
+        session.new.recount().unwrap();
+    }
+}
