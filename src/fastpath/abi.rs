@@ -1,11 +1,11 @@
-//! What the director and the program in the kernel share: keys, entries, neighbours, stations and reasons, as bytes.
+//! What the director and the program in the kernel share: keys, entries, neighbours and stations, as bytes.
 //!
 //! The structures of the same names in `program.c` have the same layouts; numbers are of the machine's order, ports and
 //! addresses of the network's. Never looks at a packet.
 
-use std::net::IpAddr;
-
-use crate::base::{Endpoint, Mac, Packed, Proto};
+use super::bytes::{In, Out};
+pub use super::passed::{Passed, TOTALS_LEN, Totals, totals};
+use crate::base::{Endpoint, Mac, Proto};
 
 /// The number of this layout: it changes with the bytes below, with what they mean to the program, and with the order of the
 /// maps. In every layout the maps of entries, neighbours, stations and totals come first, and a station of zeros has the program
@@ -19,8 +19,6 @@ pub const ENTRY_LEN: usize = 160;
 pub const NEIGHBOUR_LEN: usize = 24;
 /// Bytes of a station.
 pub const STATION_LEN: usize = 72;
-/// Bytes of the totals, which are the only value of their map.
-pub const TOTALS_LEN: usize = 8 * Passed::ALL.len();
 
 /// By what an entry is found: the source of a packet one way, the destination of one the other way.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -145,100 +143,6 @@ pub struct Station {
     pub routers6: [u64; 4],
 }
 
-/// Why a packet was left to user space: an index into the totals.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Passed {
-    /// To another station or a group.
-    Station,
-    /// Not IPv4 or IPv6, or with a VLAN tag.
-    EtherType,
-    /// Neither TCP nor UDP, or behind extension headers.
-    Protocol,
-    /// With IPv4 options.
-    Options,
-    /// A fragment.
-    Fragment,
-    /// Its lengths or its header's checksum are wrong.
-    Malformed,
-    /// A segment with SYN, FIN, RST, or without ACK.
-    Flags,
-    /// There is no entry.
-    NoEntry,
-    /// There is one, of a conn between the client and somebody else.
-    OtherEnd,
-    /// Packets of this way are not taken.
-    OneWay,
-    /// Its TTL ends here.
-    Ttl,
-    /// Larger than the way.
-    TooBig,
-    /// The next hop's MAC is not known, or it is on a link of another medium.
-    Neighbour,
-    /// A superframe that is not as the kernel's own, or with too many segments.
-    Superframe,
-    /// A UDP datagram without a checksum, which NAT would have to make.
-    Unsummed,
-    /// Selective acknowledgements (FULL-NAT) at places that the program does not know.
-    TcpOptions,
-    /// The kernel could not do it.
-    Refused,
-}
-
-impl Passed {
-    /// All, in the order of the totals.
-    pub const ALL: [Passed; 17] = [
-        Passed::Station,
-        Passed::EtherType,
-        Passed::Protocol,
-        Passed::Options,
-        Passed::Fragment,
-        Passed::Malformed,
-        Passed::Flags,
-        Passed::NoEntry,
-        Passed::OtherEnd,
-        Passed::OneWay,
-        Passed::Ttl,
-        Passed::TooBig,
-        Passed::Neighbour,
-        Passed::Superframe,
-        Passed::Unsummed,
-        Passed::TcpOptions,
-        Passed::Refused,
-    ];
-
-    /// Its name in listings.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Passed::Station => "station",
-            Passed::EtherType => "ethertype",
-            Passed::Protocol => "protocol",
-            Passed::Options => "options",
-            Passed::Fragment => "fragment",
-            Passed::Malformed => "malformed",
-            Passed::Flags => "flags",
-            Passed::NoEntry => "no-entry",
-            Passed::OtherEnd => "other-end",
-            Passed::OneWay => "one-way",
-            Passed::Ttl => "ttl",
-            Passed::TooBig => "too-big",
-            Passed::Neighbour => "neighbour",
-            Passed::Superframe => "superframe",
-            Passed::Unsummed => "unsummed",
-            Passed::TcpOptions => "tcp-options",
-            Passed::Refused => "refused",
-        }
-    }
-}
-
-/// How many packets were left to user space for each reason.
-pub type Totals = [u64; Passed::ALL.len()];
-
-/// The totals of the kernel's bytes.
-pub fn totals(bytes: &[u8; TOTALS_LEN]) -> Totals {
-    let mut from = In(bytes);
-    [(); Passed::ALL.len()].map(|()| u64::from_ne_bytes(from.take()))
-}
-
 impl Key {
     /// As the kernel has it.
     pub fn to_bytes(self) -> [u8; KEY_LEN] {
@@ -342,51 +246,7 @@ impl Station {
     }
 }
 
-/// Bytes that are written from the first to the last.
-struct Out<const N: usize> {
-    bytes: [u8; N],
-    len: usize,
-}
-
-impl<const N: usize> Out<N> {
-    fn new() -> Out<N> {
-        Out { bytes: [0; N], len: 0 }
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
-    fn address(&mut self, addr: IpAddr) {
-        let [upper, lower] = Packed::from(addr).halves();
-        self.put(&upper.to_be_bytes());
-        self.put(&lower.to_be_bytes());
-    }
-}
-
-/// Bytes that are read from the first to the last.
-struct In<'a>(&'a [u8]);
-
 impl In<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let Some((first, rest)) = self.0.split_first_chunk() else { return [0; N] };
-        self.0 = rest;
-        *first
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.take::<1>()[0]
-    }
-
-    fn port(&mut self) -> u16 {
-        u16::from_be_bytes(self.take())
-    }
-
-    fn address(&mut self) -> IpAddr {
-        Packed::from_halves([u64::from_be_bytes(self.take()), u64::from_be_bytes(self.take())]).into()
-    }
-
     fn way(&mut self) -> Way {
         let neighbour = u32::from_ne_bytes(self.take());
         let acknowledged = u32::from_ne_bytes(self.take());

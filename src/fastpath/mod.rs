@@ -4,10 +4,12 @@
 //! what the kernel has counted of them that the director has not. Sans-I/O: the system calls are behind `Kernel`.
 
 pub mod abi;
+mod bytes;
 mod entry;
 mod hops;
 mod kernel;
 mod members;
+mod passed;
 pub mod program;
 mod remains;
 mod report;
