@@ -59,3 +59,36 @@ test_clients_are_served_through_a_syn_proxy_by_fullnat() {
     topo_onearm
     served_through fullnat
 }
+
+fast_syns() { in_ns director "$TAPVS" status | sed -n 's/^fast path: SYNs answered by cookies //p'; }
+kernel_answers() { (($(fast_syns) > $1)); }
+
+# Under pressure the kernel answers, and what is served goes on as if there were none.
+# limit: 90
+test_a_flood_is_answered_in_the_kernel_and_others_are_served() {
+    scripts/need gcc || skip "gcc is missing"
+    gcc -O2 -o "$SCRATCH/syn-flood" benches/syn-flood.c
+    topo_onearm
+    serve rs1
+    director_options --gateway "$CLIENT" --syn-proxy auto --sysctl syn_proxy_rate=10 --sysctl fast=auto
+    serving "$AT_RS1:80,fullnat"
+    ! grep -q 'fast path: none' "$LAB_DIR/tapvs.log" || skip "$(grep -o 'fast path: none.*' "$LAB_DIR/tapvs.log")"
+    idle_conn
+    local mac held count
+    expect_eq "$(fetch "http://$AT_VIP/")" rs1 "an answer before the flood"
+    mac=$(in_ns client ip neigh show "$VIP" | grep -oE '([0-9a-f]{2}:){5}[0-9a-f]{2}')
+    spawn flood client "$SCRATCH/syn-flood" eth0 "$mac" "$VIP" 20000 8
+    local flood=$SPAWNED
+    wait_for 10 "the kernel to answer" kernel_answers 1000
+    for count in 1 2 3 4 5; do
+        expect_eq "$(fetch "http://$AT_VIP/")" rs1 "answer $count to a new client in the flood"
+    done
+    idle_conn_answers
+    held=$(in_ns director "$TAPVS" ipvsadm -Lnc | grep -c "172\.16\." || true)
+    # Those of the time before there was pressure.
+    expect_between 0 "$held" 2000 "conns of the flood"
+    wait "$flood" || die "the flood ended early"
+    count=$(fast_syns)
+    director_stop
+    expect_between "$count" "$(ledger_of consumed.syn-cookie)" 170000 "SYNs that were answered by cookies"
+}

@@ -135,6 +135,14 @@ impl Ledger {
         self.fast += count;
     }
 
+    /// So many SYNs were answered by cookies in the kernel: as if they had been read, and the answers made and written here.
+    pub fn answer(&mut self, count: u64) {
+        self.rx += count;
+        self.generated += count;
+        self.tx += count;
+        self.consumed[Consumed::SynCookie as usize] += count;
+    }
+
     /// One frame waits: for a neighbour, or for its datagram's other fragments.
     pub fn hold(&mut self) {
         self.held += 1;

@@ -141,8 +141,11 @@ fn status_text(status: &Status, services: &[ServiceEntry]) -> String {
         let last = last_s.map_or(String::new(), |seconds| format!(", {seconds} s at the present rate"));
         text += &format!("local ports of {local} towards {proto} {server}: {left} left{last}\n");
     }
-    if let Some(FastEntry { by, conns, added, frames, refused, passed }) = &status.fast {
+    if let Some(FastEntry { by, conns, added, frames, answered, refused, passed }) = &status.fast {
         text += &format!("fast path by {by}: {conns} conns now, {added} so far, {frames} frames\n");
+        if *answered > 0 {
+            text += &format!("fast path: SYNs answered by cookies {answered}\n");
+        }
         for (why, count) in refused {
             text += &format!("fast path: conns refused.{why} {count}\n");
         }

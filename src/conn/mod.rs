@@ -5,6 +5,7 @@
 mod addresses;
 mod beside;
 mod buckets;
+mod clients;
 mod draft;
 #[cfg(test)]
 mod draft_model;
@@ -37,6 +38,7 @@ mod worth;
 
 pub use addresses::{AddrId, AddressLine};
 pub use beside::Beside;
+pub use clients::CLIENT_PLACES;
 pub use draft::Draft;
 pub use event::Event;
 pub use expiry::Due;

@@ -44,6 +44,11 @@ impl ConnTable {
         [6, 7].map(|which| siphash13(self.sequence_key, [8 << 56, which]))
     }
 
+    /// The key of the places in which clients are counted (`conn/clients.rs`): its multipliers are odd.
+    pub fn client_key(&self) -> [u64; 2] {
+        [9, 10].map(|which| siphash13(self.sequence_key, [8 << 56, which]) | 1)
+    }
+
     /// Has a client in FULL-NAT whose SYN says `said` begin with a sequence number of ours: towards a server the numbers of
     /// one local endpoint rise from conn to conn, whoever the clients are (RFC 6528 section 3).
     pub fn begin_sequence(&mut self, id: ConnId, said: u32, now: Instant) {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::addresses::AddrId;
+use super::clients::{Clients, Step};
 use super::event::Event;
 use super::flags as flag;
 use super::index::FlowIndex;
@@ -19,7 +20,7 @@ use super::record::Conn;
 use super::records::Records;
 use super::shares::Shares;
 use super::wheel::{Wheel, tick_at};
-use crate::base::{ConnId, Endpoint, Instant, siphash13};
+use crate::base::{Array, ConnId, Endpoint, Instant, siphash13};
 
 /// The table is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +43,8 @@ pub struct ConnTable {
     pub(super) expected: Vec<[u32; 2]>,
     /// For the sequence numbers of FULL-NAT.
     pub(super) sequence_key: [u64; 2],
+    /// For a program that answers SYNs, where there is one.
+    pub(super) clients: Option<Clients>,
     life: Life,
 }
 
@@ -73,6 +76,7 @@ impl ConnTable {
             without_port: 0,
             expected: Vec::new(),
             sequence_key: [siphash13(secret, [4]), siphash13(secret, [5])],
+            clients: None,
             life: Life::new(),
         }
     }
@@ -157,6 +161,7 @@ impl ConnTable {
         }
         self.one_way += usize::from(is_one_way_flow(&self.records[id]));
         self.without_port += usize::from(self.records[id].lacks_port());
+        self.count_client(id, Step::Comes);
     }
 
     /// The opposite of `link`.
@@ -164,6 +169,20 @@ impl ConnTable {
         self.index.unlink(&mut self.records, id);
         self.one_way -= usize::from(is_one_way_flow(&self.records[id]));
         self.without_port -= usize::from(self.records[id].lacks_port());
+        self.count_client(id, Step::Goes);
+    }
+
+    /// Counts clients in these places from now on.
+    pub fn count_clients(&mut self, places: Array<u8>) {
+        let found = self.records.all().iter().filter(|conn| conn.is_live() && !conn.is_hidden());
+        self.clients = Some(Clients::of(places, self.client_key(), found));
+    }
+
+    #[inline]
+    fn count_client(&mut self, id: ConnId, step: Step) {
+        if let Some(clients) = &mut self.clients {
+            clients.note(&self.records[id], step);
+        }
     }
 
     /// Moves a conn's state; its timer and its dest's counters are the caller's.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::flags as flag;
 use super::memory::Memory;
 use crate::base::{Array, ConnId, DestId, Endpoint, Instant, Method, Plain, Proto, Rng, Tuple};
-use crate::conn::{AddressLine, Conn, ConnTable, Draft, Due, Generation, Kind, NewConn, Side};
+use crate::conn::{AddressLine, CLIENT_PLACES, Conn, ConnTable, Draft, Due, Generation, Kind, NewConn, Side};
 
 pub(super) const ROOM: usize = 200;
 
@@ -139,9 +139,17 @@ fn the_table_finds_and_forgets_what_a_plain_list_does() {
         let table = ConnTable::new(ROOM, RandomState::new());
         let mut model = Model { table, known: Vec::new(), addresses, rng: Rng::seeded(3), now: Instant(5) };
         for step in 0..40_000 {
+            if step == 10_000 {
+                model.table.count_clients(Array::zeroed(CLIENT_PLACES));
+            }
             model.step();
             if step % 20 == 0 {
                 model.check();
+            }
+            if step >= 10_000 && step % 2000 == 0 {
+                let clients = model.known.iter().map(|known| &known.request);
+                let tcp = clients.filter(|request| request.proto == Proto::TCP).map(|request| request.src);
+                assert!(model.table.clients.as_ref().is_some_and(|clients| clients.are(tcp)));
             }
         }
     }

@@ -264,6 +264,7 @@ fn fast(director: &Director) -> Option<FastEntry> {
         conns: fast.len(),
         added: fast.report.added,
         frames: fast.report.frames,
+        answered: fast.report.answered,
         refused: fast.report.refused.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
         passed: passed.filter(|(_, count)| *count > 0).map(|(why, count)| (why.name().to_owned(), count)).collect(),
     })

@@ -21,11 +21,10 @@ impl Flows {
     /// True if a client of the service proves itself before a conn is opened, and there is a server for it.
     pub(super) fn asks_first(&mut self, service: ServiceId, now: Instant) -> bool {
         let Some(configured) = self.services.get(service) else { return false };
-        let takes = |dest| self.services.server(dest).present_weight() > 0;
-        if !configured.dests.iter().any(|dest| takes(*dest)) {
+        let mode = configured.options.syn_proxy;
+        if !self.services.takes_conns(service) {
             return false;
         }
-        let mode = configured.options.syn_proxy;
         mode == SynProxy::On || self.services.ask(service, self.settings.syn_proxy_rate, now)
     }
 
@@ -54,8 +53,8 @@ impl Flows {
         }
     }
 
-    /// The largest segment that clients of a service may send, as far as their link and what their servers are told say.
-    fn largest_segment(&self, service: ServiceId, family: Family, mtu: u16) -> u16 {
+    /// What of a segment is not its client's, for what servers are told of clients and for headers of another family.
+    pub(super) fn reserved(&self, service: ServiceId, family: Family) -> u16 {
         let dests = self.services.get(service).map_or(&[][..], |service| &service.dests);
         let reserved = dests.iter().map(|dest| {
             let crosses = family == Family::V4 && !self.services.server(*dest).endpoint.addr.is_ipv4();
@@ -66,7 +65,7 @@ impl Flows {
             };
             told + if crosses { 20 } else { 0 }
         });
-        mtu.saturating_sub(HEADERS[family as usize]).saturating_sub(reserved.max().unwrap_or(0))
+        reserved.max().unwrap_or(0)
     }
 }
 
@@ -90,7 +89,8 @@ pub(super) fn give_cookie(
     }
     let first = tcp::sequence(packet.frame(), packet.ip).wrapping_add(1);
     let cookies = flows.cookies();
-    let mss = flows.largest_segment(service, family, router.route(tuple.src.addr)?.mtu);
+    let taken = HEADERS[family as usize] + flows.reserved(service, family);
+    let mss = router.route(tuple.src.addr)?.mtu.saturating_sub(taken);
     let answer = Offer {
         mss: Some(mss),
         scale: offer.scale.map(|_| SCALE),

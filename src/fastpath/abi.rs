@@ -4,13 +4,14 @@
 //! addresses of the network's. Never looks at a packet.
 
 use super::bytes::{In, Out};
-pub use super::passed::{Passed, TOTALS_LEN, Totals, totals};
+pub use super::passed::{Passed, TOTALS_LEN, Totals, answered, totals};
+pub use super::proxied::{Proxied, Reach};
 use crate::base::{Endpoint, Mac, Proto};
 
 /// The number of this layout: it changes with the bytes below, with what they mean to the program, and with the order of the
 /// maps. In every layout the maps of entries, neighbours, stations and totals come first, and a station of zeros has the program
 /// leave all packets alone: so a worker stops the program of a keeper of another version.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 /// Bytes of a key.
 pub const KEY_LEN: usize = 20;
 /// Bytes of an entry.

@@ -2,8 +2,8 @@
 //!
 //! A trait, so that the core makes no system calls and tests have a kernel of their own.
 
-use super::abi::{Entry, Key, Neighbour, Station, Totals};
-use crate::base::LinkId;
+use super::abi::{Entry, Key, Neighbour, Proxied, Reach, Station, Totals};
+use crate::base::{Array, LinkId, Prefix};
 
 /// Entries that may be read at a time, at least.
 pub const READ_AT_ONCE: usize = 4096;
@@ -44,6 +44,24 @@ pub trait Kernel {
 
     /// Why packets were left to the director.
     fn totals(&self) -> Totals;
+
+    /// Places in which clients with conns are counted, without which no SYN may be answered; `None` if the kernel has none.
+    fn clients(&mut self) -> Option<Array<u8>>;
+
+    /// SYNs to an endpoint are answered from now on; false if the kernel does not take it.
+    fn answer(&mut self, key: &Key, proxied: &Proxied) -> bool;
+
+    /// They are the director's from now on.
+    fn leave_syns(&mut self, key: &Key);
+
+    /// How many SYNs to an endpoint were answered since `answer`.
+    fn answered_of(&self, key: &Key) -> u64;
+
+    /// How many SYNs were answered at all.
+    fn answered(&self) -> u64;
+
+    /// The way back to clients of a prefix; `None`: that of the shorter prefix around it. False if the kernel does not take it.
+    fn set_reach(&mut self, to: &Prefix, reach: Option<Reach>) -> bool;
 
     /// How the program came to the devices, for people.
     fn words(&self) -> &str;

@@ -11,6 +11,7 @@ mod kernel;
 mod members;
 mod passed;
 pub mod program;
+pub mod proxied;
 mod remains;
 mod report;
 
@@ -80,11 +81,15 @@ pub struct FastPath {
     pub report: Report,
     /// Frames that the ledger does not have yet.
     uncounted: u64,
+    /// SYNs that the kernel had answered when it was last asked, and how many of them the ledger does not have yet.
+    answered: u64,
+    uncounted_answers: u64,
 }
 
 impl FastPath {
     /// There is a program: conns may have entries as soon as those that another process has left are gone.
     pub fn start(&mut self, kernel: Box<dyn Kernel>, epoch: u64) {
+        self.answered = kernel.answered();
         (self.kernel, self.epoch, self.remains) = (Some(kernel), epoch, Remains::all());
     }
 
@@ -97,6 +102,16 @@ impl FastPath {
     /// How the program came to the devices, if there is one.
     pub fn words(&self) -> Option<&str> {
         self.kernel.as_deref().map(Kernel::words)
+    }
+
+    /// The kernel's side, if there is a program.
+    pub fn kernel(&mut self) -> Option<&mut dyn Kernel> {
+        self.kernel.as_deref_mut().map(|kernel| kernel as &mut dyn Kernel)
+    }
+
+    /// The director's time is that of the kernel's clock less so many milliseconds.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// How many conns have entries.
@@ -243,6 +258,25 @@ impl FastPath {
     /// Frames that the kernel has forwarded since this was last asked.
     pub fn take_uncounted(&mut self) -> u64 {
         std::mem::take(&mut self.uncounted)
+    }
+
+    /// Asks the kernel how many SYNs it has answered; true if there are more than there were.
+    pub fn read_answered(&mut self) -> bool {
+        let now = self.kernel.as_deref().map_or(self.answered, Kernel::answered);
+        let more = now.saturating_sub(std::mem::replace(&mut self.answered, now));
+        self.report.answered += more;
+        self.uncounted_answers += more;
+        more > 0
+    }
+
+    /// SYNs that the kernel has answered since this was last asked.
+    pub fn take_uncounted_answers(&mut self) -> u64 {
+        std::mem::take(&mut self.uncounted_answers)
+    }
+
+    /// Packets have passed by a next hop.
+    pub fn note_used(&mut self, place: u32) {
+        self.hops.note_used(place);
     }
 
     /// True while entries that another process has left are there.

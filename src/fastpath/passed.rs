@@ -4,8 +4,8 @@
 
 use super::bytes::In;
 
-/// Bytes of the totals, which are the only value of their map.
-pub const TOTALS_LEN: usize = 8 * Passed::ALL.len();
+/// Bytes of the totals, which are the only value of their map: a number for each reason, and how many SYNs were answered.
+pub const TOTALS_LEN: usize = 8 * (Passed::ALL.len() + 1);
 
 /// Why a packet was left to user space: an index into the totals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,4 +99,9 @@ pub type Totals = [u64; Passed::ALL.len()];
 pub fn totals(bytes: &[u8; TOTALS_LEN]) -> Totals {
     let mut from = In(bytes);
     [(); Passed::ALL.len()].map(|()| u64::from_ne_bytes(from.take()))
+}
+
+/// How many SYNs the program has answered, of the kernel's bytes.
+pub fn answered(bytes: &[u8; TOTALS_LEN]) -> u64 {
+    u64::from_ne_bytes(In(&bytes[TOTALS_LEN - 8..]).take())
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 (to the kernel: "Dual MIT/GPL")
  *
  * The fast path: at the egress of a device of the director, packets of flows that the director has decided are rewritten
- * and sent back into the device's ingress. All others go on to the director untouched.
+ * and sent back into the device's ingress; SYNs of services behind the SYN proxy are turned into their answers. All others go
+ * on to the director untouched.
  *
  * What both share is described in abi.rs. `scripts/fastpath` makes program.bin of this file, which is what is loaded: the
  * instructions alone. Numbers of the loader's stand for its maps and constants (see `loaded`). Rewriting is as in wire/edit.rs,
@@ -25,6 +26,9 @@ typedef unsigned long long u64;
 #define TOTALS 0x7a70767300000004
 #define LINK 0x7a70767300000005
 #define MEDIUM 0x7a70767300000006
+#define PROXIED 0x7a70767300000007
+#define REACHES 0x7a70767300000008
+#define CLIENTS 0x7a70767300000009
 #define loaded(number) ({ u64 value; asm("%0 = " #number " ll" : "=r"(value)); value; })
 #define number(name) loaded_(name)
 #define loaded_(name) loaded(name)
@@ -53,7 +57,9 @@ enum { ROOM_MAC = 1, FIXED_GSO = 1, ENCAP_IPV4 = 2, ENCAP_IPV6 = 4, ENCAP_GRE = 
 enum passed {
 	STATION, ETHERTYPE, PROTOCOL, OPTIONS, FRAGMENT, MALFORMED, FLAGS, NO_ENTRY, OTHER_END, ONE_WAY, TTL, TOO_BIG,
 	NEIGHBOUR, SUPERFRAME, UNSUMMED, TCP_OPTIONS, REFUSED, REASONS,
-	TAKEN = -1,
+	/* Behind the reasons: how many SYNs were answered. */
+	ANSWERED = REASONS,
+	TAKEN = -1, SYN = -2,
 };
 
 /* abi.rs: Method. */
@@ -116,6 +122,43 @@ struct station {
 	u64 routers[2][4];
 };
 
+/* proxied.rs: Proxied, a service whose SYNs are answered. */
+struct proxied {
+	u64 cookie_key[2];
+	u64 client_key[2];
+	u64 epoch; /* the director's time is that of the kernel's clock less so many milliseconds */
+	u64 answered;
+	u16 reserved; /* of a segment's size */
+	u8 timestamps;
+	u8 zero[5];
+};
+
+/* proxied.rs: Prefix, as a trie of the kernel's has it. */
+struct prefix {
+	u32 bits;
+	struct address addr;
+};
+
+/* proxied.rs: Reach, the way back to clients. */
+struct reach {
+	u32 neighbour; /* none: their SYNs are the director's */
+	u16 mtu;
+	u16 zero;
+};
+
+/* What a SYN offers (wire/offer.rs). */
+struct offer {
+	u32 mss; /* 0: none is named */
+	u32 clock;
+	u32 scale; /* NO_SCALE: none */
+	u32 sack, stamps;
+};
+
+enum { CLIENT_BITS = 20 }; /* proxied.rs */
+enum { SYN_FLAG = 0x02, ACK_FLAG = 0x10, FTP_DATA = 20, DEFAULT_TTL = 64 };
+enum { END, NOP, MSS, WINDOW_SCALE, SACK_PERMITTED, TIMESTAMPS = 8, MOST_OPTIONS = 40, LONGEST = 10 };
+enum { NO_SCALE = 15, MOST_SCALE = 14, OWN_SCALE = 7, SACK_BIT = 16, CLOCK_BITS = 63, MINUTE = 64000, HASH_BITS = 27 };
+
 #define MAC_BITS 0xffffffffffffull
 #define VALID (1ull << 48)
 #define HOST (2ull << 48)
@@ -162,6 +205,8 @@ static inline u32 fold(u64 sum)
 /* The change of a sum when one word becomes another. */
 static inline u64 change(u32 from, u32 to) { return (u64)(u32)~from + to; }
 
+static inline u64 rotated(u64 value, u32 bits) { return value << bits | value >> (64 - bits); }
+
 static inline u64 mac_at(const void *at)
 {
 	const u16 *half = at;
@@ -193,6 +238,11 @@ static inline int is_station(const struct station *station, u64 mac)
 static inline int is(const struct address *a, const struct address *b)
 {
 	return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] && a->word[3] == b->word[3];
+}
+
+static inline int is_mapped(const struct address *addr)
+{
+	return addr->word[2] == 0xffff0000 && !addr->word[0] && !addr->word[1];
 }
 
 static inline void set_ipv4(struct address *to, u32 addr)
@@ -234,6 +284,9 @@ static inline int parse_ipv6(struct __sk_buff *skb, struct packet *packet, struc
 	u32 first = ntohl(ip->version);
 	if (first >> 28 != 6)
 		return MALFORMED;
+	/* Addresses of the other family in disguise (director/martians.rs). */
+	if (unlikely(is_mapped(&ip->src) || is_mapped(&ip->dst)))
+		return MALFORMED;
 	packet->v6 = 1;
 	packet->total = sizeof(*ip) + ntohs(ip->payload);
 	packet->headers = sizeof(*ip);
@@ -255,8 +308,8 @@ static inline int parse_l4(struct __sk_buff *skb, struct packet *packet, struct 
 			return MALFORMED;
 		const u8 *header = (const u8 *)port;
 		/* SYN, FIN and RST change a conn's state. */
-		if ((header[13] & 0x17) != 0x10)
-			return FLAGS;
+		if ((header[13] & 0x17) != ACK_FLAG)
+			return (header[13] & 0x3f) == SYN_FLAG ? SYN : FLAGS;
 		u32 length = (header[12] >> 4) * 4;
 		packet->headers += length < TCP_LEN ? TCP_LEN : length;
 		packet->acknowledged = ntohl(*(const u32 *)(header + 8));
@@ -531,7 +584,7 @@ static inline void outer_ipv6(struct ipv6 *ip, const struct packet *packet, cons
 /* Puts the headers of a tunnel in front of a packet (wire/encap.rs). A superframe goes in whole. */
 static inline int tunnel(struct __sk_buff *skb, const struct packet *packet, const struct entry *entry)
 {
-	int v4 = entry->other.word[2] == 0xffff0000 && !entry->other.word[0] && !entry->other.word[1];
+	int v4 = is_mapped(&entry->other);
 	u8 method = entry->method;
 	u32 own = method == IPIP ? 0 : method == GRE ? GRE_LEN : UDP_LEN + GUE_LEN;
 	u32 ip_len = v4 ? sizeof(struct ipv4) : sizeof(struct ipv6), room = ip_len + own;
@@ -627,6 +680,271 @@ static inline int take(struct __sk_buff *skb, const struct packet *packet, struc
 	return TAKEN;
 }
 
+/* SipHash-1-3 (base/hash.rs) of so many blocks. */
+static inline u64 siphash(const u64 *key, const u64 *blocks, u32 count)
+{
+	u64 a = key[0] ^ 0x736f6d6570736575, b = key[1] ^ 0x646f72616e646f6d;
+	u64 c = key[0] ^ 0x6c7967656e657261, d = key[1] ^ 0x7465646279746573;
+#pragma clang loop unroll(disable)
+	for (u32 at = 0; at < 9; at++) {
+		u64 block = 0;
+		if (at < count)
+			block = blocks[at];
+		else if (at == count)
+			c ^= 0xff;
+		else if (at == count + 3)
+			break;
+		d ^= block;
+		a += b, b = rotated(b, 13) ^ a, a = rotated(a, 32);
+		c += d, d = rotated(d, 16) ^ c;
+		a += d, d = rotated(d, 21) ^ a;
+		c += b, b = rotated(b, 17) ^ c, c = rotated(c, 32);
+		a ^= block;
+	}
+	return a ^ b ^ c ^ d;
+}
+
+static inline u64 half(const struct address *addr, u32 at)
+{
+	return (u64)ntohl(addr->word[2 * at]) << 32 | ntohl(addr->word[2 * at + 1]);
+}
+
+/* Whether a conn of this client is there, or of another one in the same place (conn/clients.rs): its SYN is the director's. */
+static inline int may_have_conn(const struct key *client, const u64 *key)
+{
+	u64 lower = half(&client->addr, 1) ^ (u64)ntohs(client->port) << 48;
+	u32 place = (half(&client->addr, 0) * key[0] + lower * key[1]) >> (64 - CLIENT_BITS), index = place / 8;
+	const u8 *places = map_lookup(number(CLIENTS), &index);
+	return !places || places[place & 7];
+}
+
+/* The options of a SYN, which is followed by enough zeros for any of them (wire/tcp_option.rs). What is known of them is the word
+ * that each begins with, or one of these zeros, for of constants the verifier would follow each combination. */
+static inline void read_offer(struct __sk_buff *skb, const u8 *tcp, u32 length, struct offer *offer)
+{
+	u32 none = *(const u32 *)(tcp + TCP_LEN + MOST_OPTIONS), at = none + TCP_LEN;
+	u32 mss = none, scale = none, sack = none, stamps = none, clock = none;
+#pragma clang loop unroll(disable)
+	for (u32 step = 0; step < MOST_OPTIONS; step++) {
+		asm volatile("" : "+r"(at));
+		at &= 63;
+		if (at + 2 > length)
+			break;
+		const u8 *option = tcp + at;
+		if ((void *)option + LONGEST > end(skb))
+			break;
+		u32 kind = option[0], len = option[1], word = *(const u32 *)option;
+		if (kind == END)
+			break;
+		if (kind == NOP) {
+			at++;
+			continue;
+		}
+		if (len < 2 || at + len > length)
+			break;
+		at += len;
+		if (kind == MSS && len == 4)
+			mss = word;
+		else if (kind == WINDOW_SCALE && len == 3)
+			scale = word;
+		else if (kind == SACK_PERMITTED && len == 2)
+			sack = word;
+		else if (kind == TIMESTAMPS && len == LONGEST) {
+			stamps = word;
+			clock = *(const u32 *)(option + 2);
+		}
+	}
+	u32 bits = scale >> 16 & 0xff;
+	offer->mss = mss ? (ntohl(mss) & 0xffff) | 0x10000 : 0;
+	offer->clock = ntohl(clock);
+	offer->scale = !scale ? NO_SCALE : bits > MOST_SCALE ? MOST_SCALE : bits;
+	offer->sack = sack != 0;
+	offer->stamps = stamps != 0;
+}
+
+/* The class of a segment size (alg/syn_cookie.rs: SIZES). */
+static inline u32 class_of(u32 mss)
+{
+	return mss >= 8960 ? 15 : mss >= 8940 ? 14 : mss >= 4312 ? 13 : mss >= 1460 ? 12 : mss >= 1452 ? 11 : mss >= 1440 ? 10 :
+	       mss >= 1420 ? 9 : mss >= 1400 ? 8 : mss >= 1380 ? 7 : mss >= 1360 ? 6 : mss >= 1300 ? 5 : mss >= 1220 ? 4 :
+	       mss >= 1024 ? 3 : mss >= 536 ? 2 : mss >= 216;
+}
+
+/* The sequence number that a client is answered with (alg/syn_cookie.rs). */
+static inline u32 cookie(const struct proxied *proxied, const struct key *src, const struct key *dst, u32 first, u32 class, u64 now)
+{
+	u32 minute = now / MINUTE;
+	u64 ports = (u32)ntohs(src->port) << 16 | ntohs(dst->port);
+	u64 blocks[6] = {
+		half(&src->addr, 0), half(&src->addr, 1), half(&dst->addr, 0), half(&dst->addr, 1), ports << 32 | first,
+		48ull << 56 | (u64)minute << 4 | class,
+	};
+	u32 hash = siphash(proxied->cookie_key, blocks, 6);
+	return minute << 31 | class << HASH_BITS | (hash & ((1 << HASH_BITS) - 1));
+}
+
+/* The clock that carries the options of a SYN (alg/syn_cookie.rs). */
+static inline u32 clock_with(const struct proxied *proxied, const struct offer *offer, u64 now)
+{
+	u32 clock = (u32)now + (u32)proxied->cookie_key[0];
+	u32 with = (clock & ~CLOCK_BITS) | offer->scale | (offer->sack ? SACK_BIT : 0);
+	return (int)(clock - with) < 0 ? with - (CLOCK_BITS + 1) : with;
+}
+
+static inline void put(u32 **place, u32 value, u64 *sum)
+{
+	value = ntohl(value);
+	**place = value;
+	*sum += value;
+	++*place;
+}
+
+/* Turns the ports and numbers of a SYN into those of its answer and writes what it offers (wire/offer.rs); the new length. */
+static inline u32 write_answer(u32 *word, const struct proxied *proxied, const struct key *src, const struct key *dst,
+			       const struct offer *offer, u32 mss, u64 sum, u32 class, u64 now)
+{
+	u32 first = ntohl(word[1]) + 1, *place = word;
+	put(&place, (u32)ntohs(dst->port) << 16 | ntohs(src->port), &sum);
+	put(&place, cookie(proxied, src, dst, first, class, now), &sum);
+	put(&place, first, &sum);
+	place += 2;
+	put(&place, MSS << 24 | 4 << 16 | mss, &sum);
+	if (offer->stamps) {
+		put(&place, NOP << 24 | NOP << 16 | TIMESTAMPS << 8 | LONGEST, &sum);
+		put(&place, clock_with(proxied, offer, now), &sum);
+		put(&place, offer->clock, &sum);
+	}
+	if (offer->sack)
+		put(&place, NOP << 24 | NOP << 16 | SACK_PERMITTED << 8 | 2, &sum);
+	if (offer->scale != NO_SCALE)
+		put(&place, NOP << 24 | WINDOW_SCALE << 16 | 3 << 8 | OWN_SCALE, &sum);
+	u32 length = (void *)place - (void *)word;
+	place = word + 3;
+	put(&place, length << 26 | (SYN_FLAG | ACK_FLAG) << 16, &sum);
+	*place = (u16)~fold(sum + ntohs((u16)length));
+	return length;
+}
+
+/* The frame and IP header of an answer. */
+static inline int write_headers(struct __sk_buff *skb, const struct packet *packet, const struct key *src, const struct key *dst,
+				const struct neighbour *neighbour, u64 mac, u32 length)
+{
+	void *data = start(skb);
+	u8 tos = packet->tos & ~3;
+	if (packet->v6) {
+		struct ipv6 *ip = data + packet->at;
+		if ((void *)(ip + 1) > end(skb))
+			return REFUSED;
+		ip->version = ntohl(0x60000000 | (u32)tos << 20);
+		ip->payload = ntohs((u16)length);
+		ip->hops = DEFAULT_TTL;
+		ip->src = dst->addr;
+		ip->dst = src->addr;
+	} else {
+		struct ipv4 *ip = data + packet->at;
+		if ((void *)(ip + 1) > end(skb))
+			return REFUSED;
+		ip->tos = tos;
+		ip->total = ntohs((u16)(sizeof(*ip) + length));
+		ip->id = 0;
+		ip->fragment = ntohs(0x4000);
+		ip->ttl = DEFAULT_TTL;
+		ip->sum = 0;
+		ip->src = dst->addr.word[3];
+		ip->dst = src->addr.word[3];
+		const u32 *word = (const u32 *)ip;
+		ip->sum = ~fold((u64)word[0] + word[1] + word[2] + word[3] + word[4]);
+	}
+	if (packet->at) {
+		if (data + 12 > end(skb))
+			return REFUSED;
+		set_mac(data, mac);
+		set_mac(data + 6, neighbour->link_mac);
+	}
+	return TAKEN;
+}
+
+/* The sum of what both directions' pseudo-headers have in common; the words that all IPv4 addresses begin with come to nothing. */
+static inline u64 pseudo_sum(const struct key *src, const struct key *dst)
+{
+	u64 sum = ntohs(TCP);
+	for (u32 at = 0; at < 4; at++)
+		sum += (u64)src->addr.word[at] + dst->addr.word[at];
+	return sum;
+}
+
+/* Makes the answer of a SYN of it, which is `length` bytes long and alone; a damaged one is left. */
+static inline int make_answer(struct __sk_buff *skb, const struct packet *packet, const struct key *src, const struct key *dst,
+			      struct proxied *proxied, const struct neighbour *neighbour, u64 mac, u32 mtu, u32 length)
+{
+	/* Zeros behind it, so that all of it can be read as if it were of one size. */
+	enum { ROOM = TCP_LEN + MOST_OPTIONS + LONGEST + 2 };
+	u32 whole = packet->at + packet->total;
+	if (change_tail(skb, whole, 0) || change_tail(skb, packet->l4 + ROOM, 0))
+		return REFUSED;
+	u32 *word = start(skb) + packet->l4;
+	if ((void *)word + ROOM > end(skb))
+		return REFUSED;
+	u64 pseudo = pseudo_sum(src, dst), sum = pseudo + ntohs((u16)length);
+#pragma clang loop unroll(disable)
+	for (u32 at = 0; at < (TCP_LEN + MOST_OPTIONS) / 4; at++)
+		sum += word[at];
+	/* One that is not complete is the director's too. */
+	if (fold(sum) != 0xffff) {
+		change_tail(skb, whole, 0);
+		return FLAGS;
+	}
+	struct offer offer;
+	read_offer(skb, (const u8 *)word, length, &offer);
+	if (!proxied->timestamps || !offer.stamps) {
+		/* Without a clock only the size comes back. */
+		offer.scale = NO_SCALE;
+		offer.sack = offer.stamps = 0;
+	}
+	u32 mss = offer.mss ? offer.mss & 0xffff : packet->v6 ? 1220 : 536, taken = proxied->reserved + (packet->v6 ? 60 : 40);
+	u64 now = ktime_ns() / 1000000;
+	now = now > proxied->epoch ? now - proxied->epoch : 0;
+	length = write_answer(word, proxied, src, dst, &offer, mtu > taken ? mtu - taken : 0, pseudo, class_of(mss), now);
+	if (change_tail(skb, packet->l4 + length, 0))
+		return REFUSED;
+	return write_headers(skb, packet, src, dst, neighbour, mac, length);
+}
+
+/* Answers the SYN of a client to a service that has its clients prove themselves, as the director would
+ * (director/syn_cookies.rs), or leaves it. */
+static inline int answer(struct __sk_buff *skb, struct packet *packet, struct key *src, struct key *dst)
+{
+	const u8 *header = start(skb) + packet->l4;
+	if ((void *)header + TCP_LEN > end(skb))
+		return MALFORMED;
+	u32 length = (header[12] >> 4) * 4;
+	src->port = ((const u16 *)header)[0];
+	dst->port = ((const u16 *)header)[1];
+	src->proto = dst->proto = TCP;
+	src->zero = dst->zero = 0;
+	struct proxied *proxied = map_lookup(number(PROXIED), dst);
+	if (!proxied)
+		return FLAGS;
+	if (length < TCP_LEN || packet->total != packet->headers + length || packet->at + packet->total > len(skb) ||
+	    src->port == ntohs(FTP_DATA) || field(skb, GSO_SIZE))
+		return FLAGS;
+	struct prefix client = { 128, src->addr };
+	const struct reach *reach = map_lookup(number(REACHES), &client);
+	u32 index = reach ? reach->neighbour : 0;
+	const struct neighbour *neighbour = index ? map_lookup(number(NEIGHBOURS), &index) : 0;
+	if (!reach || !neighbour || may_have_conn(src, proxied->client_key))
+		return FLAGS;
+	u64 mac = *(volatile u64 *)&neighbour->mac;
+	if ((mac & ~MAC_BITS) != (packet->at ? VALID : VALID | HOST))
+		return FLAGS;
+	int done = make_answer(skb, packet, src, dst, proxied, neighbour, mac, reach->mtu, length);
+	if (done != TAKEN)
+		return done;
+	__sync_fetch_and_add(&proxied->answered, 1);
+	redirect(neighbour->ifindex, INGRESS);
+	return SYN;
+}
+
 /* The entry of a packet, by one end; `other` is the end that its conn must have besides. */
 static inline struct entry *find(const struct key *by, const struct key *other, u32 side, int *reason)
 {
@@ -646,6 +964,8 @@ static inline int forward(struct __sk_buff *skb)
 	struct packet packet = { .at = number(MEDIUM) ? 0 : 14 };
 	struct key src, dst;
 	int reason = parse(skb, &packet, &src, &dst);
+	if (unlikely(reason == SYN))
+		return answer(skb, &packet, &src, &dst);
 	if (reason != TAKEN)
 		return reason;
 	reason = NO_ENTRY;
@@ -667,9 +987,9 @@ __attribute__((section("classifier"), used)) int classify(struct __sk_buff *skb)
 	int reason = forward(skb);
 	if (likely(reason == TAKEN))
 		return REDIRECT;
-	u32 index = 0;
+	u32 index = 0, place = reason == SYN ? ANSWERED : reason;
 	u64 *totals = map_lookup(number(TOTALS), &index);
-	if (totals && (u32)reason < REASONS)
-		__sync_fetch_and_add(&totals[(u32)reason], 1);
-	return NEXT;
+	if (totals && place <= ANSWERED)
+		__sync_fetch_and_add(&totals[place], 1);
+	return reason == SYN ? REDIRECT : NEXT;
 }

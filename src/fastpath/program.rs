@@ -2,7 +2,8 @@
 //!
 //! `scripts/fastpath` makes the instructions of `program.c`.
 
-use super::abi;
+use super::{abi, proxied};
+use crate::conn::CLIENT_PLACES;
 
 /// The name under which the kernel lists it.
 pub const NAME: &str = "tapvs_fast";
@@ -23,6 +24,12 @@ pub const TOTALS: u64 = NUMBERS + 4;
 pub const LINK: u64 = NUMBERS + 5;
 /// Stands for what the link carries: 0 Ethernet, 1 bare packets.
 pub const MEDIUM: u64 = NUMBERS + 6;
+/// Stands for the map of services whose SYNs are answered.
+pub const PROXIED: u64 = NUMBERS + 7;
+/// Stands for the map of ways back to clients.
+pub const REACHES: u64 = NUMBERS + 8;
+/// Stands for the map of clients that have conns.
+pub const CLIENTS: u64 = NUMBERS + 9;
 
 /// Links that a director has at most.
 pub const LINKS: u32 = 256;
@@ -37,3 +44,11 @@ pub const OF_NEIGHBOURS: Lengths = (4, abi::NEIGHBOUR_LEN);
 pub const OF_STATIONS: Lengths = (4, abi::STATION_LEN);
 /// Of the map of totals, an array of one element.
 pub const OF_TOTALS: Lengths = (4, abi::TOTALS_LEN);
+/// Of the map of services.
+pub const OF_PROXIED: Lengths = (abi::KEY_LEN, proxied::PROXIED_LEN);
+/// Of the map of ways back, a trie.
+pub const OF_REACHES: Lengths = (proxied::PREFIX_LEN, proxied::REACH_LEN);
+/// Elements of the map of clients.
+pub const CLIENT_ELEMENTS: u32 = (CLIENT_PLACES / OF_CLIENTS.1) as u32;
+/// Of the map of clients, an array of eight places in each element.
+pub const OF_CLIENTS: Lengths = (4, 8);

@@ -7,6 +7,8 @@
 pub struct Report {
     /// Frames that the kernel has forwarded.
     pub frames: u64,
+    /// SYNs that the kernel has answered by cookies.
+    pub answered: u64,
     /// Conns that were given entries.
     pub added: u64,
     /// Offers that came to nothing, by their reason.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::bpf::{Constant, Done, LoadError, Map, MapKind, Program};
+use super::fast_answers::AnswerMaps;
 use crate::base::{LinkId, Medium};
 use crate::fastpath::abi::{self, ENTRY_LEN, Entry, KEY_LEN, Key, Neighbour, Station, TOTALS_LEN, Totals};
 use crate::fastpath::program as code;
@@ -16,6 +17,8 @@ pub struct FastMaps {
     neighbours: Map,
     stations: Map,
     totals: Map,
+    /// Those by which SYNs are answered; a keeper of another layout may have none.
+    pub answers: Option<AnswerMaps>,
 }
 
 impl FastMaps {
@@ -27,12 +30,14 @@ impl FastMaps {
             neighbours: array("tapvs_neighbour", code::OF_NEIGHBOURS, neighbours)?,
             stations: array("tapvs_station", code::OF_STATIONS, code::LINKS)?,
             totals: array("tapvs_totals", code::OF_TOTALS, 1)?,
+            answers: Some(AnswerMaps::create()?),
         })
     }
 
-    /// The maps that another process has made, in the order of `descriptors`; what it has told of the lengths of two of them.
+    /// The maps that another process has made, in the order of `descriptors`, those of every layout first; what it has told of the lengths of two of them.
     pub fn inherited(
         [of_flows, neighbours, of_stations, totals]: [OwnedFd; 4],
+        others: Vec<OwnedFd>,
         flows: code::Lengths,
         stations: code::Lengths,
     ) -> FastMaps {
@@ -41,18 +46,20 @@ impl FastMaps {
             neighbours: Map::inherited(neighbours, code::OF_NEIGHBOURS),
             stations: Map::inherited(of_stations, stations),
             totals: Map::inherited(totals, code::OF_TOTALS),
+            answers: others.try_into().ok().map(AnswerMaps::inherited),
         }
     }
 
     /// The descriptors of the maps.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
-        [self.flows.as_fd(), self.neighbours.as_fd(), self.stations.as_fd(), self.totals.as_fd()]
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let of_any_layout = [&self.flows, &self.neighbours, &self.stations, &self.totals].map(Map::as_fd);
+        of_any_layout.into_iter().chain(self.answers.iter().flat_map(AnswerMaps::descriptors))
     }
 
     /// Loads the program for a link.
     pub fn program(&self, link: LinkId, medium: Medium) -> Result<Program, LoadError> {
         let medium = u64::from(medium == Medium::Ip);
-        let constants = [
+        let mut constants = vec![
             (code::FLOWS, Constant::Map(&self.flows)),
             (code::NEIGHBOURS, Constant::Map(&self.neighbours)),
             (code::STATIONS, Constant::Map(&self.stations)),
@@ -60,6 +67,7 @@ impl FastMaps {
             (code::LINK, Constant::Number(u64::from(link.0))),
             (code::MEDIUM, Constant::Number(medium)),
         ];
+        constants.extend(self.answers.iter().flat_map(AnswerMaps::constants));
         Program::load(code::NAME, code::CODE, &constants)
     }
 
@@ -141,9 +149,18 @@ impl FastMaps {
 
     /// How many packets were left to user space for each reason.
     pub fn totals(&self) -> io::Result<Totals> {
+        Ok(abi::totals(&self.read_totals()?))
+    }
+
+    /// How many SYNs were answered.
+    pub fn answered(&self) -> io::Result<u64> {
+        Ok(abi::answered(&self.read_totals()?))
+    }
+
+    fn read_totals(&self) -> io::Result<[u8; TOTALS_LEN]> {
         let mut value = [0; TOTALS_LEN];
         self.totals.get(&0_u32.to_ne_bytes(), &mut value)?;
-        Ok(abi::totals(&value))
+        Ok(value)
     }
 }
 

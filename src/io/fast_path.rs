@@ -9,9 +9,9 @@ use nix::net::if_::if_nametoindex;
 use serde::{Deserialize, Serialize};
 
 use super::bpf::Attached;
-use super::{FastMaps, LinkFacts, inherited, let_inherit};
-use crate::base::LinkId;
-use crate::fastpath::abi::{self, Entry, Key, Neighbour, Station, Totals};
+use super::{AnswerMaps, FastMaps, LinkFacts, inherited, let_inherit};
+use crate::base::{Array, LinkId, Prefix};
+use crate::fastpath::abi::{self, Entry, Key, Neighbour, Proxied, Reach, Station, Totals};
 use crate::fastpath::{Kernel, NotAdded, PLACES, READ_AT_ONCE, program};
 
 /// Bytes of keys and values of the maps of entries and of stations, one behind the other.
@@ -62,7 +62,7 @@ impl FastProgram {
             devices.push(device);
         }
         let words = attached.first().map_or("nothing", Attached::by).to_owned();
-        let descriptors = maps.descriptors().map(|fd| fd.as_raw_fd()).to_vec();
+        let descriptors = maps.descriptors().map(|fd| fd.as_raw_fd()).collect();
         let facts =
             FastFacts { layout: Some(abi::LAYOUT), lengths: LENGTHS.to_vec(), maps: descriptors, devices, words };
         Ok(FastProgram { maps, facts, _attached: attached })
@@ -70,7 +70,7 @@ impl FastProgram {
 
     /// What a worker is given; it inherits the descriptors.
     pub fn give(&self) -> io::Result<FastFacts> {
-        self.maps.descriptors().into_iter().try_for_each(let_inherit)?;
+        self.maps.descriptors().try_for_each(let_inherit)?;
         Ok(self.facts.clone())
     }
 
@@ -92,11 +92,11 @@ impl FastKernel {
     /// What a keeper has given.
     pub fn inherited(facts: &FastFacts) -> io::Result<FastKernel> {
         let mut maps = facts.maps.iter().map(|fd| inherited(*fd)).collect::<io::Result<Vec<OwnedFd>>>()?;
-        maps.truncate(4);
+        let others = maps.split_off(4.min(maps.len()));
         let maps = maps.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
         let said = <[u32; 4]>::try_from(facts.lengths.as_slice()).unwrap_or(FIRST_LENGTHS);
         let [flow_key, flow, station_key, station] = said.map(|length| length as usize);
-        let maps = FastMaps::inherited(maps, (flow_key, flow), (station_key, station));
+        let maps = FastMaps::inherited(maps, others, (flow_key, flow), (station_key, station));
         Ok(FastKernel { maps, facts: facts.clone(), told: false })
     }
 
@@ -116,7 +116,7 @@ impl FastKernel {
     /// The same, for a worker that begins: a program that it does not understand forwards nothing any more, and is left no
     /// entry, which would not be true when a worker comes that does.
     pub fn taken_up(self) -> Result<FastKernel, String> {
-        let Err(why) = self.check() else { return Ok(self) };
+        let Err(why) = self.check() else { return self.taken_over() };
         let links = (0..self.facts.devices.len()).map(|link| LinkId(link as u8));
         if let Err(error) = self.maps.silence(links) {
             return Err(format!("{why}; until then it goes on by itself, for it cannot be stopped: {error}"));
@@ -124,6 +124,20 @@ impl FastKernel {
         // It reads them no more; on a kernel without such calls (before Linux 5.6) they stay.
         let _ = self.maps.empty();
         Err(why)
+    }
+
+    /// What a worker before has told of services is not known to be true any more.
+    fn taken_over(self) -> Result<FastKernel, String> {
+        match self.maps.answers.as_ref().map_or(Ok(()), AnswerMaps::clear) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(format!("its maps cannot be emptied: {error}")),
+        }
+    }
+
+    /// What becomes of a map by which SYNs are answered.
+    fn answers<T>(&mut self, change: impl FnOnce(&AnswerMaps) -> io::Result<T>) -> Option<T> {
+        let done = self.maps.answers.as_ref().map(change)?;
+        self.heed(done)
     }
 
     /// What the kernel gave; a failure is said once, for it would go on.
@@ -181,6 +195,31 @@ impl Kernel for FastKernel {
         self.maps.totals().unwrap_or_default()
     }
 
+    fn clients(&mut self) -> Option<Array<u8>> {
+        // Before Linux 5.5 a map is no memory.
+        self.maps.answers.as_ref()?.clients().ok()
+    }
+
+    fn answer(&mut self, key: &Key, proxied: &Proxied) -> bool {
+        self.answers(|maps| maps.answer(key, proxied)).is_some()
+    }
+
+    fn leave_syns(&mut self, key: &Key) {
+        self.answers(|maps| maps.leave_syns(key));
+    }
+
+    fn answered_of(&self, key: &Key) -> u64 {
+        self.maps.answers.as_ref().and_then(|maps| maps.answered_of(key).ok()).unwrap_or(0)
+    }
+
+    fn answered(&self) -> u64 {
+        self.maps.answered().unwrap_or(0)
+    }
+
+    fn set_reach(&mut self, to: &Prefix, reach: Option<Reach>) -> bool {
+        self.answers(|maps| maps.set_reach(to, reach)).is_some()
+    }
+
     fn words(&self) -> &str {
         &self.facts.words
     }
@@ -225,7 +264,8 @@ mod tests {
 
     /// What a worker has of a keeper, which says these words.
     fn worker(maps: &FastMaps, words: &str) -> FastKernel {
-        let fds = maps.descriptors().map(|fd| fd.try_clone_to_owned().unwrap().into_raw_fd().to_string());
+        let fds: Vec<_> =
+            maps.descriptors().map(|fd| fd.try_clone_to_owned().unwrap().into_raw_fd().to_string()).collect();
         let words = words.replace("MAPS", &fds.join(","));
         FastKernel::inherited(&serde_json::from_str(&words).unwrap()).unwrap()
     }

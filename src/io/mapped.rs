@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -68,6 +68,24 @@ impl Memory {
         let array = sys::array_over(&self.shared.map, offset, len, Box::new(backing));
         self.taken += size;
         array.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// The first bytes of a file that is as long already and takes no memory as it is used: a map in the kernel.
+pub fn map_bytes(file: BorrowedFd, len: usize) -> io::Result<Array<u8>> {
+    let map = Arc::new(sys::Map::shared(file, len)?);
+    let array = sys::array_over(&map, 0, len, Box::new(Whole { _map: map.clone() }));
+    array.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// A mapping of which every byte is there.
+struct Whole {
+    _map: Arc<sys::Map>,
+}
+
+impl Backing for Whole {
+    fn commit(&mut self, _end: usize) -> bool {
+        true
     }
 }
 

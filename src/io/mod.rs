@@ -12,6 +12,7 @@ mod databases;
 mod device;
 #[allow(dead_code)]
 mod fast;
+mod fast_answers;
 mod fast_path;
 mod files;
 mod host_watch;
@@ -49,6 +50,7 @@ pub use databases::{hosts_database, services_database};
 pub use device::{Device, LinkChange, check_name};
 #[allow(unused_imports)]
 pub use fast::FastMaps;
+pub use fast_answers::AnswerMaps;
 pub use fast_path::{FastFacts, FastKernel, FastProgram};
 pub use files::{let_inherit, open as open_to_read, read_through, read_to_string};
 pub use host_watch::{HostChange, HostWatch};

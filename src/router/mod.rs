@@ -151,7 +151,12 @@ impl Router {
 
     /// How often anything has changed that says where packets go, but for neighbours.
     pub fn changes(&self) -> u64 {
-        self.changes + self.virtuals.changes() + self.path_mtus.changes()
+        self.changes_of_ways() + self.path_mtus.changes()
+    }
+
+    /// The same but for the sizes of paths: links, routes, addresses that move.
+    pub fn changes_of_ways(&self) -> u64 {
+        self.changes + self.virtuals.changes()
     }
 
     /// A next hop that is used without asking here: it is solicited again where its MAC is in doubt, as for a packet.

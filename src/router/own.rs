@@ -24,6 +24,11 @@ impl Router {
         self.broadcasts.contains(&addr)
     }
 
+    /// The broadcast addresses of the links' nets.
+    pub fn broadcasts(&self) -> impl Iterator<Item = IpAddr> {
+        self.broadcasts.iter().copied()
+    }
+
     /// True for an address of a link or of a local prefix.
     pub fn owns(&self, addr: IpAddr) -> bool {
         self.own.contains(&addr) || self.is_in_local_prefix(addr) || self.virtuals.is_here(addr)

@@ -52,9 +52,14 @@ impl Routes {
         self.entries.insert(place, (to, via, link));
     }
 
+    /// All routes with gateway and link, the longest prefix first.
+    pub fn all(&self) -> impl Iterator<Item = (Prefix, Option<IpAddr>, LinkId)> {
+        self.entries.iter().copied()
+    }
+
     /// The routes by a neighbour, the longest prefix first.
     pub fn by_neighbour(&self) -> impl Iterator<Item = (Prefix, IpAddr)> {
-        self.entries.iter().filter_map(|(to, via, _)| Some((*to, (*via)?)))
+        self.all().filter_map(|(to, via, _)| Some((to, via?)))
     }
 
     /// Link and next hop for an address.

@@ -72,6 +72,11 @@ impl<E> Turn<E> {
         self.ledger.pass(count);
     }
 
+    /// SYNs were answered by the kernel, each with a frame.
+    pub fn answered(&mut self, count: u64) {
+        self.ledger.answer(count);
+    }
+
     /// A frame waits from now on.
     pub fn hold(&mut self) {
         self.ledger.hold();

@@ -98,6 +98,11 @@ impl Virtuals {
         self.away > 0 && self.all.get(&addr).is_some_and(|virt| !virt.here)
     }
 
+    /// The addresses that are here now.
+    pub fn here(&self) -> impl Iterator<Item = IpAddr> {
+        self.all.iter().filter(|(_, virt)| virt.here).map(|(addr, _)| *addr)
+    }
+
     /// True for an address that is here now.
     pub fn is_here(&self, addr: IpAddr) -> bool {
         self.all.get(&addr).is_some_and(|virt| virt.here)

@@ -184,6 +184,8 @@ fn what_is_malformed_is_the_directors() {
     let mut frame = conn.frame(&conn.request.clone());
     frame[25] ^= 1;
     assert_eq!(conn.fast.run(&frame, Vnet::default()), Fate::Left(Passed::Malformed), "a header's checksum");
+    let disguised = Packet::tcp("[::ffff:192.0.2.7]:4000", "[::ffff:198.51.100.1]:80", "A");
+    conn.leaves(&disguised, Passed::Malformed);
     let Some(mut conn) = established(NAT6) else { return };
     assert_eq!(conn.run(|frame| frame[14] = 0x45), Fate::Left(Passed::Malformed), "version");
     assert_eq!(conn.run(|frame| frame[18] = 7), Fate::Left(Passed::Malformed), "a length beyond the frame");

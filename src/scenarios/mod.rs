@@ -18,6 +18,7 @@ mod ftp;
 mod ftp_fullnat;
 mod icmp;
 mod keep_alive;
+mod kernel_cookies;
 mod kernel_devices;
 mod kernel_program;
 mod kernel_reasons;

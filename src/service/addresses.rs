@@ -33,6 +33,8 @@ pub(super) struct Addresses {
     all: HashMap<IpAddr, Users, FastHash>,
     /// A bit for the hash of each that is, or was, the director's own: strangers are known without a look-up.
     own: [u64; WORDS],
+    /// Those that have become the director's own, or another host's, since they were last taken.
+    pub(super) moved: Vec<IpAddr>,
 }
 
 const WORDS: usize = 16;
@@ -48,7 +50,12 @@ fn place(addr: IpAddr) -> (usize, u32) {
 
 impl Addresses {
     pub(super) fn add(&mut self, addr: IpAddr, what: Use) {
-        *self.all.entry(addr).or_default().of(what) += 1;
+        let users = self.all.entry(addr).or_default();
+        let was_own = users.are_own();
+        *users.of(what) += 1;
+        if users.are_own() != was_own {
+            self.moved.push(addr);
+        }
         if what != Use::Server {
             let (word, bit) = place(addr);
             self.own[word] |= 1 << bit;
@@ -58,8 +65,12 @@ impl Addresses {
     pub(super) fn remove(&mut self, addr: IpAddr, what: Use) {
         let Entry::Occupied(mut entry) = self.all.entry(addr) else { return };
         let users = entry.get_mut();
+        let was_own = users.are_own();
         let count = users.of(what);
         *count = count.saturating_sub(1);
+        if users.are_own() != was_own {
+            self.moved.push(addr);
+        }
         if !users.are_own() && users.servers == 0 {
             entry.remove();
         }

@@ -19,6 +19,7 @@ impl Services {
     /// Carries out one command; timeouts and synchronisation are the director's and do nothing here.
     pub fn apply(&mut self, command: &Command, now: Instant) -> Result<(), Refused> {
         self.changes += 1;
+        self.note_proxied(command);
         match command {
             Command::AddService(key, options) => self.add_service(*key, options),
             Command::EditService(key, options) => self.edit_service(*key, options),

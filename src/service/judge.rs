@@ -25,6 +25,7 @@ impl Services {
             server.mask = judgement.mask;
             server.set_weight(weight);
             self.notify(id, Change::Edited(dest));
+            self.reproxy(key);
         }
         if is_upset {
             self.upset(dest);

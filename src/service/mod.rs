@@ -141,6 +141,8 @@ pub struct Services {
     changes: u64,
     /// Dests whose conns something has happened to; each once, so that there are no more than dests.
     upset: Vec<DestId>,
+    /// Services whose SYNs may have to be answered in another way.
+    reproxied: Vec<ServiceKey>,
 }
 
 impl Services {
@@ -171,6 +173,7 @@ impl Services {
             crossed: false,
             changes: 0,
             upset: Vec::new(),
+            reproxied: Vec::new(),
         }
     }
 

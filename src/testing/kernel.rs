@@ -1,6 +1,6 @@
 //! A kernel for laboratories: the maps of the fast path, and what the program does with a frame, in a few lines of our own.
 //!
-//! Frames are taken or not, counted, and sent on as entries say. Beside it the real program may stand, which must do the same
+//! Frames are taken or not, counted, and sent on as entries say; no SYN is answered. Beside it the real program may stand, which must do the same
 //! to every frame, byte for byte.
 
 use std::cell::RefCell;
@@ -9,8 +9,10 @@ use std::rc::Rc;
 
 use super::shadow::Shadow;
 use super::wire::Frame;
-use crate::base::{Endpoint, Instant, LinkId, Mac, Tunnel, TunnelChecksum};
-use crate::fastpath::abi::{Counters, Entry, Joined, Key, Method, Neighbour, Passed, Station, Totals, Way};
+use crate::base::{Array, Endpoint, Instant, LinkId, Mac, Prefix, Tunnel, TunnelChecksum};
+use crate::fastpath::abi::{
+    Counters, Entry, Joined, Key, Method, Neighbour, Passed, Proxied, Reach, Station, Totals, Way,
+};
 use crate::fastpath::{Kernel, NotAdded};
 use crate::wire::{
     End, Fragment, Ip, L4, Packet, PacketBuf, Parsed, Vnet, decrement_ttl, encap, parse, set_endpoint, set_macs, tcp,
@@ -296,6 +298,28 @@ impl Kernel for KernelModel {
 
     fn totals(&self) -> Totals {
         [0; Passed::ALL.len()]
+    }
+
+    fn clients(&mut self) -> Option<Array<u8>> {
+        None
+    }
+
+    fn answer(&mut self, _key: &Key, _proxied: &Proxied) -> bool {
+        false
+    }
+
+    fn leave_syns(&mut self, _key: &Key) {}
+
+    fn answered_of(&self, _key: &Key) -> u64 {
+        0
+    }
+
+    fn answered(&self) -> u64 {
+        0
+    }
+
+    fn set_reach(&mut self, _to: &Prefix, _reach: Option<Reach>) -> bool {
+        false
     }
 
     fn words(&self) -> &str {

@@ -6,11 +6,11 @@
 use std::io;
 use std::rc::Rc;
 
-use crate::base::{LinkId, Medium};
-use crate::fastpath::abi::{Entry, Key, Neighbour, Station, Totals};
+use crate::base::{Array, LinkId, Medium, Prefix};
+use crate::fastpath::abi::{Entry, Key, Neighbour, Proxied, Reach, Station, Totals};
 use crate::fastpath::{Kernel, NotAdded, READ_AT_ONCE};
-use crate::io::FastMaps;
 use crate::io::bpf::{Program, Run};
+use crate::io::{AnswerMaps, FastMaps};
 
 /// Entries that there is room for.
 const ROOM: u32 = 4096;
@@ -47,9 +47,18 @@ impl Shadow {
         verdict.ok().filter(|verdict| verdict.action == REDIRECT).map(|verdict| verdict.frame)
     }
 
+    /// Milliseconds of the clock that the program reads.
+    pub fn millis() -> u64 {
+        crate::io::monotonic_millis()
+    }
+
     /// An entry with what was counted.
     pub fn counted(&self, key: &Key) -> Option<Entry> {
         self.maps.get(key).unwrap()
+    }
+
+    fn answers(&self) -> &AnswerMaps {
+        self.maps.answers.as_ref().unwrap()
     }
 
     /// Takes all entries away.
@@ -98,6 +107,30 @@ impl Kernel for Shadow {
 
     fn totals(&self) -> Totals {
         self.maps.totals().unwrap()
+    }
+
+    fn clients(&mut self) -> Option<Array<u8>> {
+        Some(self.answers().clients().unwrap())
+    }
+
+    fn answer(&mut self, key: &Key, proxied: &Proxied) -> bool {
+        self.answers().answer(key, proxied).is_ok()
+    }
+
+    fn leave_syns(&mut self, key: &Key) {
+        assert!(self.answers().leave_syns(key).unwrap(), "{key:?}");
+    }
+
+    fn answered_of(&self, key: &Key) -> u64 {
+        self.answers().answered_of(key).unwrap()
+    }
+
+    fn answered(&self) -> u64 {
+        self.maps.answered().unwrap()
+    }
+
+    fn set_reach(&mut self, to: &Prefix, reach: Option<Reach>) -> bool {
+        self.answers().set_reach(to, reach).is_ok()
     }
 
     fn words(&self) -> &str {

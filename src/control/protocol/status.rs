@@ -107,6 +107,9 @@ pub struct FastEntry {
     pub added: u64,
     /// Frames that it has forwarded.
     pub frames: u64,
+    /// SYNs that it has answered by cookies.
+    #[serde(default)]
+    pub answered: u64,
     /// Conns that it was not given, by the reason.
     pub refused: Vec<(String, u64)>,
     /// Packets that it has left to the director, by the reason.

@@ -54,6 +54,7 @@ impl Fast<'_> {
 
     /// Reads what the kernel has counted of all conns.
     pub fn read_all(&mut self) {
+        self.path.read_answered();
         self.path.read_from_the_first();
         while !self.read_some() {}
     }
@@ -72,8 +73,9 @@ impl Fast<'_> {
         }
     }
 
-    /// Frames that the kernel has forwarded are in the ledger.
+    /// Frames that the kernel has forwarded, and SYNs that it has answered, are in the ledger.
     pub fn account<E>(&mut self, turn: &mut Turn<E>) {
         turn.passed(self.path.take_uncounted());
+        turn.answered(self.path.take_uncounted_answers());
     }
 }

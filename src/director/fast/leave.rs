@@ -117,7 +117,9 @@ impl Fast<'_> {
     /// Heeds what has changed since it was last asked: servers, links, routes, addresses, neighbours.
     pub fn heed(&mut self) {
         if !self.path.is_there() {
-            while self.flows.services.take_upset().is_some() {}
+            let services = &mut self.flows.services;
+            while services.take_upset().is_some() {}
+            while services.take_reproxied().is_some() || services.take_reowned().is_some() {}
             return;
         }
         while let Some(dest) = self.flows.services.take_upset() {
@@ -134,5 +136,6 @@ impl Fast<'_> {
             self.path.refresh_hops(|link, addr| neighbour_at(router, devices[link.index()], link, addr));
         }
         self.watch.told = (routes, neighbours);
+        self.heed_proxied();
     }
 }

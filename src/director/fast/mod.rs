@@ -8,10 +8,12 @@
 //!          links, routes, sizes, virtual addresses, standby change        all conns leave, many in parts
 //! heed     a neighbour has another MAC, or none                           one write for all its conns
 //! credit   what the kernel has counted goes where packets are counted here
+//! answers  SYNs that it answers in the director's place
 //! ```
 //! Conns that have left ask again with their next packets. Never decides what becomes of a packet.
 
 mod admit;
+mod answers;
 mod counted;
 mod leave;
 mod places;
@@ -30,6 +32,7 @@ use crate::fastpath::{FastPath, Kernel};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::sync::Sync;
+use answers::Answers;
 
 /// All entries are read once in this time ...
 const ROUND: Duration = Duration::from_secs(1);
@@ -51,6 +54,7 @@ pub(in crate::director) struct Watch {
     counts: Vec<u32>,
     /// Packets of conns that other directors may be told of.
     unsaid: Vec<(ConnId, u64)>,
+    answers: Answers,
 }
 
 impl Watch {
@@ -59,7 +63,7 @@ impl Watch {
         if !self.leaving.is_empty() || path.has_remains() {
             return Some(Instant::default());
         }
-        (path.len() > 0).then_some(self.due)
+        (path.len() > 0 || self.answers.are_given()).then_some(self.due)
     }
 }
 
@@ -105,7 +109,8 @@ impl Fast<'_> {
             return;
         }
         self.go_on_leaving();
-        if self.path.len() > 0 && self.watch.due <= turn.now {
+        if (self.path.len() > 0 || self.watch.answers.are_given()) && self.watch.due <= turn.now {
+            self.read_answered(turn.now);
             self.watch.due = turn.now + if self.read_some() { ROUND } else { PAUSE };
             for (link, addr) in self.path.take_used_hops() {
                 if self.router.medium(link) == Medium::Ethernet {

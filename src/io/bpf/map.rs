@@ -9,17 +9,34 @@ use super::{Attributes, command, is_unknown};
 
 /// `BPF_F_NO_PREALLOC`
 const NO_PREALLOC: u32 = 1;
+/// `BPF_F_MMAPABLE` (Linux 5.5)
+const MAPPABLE: u32 = 1 << 10;
 /// `BPF_NOEXIST`
 const ONLY_NEW: u64 = 1;
 
 /// Kinds of map (`enum bpf_map_type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
 pub enum MapKind {
     /// Any keys; memory is taken as elements come.
-    Hash = 1,
+    Hash,
     /// The keys are numbers of four bytes, and every element is there from the beginning.
-    Array = 2,
+    Array,
+    /// The same, and processes may have it as memory of theirs, where the kernel can do that.
+    Memory,
+    /// The keys are a number of bits and as many bits at least; the longest that a packet begins with is found.
+    Trie,
+}
+
+impl MapKind {
+    /// Its number, and what it is made with.
+    fn attributes(self) -> [u32; 2] {
+        match self {
+            MapKind::Hash => [1, NO_PREALLOC],
+            MapKind::Array => [2, 0],
+            MapKind::Memory => [2, MAPPABLE],
+            MapKind::Trie => [11, NO_PREALLOC],
+        }
+    }
 }
 
 /// A map, by its descriptor.
@@ -41,15 +58,19 @@ impl AsFd for Map {
 impl Map {
     /// Makes a map; needs CAP_BPF (before Linux 5.8 CAP_SYS_ADMIN).
     pub fn create(kind: MapKind, name: &str, (key_len, value_len): (usize, usize), elements: u32) -> io::Result<Map> {
-        let flags = if kind == MapKind::Hash { NO_PREALLOC } else { 0 };
+        let [number, flags] = kind.attributes();
         let attributes = Attributes::new()
-            .word(0, kind as u32)
+            .word(0, number)
             .word(4, key_len as u32)
             .word(8, value_len as u32)
             .word(12, elements)
             .word(16, flags)
             .bytes(28, &name.as_bytes()[..name.len().min(15)]);
-        Ok(Map { fd: attributes.descriptor(command::MAP_CREATE)?, key_len, value_len })
+        match attributes.descriptor(command::MAP_CREATE) {
+            Ok(fd) => Ok(Map { fd, key_len, value_len }),
+            Err(_) if kind == MapKind::Memory => Map::create(MapKind::Array, name, (key_len, value_len), elements),
+            Err(error) => Err(error),
+        }
     }
 
     /// A map that another process has made, with keys and values of these lengths.
@@ -97,6 +118,15 @@ impl Map {
     pub fn remove(&self, key: &[u8]) -> io::Result<bool> {
         self.check(key.len() == self.key_len)?;
         found(self.element(key).call(command::DELETE))
+    }
+
+    /// Takes all keys away, one after the other. Of any kind but arrays.
+    pub fn clear(&self) -> io::Result<()> {
+        let mut key = vec![0; self.key_len];
+        while found(Attributes::new().fd(0, &self.fd).writes(16, &mut key).call(command::NEXT_KEY))? {
+            self.remove(&key)?;
+        }
+        Ok(())
     }
 
     /// Adds or sets many keys at once; keys and values are one behind the other.

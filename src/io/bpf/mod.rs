@@ -18,6 +18,7 @@ mod command {
     pub const LOOKUP: u32 = 1;
     pub const UPDATE: u32 = 2;
     pub const DELETE: u32 = 3;
+    pub const NEXT_KEY: u32 = 4;
     pub const PROG_LOAD: u32 = 5;
     pub const TEST_RUN: u32 = 10;
     pub const LOOKUP_AND_DELETE: u32 = 21;
@@ -28,10 +29,11 @@ mod command {
 }
 
 /// The commands that read and change elements of maps, and nothing else.
-pub const ELEMENTS: [u32; 7] = [
+pub const ELEMENTS: [u32; 8] = [
     command::LOOKUP,
     command::UPDATE,
     command::DELETE,
+    command::NEXT_KEY,
     command::LOOKUP_AND_DELETE,
     command::LOOKUP_BATCH,
     command::UPDATE_BATCH,
