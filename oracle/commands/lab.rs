@@ -24,8 +24,10 @@ const NOBODY: u32 = 65_534;
 /// What a director may take to start, and a run to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Everything is reached by stations that answer for every address; what a case uses is on no link itself.
+/// Everything is reached by stations that answer for every address; what a case uses is on no link itself. Without the fast
+/// path, whose tables take the kernel longer to make than all else of a director's start.
 const CONFIG: &str = r#"
+settings = { fast = "off" }
 gateway = ["192.0.0.2", "2001:2::2"]
 [[link]]
 bridge = "brc"
