@@ -55,13 +55,16 @@ impl TlsConfig {
 }
 
 /// What any server of this decade takes. ChaCha20 is left out: a server of TLS 1.3 must have AES-128-GCM (RFC 8446 section
-/// 9.1), and those of TLS 1.2 that lack it are not found.
+/// 9.1), and those of TLS 1.2 that lack it are not found. So is X25519: a server of TLS 1.3 must have P-256 (the same section), and
+/// the rest of the program has no use for another curve.
 fn provider() -> CryptoProvider {
     use ring::cipher_suite::{
         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
         TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS13_AES_128_GCM_SHA256,
         TLS13_AES_256_GCM_SHA384,
     };
+    use ring::kx_group::{SECP256R1, SECP384R1};
+
     let cipher_suites = vec![
         TLS13_AES_256_GCM_SHA384,
         TLS13_AES_128_GCM_SHA256,
@@ -70,7 +73,8 @@ fn provider() -> CryptoProvider {
         TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
     ];
-    CryptoProvider { cipher_suites, key_provider: &NoKeys, ..ring::default_provider() }
+    let kx_groups = vec![SECP256R1, SECP384R1];
+    CryptoProvider { cipher_suites, kx_groups, key_provider: &NoKeys, ..ring::default_provider() }
 }
 
 /// Probes have no certificate of their own, and so no key.
