@@ -2,7 +2,7 @@
 
 use super::{LIP, RS1};
 use crate::base::Endpoint;
-use crate::testing::{Lab, Packet, endpoint};
+use crate::testing::{DIRECTOR, Lab, Packet, ROUTER, endpoint};
 use crate::wire::Gso;
 
 struct Ends {
@@ -200,4 +200,18 @@ fn other_ports_and_servers_behind_direct_routing_are_not_read() {
     lab.client(&Packet::tcp("192.0.2.7:4000", "198.51.100.1:5080", "S"));
     let sent = lab.client(&Packet::tcp("192.0.2.7:4000", "198.51.100.1:5080", "AP").carrying(message.clone()));
     assert_eq!(sent[0].packet().payload, message.into_bytes());
+}
+
+#[test]
+fn a_corrupt_segment_goes_on_corrupt_and_is_not_heeded() {
+    let mut session = Session::new(&FAMILIES[0], "-b");
+    let message = with_session("INVITE sip:b@x SIP/2.0", "192.0.2.7", 4000);
+    let damaged = message.replace("INVITE", "INWITE");
+    let mut frame = session.of_client(0, &message).frame(ROUTER, DIRECTOR);
+    let at = frame.len() - message.len();
+    frame[at..].copy_from_slice(damaged.as_bytes());
+    let sent = session.lab.frame(&frame);
+    assert_eq!(sent[0].packet().payload, damaged.into_bytes());
+    assert_eq!(session.lab.director.flows.conns.len(), 1, "no media are expected");
+    length_is_right(&session.says(&message));
 }
