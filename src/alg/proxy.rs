@@ -51,12 +51,12 @@ pub struct ProxyHeader {
     #[serde(default)]
     pub(super) id: Option<u64>,
     /// What has become of the handshake's end.
-    #[serde(default)]
+    #[serde(skip)]
     pub(super) end: HandshakeEnd,
 }
 
 /// What has become of the ACK that ends a handshake.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HandshakeEnd {
     /// It has not come.
     #[default]

@@ -8,10 +8,6 @@
 //! ```
 //! Never sees a packet.
 
-use std::collections::VecDeque;
-
-use serde::{Deserialize, Serialize};
-
 use super::sip_message::body_of;
 use crate::base::DropReason;
 
@@ -21,7 +17,7 @@ const LONGEST: usize = 8192;
 const MOST: usize = 64;
 
 /// A piece of the stream that has gone on and is not acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Piece {
     /// Sequence number of its first byte, as the sender counts.
     pub(super) at: u32,
@@ -41,15 +37,14 @@ impl Piece {
 }
 
 /// One direction of a conn.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Stream {
     /// The first byte that has not gone on.
     pub(super) next: Option<u32>,
     /// How much longer all that was acknowledged has become.
     pub(super) longer: i32,
-    pub(super) under_way: VecDeque<Piece>,
+    pub(super) under_way: Vec<Piece>,
     /// The part of a message, from `next` on.
-    #[serde(skip)]
     pub(super) part: Vec<u8>,
     /// So much of what follows belongs to a message that goes on unread.
     pub(super) unread: u32,
@@ -63,6 +58,9 @@ pub(super) struct Onward {
     pub(super) end: u32,
     pub(super) bytes: Vec<u8>,
 }
+
+/// Says what stands for a message, if it changes.
+pub(super) type Read<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, DropReason>;
 
 /// What a stream begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +78,7 @@ fn reaches(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) >= 0
 }
 
+#[inline(never)]
 fn begins(bytes: &[u8]) -> Begins {
     let is_pong = bytes.starts_with(b"\r\n");
     if is_pong || bytes == b"\r" {
@@ -104,6 +103,7 @@ fn begins(bytes: &[u8]) -> Begins {
 
 impl Stream {
     /// By how much a number of the sender moves.
+    #[inline(never)]
     pub(super) fn of_sequence(&self, number: u32) -> i32 {
         let passed = self.under_way.iter().filter(|piece| reaches(number, piece.end()));
         passed.fold(self.longer, |longer, piece| longer + piece.longer())
@@ -115,6 +115,7 @@ impl Stream {
     }
 
     /// By how much the other end's acknowledgement moves: of a piece that was changed, nothing or all is acknowledged.
+    #[inline(never)]
     pub(super) fn of_acknowledged(&self, number: u32) -> i32 {
         let mut longer = self.longer;
         for piece in &self.under_way {
@@ -132,25 +133,20 @@ impl Stream {
 
     /// The sender is told that the other end has all before this.
     pub(super) fn acknowledged(&mut self, number: u32) {
-        while let Some(piece) = self.under_way.front().copied().filter(|piece| reaches(number, piece.end())) {
+        while let Some(piece) = self.under_way.first().copied().filter(|piece| reaches(number, piece.end())) {
             self.longer += piece.longer();
-            self.under_way.pop_front();
+            self.under_way.remove(0);
         }
         if let Some(piece) =
-            self.under_way.front_mut().filter(|piece| piece.longer.is_none() && is_inside(piece, number))
+            self.under_way.first_mut().filter(|piece| piece.longer.is_none() && is_inside(piece, number))
         {
             (piece.at, piece.len) = (number, piece.end().wrapping_sub(number));
         }
     }
 
-    /// Data of the sender; `is_end` if nothing follows. `read` says what stands for a message, if it changes.
-    pub(super) fn take(
-        &mut self,
-        sequence: u32,
-        data: &[u8],
-        is_end: bool,
-        mut read: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, DropReason>,
-    ) -> Result<Onward, DropReason> {
+    /// Data of the sender; `is_end` if nothing follows.
+    #[inline(never)]
+    pub(super) fn take(&mut self, sequence: u32, data: &[u8], is_end: bool, read: Read) -> Result<Onward, DropReason> {
         let next = *self.next.get_or_insert(sequence);
         let ahead = sequence.wrapping_sub(next) as i32;
         let mut at = if ahead > 0 { next } else { sequence };
@@ -164,7 +160,7 @@ impl Stream {
         let mut onward = Onward { at, end: at, bytes: Vec::with_capacity(bytes.len() + 128) };
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let Some((len, text)) = self.one(at, rest, is_all, &mut read)? else { break };
+            let Some((len, text)) = self.one(at, rest, is_all, read)? else { break };
             let longer = text.as_ref().map(|text| text.len() as i32 - len as i32);
             self.note(Piece { at, len: len as u32, longer })?;
             onward.bytes.extend_from_slice(text.as_deref().unwrap_or(&rest[..len]));
@@ -176,18 +172,19 @@ impl Stream {
 
     /// True for a place from which its sender may send again.
     fn is_known(&self, at: u32, len: usize) -> bool {
-        let is_over = self.under_way.front().map_or(self.next, |piece| Some(piece.at));
+        let is_over = self.under_way.first().map_or(self.next, |piece| Some(piece.at));
         let is_begun = |piece: &Piece| piece.at == at || (piece.longer.is_none() && is_inside(piece, at));
         is_over.is_some_and(|over| reaches(over, at.wrapping_add(len as u32))) || self.under_way.iter().any(is_begun)
     }
 
     /// What goes on next, from this place on: its length, and what stands for it. `None` if it waits.
+    #[inline(never)]
     fn one(
         &mut self,
         at: u32,
         rest: &[u8],
         is_all: bool,
-        read: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, DropReason>,
+        read: Read,
     ) -> Result<Option<(usize, Option<Vec<u8>>)>, DropReason> {
         let next = self.next.unwrap_or(at);
         if !reaches(at, next) {
@@ -215,12 +212,8 @@ impl Stream {
     }
 
     /// The same of what has gone on already: as it went then.
-    fn again(
-        &mut self,
-        at: u32,
-        rest: &[u8],
-        read: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, DropReason>,
-    ) -> Result<Option<(usize, Option<Vec<u8>>)>, DropReason> {
+    #[inline(never)]
+    fn again(&mut self, at: u32, rest: &[u8], read: Read) -> Result<Option<(usize, Option<Vec<u8>>)>, DropReason> {
         let is_its = |piece: &&Piece| is_inside(piece, at);
         let Some(piece) = self.under_way.iter().find(is_its).copied() else {
             // It was acknowledged: nobody needs it.
@@ -239,17 +232,18 @@ impl Stream {
     }
 
     /// A piece goes on.
+    #[inline(never)]
     fn note(&mut self, piece: Piece) -> Result<(), DropReason> {
         if self.next.is_some_and(|next| !reaches(piece.at, next)) {
             return Ok(());
         }
         let is_full = self.under_way.len() == MOST;
-        match self.under_way.back_mut() {
+        match self.under_way.last_mut() {
             Some(last) if last.longer.is_none() && piece.longer.is_none() && last.end() == piece.at => {
                 last.len += piece.len;
             }
             _ if is_full => return Err(DropReason::SipOrder),
-            _ => self.under_way.push_back(piece),
+            _ => self.under_way.push(piece),
         }
         self.next = Some(piece.end());
         Ok(())
@@ -287,7 +281,7 @@ mod tests {
     }
 
     fn onward(stream: &mut Stream, at: u32, data: &[u8]) -> Vec<u8> {
-        stream.take(at, data, false, |message| Ok(reads(message))).unwrap().bytes
+        stream.take(at, data, false, &mut |message| Ok(reads(message))).unwrap().bytes
     }
 
     #[test]
@@ -318,7 +312,7 @@ mod tests {
             while at < sent.len() {
                 let len = (1 + rng.below(900) as usize).min(sent.len() - at);
                 let place = first.wrapping_add(at as u32);
-                let went = stream.take(place, &sent[at..at + len], false, |one| Ok(reads(one))).unwrap();
+                let went = stream.take(place, &sent[at..at + len], false, &mut |one| Ok(reads(one))).unwrap();
                 let moved = went.at.wrapping_add_signed(stream.of_sequence(went.at));
                 assert_eq!(moved.wrapping_sub(first) as usize, got.len(), "seed {seed}");
                 got.extend_from_slice(&went.bytes);
@@ -370,7 +364,7 @@ mod tests {
                 next = next.max(at + len);
                 let (place, is_end) = (first.wrapping_add(at as u32), at + len == sent.len());
                 let lost = rng.below(5) == 0;
-                if !lost && let Ok(went) = stream.take(place, &sent[at..at + len], is_end, |one| Ok(reads(one))) {
+                if !lost && let Ok(went) = stream.take(place, &sent[at..at + len], is_end, &mut |one| Ok(reads(one))) {
                     let moved = went.at.wrapping_add_signed(stream.of_sequence(went.at));
                     let mut at = moved.wrapping_sub(first) as usize;
                     // It is cut behind, and parts are lost.
@@ -428,7 +422,7 @@ mod tests {
         let (whole, mut stream) = (b"M4 a SIP/2.0\r\nl:0\r\n\r\n", Stream::default());
         assert_eq!(onward(&mut stream, 1, &whole[..9]), b"");
         assert_eq!((stream.bare(10), stream.of_sequence(1), stream.of_acknowledged(1)), (1, 0, 0));
-        assert!(stream.take(15, b"x", false, |_| Ok(None)).is_err(), "it has overtaken another");
+        assert!(stream.take(15, b"x", false, &mut |_| Ok(None)).is_err(), "it has overtaken another");
         assert_eq!(onward(&mut stream, 10, &whole[9..]), whole.to_ascii_uppercase());
         let next = 1 + whole.len() as u32;
         assert_eq!(onward(&mut stream, next, &whole[..9]), b"");
@@ -445,7 +439,7 @@ mod tests {
                 let at = (rng.below(80) as u32).wrapping_sub(40);
                 let is_end = rng.below(9) == 0;
                 if !text.is_empty() {
-                    let _ = stream.take(at, &text, is_end, |one| Ok(reads(one)));
+                    let _ = stream.take(at, &text, is_end, &mut |one| Ok(reads(one)));
                 }
                 let number = (rng.below(300) as u32).wrapping_sub(100);
                 let told = number.wrapping_add_signed(stream.of_acknowledged(number));

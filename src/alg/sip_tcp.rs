@@ -3,8 +3,6 @@
 //! Selective acknowledgements are not agreed upon, so that what is sent again begins where the other end's stream does. Never
 //! keeps a segment: what has not gone on is acknowledged by nobody.
 
-use serde::{Deserialize, Serialize};
-
 use super::sip::text;
 use super::sip_stream::{Onward, Stream};
 use crate::base::{ConnId, DropReason, Family, Instant};
@@ -13,7 +11,7 @@ use crate::flows::Flows;
 use crate::wire::{Gso, L4, Packet, Vnet, field, tcp, tcp_option};
 
 /// Both directions of a conn.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SipConn {
     pub(super) client: Stream,
     pub(super) server: Stream,
@@ -54,6 +52,7 @@ impl SipTcp {
     }
 
     /// A segment, not rewritten yet; `mtu` is that of its way.
+    #[inline(never)]
     pub fn segment(
         &mut self,
         id: ConnId,
@@ -101,7 +100,7 @@ impl SipTcp {
             return Ok(());
         }
         let data = packet.frame()[at..packet.ip.end].to_vec();
-        let onward = own.take(sequence, &data, flags.fin(), |message| text(id, from, message, flows, now))?;
+        let onward = own.take(sequence, &data, flags.fin(), &mut |message| text(id, from, message, flows, now))?;
         let by = onward.at.wrapping_sub(sequence) as i32 + own.of_sequence(onward.at);
         if flags.fin() && onward.end != sequence.wrapping_add(data.len() as u32) {
             tcp::clear_fin(packet.buf, packet.ip);
@@ -115,6 +114,7 @@ impl SipTcp {
 }
 
 /// Puts what goes on in place of the payload; a segment that does not fit its way any more becomes a superframe.
+#[inline(never)]
 fn put(packet: &mut Packet, at: usize, onward: &Onward, mtu: u16) -> Result<(), DropReason> {
     let mut vnet = packet.buf.vnet;
     if vnet.gso == Gso::None {

@@ -43,13 +43,25 @@ pub struct Helped {
 }
 
 impl Helped {
+    /// True if helpers know nothing of it.
+    pub fn is_nothing(&self) -> bool {
+        self.ftp.is_none() && self.proxy.is_none() && self.toa.is_none() && self.sip.is_none()
+    }
+
     /// In parts, each with the helper's number.
-    pub fn parts(&self) -> impl Iterator<Item = (u8, Vec<u8>)> + use<> {
-        let ftp = self.ftp.map(|control| (0, of_ftp(&control)));
-        let proxy = self.proxy.map(|header| (1, of_proxy(&header)));
-        let toa = self.toa.map(|option| (2, of_toa(&option)));
-        let sip = self.sip.as_ref().map(|conn| (3, [of_stream(&conn.client), of_stream(&conn.server)].concat()));
-        [ftp, proxy, toa, sip].into_iter().flatten()
+    pub fn each(&self, put: &mut dyn FnMut(u8, &[u8])) {
+        if let Some(control) = &self.ftp {
+            put(0, &of_ftp(control));
+        }
+        if let Some(header) = &self.proxy {
+            put(1, &of_proxy(header));
+        }
+        if let Some(option) = &self.toa {
+            put(2, &of_toa(option));
+        }
+        if let Some(conn) = &self.sip {
+            put(3, &conn.bytes(PIECES));
+        }
     }
 
     /// Reads a part; `None` if it is none.
@@ -58,11 +70,7 @@ impl Helped {
             0 => self.ftp = Some(ftp(bytes.try_into().ok()?)?),
             1 => self.proxy = Some(proxy(bytes.try_into().ok()?)),
             2 => self.toa = Some(toa(bytes.try_into().ok()?)),
-            3 => {
-                let (client, rest) = stream(bytes)?;
-                let (server, rest) = stream(rest)?;
-                self.sip = rest.is_empty().then_some(SipConn { client, server });
-            }
+            3 => self.sip = Some(SipConn::of_bytes(bytes)?),
             _ => return None,
         }
         Some(())
@@ -79,9 +87,9 @@ fn number(mode: Mode) -> u8 {
 
 fn of_ftp(control: &FtpControl) -> Vec<u8> {
     let (answered, mode) = control.answered.map_or((0, NO_MODE), |(sequence, mode)| (sequence, number(mode)));
-    let words = [control.shift.words(), control.client_shift.words()].concat();
     let mut bytes = vec![number(control.mode)];
-    words.iter().for_each(|word| bytes.extend_from_slice(&word.to_be_bytes()));
+    put_words(control.shift.words(), &mut bytes);
+    put_words(control.client_shift.words(), &mut bytes);
     bytes.push(mode);
     bytes.extend_from_slice(&answered.to_be_bytes());
     bytes
@@ -145,21 +153,47 @@ const SAME: u32 = 1 << 31;
 const STREAM: usize = 13;
 const PIECE: usize = 12;
 
-fn of_stream(stream: &Stream) -> Vec<u8> {
-    let pieces: Vec<&Piece> = stream.under_way.iter().take(PIECES).collect();
-    let last = pieces.last().filter(|_| pieces.len() == PIECES).map(|piece| piece.at.wrapping_add(piece.len));
-    let next = last.or(stream.next).unwrap_or(0);
-    // Bit 7: a first byte has come.
-    let mut bytes = vec![pieces.len() as u8 | bit(stream.next.is_some(), 128)];
-    let mut put = |word: u32| bytes.extend_from_slice(&word.to_be_bytes());
-    [next, stream.longer as u32, stream.unread].into_iter().for_each(&mut put);
-    for piece in pieces {
-        [piece.at, piece.len, piece.longer.map_or(SAME, |longer| longer as u32)].into_iter().for_each(&mut put);
+impl SipConn {
+    /// As bytes, with so many pieces of each direction at most.
+    pub fn bytes(&self, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_stream(&self.client, most, &mut bytes);
+        put_stream(&self.server, most, &mut bytes);
+        bytes
     }
-    bytes
+
+    /// From such bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Option<SipConn> {
+        let (client, rest) = stream(bytes)?;
+        let (server, rest) = stream(rest)?;
+        rest.is_empty().then_some(SipConn { client, server })
+    }
+}
+
+#[inline(never)]
+fn put_stream(stream: &Stream, most: usize, bytes: &mut Vec<u8>) {
+    let pieces = &stream.under_way[..stream.under_way.len().min(most)];
+    let next = match pieces.last() {
+        Some(last) if pieces.len() == most => last.at.wrapping_add(last.len),
+        _ => stream.next.unwrap_or(0),
+    };
+    // Bit 7: a first byte has come.
+    bytes.push(pieces.len() as u8 | bit(stream.next.is_some(), 128));
+    put_words([next, stream.longer as u32, stream.unread], bytes);
+    for piece in pieces {
+        put_words([piece.at, piece.len, piece.longer.map_or(SAME, |longer| longer as u32)], bytes);
+    }
+}
+
+#[inline(never)]
+fn put_words(words: [u32; 3], bytes: &mut Vec<u8>) {
+    for word in words {
+        bytes.extend_from_slice(&word.to_be_bytes());
+    }
 }
 
 /// A stream at the beginning, and what follows.
+#[inline(never)]
 fn stream(bytes: &[u8]) -> Option<(Stream, &[u8])> {
     let count = usize::from(bytes.first()? & 127);
     let (bytes, rest) = bytes.split_at_checked(STREAM + count * PIECE)?;
@@ -207,15 +241,16 @@ mod tests {
                     let sip = Some(SipConn { client, server: Stream::default() });
                     let told = Helped { ftp: Some(ftp), proxy: Some(proxy), toa: Some(toa), sip };
                     let mut heard = Helped::default();
-                    told.parts().for_each(|(helper, bytes)| {
+                    told.each(&mut |helper, bytes| {
                         assert!(helper == 3 || heard.read(helper, &bytes[1..]).is_none());
-                        heard.read(helper, &bytes).unwrap();
+                        heard.read(helper, bytes).unwrap();
                     });
                     assert_eq!(heard, told);
                 }
             }
         }
-        assert_eq!(Helped::default().parts().count(), 0);
+        Helped::default().each(&mut |_, _| panic!("nothing is known"));
+        assert!(Helped::default().is_nothing());
         assert_eq!((Helped::default().read(3, &[]), Helped::default().read(4, &[])), (None, None));
         assert_eq!(Helped::default().read(0, &[9; 30]), None, "no such mode");
     }

@@ -124,6 +124,8 @@ impl Director {
 }
 
 /// Sends the handshake's end, with the header, of clients that say nothing: their servers may speak first.
+#[cold]
+#[inline(never)]
 pub(super) fn send_waiting(director: &mut Director, turn: &mut Turn<impl Egress>) {
     while let Some(Waiting { id, first: seq, ack, window, .. }) = director.proxy.next_due(turn.now) {
         let conn = director.flows.conns.get(id);

@@ -25,7 +25,7 @@ enum What {
     Ftp(FtpControl),
     Proxy(ProxyHeader),
     Toa(ToaOption),
-    Sip(SipConn),
+    Sip(Box<[u8]>),
     Splice(Splice),
     Call(Box<[u8]>),
 }
@@ -36,7 +36,11 @@ impl Director {
         let controls = self.ftp.take_changed().into_iter().map(|(id, control)| (id, control.map(What::Ftp)));
         let headers = self.proxy.take_changed().into_iter().map(|(id, header)| (id, header.map(What::Proxy)));
         let options = self.toa.take_changed().into_iter().map(|(id, option)| (id, option.map(What::Toa)));
-        let messages = self.sip.take_changed().into_iter().map(|(id, conn)| (id, conn.map(What::Sip)));
+        let messages = self
+            .sip
+            .take_changed()
+            .into_iter()
+            .map(|(id, conn)| (id, conn.map(|conn| What::Sip(conn.bytes(usize::MAX).into()))));
         let splices = self.flows.splices.take_changed().into_iter().map(|(id, splice)| (id, splice.map(What::Splice)));
         let calls = self.flows.calls.take_changed().into_iter().map(|(id, call)| (id, call.map(What::Call)));
         let conn = |id: ConnId| (self.flows.conns.get(id).client(), self.flows.conns.get(id).virt());
@@ -55,7 +59,10 @@ impl Director {
             What::Ftp(control) if is_that && conn.is_helped() => self.ftp.recall(id, *control),
             What::Proxy(header) if is_that && conn.is_helped() => self.proxy.recall(id, *header),
             What::Toa(option) if is_that && conn.is_full_nat() => self.toa.recall(id, *option),
-            What::Sip(stream) if is_that && conn.is_helped() => self.sip.recall(id, stream.clone()),
+            What::Sip(bytes) if is_that && conn.is_helped() => match SipConn::of_bytes(bytes) {
+                Some(known) => self.sip.recall(id, known),
+                None => return false,
+            },
             What::Splice(splice) if is_that && conn.is_helped() => self.flows.splices.recall(id, *splice),
             What::Call(call) if is_that && conn.is_template() => {
                 // A call is found by whom it is of, not by the port that its template binds to.

@@ -9,16 +9,17 @@ use crate::router::{Egress, Turn};
 
 /// Tells other directors of what is new: a conn that controls another one before that one.
 #[cold]
+#[inline(never)]
 pub(super) fn tell_directors(director: &mut Director, turn: &mut Turn<impl Egress>) {
     let Director { ftp, proxy, toa, sip, flows, sync, router, .. } = director;
     let helped = |id: ConnId| {
         let (ftp, proxy, toa) = (ftp.control(id), proxy.header(id), toa.option(id));
         Helped { ftp, proxy, toa, sip: sip.conn(id).cloned() }
     };
-    for id in flows.take_news() {
-        sync.master.tell_helped(Some(id), helped, flows, router, turn);
+    let news = flows.take_news();
+    for id in news.into_iter().map(Some).chain([None]) {
+        sync.master.tell_helped(id, &helped, flows, router, turn);
     }
-    sync.master.tell_helped(None, helped, flows, router, turn);
 }
 
 /// Goes on with what helpers of another director know of conns.

@@ -10,7 +10,6 @@ use super::own::{self, Own};
 use super::record::Record;
 use super::seal::Opener;
 use super::take::take;
-use crate::alg::Helped;
 use crate::base::{Consumed, DropReason, Instant};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
@@ -102,7 +101,7 @@ impl Sync {
         match take(record, flows, router, now) {
             Some(id) => {
                 self.heard.record();
-                if flows.conns.get(id).is_helped() || record.helped != Helped::default() {
+                if flows.conns.get(id).is_helped() || !record.helped.is_nothing() {
                     self.heard_helped.extend(is_whole.then_some((id, record.helped.clone())));
                 }
                 self.master.note_synced(id, flows.conns.get(id).state(), flows);

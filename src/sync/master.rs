@@ -209,10 +209,11 @@ impl Master {
     }
 
     /// Tells of a conn whatever was told before, and of those that wait; `helped` is what helpers know of them.
+    #[inline(never)]
     pub fn tell_helped(
         &mut self,
         id: Option<ConnId>,
-        helped: impl Fn(ConnId) -> Helped,
+        helped: &dyn Fn(ConnId) -> Helped,
         flows: &Flows,
         router: &mut Router,
         turn: &mut Turn<impl Egress>,
@@ -245,6 +246,7 @@ impl Master {
     }
 
     /// Puts a conn that lives so long into the message.
+    #[inline(never)]
     fn put(
         &mut self,
         (id, left): (ConnId, Duration),

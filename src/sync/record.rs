@@ -104,18 +104,21 @@ impl Under {
 impl Record<'_> {
     /// True for what a kernel would not read.
     pub(super) fn has_more(&self) -> bool {
-        self.under.is_some() || self.helped != Helped::default()
+        self.under.is_some() || !self.helped.is_nothing()
     }
 
     /// Of conns that were made without a packet, and of those that helpers read.
+    #[inline(never)]
     fn rare(&self) -> Vec<u8> {
         let mut rare = Vec::new();
-        let under = self.under.map(|under| (UNDER, under.bytes()));
-        let helped = self.helped.parts().map(|(helper, bytes)| (HELPED + helper, bytes));
-        for (kind, bytes) in under.into_iter().chain(helped) {
+        let mut put = |kind: u8, bytes: &[u8]| {
             rare.extend_from_slice(&[kind | OPTIONAL, bytes.len() as u8]);
-            rare.extend_from_slice(&bytes);
+            rare.extend_from_slice(bytes);
+        };
+        if let Some(under) = &self.under {
+            put(UNDER, &under.bytes());
         }
+        self.helped.each(&mut |helper, bytes| put(HELPED + helper, bytes));
         rare
     }
 

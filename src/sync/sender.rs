@@ -100,6 +100,7 @@ impl Running {
         }
     }
 
+    #[inline(never)]
     fn send(&mut self, which: usize, router: &mut Router, turn: &mut Turn<impl Egress>) {
         let message = &mut self.gathered[which].message;
         self.sender.send(message.bytes(), &self.daemon, router, turn);
