@@ -719,38 +719,35 @@ static inline int may_have_conn(const struct key *client, const u64 *key)
 }
 
 /* The options of a SYN, which is followed by enough zeros for any of them (wire/tcp_option.rs). What is known of them is the word
- * that each begins with, or one of these zeros, for of constants the verifier would follow each combination. */
+ * that each begins with, or a zero. All of it is read from the packet, each for itself, and the place is a number of six bits that
+ * nobody knows: so the verifier finds all states alike, where of constants it would follow each combination (195,000 steps, not 53,000). */
 static inline void read_offer(struct __sk_buff *skb, const u8 *tcp, u32 length, struct offer *offer)
 {
-	u32 none = *(const u32 *)(tcp + TCP_LEN + MOST_OPTIONS), at = none + TCP_LEN;
-	u32 mss = none, scale = none, sack = none, stamps = none, clock = none;
+	const volatile u32 *zero = (const u32 *)(tcp + TCP_LEN + MOST_OPTIONS);
+	u32 none = *zero, at = (none ^ TCP_LEN) & 63, mss = *zero, scale = *zero, sack = *zero, stamps = *zero, clock = *zero;
 #pragma clang loop unroll(disable)
 	for (u32 step = 0; step < MOST_OPTIONS; step++) {
-		asm volatile("" : "+r"(at));
-		at &= 63;
 		if (at + 2 > length)
 			break;
 		const u8 *option = tcp + at;
 		if ((void *)option + LONGEST > end(skb))
 			break;
-		u32 kind = option[0], len = option[1], word = *(const u32 *)option;
+		u32 kind = option[0], len = option[1];
 		if (kind == END)
 			break;
-		if (kind == NOP) {
-			at++;
-			continue;
-		}
-		if (len < 2 || at + len > length)
+		u32 taken = kind == NOP ? 1 : len;
+		if (kind != NOP && (len < 2 || at + len > length))
 			break;
-		at += len;
+		at = ((at + taken) ^ none) & 63;
+		asm volatile("" : "+r"(at));
 		if (kind == MSS && len == 4)
-			mss = word;
+			mss = *(const volatile u32 *)option;
 		else if (kind == WINDOW_SCALE && len == 3)
-			scale = word;
+			scale = *(const volatile u32 *)option;
 		else if (kind == SACK_PERMITTED && len == 2)
-			sack = word;
+			sack = *(const volatile u32 *)option;
 		else if (kind == TIMESTAMPS && len == LONGEST) {
-			stamps = word;
+			stamps = *(const volatile u32 *)option;
 			clock = *(const u32 *)(option + 2);
 		}
 	}
