@@ -191,7 +191,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// An address with a prefix length, `10.0.0.2/24`; the host bits are kept.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Prefix {
     /// The address as given.
     pub addr: IpAddr,

@@ -54,6 +54,9 @@ pub trait Kernel {
     /// They are the director's from now on.
     fn leave_syns(&mut self, key: &Key);
 
+    /// All SYNs are the director's from now on, and no way back to clients is known.
+    fn leave_all_syns(&mut self);
+
     /// How many SYNs to an endpoint were answered since `answer`.
     fn answered_of(&self, key: &Key) -> u64;
 

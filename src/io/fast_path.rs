@@ -208,6 +208,10 @@ impl Kernel for FastKernel {
         self.answers(|maps| maps.leave_syns(key));
     }
 
+    fn leave_all_syns(&mut self) {
+        self.answers(AnswerMaps::clear);
+    }
+
     fn answered_of(&self, key: &Key) -> u64 {
         self.maps.answers.as_ref().and_then(|maps| maps.answered_of(key).ok()).unwrap_or(0)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::command::{Command, ServiceKey, ServiceOptions, SynProxy};
 use super::{Service, Services};
-use crate::base::{DestId, Instant, ServiceId};
+use crate::base::{DestId, Endpoint, Instant, Proto, ServiceId};
 
 /// How long a service counts as under pressure after the last second of it.
 const CALM: Duration = Duration::from_secs(10);
@@ -22,6 +22,9 @@ pub struct Syns {
     pressed: bool,
     /// Answered since another one that asks was last heard.
     answered_elsewhere: u32,
+    /// What the kernel was told of how to answer, and how many SYNs were counted that it has answered since.
+    told: Option<(u32, u16)>,
+    counted: u64,
 }
 
 impl Syns {
@@ -64,24 +67,46 @@ impl Services {
 
     /// A SYN for a service; true if the service is under pressure.
     pub fn ask(&mut self, service: ServiceId, rate: u32, now: Instant) -> bool {
-        self.judge_syns(service, |syns| syns.ask(rate, now))
-    }
-
-    /// So many SYNs for a service were answered by the kernel in about a second.
-    pub fn ask_elsewhere(&mut self, service: ServiceId, count: u64, rate: u32, now: Instant) {
-        self.judge_syns(service, |syns| syns.ask_elsewhere(count, rate, now));
-    }
-
-    /// Whether a service is under pressure afterwards.
-    fn judge_syns(&mut self, service: ServiceId, judge: impl FnOnce(&mut Syns)) -> bool {
         let Some(Some(service)) = self.services.get_mut(service.index()) else { return false };
         let before = service.syns.pressed;
-        judge(&mut service.syns);
+        service.syns.ask(rate, now);
         let (key, pressed) = (service.key, service.syns.pressed);
         if pressed != before {
             self.reproxy(key);
         }
         pressed
+    }
+
+    /// Services whose SYNs the kernel answers are judged by how many these are, about once a second.
+    pub fn ask_elsewhere(&mut self, rate: u32, now: Instant, answered: &dyn Fn(Proto, Endpoint) -> u64) {
+        for slot in 0..self.services.len() {
+            if let Some(Some(Service { key: ServiceKey::Address(proto, virt), syns, .. })) = self.services.get_mut(slot)
+                && syns.pressed
+                && syns.told.is_some()
+            {
+                let (key, all) = (ServiceKey::Address(*proto, *virt), answered(*proto, *virt));
+                let more = all.saturating_sub(std::mem::replace(&mut syns.counted, all));
+                syns.ask_elsewhere(more, rate, now);
+                if !syns.pressed {
+                    self.reproxy(key);
+                }
+            }
+        }
+    }
+
+    /// The kernel is told of a service; false if it was told the same before.
+    pub fn tell(&mut self, key: &ServiceKey, told: Option<(u32, u16)>) -> bool {
+        let id = self.slot_of(key);
+        let Some(Some(service)) = id.and_then(|id| self.services.get_mut(id.index())) else { return true };
+        let before = std::mem::replace(&mut service.syns.told, told);
+        service.syns.counted = if before == told { service.syns.counted } else { 0 };
+        before != told
+    }
+
+    /// Nobody wants to know.
+    pub fn forget_reproxied(&mut self) {
+        self.reproxied.clear();
+        self.addresses.moved.clear();
     }
 
     /// True if a service was under pressure when it was last asked.

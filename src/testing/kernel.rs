@@ -310,6 +310,8 @@ impl Kernel for KernelModel {
 
     fn leave_syns(&mut self, _key: &Key) {}
 
+    fn leave_all_syns(&mut self) {}
+
     fn answered_of(&self, _key: &Key) -> u64 {
         0
     }

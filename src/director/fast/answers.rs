@@ -7,12 +7,11 @@
 //! ```
 //! What holds for none of these is asked here, as ever. Never answers a SYN itself.
 
-use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Fast;
 use super::places::neighbour_of;
-use crate::base::{FastHash, Instant, Medium, Prefix, Proto};
+use crate::base::{Instant, Medium, Prefix, Proto};
 use crate::fastpath::abi::{Key, Proxied, Reach};
 use crate::service::command::{ServiceKey, SynProxy};
 
@@ -29,6 +28,9 @@ const NO_SENDERS: [(IpAddr, u8); 6] = [
     (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
 ];
 
+/// No way back to senders of a prefix.
+const NONE: Option<Reach> = Some(Reach { neighbour: 0, mtu: 0 });
+
 /// What all answers depend on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Grounds {
@@ -41,45 +43,44 @@ struct Grounds {
 /// What the kernel was told.
 #[derive(Default)]
 pub(super) struct Answers {
-    services: HashMap<Key, (ServiceKey, Proxied), FastHash>,
-    /// How many SYNs were counted of those that are asked under pressure.
-    counted: HashMap<Key, u64, FastHash>,
-    ways: HashSet<Prefix, FastHash>,
     hops: Vec<u32>,
     grounds: Option<Grounds>,
     /// The grounds are good, and the kernel has the ways.
     ready: bool,
+    /// How often the kernel was told to forget all services.
+    round: u32,
+    /// It was told of some since.
+    pub(super) given: bool,
     /// Clients with conns are counted; false where the kernel cannot have them.
     counts_clients: Option<bool>,
-}
-
-impl Answers {
-    pub(super) fn are_given(&self) -> bool {
-        !self.services.is_empty()
-    }
 }
 
 impl Fast<'_> {
     /// Tells the kernel which SYNs it answers, if anything about that has changed.
     pub(super) fn heed_proxied(&mut self) {
-        if !self.flows.services.any_syn_proxy() && !self.watch.answers.are_given() {
-            while self.flows.services.take_reproxied().is_some() {}
-            return;
+        if !self.flows.services.any_syn_proxy() && !self.watch.answers.given {
+            return self.flows.services.forget_reproxied();
         }
         let grounds = self.grounds();
         if self.watch.answers.grounds != Some(grounds) {
-            self.watch.answers.grounds = Some(grounds);
-            self.leave_all_syns();
-            self.watch.answers.ready = grounds.good && self.tell_ways();
-            if self.watch.answers.ready {
-                self.flows.services.reproxy_all();
-            }
+            self.begin_answers(grounds);
         }
         while let Some(addr) = self.flows.services.take_reowned() {
             self.own(addr);
         }
         while let Some(key) = self.flows.services.take_reproxied() {
             self.answer_for(key);
+        }
+    }
+
+    #[inline(never)]
+    fn begin_answers(&mut self, grounds: Grounds) {
+        self.watch.answers.grounds = Some(grounds);
+        self.leave_all_syns();
+        self.flows.services.forget_reproxied();
+        self.watch.answers.ready = grounds.good && self.counts_clients() && self.tell_ways();
+        if self.watch.answers.ready {
+            self.flows.services.reproxy_all();
         }
     }
 
@@ -95,64 +96,71 @@ impl Fast<'_> {
 
     /// The kernel answers no SYN any more.
     fn leave_all_syns(&mut self) {
-        let Some(kernel) = self.path.kernel() else { return };
         let answers = &mut self.watch.answers;
-        answers.services.drain().for_each(|(key, _)| kernel.leave_syns(&key));
-        answers.counted.clear();
-        for way in answers.ways.drain() {
-            kernel.set_reach(&way, None);
+        (answers.ready, answers.given) = (false, false);
+        answers.round += 1;
+        if let Some(kernel) = self.path.kernel() {
+            kernel.leave_all_syns();
         }
-        answers.hops.drain(..).for_each(|place| self.path.release_hop(place));
+        while let Some(place) = self.watch.answers.hops.pop() {
+            self.path.release_hop(place);
+        }
     }
 
-    /// Tells the kernel the ways to clients, and who has conns; false if it cannot know.
-    fn tell_ways(&mut self) -> bool {
+    /// Counts clients with conns, unless the kernel cannot know.
+    fn counts_clients(&mut self) -> bool {
         if self.watch.answers.counts_clients.is_none() {
             let places = self.path.kernel().and_then(|kernel| kernel.clients());
             self.watch.answers.counts_clients = Some(places.is_some());
-            places.into_iter().for_each(|places| self.flows.conns.count_clients(places));
+            if let Some(places) = places {
+                self.flows.conns.count_clients(places);
+            }
         }
-        while self.flows.services.take_reowned().is_some() {}
-        let mut ways = Vec::new();
+        self.watch.answers.counts_clients == Some(true)
+    }
+
+    /// Tells the kernel the ways to clients; false if it does not take them.
+    fn tell_ways(&mut self) -> bool {
+        let mut done = true;
         let routes: Vec<_> = self.router.routes.all().collect();
         // Of two routes of one length the first is used.
         for (to, via, link) in routes.into_iter().rev() {
             let far = via.or_else(|| (self.router.medium(link) == Medium::Ip).then_some(to.addr));
-            let neighbour = far.map_or(0, |hop| {
+            let mut reach = Reach { neighbour: 0, mtu: self.router.link(link).mtu };
+            if let Some(hop) = far {
                 let neighbour = neighbour_of(self.router, self.path, link, hop);
-                self.path.hold_hop((link, hop), neighbour).unwrap_or(0)
-            });
-            self.watch.answers.hops.extend((neighbour != 0).then_some(neighbour));
-            ways.push((to.network(), Reach { neighbour, mtu: self.router.link(link).mtu }));
+                reach.neighbour = self.path.hold_hop((link, hop), neighbour).unwrap_or(0);
+                self.watch.answers.hops.push(reach.neighbour);
+            }
+            done &= self.set_way(to.network(), Some(reach));
         }
-        let none = NO_SENDERS.map(|(addr, len)| Prefix { addr, len });
-        let own = self.flows.services.addresses().chain(self.router.own_addresses()).chain(self.router.virtuals.here());
-        let own = own.chain(self.router.broadcasts()).map(Prefix::host);
-        ways.extend(none.into_iter().chain(own).map(|to| (to, Reach::default())));
-        self.watch.answers.counts_clients == Some(true) && ways.into_iter().all(|(to, reach)| self.set_way(to, reach))
+        for (addr, len) in NO_SENDERS {
+            done &= self.set_way(Prefix { addr, len }, NONE);
+        }
+        let mut own: Vec<IpAddr> = self.flows.services.addresses().collect();
+        own.extend(self.router.own_addresses());
+        own.extend(self.router.virtuals.here());
+        own.extend(self.router.broadcasts());
+        for addr in own {
+            done &= self.set_way(Prefix::host(addr), NONE);
+        }
+        done
     }
 
-    fn set_way(&mut self, to: Prefix, reach: Reach) -> bool {
-        self.watch.answers.ways.insert(to);
-        self.path.kernel().is_some_and(|kernel| kernel.set_reach(&to, Some(reach)))
+    #[inline(never)]
+    fn set_way(&mut self, to: Prefix, reach: Option<Reach>) -> bool {
+        self.path.kernel().is_some_and(|kernel| kernel.set_reach(&to, reach))
     }
 
     /// An address has become the director's own, or another host's.
     fn own(&mut self, addr: IpAddr) {
         let (to, own) = (Prefix::host(addr), self.flows.services.owns(addr) || self.router.owns(addr));
-        if !self.watch.answers.ready {
+        let is_routed = || self.router.routes.all().any(|(route, ..)| route == to);
+        if !self.watch.answers.ready || (!own && is_routed()) {
             return;
         }
-        if own {
-            if !self.set_way(to, Reach::default()) {
-                self.watch.answers.ready = false;
-                self.leave_all_syns();
-            }
-        } else if self.router.routes.all().all(|(route, ..)| route != to)
-            && self.watch.answers.ways.remove(&to)
-            && let Some(kernel) = self.path.kernel()
-        {
-            kernel.set_reach(&to, None);
+        if !self.set_way(to, if own { NONE } else { None }) {
+            self.leave_all_syns();
         }
     }
 
@@ -160,18 +168,18 @@ impl Fast<'_> {
     fn answer_for(&mut self, service: ServiceKey) {
         let ServiceKey::Address(proto, endpoint) = service else { return };
         let (key, wanted) = (Key { proto, endpoint }, self.proxied(service));
-        let (answers, Some(kernel)) = (&mut self.watch.answers, self.path.kernel()) else { return };
-        if answers.services.get(&key).map(|known| known.1) == wanted {
+        let (services, answers) = (&mut self.flows.services, &mut self.watch.answers);
+        let Some(kernel) = self.path.kernel() else { return };
+        let told = wanted.map(|proxied| (answers.round, proxied.reserved));
+        if !services.tell(&service, told) {
             return;
         }
-        if answers.services.remove(&key).is_some() {
-            answers.counted.remove(&key);
-            kernel.leave_syns(&key);
-        }
-        if let Some(proxied) = wanted
-            && kernel.answer(&key, &proxied)
-        {
-            answers.services.insert(key, (service, proxied));
+        kernel.leave_syns(&key);
+        if let Some(proxied) = wanted {
+            answers.given = true;
+            if !kernel.answer(&key, &proxied) {
+                services.tell(&service, None);
+            }
         }
     }
 
@@ -204,15 +212,7 @@ impl Fast<'_> {
         if self.path.read_answered() {
             self.watch.answers.hops.iter().for_each(|place| self.path.note_used(*place));
         }
-        let Answers { services, counted, .. } = &mut self.watch.answers;
-        let Some(kernel) = self.path.kernel() else { return };
-        for (key, (service, _)) in services.iter() {
-            let Some(id) = self.flows.services.slot_of(service) else { continue };
-            if self.flows.services.is_pressed(id) {
-                let all = kernel.answered_of(key);
-                let more = all.saturating_sub(counted.insert(*key, all).unwrap_or(0));
-                self.flows.services.ask_elsewhere(id, more, self.flows.settings.syn_proxy_rate, now);
-            }
-        }
+        let (rate, Some(kernel)) = (self.flows.settings.syn_proxy_rate, self.path.kernel()) else { return };
+        self.flows.services.ask_elsewhere(rate, now, &|proto, endpoint| kernel.answered_of(&Key { proto, endpoint }));
     }
 }

@@ -119,7 +119,7 @@ impl Fast<'_> {
         if !self.path.is_there() {
             let services = &mut self.flows.services;
             while services.take_upset().is_some() {}
-            while services.take_reproxied().is_some() || services.take_reowned().is_some() {}
+            services.forget_reproxied();
             return;
         }
         while let Some(dest) = self.flows.services.take_upset() {

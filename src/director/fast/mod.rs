@@ -63,7 +63,7 @@ impl Watch {
         if !self.leaving.is_empty() || path.has_remains() {
             return Some(Instant::default());
         }
-        (path.len() > 0 || self.answers.are_given()).then_some(self.due)
+        (path.len() > 0 || self.answers.given).then_some(self.due)
     }
 }
 
@@ -109,7 +109,7 @@ impl Fast<'_> {
             return;
         }
         self.go_on_leaving();
-        if (self.path.len() > 0 || self.watch.answers.are_given()) && self.watch.due <= turn.now {
+        if (self.path.len() > 0 || self.watch.answers.given) && self.watch.due <= turn.now {
             self.read_answered(turn.now);
             self.watch.due = turn.now + if self.read_some() { ROUND } else { PAUSE };
             for (link, addr) in self.path.take_used_hops() {
