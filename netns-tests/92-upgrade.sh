@@ -17,6 +17,7 @@ upgraded() {
     moment
     expect tv upgrade --ready 60 --proof 0 "$1" >>"$LAB_DIR/upgrades"
     wait_for 10 "the end of the old worker" has_one_worker
+    expect_eq "$(awk '{ print $41 }' "/proc/$(worker)/stat")" 0 "the policy by which the new worker is scheduled once it works"
 }
 
 has_one_worker() { [[ $(ps -o pid= --ppid "$DIRECTOR" | wc -l) == 1 ]]; }

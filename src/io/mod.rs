@@ -64,7 +64,7 @@ pub use memory::{BYTES_A_CONN, learn_host, room_for_conns};
 pub use netlink::{LinkInfo, LinkKind, Netlink};
 pub use notify::{NOTIFY_VARIABLES, Notify};
 pub use probe::{ProbeSocket, is_servers};
-pub use process::{PROCESSORS, Processors, set_name, use_large_pages};
+pub use process::{PROCESSORS, Processors, hurry, set_name, use_large_pages};
 pub use programs::{Ended, Program, Programs};
 pub use rights::{Sandbox, User, give_up_all, keep_few, with_rights_over_others};
 pub use sandbox::enclose_worker;

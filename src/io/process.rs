@@ -1,6 +1,6 @@
 //! What the process asks of the kernel for itself: which processor it runs on, large pages for large tables.
 //!
-//! Never changes anything for another process.
+//! Never changes anything for another process, but that one runs before others.
 
 use std::io;
 use std::ops::Range;
@@ -43,6 +43,16 @@ impl Processors {
             .and_then(|wanted| sched_setaffinity(ME, &wanted))
             .map_err(|error| format!("{}; it may run on {}", error.desc(), list(&self.0)))
     }
+}
+
+/// Has another process run before all that are not in a hurry, or as it did before. False, and nothing has changed, where an
+/// operator has chosen how this process, which has started it, is scheduled.
+pub fn hurry(process: u32, on: bool) -> io::Result<bool> {
+    if sys::policy(0)? != libc::SCHED_OTHER {
+        return Ok(false);
+    }
+    let policy = if on { libc::SCHED_FIFO } else { libc::SCHED_OTHER };
+    sys::set_policy(process.cast_signed(), policy).map(|()| true)
 }
 
 /// Names this process, for `ps`.
@@ -106,6 +116,18 @@ mod tests {
         assert_eq!(list(&Processors::allowed().0), last.to_string());
         usual.run_on(None).unwrap();
         assert_eq!(Processors::allowed().0, usual.0);
+    }
+
+    #[test]
+    fn a_process_hurries_for_a_while_where_it_may() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let policy = || sys::policy(child.id().cast_signed()).unwrap();
+        let begun = hurry(child.id(), true).is_ok_and(|done| done);
+        assert_eq!(policy() == libc::SCHED_FIFO, begun);
+        assert_eq!(hurry(child.id(), false).ok(), Some(sys::policy(0).unwrap() == libc::SCHED_OTHER));
+        assert_eq!(policy(), sys::policy(0).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

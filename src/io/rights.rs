@@ -18,9 +18,14 @@ use std::os::unix::process::CommandExt;
 const USUAL: [&str; 2] = ["tapvs", "nobody"];
 /// The number of nobody, where not even that name is known (credentials(7)).
 const NOBODY: u32 = 65_534;
-/// What starting and ending processes of another user takes.
-const FOR_OTHERS: [Capability; 4] =
-    [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_SETPCAP, Capability::CAP_KILL];
+/// What starting and ending processes of another user takes, and having them run before others.
+const FOR_OTHERS: [Capability; 5] = [
+    Capability::CAP_SETUID,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_KILL,
+    Capability::CAP_SYS_NICE,
+];
 
 /// A user with a group.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -202,6 +202,20 @@ pub fn array_over<T: Plain>(map: &Map, offset: usize, len: usize, backing: Box<d
     fits.then(|| unsafe { Array::over(map.start.add(offset).cast(), len, backing) })
 }
 
+/// A process's scheduling policy (sched(7)); 0 stands for this one.
+pub fn policy(process: i32) -> io::Result<libc::c_int> {
+    // SAFETY: takes an integer.
+    checked(unsafe { libc::sched_getscheduler(process) })
+}
+
+/// Another one, of its lowest priority.
+pub fn set_policy(process: i32, policy: libc::c_int) -> io::Result<()> {
+    let sched_priority = libc::c_int::from(policy != libc::SCHED_OTHER);
+    let parameter = libc::sched_param { sched_priority };
+    // SAFETY: the structure is read during the call.
+    checked(unsafe { libc::sched_setscheduler(process, policy, &raw const parameter) }).map(drop)
+}
+
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

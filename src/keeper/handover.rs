@@ -73,6 +73,8 @@ impl Keeper {
         if let Some(version) = prepared {
             upgrade.version = version;
             if let Some(next) = upgrade.take_over() {
+                // It sleeps until then.
+                next.hurry(true);
                 upgrade.stage = Stage::Stopping(next);
             }
             worker.told_to_stop = true;
@@ -100,9 +102,10 @@ impl Keeper {
     }
 
     /// The worker has become ready; true if an upgrade has brought it.
-    pub(super) fn is_upgraded(&mut self) -> bool {
+    pub(super) fn is_upgraded(&mut self, worker: &Worker) -> bool {
         match &mut self.upgrade {
             Some(upgrade) if matches!(upgrade.stage, Stage::Starting) => {
+                worker.hurry(false);
                 upgrade.prove();
                 true
             }

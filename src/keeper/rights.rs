@@ -1,9 +1,9 @@
 //! Which rights the keeper keeps, and who its workers are.
 //!
 //! It keeps CAP_NET_ADMIN, for routes, links and settings of the network: it follows what becomes of them, and puts them back
-//! at the end. While its workers are another user's it keeps CAP_SETUID, CAP_SETGID, CAP_SETPCAP and CAP_KILL besides, for a
-//! crash must not leave it without the means to start another worker; they are in force for the moments in which a process
-//! is started or signalled, and at no other time. All else it has done with its rights is done before.
+//! at the end. While its workers are another user's it keeps CAP_SETUID, CAP_SETGID, CAP_SETPCAP, CAP_KILL and CAP_SYS_NICE besides,
+//! for a crash must not leave it without the means to start another worker, and frames wait for the next one; they are in force
+//! for the moments in which a process is started, signalled or scheduled, and at no other time. All else it has done with its rights is done before.
 
 use crate::config::{Plan, Rights};
 use crate::io::{Sandbox, User, keep_few, own_uid};

@@ -23,7 +23,7 @@ impl Keeper {
                     log::debug!("worker ready after {} ms", worker.started.elapsed().as_millis());
                     self.waiting.drain(..).for_each(|signal| worker.signal(signal));
                     // After an upgrade what was in force is so still.
-                    if !self.is_upgraded() {
+                    if !self.is_upgraded(worker) {
                         self.files.settle();
                     }
                     self.say_serving();

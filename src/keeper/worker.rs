@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use super::messages::{Given, ToKeeper, ToWorker, VARIABLE, decode, encode};
 use super::program::Program;
-use crate::io::{Channel, let_inherit, with_rights_over_others};
+use crate::io::{Channel, hurry, let_inherit, with_rights_over_others};
 
 /// A running worker.
 pub struct Worker {
@@ -73,6 +73,15 @@ impl Worker {
     pub fn signal(&self, signal: Signal) {
         // It may have ended this very moment, which the next SIGCHLD tells.
         let _ = with_rights_over_others(|| kill(Pid::from_raw(self.child.id() as i32), signal));
+    }
+
+    /// Frames wait for it, or no longer: what it does meanwhile is short, unless others take its processor away.
+    pub fn hurry(&self, on: bool) {
+        match with_rights_over_others(|| hurry(self.child.id(), on)) {
+            Ok(_) => {}
+            Err(error) if on => log::debug!("the worker is in no hurry: {error}"),
+            Err(error) => log::debug!("the worker is as it was: {error}"),
+        }
     }
 
     /// The next message, if there is one, and the descriptor that came with it.
