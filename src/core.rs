@@ -13,6 +13,7 @@ pub mod director;
 pub mod fastpath;
 pub mod flows;
 pub mod forward;
+#[path = "io/near.rs"]
 pub mod io;
 pub mod outbound;
 pub mod router;

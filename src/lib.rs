@@ -31,7 +31,6 @@ mod flows;
 mod forward;
 mod genl;
 mod health;
-#[cfg(any(test, feature = "whole"))]
 mod io;
 mod ipvsadm;
 mod keeper;
@@ -64,7 +63,7 @@ mod wires;
 #[cfg(not(any(test, feature = "whole")))]
 #[allow(unused_imports)]
 use tapvs_core::{
-    alg, base, conn, director, fastpath, flows, forward, io, outbound, router, sched, service, settings, stack, sync,
+    alg, base, conn, director, fastpath, flows, forward, outbound, router, sched, service, settings, stack, sync,
     vrrp, wire, wires,
 };
 

@@ -42,7 +42,7 @@ pub struct Offloads {
 
 impl Offloads {
     /// From the mask that `TUNSETOFFLOAD` accepted.
-    pub(super) fn from_mask(mask: u32) -> Offloads {
+    pub fn from_mask(mask: u32) -> Offloads {
         let has = |bits: u32| mask & bits == bits;
         Offloads {
             checksum: has(sys::offload::CSUM),
@@ -71,14 +71,14 @@ pub struct LinkFacts {
     /// What the kernel agreed to.
     pub offloads: Offloads,
     /// Bytes of the virtio header in front of each frame.
-    pub(super) vnet_len: usize,
+    pub vnet_len: usize,
     /// True for a TUN, whose packets have no Ethernet header.
-    pub(super) is_tun: bool,
+    pub is_tun: bool,
 }
 
 impl LinkFacts {
     /// How frames are handed over.
-    pub(super) fn framing(&self) -> Framing {
+    pub fn framing(&self) -> Framing {
         let vnet = [VnetHeader::Plain, VnetHeader::Tunnel].into_iter().find(|header| header.size() == self.vnet_len);
         let medium = if self.is_tun { Medium::Ip } else { Medium::Ethernet };
         Framing { vnet: vnet.unwrap_or(VnetHeader::None), medium }

@@ -5,6 +5,7 @@
 #[allow(dead_code, unused_imports)]
 pub mod bpf;
 mod channel;
+#[cfg(any(test, feature = "whole"))]
 mod clock;
 mod console;
 mod control;
@@ -16,7 +17,9 @@ mod fast_answers;
 mod fast_path;
 mod files;
 mod host_watch;
+#[cfg(any(test, feature = "whole"))]
 mod link;
+#[cfg(any(test, feature = "whole"))]
 mod link_config;
 mod link_error;
 mod log_sink;
@@ -33,6 +36,7 @@ mod sandbox;
 pub mod seccomp;
 mod signals;
 mod stack_guard;
+#[cfg(any(test, feature = "whole"))]
 pub mod sys;
 pub mod sysctl;
 #[cfg(feature = "tls")]
@@ -42,8 +46,16 @@ mod tls;
 mod tls;
 pub mod tun;
 
+// Packets pass these: they are in the crate of the packet path.
+#[cfg(not(any(test, feature = "whole")))]
+pub use tapvs_core::io::sys;
+#[cfg(not(any(test, feature = "whole")))]
+use tapvs_core::io::{clock, link, link_config};
+
 pub use channel::Channel;
-pub use clock::{Clock, boot_id, monotonic_micros, monotonic_millis, random_u64, since_1970};
+#[cfg(any(test, feature = "whole"))]
+pub use clock::since_1970;
+pub use clock::{Clock, boot_id, monotonic_micros, monotonic_millis, random_u64};
 pub use console::{print_error, print_out};
 pub use control::{Connection, DIRECTORY, Listener, SocketError, VARIABLE, default_socket, own_uid, sockets_here};
 pub use databases::{hosts_database, services_database};
@@ -54,7 +66,9 @@ pub use fast_answers::AnswerMaps;
 pub use fast_path::{FastFacts, FastKernel, FastProgram};
 pub use files::{let_inherit, open as open_to_read, read_through, read_to_string};
 pub use host_watch::{HostChange, HostWatch};
-pub use link::{Link, ReadOutcome};
+pub use link::Link;
+#[cfg(any(test, feature = "whole"))]
+pub use link::ReadOutcome;
 pub use link_config::{LinkConfig, LinkFacts};
 pub use link_error::LinkError;
 pub use link_error::WithErrno;
