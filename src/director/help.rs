@@ -133,9 +133,11 @@ pub(super) fn send_waiting(director: &mut Director, turn: &mut Turn<impl Egress>
         turn.lend(|turn, piece| {
             turn.generated();
             tcp::write(piece, &Segment { src, dst, seq, ack, flags, window, options: &[], tos: 0 });
-            let sent = ip_packet(piece.frame())
-                .map_err(Refusal::from)
-                .and_then(|mut ip| director.send_to_server(id, &mut Packet::new(piece, &mut ip), turn));
+            let sent = ip_packet(piece.frame()).map_err(Refusal::from).and_then(|mut ip| {
+                let (packet, ends) = (&mut Packet::new(piece, &mut ip), director.flows.ends(id));
+                let goes_on = director.help_request(id, packet, turn)?;
+                if goes_on { forward::send_to_server(packet, &ends, &mut director.router, turn) } else { Ok(()) }
+            });
             if let Err(refusal) = sent {
                 turn.drop(refusal.reason);
             }

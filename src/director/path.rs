@@ -220,12 +220,7 @@ impl Director {
     }
 
     #[inline]
-    pub(super) fn send_to_server(
-        &mut self,
-        id: ConnId,
-        packet: &mut Packet,
-        turn: &mut Turn<impl Egress>,
-    ) -> Result<(), Refusal> {
+    fn send_to_server(&mut self, id: ConnId, packet: &mut Packet, turn: &mut Turn<impl Egress>) -> Result<(), Refusal> {
         let conn = self.flows.conns.get(id);
         if conn.is_local() {
             return self.deliver_here(id, packet, turn);
