@@ -53,7 +53,7 @@ pub use tapvs_core::io::sys;
 use tapvs_core::io::{clock, link, link_config};
 
 pub use channel::Channel;
-#[cfg(any(test, feature = "whole"))]
+#[cfg(any(test, feature = "testing", feature = "whole"))]
 pub use clock::since_1970;
 pub use clock::{Clock, boot_id, monotonic_micros, monotonic_millis, random_u64};
 pub use console::{print_error, print_out};
@@ -67,7 +67,7 @@ pub use fast_path::{FastFacts, FastKernel, FastProgram};
 pub use files::{let_inherit, open as open_to_read, read_through, read_to_string};
 pub use host_watch::{HostChange, HostWatch};
 pub use link::Link;
-#[cfg(any(test, feature = "whole"))]
+#[cfg(any(test, feature = "testing", feature = "whole"))]
 pub use link::ReadOutcome;
 pub use link_config::{LinkConfig, LinkFacts};
 pub use link_error::LinkError;
