@@ -63,8 +63,8 @@ mod wires;
 #[cfg(not(any(test, feature = "whole")))]
 #[allow(unused_imports)]
 use tapvs_core::{
-    alg, base, conn, director, fastpath, flows, forward, outbound, router, sched, service, settings, stack, sync,
-    vrrp, wire, wires,
+    alg, base, conn, director, fastpath, flows, forward, outbound, router, sched, service, settings, stack, sync, vrrp,
+    wire, wires,
 };
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 #[allow(dead_code, unused_imports)]
 pub mod bpf;
+#[cfg(any(test, feature = "whole"))]
 mod channel;
 #[cfg(any(test, feature = "whole"))]
 mod clock;
@@ -15,6 +16,7 @@ mod device;
 mod fast;
 mod fast_answers;
 mod fast_path;
+#[cfg(any(test, feature = "whole"))]
 mod files;
 mod host_watch;
 #[cfg(any(test, feature = "whole"))]
@@ -39,9 +41,9 @@ mod stack_guard;
 #[cfg(any(test, feature = "whole"))]
 pub mod sys;
 pub mod sysctl;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", any(test, feature = "whole")))]
 mod tls;
-#[cfg(not(feature = "tls"))]
+#[cfg(all(not(feature = "tls"), any(test, feature = "whole")))]
 #[path = "no_tls.rs"]
 mod tls;
 pub mod tun;
@@ -50,7 +52,7 @@ pub mod tun;
 #[cfg(not(any(test, feature = "whole")))]
 pub use tapvs_core::io::sys;
 #[cfg(not(any(test, feature = "whole")))]
-use tapvs_core::io::{clock, link, link_config};
+use tapvs_core::io::{channel, clock, files, link, link_config, tls};
 
 pub use channel::Channel;
 #[cfg(any(test, feature = "testing", feature = "whole"))]
