@@ -86,8 +86,8 @@ one_server_transfers() {
     director_stop
     routed_director --service "tcp/$AT_VIP:80" --scheduler rr --server "$AT_RS1,$method" "$@"
     [[ $method != nat ]] || in_ns director ip "-$FAMILY" route replace default dev tun0 table 100
-    TRANSFER_SECONDS=80 upload $size rs1
-    TRANSFER_SECONDS=80 download $size
+    TRANSFER_SECONDS=80 upload "$size" rs1
+    TRANSFER_SECONDS=80 download "$size"
     kernel_has_forwarded
 }
 

@@ -6,6 +6,7 @@ mod expected;
 mod ftp;
 mod ftp_commands;
 mod ftp_data;
+mod passage;
 mod proxy;
 mod proxy_header;
 mod session;
@@ -20,6 +21,7 @@ mod toa;
 mod told;
 
 pub use ftp::{Ftp, FtpControl};
+pub use passage::Passage;
 pub use proxy::{Ahead, Proxy, ProxyHeader, Waiting};
 pub use sip::{call_of, message as sip_message};
 pub use sip_tcp::{SipConn, SipTcp};

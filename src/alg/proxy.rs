@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::passage::Passage;
 use super::proxy_header::{Found, found_in, version_1, version_2};
 use crate::base::{ConnId, DropReason, Instant};
 use crate::conn::{Beside, Conn, LifeEvent};
@@ -201,14 +202,12 @@ impl Proxy {
         if is_done { Ok(()) } else { Err(DropReason::NoHeadroom) }
     }
 
-    /// A segment of the client, not rewritten yet; `mtu` is that of its way to the server.
+    /// A segment of the client, not rewritten yet.
     pub fn request(
         &mut self,
-        id: ConnId,
+        Passage { id, mtu, now, .. }: Passage,
         packet: &mut Packet,
-        mtu: u16,
         flows: &mut Flows,
-        now: Instant,
     ) -> Result<Ahead, DropReason> {
         let (Some(header), L4::Tcp { flags, .. }) = (self.headers.get_mut(id), packet.ip.l4) else {
             return Ok(Ahead::Nothing);

@@ -62,6 +62,9 @@ pub(super) struct Onward {
 /// Says what stands for a message, if it changes.
 pub(super) type Read<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, DropReason>;
 
+/// What goes on next: its length, and what stands for it, if anything does. `None` if it waits.
+type Next = Option<(usize, Option<Vec<u8>>)>;
+
 /// What a stream begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Begins {
@@ -177,15 +180,9 @@ impl Stream {
         is_over.is_some_and(|over| reaches(over, at.wrapping_add(len as u32))) || self.under_way.iter().any(is_begun)
     }
 
-    /// What goes on next, from this place on: its length, and what stands for it. `None` if it waits.
+    /// What goes on next, from this place on.
     #[inline(never)]
-    fn one(
-        &mut self,
-        at: u32,
-        rest: &[u8],
-        is_all: bool,
-        read: Read,
-    ) -> Result<Option<(usize, Option<Vec<u8>>)>, DropReason> {
+    fn one(&mut self, at: u32, rest: &[u8], is_all: bool, read: Read) -> Result<Next, DropReason> {
         let next = self.next.unwrap_or(at);
         if !reaches(at, next) {
             return self.again(at, rest, read);
@@ -213,7 +210,7 @@ impl Stream {
 
     /// The same of what has gone on already: as it went then.
     #[inline(never)]
-    fn again(&mut self, at: u32, rest: &[u8], read: Read) -> Result<Option<(usize, Option<Vec<u8>>)>, DropReason> {
+    fn again(&mut self, at: u32, rest: &[u8], read: Read) -> Result<Next, DropReason> {
         let is_its = |piece: &&Piece| is_inside(piece, at);
         let Some(piece) = self.under_way.iter().find(is_its).copied() else {
             // It was acknowledged: nobody needs it.

@@ -3,9 +3,10 @@
 //! Selective acknowledgements are not agreed upon, so that what is sent again begins where the other end's stream does. Never
 //! keeps a segment: what has not gone on is acknowledged by nobody.
 
+use super::passage::Passage;
 use super::sip::text;
 use super::sip_stream::{Onward, Stream};
-use crate::base::{ConnId, DropReason, Family, Instant};
+use crate::base::{ConnId, DropReason, Family};
 use crate::conn::{Beside, LifeEvent, Side};
 use crate::flows::Flows;
 use crate::wire::{Gso, L4, Packet, Vnet, field, tcp, tcp_option};
@@ -51,16 +52,13 @@ impl SipTcp {
         }
     }
 
-    /// A segment, not rewritten yet; `mtu` is that of its way.
+    /// A segment, not rewritten yet.
     #[inline(never)]
     pub fn segment(
         &mut self,
-        id: ConnId,
-        from: Side,
+        Passage { id, from, mtu, now }: Passage,
         packet: &mut Packet,
-        mtu: u16,
         flows: &mut Flows,
-        now: Instant,
     ) -> Result<(), DropReason> {
         let L4::Tcp { flags, .. } = packet.ip.l4 else { return Ok(()) };
         // As in the kernel, a corrupt one is its receiver's to drop; nothing of it is heeded.

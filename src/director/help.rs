@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::{Director, syn_proxy};
-use crate::alg::{self, Ahead, Waiting};
+use crate::alg::{self, Ahead, Passage, Waiting};
 use crate::base::{ConnId, Consumed, DropReason, Family, Instant};
 use crate::conn::{Event, Side};
 use crate::forward;
@@ -48,7 +48,8 @@ impl Director {
             }
             return Ok(true);
         }
-        match self.proxy.request(id, packet, mtu, &mut self.flows, turn.now)? {
+        let passage = Passage { id, from: Side::Request, mtu, now: turn.now };
+        match self.proxy.request(passage, packet, &mut self.flows)? {
             Ahead::Nothing => {}
             Ahead::Waits => {
                 turn.consume(Consumed::Handshake);
@@ -193,8 +194,8 @@ fn read_stream(
 ) -> Result<(), Refusal> {
     let ends = director.flows.ends(id);
     let to = if from == Side::Request { ends.real.addr } else { ends.client().addr };
-    let room = room_for(packet, director.router.route(to)?.mtu, Family::of(to));
-    Ok(director.sip.segment(id, from, packet, room, &mut director.flows, now)?)
+    let mtu = room_for(packet, director.router.route(to)?.mtu, Family::of(to));
+    Ok(director.sip.segment(Passage { id, from, mtu, now }, packet, &mut director.flows)?)
 }
 
 /// No local address has a port left: what the client is told.

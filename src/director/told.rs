@@ -17,9 +17,11 @@ pub(super) fn tell_directors(director: &mut Director, turn: &mut Turn<impl Egres
         Helped { ftp, proxy, toa, sip: sip.conn(id).cloned() }
     };
     let news = flows.take_news();
-    for id in news.into_iter().map(Some).chain([None]) {
-        sync.master.tell_helped(id, &helped, flows, router, turn);
+    for id in news {
+        sync.master.tell_again(id, flows, router, turn);
+        sync.master.tell_unsaid(&helped, flows, router, turn);
     }
+    sync.master.tell_unsaid(&helped, flows, router, turn);
 }
 
 /// Goes on with what helpers of another director know of conns.

@@ -297,7 +297,7 @@ mod tests {
 
     /// Whoever makes other bytes than these raises `LAYOUT`: keepers live longer than workers.
     #[test]
-    fn these_bytes_are_layout_2() {
+    fn these_bytes_are_layout_3() {
         let counters = Counters { packets: 0x21, bytes: 0x22, seen: 0x23, acknowledged: 0x24 };
         let way = Way { neighbour: 0x25, largest: 0x26, addresses: 0x27, ports: 0x28, counters };
         let [virt, server, other] = ["1.2.3.4:5", "6.7.8.9:10", "11.12.13.14:15"].map(endpoint);
@@ -322,14 +322,27 @@ mod tests {
         let station = Station { mac, routers4: [1, 0, 0, 0], routers6: [0; 4] };
         let router = native(&1_u64.to_ne_bytes());
         assert_eq!(native(&station.to_bytes()), format!("0102030405060100{router}{}", "0".repeat(112)));
-        assert_eq!(LAYOUT, 2);
+        let proxied = Proxied {
+            cookie_key: [0x31, 0x32],
+            client_key: [0x33, 0x34],
+            epoch: 0x35,
+            reserved: 0x36,
+            timestamps: true,
+        };
+        let words = native(&[0x31_u64, 0x32, 0x33, 0x34, 0x35, 0].map(u64::to_ne_bytes).concat());
+        assert_eq!(native(&proxied.to_bytes()), words + &native(&0x36_u16.to_ne_bytes()) + "010000000000");
+        let reach = native(&0x37_u32.to_ne_bytes()) + &native(&0x38_u16.to_ne_bytes()) + "0000";
+        assert_eq!(native(&Reach { neighbour: 0x37, mtu: 0x38 }.to_bytes()), reach);
+        assert_eq!(LAYOUT, 3);
     }
 
     #[test]
     fn totals_are_in_the_order_of_their_numbers() {
-        let numbers: [u64; Passed::ALL.len()] = std::array::from_fn(|number| number as u64);
+        let numbers: [u64; Passed::ALL.len() + 1] = std::array::from_fn(|number| number as u64);
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
-        assert_eq!(totals(bytes.as_slice().try_into().unwrap()), numbers);
+        let bytes = bytes.as_slice().try_into().unwrap();
+        assert_eq!(totals(bytes), numbers[..Passed::ALL.len()]);
+        assert_eq!(answered(bytes), Passed::ALL.len() as u64);
         for (number, passed) in Passed::ALL.into_iter().enumerate() {
             assert_eq!(passed as usize, number, "{}", passed.name());
         }

@@ -10,7 +10,7 @@ use super::own::{self, Own};
 use super::record::Record;
 use super::seal::Opener;
 use super::take::take;
-use crate::base::{Consumed, DropReason, Instant};
+use crate::base::{ConnId, Consumed, DropReason, Instant};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
 use crate::service::command::SyncOptions;
@@ -87,26 +87,31 @@ impl Sync {
         // Only these say all that a director knows of a conn.
         let is_whole = matches!(own::read(payload), Some(Own::Conns(_)));
         for record in records {
-            self.hear_record(&record.map_err(|_| UNREADABLE)?, is_whole, flows, router, turn.now);
+            let record = record.map_err(|_| UNREADABLE)?;
+            let taken = self.hear_record(&record, flows, router, turn.now);
+            let helped = |id: &ConnId| flows.conns.get(*id).is_helped() || !record.helped.is_nothing();
+            if let Some(id) = taken.filter(|id| is_whole && helped(id)) {
+                self.heard_helped.push((id, record.helped));
+            }
         }
         Ok(())
     }
 
-    fn hear_record(&mut self, record: &Record, is_whole: bool, flows: &mut Flows, router: &Router, now: Instant) {
+    fn hear_record(&mut self, record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Option<ConnId> {
         // Directors that tell each other have the same services; a lone backup's may still come, as in the kernel.
         if self.is_master() && record.mark == 0 && !flows.services.owns(record.virt.addr) {
-            return self.heard.refuse("address");
+            self.heard.refuse("address");
+            return None;
         }
         self.note_taken();
-        match take(record, flows, router, now) {
+        let taken = take(record, flows, router, now);
+        match taken {
             Some(id) => {
                 self.heard.record();
-                if flows.conns.get(id).is_helped() || !record.helped.is_nothing() {
-                    self.heard_helped.extend(is_whole.then_some((id, record.helped.clone())));
-                }
                 self.master.note_synced(id, flows.conns.get(id).state(), flows);
             }
             None => self.heard.refuse("conn"),
         }
+        taken
     }
 }

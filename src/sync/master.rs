@@ -1,7 +1,7 @@
 //! Other directors are told of conns (the master's side of connection synchronisation).
 //!
-//! Decides which conns are due for a message, in the kernel's order of questions. A template is told of with each packet of its conns, or as `sync_refresh_period` allows. Never changes
-//! a conn.
+//! Decides which conns are due for a message, in the kernel's order of questions. A template is told of with each packet of its
+//! conns, or as `sync_refresh_period` allows. Never changes a conn.
 
 use std::time::Duration;
 
@@ -24,6 +24,13 @@ use crate::settings::Settings;
 struct Counted {
     id: ConnId,
     packets: u32,
+}
+
+/// A conn that others are told of, how long it lives, and what helpers know of it.
+struct News {
+    id: ConnId,
+    left: Duration,
+    helped: Helped,
 }
 
 /// The master's side.
@@ -202,28 +209,31 @@ impl Master {
         policy(conn) != SyncPolicy::Never && (unknown || told.state != conn.state())
     }
 
-    /// True if conns wait for `say`.
+    /// True if conns wait for `tell_unsaid`.
     #[inline(always)]
     pub fn has_unsaid(&self) -> bool {
         !self.unsaid.is_empty()
     }
 
-    /// Tells of a conn whatever was told before, and of those that wait; `helped` is what helpers know of them.
+    /// Tells of a conn whatever was told before.
+    pub fn tell_again(&mut self, id: ConnId, flows: &Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
+        if self.running.is_some() && flows.conns.live(id).is_some() {
+            self.tell(id, flows, router, turn);
+        }
+    }
+
+    /// Tells of those that wait; `helped` is what helpers know of them.
     #[inline(never)]
-    pub fn tell_helped(
+    pub fn tell_unsaid(
         &mut self,
-        id: Option<ConnId>,
         helped: &dyn Fn(ConnId) -> Helped,
         flows: &Flows,
         router: &mut Router,
         turn: &mut Turn<impl Egress>,
     ) {
-        if let Some(id) = id.filter(|id| self.running.is_some() && flows.conns.live(*id).is_some()) {
-            self.tell(id, flows, router, turn);
-        }
         for (id, left) in std::mem::take(&mut self.unsaid) {
             if flows.conns.live(id).is_some() {
-                self.put((id, left), helped(id), flows, router, turn);
+                self.put(News { id, left, helped: helped(id) }, flows, router, turn);
             }
         }
     }
@@ -242,15 +252,14 @@ impl Master {
         if flows.conns.get(id).is_helped() {
             return self.unsaid.push((id, left));
         }
-        self.put((id, left), Helped::default(), flows, router, turn);
+        self.put(News { id, left, helped: Helped::default() }, flows, router, turn);
     }
 
-    /// Puts a conn that lives so long into the message.
+    /// Puts a conn into the message.
     #[inline(never)]
     fn put(
         &mut self,
-        (id, left): (ConnId, Duration),
-        helped: Helped,
+        News { id, left, helped }: News,
         flows: &Flows,
         router: &mut Router,
         turn: &mut Turn<impl Egress>,

@@ -181,7 +181,10 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         kind,
     };
     if let Some(told) = local {
-        take_port(told.local, dest, record, flows, router, now)?;
+        if !is_of_pools(told.local, dest, flows) {
+            return None;
+        }
+        take_port(told.local, record, flows, router, now)?;
     }
     let inserted = flows.insert(&new, now, Duration::from_secs(u64::from(lifetime(record, flows))));
     let Ok(id) = inserted else {
@@ -213,21 +216,16 @@ fn pool_of(record: &Record) -> Endpoint {
     Endpoint::new(record.real.addr, port)
 }
 
+/// True for a local port that a conn to this dest may have.
+fn is_of_pools(local: Endpoint, dest: DestId, flows: &Flows) -> bool {
+    let service = flows.services.slot_of(&flows.services.dest(dest).service);
+    let service = service.and_then(|id| flows.services.get(id));
+    service.is_some_and(|service| service.locals.contains(&local.addr)) && LocalPorts::is_one(local.port)
+}
+
 /// Takes the local port that the other director has given a conn: it is in use here too. The conn that had it before is
 /// over, unless its packets pass here.
-fn take_port(
-    local: Endpoint,
-    dest: DestId,
-    record: &Record,
-    flows: &mut Flows,
-    router: &Router,
-    now: Instant,
-) -> Option<()> {
-    let service = flows.services.slot_of(&flows.services.dest(dest).service)?;
-    let is_local = flows.services.get(service)?.locals.contains(&local.addr);
-    if !is_local || !LocalPorts::is_one(local.port) {
-        return None;
-    }
+fn take_port(local: Endpoint, record: &Record, flows: &mut Flows, router: &Router, now: Instant) -> Option<()> {
     let reply = Tuple { proto: record.proto, src: record.real, dst: local };
     if let Some((other, Side::Reply)) = flows.conns.lookup(&reply) {
         if is_own(other, flows, router, now) {
