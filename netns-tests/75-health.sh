@@ -374,6 +374,7 @@ $RS3:8080 up auto drained" "what is held before"
     expect_eq "$(standings)" "$held" "after an upgrade"
     kill -KILL "$DIRECTOR"
     wait "$DIRECTOR" 2>/dev/null || true
+    wait_for 5 "its worker's end" lacks_tap director
     director_start
     expect_eq "$(standings)" "$held" "after a restart"
     expect_eq "$(answers_of 4)" "rs1=4" "answers"

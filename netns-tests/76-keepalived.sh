@@ -438,6 +438,7 @@ test_keepalived_reloads_crashes_and_outlives_a_director() {
     started=$(start_time "$DIRECTOR")
     kill -KILL "$DIRECTOR"
     wait_for 5 "the director's end" process_is_not "$DIRECTOR" "$started"
+    wait_for 5 "its worker's end" lacks_tap director
     director_start
     expect_rules "of a director that was restarted" <<<"$second"
     wait_for 10 "answers through the new director" fetch --fail "http://$VIP/"

@@ -150,6 +150,7 @@ test_conns_rules_and_counters_outlive_keeper_and_worker() {
     kill -KILL "$DIRECTOR"
     wait "$DIRECTOR" 2>/dev/null || true
     sleep 1 # time itself: clients have sent meanwhile
+    wait_for 5 "its worker's end" lacks_tap director
     director_start
 
     expect_eq "$(lb -Sn | sort)" "$rules" "the rules after the kill"
