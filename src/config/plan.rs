@@ -18,7 +18,7 @@ use crate::health;
 use crate::io::{self, Processors};
 use crate::router;
 use crate::service::MarkRule;
-use crate::service::command::{Command, DestOptions, ServiceKey};
+use crate::service::command::{Command, DestOptions, ServiceKey, ServiceOptions, SynProxy};
 
 /// Everything a director is made of.
 #[derive(Clone, Debug)]
@@ -54,6 +54,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// True if clients of a service prove themselves before they have a conn, if only under pressure.
+    pub fn has_syn_proxy(&self) -> bool {
+        let asks = |options: &ServiceOptions| options.syn_proxy != SynProxy::Off;
+        self.commands.iter().any(|planned| matches!(&planned.command, Command::AddService(_, options) if asks(options)))
+    }
+
     /// Puts the flags together, or what the file says that they name.
     pub fn from_args(args: &RunArgs) -> Result<Plan, Problems> {
         let Some(path) = &args.config else { return Plan::from_draft(args.draft()?) };

@@ -29,6 +29,7 @@ typedef unsigned long long u64;
 #define PROXIED 0x7a70767300000007
 #define REACHES 0x7a70767300000008
 #define CLIENTS 0x7a70767300000009
+#define ANSWERS 0x7a7076730000000a
 #define loaded(number) ({ u64 value; asm("%0 = " #number " ll" : "=r"(value)); value; })
 #define number(name) loaded_(name)
 #define loaded_(name) loaded(name)
@@ -961,8 +962,9 @@ static inline int forward(struct __sk_buff *skb)
 	struct packet packet = { .at = number(MEDIUM) ? 0 : 14 };
 	struct key src, dst;
 	int reason = parse(skb, &packet, &src, &dst);
+	/* Where none is to be answered the verifier looks at none of it, which is most of its work. */
 	if (unlikely(reason == SYN))
-		return answer(skb, &packet, &src, &dst);
+		return number(ANSWERS) ? answer(skb, &packet, &src, &dst) : FLAGS;
 	if (reason != TAKEN)
 		return reason;
 	reason = NO_ENTRY;

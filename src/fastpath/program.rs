@@ -30,6 +30,8 @@ pub const PROXIED: u64 = NUMBERS + 7;
 pub const REACHES: u64 = NUMBERS + 8;
 /// Stands for the map of clients that have conns.
 pub const CLIENTS: u64 = NUMBERS + 9;
+/// Stands for whether SYNs are answered at all: 0 no, 1 yes.
+pub const ANSWERS: u64 = NUMBERS + 10;
 
 /// Links that a director has at most.
 pub const LINKS: u32 = 256;

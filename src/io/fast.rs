@@ -56,8 +56,8 @@ impl FastMaps {
         of_any_layout.into_iter().chain(self.answers.iter().flat_map(AnswerMaps::descriptors))
     }
 
-    /// Loads the program for a link.
-    pub fn program(&self, link: LinkId, medium: Medium) -> Result<Program, LoadError> {
+    /// Loads the program for a link. One that `answers` SYNs takes the verifier three times as long.
+    pub fn program(&self, link: LinkId, medium: Medium, answers: bool) -> Result<Program, LoadError> {
         let medium = u64::from(medium == Medium::Ip);
         let mut constants = vec![
             (code::FLOWS, Constant::Map(&self.flows)),
@@ -66,6 +66,7 @@ impl FastMaps {
             (code::TOTALS, Constant::Map(&self.totals)),
             (code::LINK, Constant::Number(u64::from(link.0))),
             (code::MEDIUM, Constant::Number(medium)),
+            (code::ANSWERS, Constant::Number(u64::from(answers))),
         ];
         constants.extend(self.answers.iter().flat_map(AnswerMaps::constants));
         Program::load(code::NAME, code::CODE, &constants)

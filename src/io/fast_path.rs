@@ -47,16 +47,17 @@ pub struct FastProgram {
 }
 
 impl FastProgram {
-    /// Loads the program, once for each link, and puts it there. `flows` is how many conns may have entries. Needs CAP_BPF
-    /// and CAP_NET_ADMIN (before Linux 5.8 CAP_SYS_ADMIN). An error is what the kernel says.
-    pub fn open(links: &[LinkFacts], flows: usize) -> Result<FastProgram, String> {
+    /// Loads the program, once for each link, and puts it there. `flows` is how many conns may have entries, `answers` whether
+    /// it is to answer SYNs. Needs CAP_BPF and CAP_NET_ADMIN (before Linux 5.8 CAP_SYS_ADMIN). An error is what the kernel
+    /// says.
+    pub fn open(links: &[LinkFacts], flows: usize, answers: bool) -> Result<FastProgram, String> {
         // FULL-NAT has two entries for a conn.
         let entries = u32::try_from(flows.saturating_mul(2)).unwrap_or(u32::MAX);
         let maps = FastMaps::create(entries, PLACES).map_err(|error| format!("no maps: {error}"))?;
         let (mut attached, mut devices) = (Vec::new(), Vec::new());
         for (number, link) in links.iter().enumerate() {
             let device = if_nametoindex(link.name.as_str()).map_err(|error| format!("{}: {error}", link.name))?;
-            let program = maps.program(LinkId(number as u8), link.framing().medium);
+            let program = maps.program(LinkId(number as u8), link.framing().medium, answers);
             let program = program.map_err(|error| format!("the kernel refuses the program: {error}"))?;
             attached.push(program.attach(device).map_err(|error| format!("{}: {error}", link.name))?);
             devices.push(device);
@@ -247,7 +248,7 @@ mod tests {
         let maps = FastMaps::create(16, 16)
             .map_err(|error| crate::io::print_error(&format!("not tested: there are no maps: {error}")))
             .ok()?;
-        let program = maps.program(LINK, Medium::Ethernet).unwrap();
+        let program = maps.program(LINK, Medium::Ethernet, true).unwrap();
         maps.set_station(LINK, &Station { mac: Some(DIRECTOR), ..Station::default() }).unwrap();
         let neighbour = Neighbour { mac: Some(ROUTER), is_host: false, link_mac: DIRECTOR, ifindex: 1 };
         maps.set_neighbour(1, &neighbour).unwrap();

@@ -41,7 +41,7 @@ fn numbered(number: usize) -> (Key, Entry) {
 fn the_kernel_takes_the_program() {
     let Some(maps) = maps() else { return };
     for medium in [Medium::Ethernet, Medium::Ip] {
-        if let Err(error) = maps.program(LinkId(0), medium) {
+        if let Err(error) = maps.program(LinkId(0), medium, true) {
             panic!("{error}");
         }
     }

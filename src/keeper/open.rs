@@ -67,7 +67,7 @@ pub(super) fn open_fast(plan: &Plan, devices: &[Device]) -> Result<Option<FastPr
         return Ok(None);
     }
     let links: Vec<LinkFacts> = devices.iter().map(Device::facts).collect();
-    match FastProgram::open(&links, plan.settings.fast_flows) {
+    match FastProgram::open(&links, plan.settings.fast_flows, plan.has_syn_proxy()) {
         Ok(program) => {
             log::info!("fast path: established flows are forwarded in the kernel, by {}", program.words());
             Ok(Some(program))

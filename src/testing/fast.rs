@@ -45,7 +45,7 @@ impl Fast {
             }
             Err(error) => panic!("no maps: {error}"),
         };
-        let program = maps.program(LINK, Medium::Ethernet).unwrap_or_else(|error| panic!("{error}"));
+        let program = maps.program(LINK, Medium::Ethernet, true).unwrap_or_else(|error| panic!("{error}"));
         maps.set_station(LINK, &Station { mac: Some(DIRECTOR), ..Station::default() }).unwrap();
         Some(Fast { totals: maps.totals().unwrap(), maps, program, next_hops: Vec::new(), ifindex: 1, is_host: false })
     }

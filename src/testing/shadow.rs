@@ -36,7 +36,8 @@ impl Shadow {
             }
             Err(error) => panic!("no maps: {error}"),
         };
-        let program = |link| maps.program(LinkId(link), Medium::Ethernet).unwrap_or_else(|error| panic!("{error}"));
+        let program =
+            |link| maps.program(LinkId(link), Medium::Ethernet, true).unwrap_or_else(|error| panic!("{error}"));
         let programs = (0..links).map(program).collect();
         Some(Shadow { maps: Rc::new(maps), programs: Rc::new(programs) })
     }
