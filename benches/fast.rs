@@ -21,7 +21,7 @@ const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
 fn main() {
-    let maps = FastMaps::create(CONNS, 16).expect("maps, as root");
+    let maps = FastMaps::create(CONNS, 16, true).expect("maps, as root");
     let all: Vec<(Key, Entry)> = (0..CONNS).map(entry).collect();
     let each = |what: &str, did: &dyn Fn()| {
         let began = Clock::now();
@@ -56,7 +56,7 @@ fn packets(maps: &FastMaps) {
     let neighbour = Neighbour { mac: Some(OWN), is_host: false, link_mac: OWN, ifindex: 1 };
     maps.set_neighbour(1, &neighbour).expect("a place");
     maps.set_station(LinkId(0), &Station { mac: Some(OWN), ..Station::default() }).expect("a place");
-    let program = maps.program(LinkId(0), Medium::Ethernet, true).expect("a program");
+    let program = maps.program(LinkId(0), Medium::Ethernet).expect("a program");
     let packet = |client: &str, flags| Packet { ttl: 255, ..Packet::tcp(client, "198.51.100.1:80", flags) };
     for (what, packet) in [
         ("a segment that is forwarded", packet("192.0.2.1:7", "A")),

@@ -17,24 +17,25 @@ pub struct FastMaps {
     neighbours: Map,
     stations: Map,
     totals: Map,
-    /// Those by which SYNs are answered; a keeper of another layout may have none.
+    /// Those by which SYNs are answered, where any are; a keeper of another layout may have none.
     pub answers: Option<AnswerMaps>,
 }
 
 impl FastMaps {
-    /// Makes maps for so many entries and neighbours.
-    pub fn create(entries: u32, neighbours: u32) -> io::Result<FastMaps> {
+    /// Makes maps for so many entries and neighbours, and those by which the program answers SYNs, if it is to.
+    pub fn create(entries: u32, neighbours: u32, answers: bool) -> io::Result<FastMaps> {
         let array = |name, lengths, elements| Map::create(MapKind::Array, name, lengths, elements);
         Ok(FastMaps {
             flows: Map::create(MapKind::Hash, "tapvs_flows", code::OF_FLOWS, entries)?,
             neighbours: array("tapvs_neighbour", code::OF_NEIGHBOURS, neighbours)?,
             stations: array("tapvs_station", code::OF_STATIONS, code::LINKS)?,
             totals: array("tapvs_totals", code::OF_TOTALS, 1)?,
-            answers: Some(AnswerMaps::create()?),
+            answers: answers.then(AnswerMaps::create).transpose()?,
         })
     }
 
-    /// The maps that another process has made, in the order of `descriptors`, those of every layout first; what it has told of the lengths of two of them.
+    /// The maps that another process has made, in the order of `descriptors`, those of every layout first; what it has told of
+    /// the lengths of two of them.
     pub fn inherited(
         [of_flows, neighbours, of_stations, totals]: [OwnedFd; 4],
         others: Vec<OwnedFd>,
@@ -56,8 +57,8 @@ impl FastMaps {
         of_any_layout.into_iter().chain(self.answers.iter().flat_map(AnswerMaps::descriptors))
     }
 
-    /// Loads the program for a link. One that `answers` SYNs takes the verifier three times as long.
-    pub fn program(&self, link: LinkId, medium: Medium, answers: bool) -> Result<Program, LoadError> {
+    /// Loads the program for a link. One that answers SYNs takes the verifier three times as long.
+    pub fn program(&self, link: LinkId, medium: Medium) -> Result<Program, LoadError> {
         let medium = u64::from(medium == Medium::Ip);
         let mut constants = vec![
             (code::FLOWS, Constant::Map(&self.flows)),
@@ -66,7 +67,7 @@ impl FastMaps {
             (code::TOTALS, Constant::Map(&self.totals)),
             (code::LINK, Constant::Number(u64::from(link.0))),
             (code::MEDIUM, Constant::Number(medium)),
-            (code::ANSWERS, Constant::Number(u64::from(answers))),
+            (code::ANSWERS, Constant::Number(u64::from(self.answers.is_some()))),
         ];
         constants.extend(self.answers.iter().flat_map(AnswerMaps::constants));
         Program::load(code::NAME, code::CODE, &constants)

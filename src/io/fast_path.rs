@@ -53,11 +53,11 @@ impl FastProgram {
     pub fn open(links: &[LinkFacts], flows: usize, answers: bool) -> Result<FastProgram, String> {
         // FULL-NAT has two entries for a conn.
         let entries = u32::try_from(flows.saturating_mul(2)).unwrap_or(u32::MAX);
-        let maps = FastMaps::create(entries, PLACES).map_err(|error| format!("no maps: {error}"))?;
+        let maps = FastMaps::create(entries, PLACES, answers).map_err(|error| format!("no maps: {error}"))?;
         let (mut attached, mut devices) = (Vec::new(), Vec::new());
         for (number, link) in links.iter().enumerate() {
             let device = if_nametoindex(link.name.as_str()).map_err(|error| format!("{}: {error}", link.name))?;
-            let program = maps.program(LinkId(number as u8), link.framing().medium, answers);
+            let program = maps.program(LinkId(number as u8), link.framing().medium);
             let program = program.map_err(|error| format!("the kernel refuses the program: {error}"))?;
             attached.push(program.attach(device).map_err(|error| format!("{}: {error}", link.name))?);
             devices.push(device);
@@ -245,10 +245,10 @@ mod tests {
 
     /// A program that forwards the packets of one conn, if this process may load it.
     fn forwarding() -> Option<(FastMaps, Program)> {
-        let maps = FastMaps::create(16, 16)
+        let maps = FastMaps::create(16, 16, true)
             .map_err(|error| crate::io::print_error(&format!("not tested: there are no maps: {error}")))
             .ok()?;
-        let program = maps.program(LINK, Medium::Ethernet, true).unwrap();
+        let program = maps.program(LINK, Medium::Ethernet).unwrap();
         maps.set_station(LINK, &Station { mac: Some(DIRECTOR), ..Station::default() }).unwrap();
         let neighbour = Neighbour { mac: Some(ROUTER), is_host: false, link_mac: DIRECTOR, ifindex: 1 };
         maps.set_neighbour(1, &neighbour).unwrap();

@@ -6,7 +6,7 @@ const ENTRIES: usize = 5000;
 
 /// Maps, if this process may make some.
 fn maps() -> Option<FastMaps> {
-    match FastMaps::create(ENTRIES as u32, 16) {
+    match FastMaps::create(ENTRIES as u32, 16, true) {
         Ok(maps) => Some(maps),
         Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
             crate::io::print_error(&format!("not tested: without rights there are no maps: {error}"));
@@ -41,7 +41,7 @@ fn numbered(number: usize) -> (Key, Entry) {
 fn the_kernel_takes_the_program() {
     let Some(maps) = maps() else { return };
     for medium in [Medium::Ethernet, Medium::Ip] {
-        if let Err(error) = maps.program(LinkId(0), medium, true) {
+        if let Err(error) = maps.program(LinkId(0), medium) {
             panic!("{error}");
         }
     }

@@ -37,7 +37,7 @@ pub enum Fate {
 impl Fast {
     /// The program for the link of a lab; `None`, with a word about it, if this process may not load it.
     pub fn new() -> Option<Fast> {
-        let maps = match FastMaps::create(1024, 64) {
+        let maps = match FastMaps::create(1024, 64, true) {
             Ok(maps) => maps,
             Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
                 crate::io::print_error(&format!("not tested: without rights no program can be loaded: {error}"));
@@ -45,7 +45,7 @@ impl Fast {
             }
             Err(error) => panic!("no maps: {error}"),
         };
-        let program = maps.program(LINK, Medium::Ethernet, true).unwrap_or_else(|error| panic!("{error}"));
+        let program = maps.program(LINK, Medium::Ethernet).unwrap_or_else(|error| panic!("{error}"));
         maps.set_station(LINK, &Station { mac: Some(DIRECTOR), ..Station::default() }).unwrap();
         Some(Fast { totals: maps.totals().unwrap(), maps, program, next_hops: Vec::new(), ifindex: 1, is_host: false })
     }

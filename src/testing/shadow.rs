@@ -28,7 +28,7 @@ pub struct Shadow {
 impl Shadow {
     /// For so many links; `None`, with a word about it, if this process may not load the program.
     pub fn new(links: u8) -> Option<Shadow> {
-        let maps = match FastMaps::create(ROOM, NEIGHBOURS) {
+        let maps = match FastMaps::create(ROOM, NEIGHBOURS, true) {
             Ok(maps) => maps,
             Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
                 crate::io::print_error(&format!("not compared: without rights no program can be loaded: {error}"));
@@ -36,8 +36,7 @@ impl Shadow {
             }
             Err(error) => panic!("no maps: {error}"),
         };
-        let program =
-            |link| maps.program(LinkId(link), Medium::Ethernet, true).unwrap_or_else(|error| panic!("{error}"));
+        let program = |link| maps.program(LinkId(link), Medium::Ethernet).unwrap_or_else(|error| panic!("{error}"));
         let programs = (0..links).map(program).collect();
         Some(Shadow { maps: Rc::new(maps), programs: Rc::new(programs) })
     }

@@ -76,7 +76,7 @@ impl BehindTun {
             assert!(done.success(), "ip {line}");
         }
         fast.move_behind(tun.ifindex);
-        let program = fast.maps.program(LINK, Medium::Ip, true).unwrap();
+        let program = fast.maps.program(LINK, Medium::Ip).unwrap();
         let attached = program.attach(tun.ifindex).unwrap();
         let host = netlink.link("near").unwrap().unwrap().mac;
         Some(BehindTun { near, _tun: tun._device, host, _attached: attached })
@@ -110,7 +110,7 @@ impl Taps {
     pub fn attach(&mut self, fast: &mut Fast, way: Way) {
         let ifindex = self.director.ifindex;
         fast.move_to(ifindex);
-        let program = fast.maps.program(LINK, Medium::Ethernet, true).unwrap();
+        let program = fast.maps.program(LINK, Medium::Ethernet).unwrap();
         let attached = match way {
             Way::Tcx => program.attach_by_tcx(ifindex),
             Way::Clsact => program.attach_by_clsact(ifindex),
