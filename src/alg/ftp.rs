@@ -72,10 +72,7 @@ impl Ftp {
 
     /// Another director knows this of a control conn.
     pub fn take(&mut self, id: ConnId, told: Option<FtpControl>) {
-        match told {
-            Some(control) => self.0.set(id, control),
-            None => self.0.forget(id),
-        }
+        self.0.take(id, told);
     }
 
     /// True for a control conn on which something was announced.

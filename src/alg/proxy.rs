@@ -138,10 +138,7 @@ impl Proxy {
 
     /// Another director knows this of a conn.
     pub fn take(&mut self, id: ConnId, told: Option<ProxyHeader>) {
-        match told {
-            Some(header) => self.headers.set(id, header),
-            None => self.headers.forget(id),
-        }
+        self.headers.take(id, told);
     }
 
     /// When a handshake's end has waited long enough.

@@ -46,10 +46,7 @@ impl SipTcp {
 
     /// Another director knows this of a conn.
     pub fn take(&mut self, id: ConnId, told: Option<SipConn>) {
-        match told {
-            Some(conn) => self.0.set(id, conn),
-            None => self.0.forget(id),
-        }
+        self.0.take(id, told);
     }
 
     /// A segment, not rewritten yet.

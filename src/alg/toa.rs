@@ -61,10 +61,7 @@ impl Toa {
 
     /// Another director knows this of a conn.
     pub fn take(&mut self, id: ConnId, told: Option<ToaOption>) {
-        match told {
-            Some(option) => self.conns.set(id, option),
-            None => self.conns.forget(id),
-        }
+        self.conns.take(id, told);
     }
 
     /// True while the option goes with every segment of a conn.

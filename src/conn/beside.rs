@@ -58,6 +58,14 @@ impl<T: Clone> Beside<T> {
         self.changed.push(id);
     }
 
+    /// Another director knows this of a conn.
+    pub fn take(&mut self, id: ConnId, told: Option<T>) {
+        match told {
+            Some(value) => self.set(id, value),
+            None => self.forget(id),
+        }
+    }
+
     /// What is known of a conn has changed.
     pub fn note_changed(&mut self, id: ConnId) {
         self.changed.push(id);

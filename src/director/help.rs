@@ -165,6 +165,12 @@ fn check_room(director: &Director, packet: &Packet, to: IpAddr, longer: usize) -
     Ok(())
 }
 
+/// Where a packet of a conn goes, by who has sent it.
+fn onward(director: &Director, id: ConnId, from: Side) -> IpAddr {
+    let ends = director.flows.ends(id);
+    if from == Side::Request { ends.real.addr } else { ends.client().addr }
+}
+
 /// Reads a message of SIP, and writes what the other side has to read in its place.
 #[cold]
 fn read_message(
@@ -175,8 +181,7 @@ fn read_message(
     now: Instant,
 ) -> Result<(), Refusal> {
     let Some(text) = alg::sip_message(id, from, packet, &mut director.flows, now)? else { return Ok(()) };
-    let ends = director.flows.ends(id);
-    let to = if from == Side::Request { ends.real.addr } else { ends.client().addr };
+    let to = onward(director, id, from);
     let longer = text.len().saturating_sub(packet.ip.end - packet.ip.l4_at - field::udp::LEN);
     check_room(director, packet, to, longer)?;
     let is_done = udp::replace_payload(packet.buf, packet.ip, &text);
@@ -192,8 +197,7 @@ fn read_stream(
     packet: &mut Packet,
     now: Instant,
 ) -> Result<(), Refusal> {
-    let ends = director.flows.ends(id);
-    let to = if from == Side::Request { ends.real.addr } else { ends.client().addr };
+    let to = onward(director, id, from);
     let mtu = room_for(packet, director.router.route(to)?.mtu, Family::of(to));
     Ok(director.sip.segment(Passage { id, from, mtu, now }, packet, &mut director.flows)?)
 }

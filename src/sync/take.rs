@@ -107,7 +107,8 @@ fn control_of(record: &Record, flows: &Flows) -> Option<ConnId> {
     (is_its && dst.addr == record.virt.addr).then_some(id)
 }
 
-/// The dest that a record means: that of the conn that controls it, or with the port of the record or, for marks, with any, and the other way round.
+/// The dest that a record means: that of the conn that controls it, or with the port of the record or, for marks, with any, and
+/// the other way round.
 fn dest_of(record: &Record, flows: &Flows) -> Option<DestId> {
     if let Some(control) = control_of(record, flows) {
         return Some(flows.conns.get(control).dest);
