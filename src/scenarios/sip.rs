@@ -21,7 +21,7 @@ fn text(packet: &Packet) -> &str {
 }
 
 /// A message with the description of a session.
-fn with_session(first: &str, contact: &str, addr: &str, port: u16) -> String {
+pub(super) fn with_session(first: &str, contact: &str, addr: &str, port: u16) -> String {
     let family = if addr.contains(':') { 6 } else { 4 };
     let body = format!(
         "v=0\r\no=- 1 1 IN IP{family} {addr}\r\ns=-\r\nc=IN IP{family} {addr}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"

@@ -1,6 +1,6 @@
 //! SIP over TCP through NAT and FULL-NAT: messages are read as those of UDP, wherever segments begin and end.
 
-use super::{LIP, RS1};
+use super::{LIP, RS1, sip};
 use crate::base::Endpoint;
 use crate::testing::{DIRECTOR, Lab, Packet, ROUTER, endpoint};
 use crate::wire::Gso;
@@ -90,14 +90,8 @@ impl Session {
 
 /// A message with the description of a session.
 fn with_session(first: &str, host: &str, port: u16) -> String {
-    let (addr, family) = (host.trim_matches(['[', ']']), if host.contains(':') { 6 } else { 4 });
-    let body = format!(
-        "v=0\r\no=- 1 1 IN IP{family} {addr}\r\ns=-\r\nc=IN IP{family} {addr}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
-    );
-    let len = body.len();
-    format!(
-        "{first}\r\nVia: SIP/2.0/TCP {host}:5060\r\nContact: <sip:u@{host}:5060>\r\nContent-Type: application/sdp\r\nContent-Length: {len}\r\n\r\n{body}"
-    )
+    let first = format!("{first}\r\nVia: SIP/2.0/TCP {host}:5060");
+    sip::with_session(&first, &format!("u@{host}:5060"), host.trim_matches(['[', ']']), port)
 }
 
 fn length_is_right(message: &str) {

@@ -2,32 +2,22 @@
 
 use super::*;
 
+/// When the probes of the first service are due, and what they say.
+fn probes_of(world: &World) -> Vec<(Instant, Verdict)> {
+    let report = world.monitor.report(0, world.now).unwrap();
+    report.servers.iter().flat_map(|server| &server.probes).map(|probe| (probe.due, probe.verdict)).collect()
+}
+
 #[test]
 fn a_reload_keeps_what_did_not_change() {
     let mut world = World::new(vec![plan(1), plan(2)], &[1, 2]);
     world.answers.insert(1, refused());
     world.run(10_000);
-    let before: Vec<(Instant, Verdict)> = world
-        .monitor
-        .report(0, world.now)
-        .unwrap()
-        .servers
-        .iter()
-        .flat_map(|s| &s.probes)
-        .map(|p| (p.due, p.verdict))
-        .collect();
+    let before = probes_of(&world);
     world.configure(vec![plan(2), plan(1)], &[2, 1]);
     assert_eq!(world.masks(0), [Mask::None, Mask::Failed]);
     assert_eq!(world.masks(1), [Mask::None, Mask::Failed]);
-    let mut after: Vec<(Instant, Verdict)> = world
-        .monitor
-        .report(0, world.now)
-        .unwrap()
-        .servers
-        .iter()
-        .flat_map(|s| &s.probes)
-        .map(|p| (p.due, p.verdict))
-        .collect();
+    let mut after = probes_of(&world);
     after.reverse();
     assert_eq!(after, before, "due times too");
 

@@ -1,6 +1,7 @@
 //! What helpers have announced is opened through another director, and the conns that announced it go on there: of the same
 //! packets both directors make the same.
 
+use super::super::sip::with_session;
 use super::kinds::known;
 use super::*;
 use crate::base::Endpoint;
@@ -248,17 +249,6 @@ fn a_kernel_is_told_of_nothing_that_waits() {
     }
 }
 
-fn session_of(first: &str, contact: &str, addr: &str, port: u16) -> String {
-    let family = if addr.contains(':') { 6 } else { 4 };
-    let body = format!(
-        "v=0\r\no=- 1 1 IN IP{family} {addr}\r\ns=-\r\nc=IN IP{family} {addr}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
-    );
-    let len = body.len();
-    format!(
-        "{first}\r\nContact: <sip:{contact}>\r\nContent-Type: application/sdp\r\nContent-Length: {len}\r\n\r\n{body}"
-    )
-}
-
 #[test]
 fn media_that_were_announced_pass_through_another_director() {
     for (ends, method) in FAMILIES.iter().flat_map(|ends| [(ends, "-m"), (ends, "-b")]) {
@@ -267,10 +257,10 @@ fn media_that_were_announced_pass_through_another_director() {
         let [mut old, mut new] = pair(&service, ends, method);
         let (client, server) = (endpoint(ends.client).addr.to_string(), endpoint(ends.server).addr.to_string());
         let from = Packet { src: port(ends.client, 5060), dst: port(ends.virt, 5060), ..Packet::udp(CLIENT, VIP) };
-        let mut sent = old.client(&from.clone().carrying(session_of("INVITE sip:b@x SIP/2.0", "a@x", &client, 4000)));
+        let mut sent = old.client(&from.clone().carrying(with_session("INVITE sip:b@x SIP/2.0", "a@x", &client, 4000)));
         let asked = sent.iter().find(|frame| frame.to() != GROUP).unwrap().packet();
         let back = Packet { src: asked.dst, dst: asked.src, ..Packet::udp(RS1, CLIENT) };
-        sent.extend(old.real(&back.clone().carrying(session_of("SIP/2.0 200 OK", "b@x", &server, 7000))));
+        sent.extend(old.real(&back.clone().carrying(with_session("SIP/2.0 200 OK", "b@x", &server, 7000))));
         sent.extend(old.advance(Duration::from_millis(5)));
         messages(&sent).iter().for_each(|message| drop(new.frame(message)));
         assert_eq!(known(&new), known(&old), "{method}");
@@ -329,7 +319,7 @@ fn messages_over_tcp_go_on_through_another_director() {
     for (ends, method) in SIP.iter().flat_map(|ends| [(ends, "-m"), (ends, "-b")]) {
         let mut session = Session::new(ends, method);
         let (client, server) = (endpoint(ends.client).addr.to_string(), endpoint(ends.server).addr.to_string());
-        let invite = session_of("INVITE sip:b@x SIP/2.0", "a@192.0.2.7", &client, 4000);
+        let invite = with_session("INVITE sip:b@x SIP/2.0", "a@192.0.2.7", &client, 4000);
         let packet = Packet { seq: session.next, ..Packet::tcp(ends.client, ends.virt, "AP") }.carrying(invite.clone());
         let sent = session.old.client(&packet);
         let went = sent.iter().find(|frame| frame.to() != GROUP).unwrap().packet();
@@ -337,7 +327,7 @@ fn messages_over_tcp_go_on_through_another_director() {
         // The server has got all of it, and answers; then the client goes on.
         let (seq, ack) = (Packet::tcp(RS1, CLIENT, "SA").seq + 1, went.seq.wrapping_add(went.payload.len() as u32));
         let answer = Packet { seq, ack, dst: session.peer, ..Packet::tcp(ends.server, ends.client, "AP") };
-        let heard = session.both_real(&answer.carrying(session_of("SIP/2.0 200 OK", "b@10.0.0.21", &server, 7000)));
+        let heard = session.both_real(&answer.carrying(with_session("SIP/2.0 200 OK", "b@10.0.0.21", &server, 7000)));
         assert_eq!(heard.ack, session.next + invite.len() as u32, "{method}");
         let (seq, ack) = (heard.ack, heard.seq.wrapping_add(heard.payload.len() as u32));
         let bye = Packet { seq, ack, ..Packet::tcp(ends.client, ends.virt, "AP") };
