@@ -170,6 +170,30 @@ fn datagrams_direct_routing_full_nat_and_ipv6_are_taken_too() {
 /// All that an operator, a check or a neighbour can do to conns that the kernel has, and how many of two it has
 /// afterwards: what is done returns, and no packet goes the old way.
 #[test]
+fn a_client_to_whom_no_way_leads_is_taken_one_way() {
+    let mut lab = lab("-A -u 198.51.100.1:80\n-a -u 198.51.100.1:80 -r 10.0.0.22:8080 -m");
+    lab.director.router.routes = Default::default();
+    lab.director.router.routes.add("10.0.0.0/24".parse().unwrap(), None, LINK);
+    let packet = Packet::udp(CLIENT, VIP).carrying("log line");
+    talk(&mut lab, &packet);
+    let read = read_here(&mut lab);
+    expect(&lab.client(&packet), &[(mac_of(endpoint(RS2).addr), packet.clone().to(RS2).one_hop_on())]);
+    assert_eq!((entries(&lab), read_here(&mut lab)), (1, read));
+    lab.real(&Packet::udp(RS2, CLIENT).carrying("answer"));
+    assert_eq!(read_here(&mut lab), read + 1, "the director says what becomes of a reply");
+    // A way appears: the conn is taken anew, both ways.
+    let mut routes = lab.director.router.routes.clone();
+    routes.add("0.0.0.0/0".parse().unwrap(), Some("10.0.0.1".parse().unwrap()), LINK);
+    lab.director.router.set_routes(routes);
+    lab.director.fast().heed();
+    talk(&mut lab, &packet);
+    let read = read_here(&mut lab);
+    let reply = Packet::udp(RS2, CLIENT).carrying("answer");
+    expect(&lab.real(&reply), &[(ROUTER, reply.clone().from(VIP).one_hop_on())]);
+    assert_eq!((entries(&lab), read_here(&mut lab)), (1, read));
+}
+
+#[test]
 fn whatever_happens_to_a_conn_takes_it_from_the_kernel_at_once() {
     type Act = fn(&mut Lab);
     let acts: &[(&str, Act, usize)] = &[
