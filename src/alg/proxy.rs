@@ -16,12 +16,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::passage::Passage;
-use super::proxy_header::{Found, found_in, version_1, version_2};
+use super::proxy_edit::{leave_out, put_in_front, without_payload};
+use super::proxy_header::{HandshakeEnd, ProxyHeader};
 use crate::base::{ConnId, DropReason, Instant};
-use crate::conn::{Beside, Conn, LifeEvent};
+use crate::conn::{Beside, LifeEvent};
 use crate::flows::Flows;
 use crate::service::command::ClientAddress;
 use crate::settings::{ClientHeader, Datagrams};
@@ -32,41 +31,6 @@ const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How much longer an IPv6 header is than one of IPv4.
 const TRANSLATED: usize = 20;
-
-/// A header that its server has not acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ProxyHeader {
-    /// Sequence number of the client's first byte.
-    pub(super) first: u32,
-    pub(super) version: ClientAddress,
-    /// What the client says first has not come: it may be a header of its own.
-    #[serde(default)]
-    pub(super) is_open: bool,
-    /// The server has acknowledged the header.
-    #[serde(default)]
-    pub(super) is_there: bool,
-    /// The length of the client's own header, which its server does not get.
-    #[serde(default)]
-    pub(super) cut: u32,
-    /// A unique id, which is told too.
-    #[serde(default)]
-    pub(super) id: Option<u64>,
-    /// What has become of the handshake's end.
-    #[serde(skip)]
-    pub(super) end: HandshakeEnd,
-}
-
-/// What has become of the ACK that ends a handshake.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum HandshakeEnd {
-    /// It has not come.
-    #[default]
-    Awaited,
-    /// It waits for what the client says.
-    Waits,
-    /// It has gone on, or something that acknowledges as much.
-    Gone,
-}
 
 /// The end of a handshake, which waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,16 +44,6 @@ pub struct Waiting {
     pub ack: u32,
     /// Its window.
     pub window: u16,
-}
-
-impl ProxyHeader {
-    fn bytes(&self, conn: &Conn) -> Vec<u8> {
-        match self.version {
-            ClientAddress::None | ClientAddress::Toa => Vec::new(),
-            ClientAddress::ProxyV1 => version_1(conn.client(), conn.virt()),
-            ClientAddress::ProxyV2 => version_2(conn.proto(), conn.client(), conn.virt(), self.id),
-        }
-    }
 }
 
 /// What is to be done with a request.
@@ -109,7 +63,7 @@ pub enum Ahead {
 /// Headers that are on their way.
 #[derive(Default)]
 pub struct Proxy {
-    headers: Beside<ProxyHeader>,
+    pub(super) headers: Beside<ProxyHeader>,
     /// The first one to go on in front.
     waiting: VecDeque<Waiting>,
 }
@@ -257,54 +211,6 @@ impl Proxy {
         Ok(Ahead::Nothing)
     }
 
-    /// Looks at what a client says first; `len` is the length of the director's header. What becomes of the segment, if that is
-    /// not what becomes of all others.
-    fn decide(
-        &mut self,
-        id: ConnId,
-        packet: &mut Packet,
-        len: u32,
-        flows: &mut Flows,
-    ) -> Result<Option<Ahead>, DropReason> {
-        let (Some(header), L4::Tcp { flags, .. }) = (self.headers.get(id), packet.ip.l4) else { return Ok(None) };
-        let (mut header, mode) = (*header, flows.settings.proxy_client_header);
-        let at = tcp::sequence(packet.frame(), packet.ip).wrapping_sub(header.first) as i32;
-        let said = &packet.frame()[tcp::payload_at(packet.frame(), packet.ip)..packet.ip.end];
-        let is_before = at < 0 && at.wrapping_add(said.len() as i32) <= 0;
-        if flags.rst() || is_before || (said.is_empty() && !flags.fin()) {
-            // The header waits for what may take its place.
-            let waits = mode == ClientHeader::Pass && at <= 0;
-            if waits {
-                tcp::shift_sequence(packet.buf, packet.ip, (len as i32).wrapping_neg());
-            }
-            return Ok(waits.then_some(Ahead::Nothing));
-        }
-        if at != 0 {
-            return Err(DropReason::ClientHeader);
-        }
-        match (mode, found_in(said)) {
-            (ClientHeader::Data, _) | (_, Found::Nothing) => {}
-            (ClientHeader::Pass, Found::Whole(_)) => {
-                flows.conns.move_sequence(id, len.wrapping_neg());
-                self.end(id, flows);
-                flows.tell_of(id);
-                return Ok(Some(Ahead::Nothing));
-            }
-            (ClientHeader::Replace, Found::Whole(cut)) => {
-                header.cut = cut as u32;
-                flows.conns.move_sequence(id, header.cut.wrapping_neg());
-            }
-            (ClientHeader::Refuse, _) | (_, Found::Part) => {
-                let place = header.first.wrapping_add(flows.conns.shift(id));
-                return Ok(Some(Ahead::Refused(place.wrapping_sub(if header.is_there { 0 } else { len }))));
-            }
-        }
-        header.is_open = false;
-        self.headers.set(id, header);
-        flows.tell_of(id);
-        Ok(None)
-    }
-
     /// The header as a segment of its own, ahead of that of the client; written into `piece`.
     pub fn alone(&self, id: ConnId, packet: &Packet, piece: &mut PacketBuf, flows: &Flows) -> Result<Ip, DropReason> {
         let header = self.headers.get(id).ok_or(DropReason::NoConn)?;
@@ -352,36 +258,8 @@ impl Proxy {
     }
 
     /// The server knows its client.
-    fn end(&mut self, id: ConnId, flows: &mut Flows) {
+    pub(super) fn end(&mut self, id: ConnId, flows: &mut Flows) {
         self.headers.forget(id);
         flows.ends_help(id);
     }
-}
-
-/// Leaves so many bytes of the stream out; false if nothing is left of the segment, not even the stream's end.
-fn leave_out(packet: &mut Packet, bytes: usize) -> Result<bool, DropReason> {
-    let at = tcp::payload_at(packet.frame(), packet.ip);
-    let count = bytes.min(packet.ip.end - at);
-    let (vnet, is_end) = (packet.buf.vnet, matches!(packet.ip.l4, L4::Tcp { flags, .. } if flags.fin()));
-    if count > 0 {
-        replace(packet, at..at + count, &[])?;
-        tcp::reopen(packet.buf, packet.ip, vnet);
-    }
-    tcp::shift_sequence(packet.buf, packet.ip, bytes as i32);
-    Ok(is_end || packet.ip.end > tcp::payload_at(packet.frame(), packet.ip))
-}
-
-fn without_payload(packet: &mut Packet) -> Result<(), DropReason> {
-    let range = tcp::payload_at(packet.frame(), packet.ip)..packet.ip.end;
-    replace(packet, range, &[])
-}
-
-fn put_in_front(packet: &mut Packet, bytes: &[u8]) -> Result<(), DropReason> {
-    let at = tcp::payload_at(packet.frame(), packet.ip);
-    replace(packet, at..at, bytes)
-}
-
-fn replace(packet: &mut Packet, range: std::ops::Range<usize>, bytes: &[u8]) -> Result<(), DropReason> {
-    let is_done = tcp::replace_payload(packet.buf, packet.ip, range, bytes);
-    if is_done { Ok(()) } else { Err(DropReason::NoHeadroom) }
 }

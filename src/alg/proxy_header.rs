@@ -1,10 +1,15 @@
-//! Headers of the PROXY protocol: those that the director writes, and how one that a client sends is recognised.
+//! Headers of the PROXY protocol: those that the director writes, what is kept of one until its server has it, and how one that a
+//! client sends is recognised.
 //!
 //! Never keeps a packet.
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Endpoint, Proto};
+use crate::conn::Conn;
+use crate::service::command::ClientAddress;
 
 /// What a header of version 2 begins with.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -13,6 +18,51 @@ const WORD: &[u8] = b"PROXY ";
 const LONGEST_LINE: usize = 107;
 /// Fewer bytes may be the beginning of anything.
 const TELLING: usize = 5;
+
+/// A header that its server has not acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProxyHeader {
+    /// Sequence number of the client's first byte.
+    pub(super) first: u32,
+    pub(super) version: ClientAddress,
+    /// What the client says first has not come: it may be a header of its own.
+    #[serde(default)]
+    pub(super) is_open: bool,
+    /// The server has acknowledged the header.
+    #[serde(default)]
+    pub(super) is_there: bool,
+    /// The length of the client's own header, which its server does not get.
+    #[serde(default)]
+    pub(super) cut: u32,
+    /// A unique id, which is told too.
+    #[serde(default)]
+    pub(super) id: Option<u64>,
+    /// What has become of the handshake's end.
+    #[serde(skip)]
+    pub(super) end: HandshakeEnd,
+}
+
+/// What has become of the ACK that ends a handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum HandshakeEnd {
+    /// It has not come.
+    #[default]
+    Awaited,
+    /// It waits for what the client says.
+    Waits,
+    /// It has gone on, or something that acknowledges as much.
+    Gone,
+}
+
+impl ProxyHeader {
+    pub(super) fn bytes(&self, conn: &Conn) -> Vec<u8> {
+        match self.version {
+            ClientAddress::None | ClientAddress::Toa => Vec::new(),
+            ClientAddress::ProxyV1 => version_1(conn.client(), conn.virt()),
+            ClientAddress::ProxyV2 => version_2(conn.proto(), conn.client(), conn.virt(), self.id),
+        }
+    }
+}
 
 /// What a client says first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,14 +98,14 @@ pub(super) fn found_in(stream: &[u8]) -> Found {
 }
 
 /// A line of text.
-pub(super) fn version_1(client: Endpoint, virt: Endpoint) -> Vec<u8> {
+fn version_1(client: Endpoint, virt: Endpoint) -> Vec<u8> {
     let family = if client.addr.is_ipv4() { 4 } else { 6 };
     format!("PROXY TCP{family} {} {} {} {}\r\n", client.addr, virt.addr, client.port, virt.port).into_bytes()
 }
 
 /// Signature, "version 2, PROXY", family with STREAM or DGRAM, length, both ends, and a unique id if there is one
 /// (PP2_TYPE_UNIQUE_ID).
-pub(super) fn version_2(proto: Proto, client: Endpoint, virt: Endpoint, id: Option<u64>) -> Vec<u8> {
+fn version_2(proto: Proto, client: Endpoint, virt: Endpoint, id: Option<u64>) -> Vec<u8> {
     const UNIQUE_ID: [u8; 3] = [5, 0, 8];
     let mut header = [SIGNATURE, b"\x21"].concat();
     let ends = match (client.addr, virt.addr) {

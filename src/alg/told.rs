@@ -10,7 +10,7 @@
 
 use super::ftp::FtpControl;
 use super::ftp_commands::Mode;
-use super::proxy::{HandshakeEnd, ProxyHeader};
+use super::proxy_header::{HandshakeEnd, ProxyHeader};
 use super::sip_stream::{Piece, Stream};
 use super::sip_tcp::SipConn;
 use super::toa::ToaOption;
