@@ -5,6 +5,7 @@
 mod addresses;
 mod beside;
 mod buckets;
+mod change;
 mod clients;
 mod draft;
 #[cfg(test)]
