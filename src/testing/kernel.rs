@@ -1,27 +1,22 @@
-//! A kernel for laboratories: the maps of the fast path, and what the program does with a frame, in a few lines of our own.
+//! A kernel for laboratories: the maps of the fast path, in which each frame's entry is found.
 //!
-//! Frames are taken or not, counted, and sent on as entries say; no SYN is answered. Beside it the real program may stand, which must do the same
-//! to every frame, byte for byte.
+//! Frames are taken or not, counted, and sent on as entries say; no SYN is answered. Beside it the real program may stand, which
+//! must do the same to every frame, byte for byte.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::kernel_program::{count, forward, is_plain, is_unsummed, without_outer_id};
 use super::shadow::Shadow;
 use super::wire::Frame;
-use crate::base::{Array, Endpoint, Instant, LinkId, Mac, Prefix, Tunnel, TunnelChecksum};
-use crate::fastpath::abi::{
-    Counters, Entry, Joined, Key, Method, Neighbour, Passed, Proxied, Reach, Station, Totals, Way,
-};
+use crate::base::{Array, Instant, LinkId, Mac, Prefix};
+use crate::fastpath::abi::{Counters, Entry, Key, Method, Neighbour, Passed, Proxied, Reach, Station, Totals};
 use crate::fastpath::{Kernel, NotAdded};
-use crate::wire::{
-    End, Fragment, Ip, L4, Packet, PacketBuf, Parsed, Vnet, decrement_ttl, encap, parse, set_endpoint, set_macs, tcp,
-};
+use crate::wire::{Packet, PacketBuf, Parsed, Vnet, parse};
 
 /// Number of the device of the first link.
 const FIRST_DEVICE: u32 = 10;
-/// Of the tunnels in scenarios.
-const GUE_PORT: u16 = 6080;
 
 #[derive(Default)]
 struct Maps {
@@ -120,111 +115,9 @@ fn place_of(key: &Key) -> Place {
     (bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>() % BUCKETS, bytes)
 }
 
-/// A tunnel's outer IPv4 header without DF has any identification.
-pub fn without_outer_id(mut frame: Vec<u8>) -> Vec<u8> {
-    let is_tunnel = |frame: &[u8]| match frame[23] {
-        4 | 41 | 47 => true,
-        17 => frame[36..38] == GUE_PORT.to_be_bytes(),
-        _ => false,
-    };
-    if frame[12..14] == [8, 0] && frame[20] & 0x40 == 0 && is_tunnel(&frame) {
-        frame[18..20].fill(0);
-        frame[24..26].fill(0);
-    }
-    frame
-}
-
-/// True for what the program looks at.
-fn is_plain(packet: &Packet) -> bool {
-    let ip = &packet.ip;
-    let header = if ip.src.is_ipv4() { 20 } else { 40 };
-    let goes_on = match ip.l4 {
-        L4::Tcp { flags, .. } => flags.ack() && !flags.syn() && !flags.fin() && !flags.rst(),
-        L4::Udp { .. } => true,
-        _ => false,
-    };
-    goes_on && ip.ttl > 1 && ip.fragment == Fragment::Whole && ip.l4_at == 14 + header
-}
-
-/// A datagram without a checksum.
-fn is_unsummed(packet: &Packet) -> bool {
-    let at = packet.ip.l4_at + 6;
-    matches!(packet.ip.l4, L4::Udp { .. }) && packet.buf.frame()[at..at + 2] == [0, 0]
-}
-
-fn forward(packet: &mut Packet, entry: &Entry, is_request: bool, mac: Mac, own: Mac) -> Vec<u8> {
-    decrement_ttl(packet.buf, packet.ip);
-    let shift = entry.shift as i32;
-    if is_tcp(packet) && entry.joined != Joined::default() {
-        join(packet, &entry.joined, is_request);
-    }
-    match (entry.method, is_request) {
-        (Method::Nat, true) => {
-            if shift != 0 && is_tcp(packet) {
-                tcp::shift_sequence(packet.buf, packet.ip, shift);
-            }
-            set_ends(packet, entry.other, entry.server);
-        }
-        (Method::Nat, false) => {
-            if shift != 0 && is_tcp(packet) {
-                tcp::shift_acknowledged(packet.buf, packet.ip, |_| shift.wrapping_neg());
-            }
-            set_ends(packet, entry.virt, entry.other);
-        }
-        (Method::Direct, _) => {}
-        (Method::Ipip, _) => wrap(packet, entry, Tunnel::Ipip),
-        (Method::Gre, _) => wrap(packet, entry, Tunnel::Gre { checksum: TunnelChecksum::None }),
-        (Method::Gue, _) => {
-            wrap(packet, entry, Tunnel::Gue { port: entry.server.port, checksum: TunnelChecksum::None });
-        }
-    }
-    set_macs(packet.buf, mac, own);
-    packet.buf.frame().to_vec()
-}
-
-/// What lies between ends that the director has joined.
-fn join(packet: &mut Packet, joined: &Joined, is_request: bool) {
-    let Joined { back, clocks: [client, server], windows } = *joined;
-    let (value, echo) = if is_request { (client, server) } else { (server, client) };
-    let bits = windows[usize::from(!is_request)];
-    let window = u64::from(tcp::window(packet.frame(), packet.ip));
-    let window = if bits < 0 { window >> -bits } else { window << bits };
-    tcp::set_window(packet.buf, packet.ip, window.min(0xffff) as u16);
-    tcp::shift_timestamps(packet.buf, packet.ip, value, echo.wrapping_neg());
-    match is_request {
-        true => tcp::shift_acknowledged(packet.buf, packet.ip, |_| (back as i32).wrapping_neg()),
-        false => tcp::shift_sequence(packet.buf, packet.ip, back as i32),
-    }
-}
-
 /// Without times, which are of two clocks.
 fn counted(entry: Entry) -> [Counters; 2] {
     [entry.request, entry.reply].map(|way| Counters { seen: 0, ..way.counters })
-}
-
-fn set_ends(packet: &mut Packet, src: Endpoint, dst: Endpoint) {
-    set_endpoint(packet.buf, packet.ip, End::Source, src);
-    set_endpoint(packet.buf, packet.ip, End::Destination, dst);
-}
-
-fn wrap(packet: &mut Packet, entry: &Entry, tunnel: Tunnel) {
-    let inner = Ip { dont_fragment: packet.ip.dont_fragment && entry.keeps_df, ..*packet.ip };
-    let outer = encap::Outer { src: entry.other.addr, dst: entry.server.addr, id: 0 };
-    encap::wrap(packet.buf, &inner, tunnel, outer).unwrap();
-}
-
-fn is_tcp(packet: &Packet) -> bool {
-    matches!(packet.ip.l4, L4::Tcp { .. })
-}
-
-fn count(way: &mut Way, packet: &Packet, now: Instant) {
-    let Counters { packets, bytes, seen, acknowledged } = &mut way.counters;
-    *packets += 1;
-    *bytes += packet.ip.total_len() as u64;
-    *seen = now.0 * 1_000_000;
-    if is_tcp(packet) {
-        *acknowledged = tcp::acknowledged(packet.buf.frame(), packet.ip);
-    }
 }
 
 impl Kernel for KernelModel {

@@ -6,6 +6,7 @@
 pub mod fast;
 pub mod fuzz;
 mod kernel;
+mod kernel_program;
 mod lab;
 pub mod load;
 mod packet;
@@ -14,7 +15,8 @@ mod shadow;
 pub mod taps;
 mod wire;
 
-pub use kernel::{KernelModel, without_outer_id};
+pub use kernel::KernelModel;
+pub use kernel_program::without_outer_id;
 pub use lab::{DIRECTOR, LINK, Lab, ROUTER, expect, link, mac_of};
 pub use packet::{Kind, Packet, endpoint, with_options};
 pub use shadow::Shadow;
