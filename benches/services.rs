@@ -3,11 +3,10 @@
 //! How long it takes to make them, list them and take them away, in the parts in which the loop does it, and the longest
 //! part: no packet waits longer than that. Times are this machine's; the bound of a part is a count.
 
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::time::{Duration, Instant as Clock};
 
-use tapvs::inside::base::{Endpoint, Family, Instant, Proto};
+use tapvs::inside::base::{Chance, Endpoint, Family, Instant, Proto};
 use tapvs::inside::director::{Director, Settings};
 use tapvs::inside::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
 
@@ -26,7 +25,7 @@ fn main() {
 }
 
 fn with(count: u32) {
-    let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, RandomState::new(), 1);
+    let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, Chance::KNOWN);
     let rules: Vec<Command> = (0..count).flat_map(rules).collect();
     in_parts("made", rules.chunks(COMMANDS_A_TURN), |part| {
         part.iter().for_each(|command| director.apply(command, NOW).expect("a sound command"));

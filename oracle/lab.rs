@@ -3,13 +3,12 @@
 //!
 //! Everything comes from the first line of a case. Never a device, never the real time.
 
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use serde_json::Value;
-use tapvs::inside::base::{Endpoint, LinkId, Prefix, Proto, Tuple};
+use tapvs::inside::base::{Chance, Endpoint, LinkId, Prefix, Proto, Tuple};
 use tapvs::inside::conn::Conn;
 use tapvs::inside::director::{Director, Settings};
 use tapvs::inside::ipvsadm;
@@ -72,7 +71,7 @@ impl Lab {
     /// Links, addresses, neighbours and settings from the first line of a case.
     pub fn new(header: &Value, shadow: Option<&Shadow>) -> Result<Lab, String> {
         let settings = Settings { icmp_rate: 0, ..Settings::default() };
-        let mut director = Director::new(settings, RandomState::new(), 1);
+        let mut director = Director::new(settings, Chance::KNOWN);
         director.set("kernel_faults", "1")?;
         for (name, value) in header["sysctl"].as_object().into_iter().flatten() {
             let name = name.rsplit('.').next().unwrap_or(name);

@@ -34,7 +34,7 @@ pub use packed::{Packed, PackedEndpoint};
 pub use prefetch::prefetch;
 #[cfg(test)]
 pub(crate) use prefetch::prefetched;
-pub use rng::Rng;
+pub use rng::{Chance, Rng};
 pub use time::Instant;
 pub use tunnel::{Tunnel, TunnelChecksum};
 pub use tuple::Tuple;

@@ -2,6 +2,20 @@
 //!
 //! Never used for secrets that must resist prediction; keys come from the daemon.
 
+/// What is random of a director: drawn where it starts, for nothing below the daemon draws.
+#[derive(Clone, Copy, Debug)]
+pub struct Chance {
+    /// Key of the flow table: clients choose their endpoints, and must not know which of them share a bucket.
+    pub key: [u64; 2],
+    /// Seed of all else.
+    pub seed: u64,
+}
+
+impl Chance {
+    /// The same each time: for tests, and for directors that no packet reaches.
+    pub const KNOWN: Chance = Chance { key: [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03], seed: 1 };
+}
+
 /// SplitMix64: small, fast, one 64-bit state (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
 pub struct Rng(u64);

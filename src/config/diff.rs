@@ -155,17 +155,16 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use std::hash::RandomState;
 
     use super::*;
-    use crate::base::{Family, Instant, Proto, Rng};
+    use crate::base::{Chance, Family, Instant, Proto, Rng};
     use crate::sched;
     use crate::service::command::{DestOptions, Method, Persistence, ServiceOptions, Tunnel};
 
     const NOW: Instant = Instant::START;
 
     fn director(rules: &[Command]) -> Director {
-        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, RandomState::new(), 1);
+        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, Chance::KNOWN);
         apply(&mut director, rules);
         director
     }

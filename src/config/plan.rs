@@ -3,7 +3,6 @@
 //! Every refusal says what was given, what is wrong and what to do. Never opens a device.
 
 use std::collections::HashSet;
-use std::hash::RandomState;
 
 use super::draft::{ByHand, Draft, Planned, Rights, ServiceDraft};
 use super::flags::RunArgs;
@@ -11,7 +10,7 @@ use super::link::{self, PlannedLink};
 use super::place::{At, Place, Problems};
 use super::route::{PlannedRoute, routes};
 use super::{BEFORE, commands, read_file, validate, vrrp};
-use crate::base::{Endpoint, LinkId, Medium};
+use crate::base::{Chance, Endpoint, LinkId, Medium};
 use crate::conn::Timeouts;
 use crate::director::{Director, Settings};
 use crate::health;
@@ -133,12 +132,12 @@ impl Plan {
 
     /// As `rehearse`, with the names and MTUs that links have got meanwhile.
     pub fn rehearse_on(&self, links: &[(String, u16)]) -> Result<Director, Problems> {
-        self.director(Settings { max_flows: 1, ..self.settings.clone() }, links, 0)
+        self.director(Settings { max_flows: 1, ..self.settings.clone() }, links, Chance::KNOWN)
     }
 
     /// The director; `opened` tells name and MTU of each link.
-    pub fn director(&self, settings: Settings, opened: &[(String, u16)], seed: u64) -> Result<Director, Problems> {
-        let mut director = Director::new(settings, RandomState::new(), seed);
+    pub fn director(&self, settings: Settings, opened: &[(String, u16)], chance: Chance) -> Result<Director, Problems> {
+        let mut director = Director::new(settings, chance);
         for (planned, (name, mtu)) in self.links.iter().zip(opened) {
             let (mac, addresses) = (planned.device.mac, planned.addresses.clone());
             let link = router::Link { name: name.clone(), mac, mtu: *mtu, addresses };

@@ -2,7 +2,6 @@
 //!
 //! Everything is reserved at the start; a full table refuses.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use super::addresses::AddrId;
 use super::clients::{Clients, Step};
 use super::index::FlowIndex;
+use super::key::Secret;
 use super::life::{Life, LifeEvent};
 use super::memory::Memory;
 use super::new_conn::NewConn;
@@ -46,9 +46,9 @@ pub struct ConnTable {
 }
 
 impl ConnTable {
-    /// Room for `max` conns, reserved now; `hasher` brings the secret by which they are found.
-    pub fn new(max: usize, hasher: RandomState) -> ConnTable {
-        ConnTable::over(Memory::new(max, [hasher.hash_one(0), hasher.hash_one(1)]), Instant::START)
+    /// Room for `max` conns, reserved now, which are found by a secret.
+    pub fn new(max: usize, secret: Secret) -> ConnTable {
+        ConnTable::over(Memory::new(max, secret), Instant::START)
     }
 
     /// A table without conns, whatever the memory holds.

@@ -310,11 +310,10 @@ impl Scrape {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::hash::RandomState;
     use std::net::IpAddr;
 
     use super::*;
-    use crate::base::{Endpoint, Family, Instant, Ledger, Method, Proto};
+    use crate::base::{Chance, Endpoint, Family, Instant, Ledger, Method, Proto};
     use crate::control::protocol::WorkerEntry;
     use crate::director::Director;
     use crate::health::Monitor;
@@ -332,7 +331,7 @@ mod tests {
 
     #[test]
     fn every_family_is_told_once_and_every_dest_in_its_pages() {
-        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, RandomState::new(), 1);
+        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, Chance::KNOWN);
         for port in 1..=300u16 {
             let key = ServiceKey::Address(Proto::TCP, Endpoint::new(IpAddr::from([10, 0, 0, 100]), port));
             let add = Command::AddService(key, ServiceOptions::defaults(Family::V4));
@@ -358,7 +357,7 @@ mod tests {
 
     #[test]
     fn ports_left_and_restarts_are_told_of_each() {
-        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, RandomState::new(), 1);
+        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, Chance::KNOWN);
         let key = ServiceKey::Address(Proto::TCP, Endpoint::new(IpAddr::from([10, 0, 0, 100]), 80));
         let (local, other) = (IpAddr::from([10, 0, 0, 31]), IpAddr::from([10, 0, 0, 32]));
         let real = |last| Endpoint::new(IpAddr::from([10, 0, 0, last]), 80);

@@ -13,7 +13,7 @@ use super::checks::Checks;
 use super::reload::Started;
 use super::restore::restore;
 use super::{Daemon, Keeper};
-use crate::base::{Family, Instant, LinkId, Mac};
+use crate::base::{Chance, Family, Instant, LinkId, Mac};
 use crate::config::{self, Plan, RunArgs, spec};
 use crate::control::protocol::WorkerEntry;
 use crate::director::Director;
@@ -47,7 +47,7 @@ struct Prepared {
     plan: Plan,
     usual: Processors,
     background: Background,
-    seed: u64,
+    chance: Chance,
     director: Director,
     draft: Option<Draft>,
 }
@@ -94,7 +94,7 @@ fn prepare(args: &RunArgs, background: Background, given: &Given, taken: &mut Ta
     {
         maps.check().map_err(|why| format!("setting fast: {why}; or set fast to auto or off"))?;
     }
-    let seed = io::random_u64().map_err(|error| format!("cannot read random bytes: {error}"))?;
+    let chance = draw().map_err(|error| format!("cannot read random bytes: {error}"))?;
     if plan.cpu.is_some() {
         config::run_on_processor(plan.cpu.as_ref(), &usual).map_err(|problems| problems.to_string())?;
     }
@@ -102,7 +102,7 @@ fn prepare(args: &RunArgs, background: Background, given: &Given, taken: &mut Ta
     // A table of the whole size is made once: here, or in the memory of the state.
     let max_flows = if taken.state.is_some() { 1 } else { plan.settings.max_flows };
     let settings = Settings { max_flows, ..plan.settings.clone() };
-    let mut director = plan.director(settings, &opened, seed).map_err(|problems| problems.to_string())?;
+    let mut director = plan.director(settings, &opened, chance).map_err(|problems| problems.to_string())?;
     director.flows.settings.max_flows = plan.settings.max_flows;
     allow_tunnels(&mut director, &taken.links);
     if given.beside
@@ -112,12 +112,12 @@ fn prepare(args: &RunArgs, background: Background, given: &Given, taken: &mut Ta
     }
     // The other worker goes on meanwhile.
     let draft = taken.state.as_ref().filter(|_| given.beside).and_then(|file| State::draft(file, &director));
-    Ok(Prepared { plan, usual, background, seed, director, draft })
+    Ok(Prepared { plan, usual, background, chance, director, draft })
 }
 
 fn go(
     args: RunArgs,
-    Prepared { plan, usual, background, seed, mut director, draft }: Prepared,
+    Prepared { plan, usual, background, chance, mut director, draft }: Prepared,
     mut taken: Taken,
     signals: Signals,
     given: &Given,
@@ -137,18 +137,22 @@ fn go(
     // To be freed elsewhere: packets wait.
     background.run(move || drop(left));
     if state.is_none() && !has_table {
-        director.flows.make_table();
+        director.flows.make_table(chance.key);
     }
     // Without them it is only slower.
     match io::use_large_pages(director.flows.conns.memory()) {
         Ok(bytes) => log::debug!("large pages asked for in {} MiB", bytes >> 20),
         Err(error) => log::debug!("no large pages: {error}"),
     }
-    let checks = Checks::new(plan.health.clone(), seed, Instant::START);
+    let checks = Checks::new(plan.health.clone(), chance.seed, Instant::START);
     let start = Started { args, plan, usual };
     let daemon = Daemon::new((director, state), taken, (signals, background), checks, start);
     let daemon = daemon.map_err(|error| format!("cannot start the loop: {error}"))?;
     daemon.run().map_err(|error| error.to_string())
+}
+
+fn draw() -> Result<Chance, Error> {
+    Ok(Chance { key: [io::random_u64()?, io::random_u64()?], seed: io::random_u64()? })
 }
 
 fn family(six: bool) -> Family {

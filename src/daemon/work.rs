@@ -179,7 +179,6 @@ fn commands(
 
 #[cfg(test)]
 mod tests {
-    use std::hash::RandomState;
     use std::net::IpAddr;
     use std::sync::Arc;
 
@@ -189,7 +188,7 @@ mod tests {
     use super::super::checks::Checks;
     use super::super::reload::Started;
     use super::*;
-    use crate::base::{Endpoint, Family, Proto};
+    use crate::base::{Chance, Endpoint, Family, Proto};
     use crate::config::{Plan, RunArgs};
     use crate::director::Settings;
     use crate::io::Processors;
@@ -239,7 +238,7 @@ mod tests {
 
     #[test]
     fn many_commands_and_their_end_are_done_in_parts() {
-        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, RandomState::new(), 1);
+        let mut director = Director::new(Settings { max_flows: 1, ..Settings::default() }, Chance::KNOWN);
         let mut all = rules(1000);
         all.push(all[0].clone());
         let (changed, reply) = turns(&mut director, Request::ApplyAll(all));

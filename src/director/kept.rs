@@ -82,13 +82,13 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::base::{DestId, Instant, Method, Proto};
+    use crate::base::{Chance, DestId, Instant, Method, Proto};
     use crate::conn::{Kind, NewConn};
 
     #[test]
     fn a_call_is_found_again_by_the_template_that_it_had() {
         let settings = crate::director::Settings { max_flows: 4, ..Default::default() };
-        let mut director = Director::new(settings, std::hash::RandomState::new(), 1);
+        let mut director = Director::new(settings, Chance::KNOWN);
         let at = |last, port| Endpoint::new([10, 0, 0, last].into(), port);
         let (proto, client, virt) = (Proto::UDP, at(1, 0), at(100, 5060));
         let new = NewConn {
@@ -116,11 +116,8 @@ mod tests {
 
     #[test]
     fn what_was_kept_of_another_conn_is_not_heeded() {
-        let mut director = Director::new(
-            crate::director::Settings { max_flows: 4, ..Default::default() },
-            std::hash::RandomState::new(),
-            1,
-        );
+        let mut director =
+            Director::new(crate::director::Settings { max_flows: 4, ..Default::default() }, Chance::KNOWN);
         let at = |port| Endpoint::new([10, 0, 0, 1].into(), port);
         let kept = |what| Kept { client: at(1), virt: at(2), what };
         for id in [0, 3, 77] {

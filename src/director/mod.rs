@@ -27,7 +27,6 @@ mod told;
 mod transit;
 mod tunnel_gso;
 
-use std::hash::RandomState;
 use std::net::IpAddr;
 
 pub use crate::settings::Settings;
@@ -38,7 +37,7 @@ pub use kept::Kept;
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
 use crate::alg::{Ftp, Proxy, SipTcp, Toa};
-use crate::base::Instant;
+use crate::base::{Chance, Instant};
 use crate::conn::{Due, LifeEvent};
 use crate::fastpath::FastPath;
 use crate::flows::Flows;
@@ -81,13 +80,13 @@ pub struct Director {
 }
 
 impl Director {
-    /// A director without links and services; `hasher` carries the key of the flow table, `seed` all other chance.
-    pub fn new(settings: Settings, hasher: RandomState, seed: u64) -> Director {
+    /// A director without links and services.
+    pub fn new(settings: Settings, chance: Chance) -> Director {
         let mut router = Router::default();
-        router.start_ids_at(seed as u16);
+        router.start_ids_at(chance.seed as u16);
         router.path_mtus.discovery = settings.pmtu_disc;
-        let stack = Stack::new(settings.icmp_rate, seed);
-        let flows = Flows::new(settings, hasher, seed);
+        let stack = Stack::new(settings.icmp_rate, chance.seed);
+        let flows = Flows::new(settings, chance);
         let (ftp, proxy, sync, standby) = (Ftp::default(), Proxy::default(), Sync::default(), Standby::default());
         let (outbound, own_probes, vrrp) = (Outbound::default(), OwnProbes::default(), Vrrp::default());
         let (toa, fast, watch) = (Toa::default(), FastPath::default(), Watch::default());

@@ -30,9 +30,9 @@ impl Draft {
 
 impl Flows {
     /// An empty table of the size that the settings say, in place of a smaller one.
-    pub fn make_table(&mut self) {
+    pub fn make_table(&mut self, key: [u64; 2]) {
         debug_assert!(self.conns.len() == 0);
-        self.conns = ConnTable::new(self.settings.max_flows, std::hash::RandomState::new());
+        self.conns = ConnTable::new(self.settings.max_flows, key);
     }
 
     /// Goes on with these conns, whose dests are there, and with the ports of the draft that there was. There were none before.

@@ -17,9 +17,7 @@ mod refusals;
 mod splices;
 mod warnings;
 
-use std::hash::RandomState;
-
-use crate::base::{ConnId, Counted, DestId, Instant, Method, Rng, Tunnel};
+use crate::base::{Chance, ConnId, Counted, DestId, Instant, Method, Rng, Tunnel};
 use crate::conn::{Conn, ConnTable, Event, FullNatTimeouts, Side, TcpState, Timeouts, next_state};
 use crate::forward::{Ends, LocalPorts};
 use crate::service::Services;
@@ -70,11 +68,12 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// No services, no conns; `hasher` carries the key of the flow table, `seed` all other chance.
-    pub fn new(settings: Settings, hasher: RandomState, seed: u64) -> Flows {
+    /// No services, no conns.
+    pub fn new(settings: Settings, chance: Chance) -> Flows {
+        let Chance { key, seed } = chance;
         let mut flows = Flows {
             services: Services::new(settings.sched(), seed),
-            conns: ConnTable::new(settings.max_flows, hasher),
+            conns: ConnTable::new(settings.max_flows, key),
             timeouts: Timeouts::default(),
             calls: Calls::default(),
             ports: LocalPorts::new((seed >> 32) as u32),

@@ -1,10 +1,9 @@
 //! Neighbour discovery in exact frames: who is asked, answered, learned from and told.
 
-use std::hash::RandomState;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::base::{DropReason, LinkId, Mac, Prefix};
+use crate::base::{Chance, DropReason, LinkId, Mac, Prefix};
 use crate::director::{Director, Settings};
 use crate::router::Link;
 use crate::testing::{Frame, Lab};
@@ -16,7 +15,7 @@ const OURS: Mac = Mac([2, 0x74, 0, 0, 0, 2]);
 pub(super) const THEIRS: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
 pub(super) fn lab() -> Lab {
-    let mut director = Director::new(Settings { max_flows: 8, ..Settings::default() }, RandomState::new(), 1);
+    let mut director = Director::new(Settings { max_flows: 8, ..Settings::default() }, Chance::KNOWN);
     let addresses = vec!["2001:db8::2/64".parse::<Prefix>().unwrap()];
     director.router.add_link(Link { name: "tap0".into(), mac: OURS, mtu: 1500, addresses });
     director.router.routes.add("::/0".parse().unwrap(), Some("fe80::1".parse().unwrap()), LINK);

@@ -4,12 +4,11 @@
 //! clients, routers 192.0.2.x -- 192.0.2.2 director 10.0.0.2 -- servers 10.0.0.21, another host 10.0.0.50
 //! ```
 
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::CLIENT;
-use crate::base::{LinkId, Mac};
+use crate::base::{Chance, LinkId, Mac};
 use crate::director::{Director, Settings};
 use crate::outbound::{Forward, Masquerade, Policy};
 use crate::router::Link;
@@ -25,7 +24,7 @@ const SERVER: [&str; 2] = ["10.0.0.21:5555", "[2001:db8::21]:5555"];
 const OWN: [&str; 2] = ["192.0.2.2", "2001:db8:c::2"];
 
 fn lab(clients: Policy) -> Lab {
-    let mut director = Director::new(Settings { icmp_rate: 0, ..Settings::default() }, RandomState::new(), 1);
+    let mut director = Director::new(Settings { icmp_rate: 0, ..Settings::default() }, Chance::KNOWN);
     for (name, mac, nets) in [
         ("clients", DIRECTOR, ["192.0.2.2/24", "2001:db8:c::2/64"]),
         ("servers", INSIDE, ["10.0.0.2/24", "2001:db8::2/64"]),

@@ -7,14 +7,13 @@
 //! After every step the ledger must balance. Never a device, never the real time.
 
 use std::collections::BTreeMap;
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::kernel::KernelModel;
 use super::packet::{Kind, Packet, endpoint};
 use super::wire::{Frame, Wire};
-use crate::base::{ConnId, Counted, Instant, LinkId, Mac, Proto, Tuple};
+use crate::base::{Chance, ConnId, Counted, Instant, LinkId, Mac, Proto, Tuple};
 use crate::director::{Batch, Director, Settings};
 use crate::ipvsadm;
 use crate::router::{Link, Turn};
@@ -62,12 +61,12 @@ impl Lab {
 
     /// The same, where nobody is known yet.
     pub fn without_neighbours(settings: Settings, rules: &str) -> Lab {
-        Lab::keyed(settings, rules, RandomState::new())
+        Lab::keyed(settings, rules, Chance::KNOWN.key)
     }
 
-    /// The same with a key of the flow table that another laboratory may have too.
-    pub fn keyed(settings: Settings, rules: &str, key: RandomState) -> Lab {
-        let mut director = Director::new(settings, key, 1);
+    /// The same with another key of the flow table.
+    pub fn keyed(settings: Settings, rules: &str, key: [u64; 2]) -> Lab {
+        let mut director = Director::new(settings, Chance { key, ..Chance::KNOWN });
         let addresses = vec!["10.0.0.2/24".parse().unwrap(), "2001:db8::2/64".parse().unwrap()];
         let link = director.router.add_link(Link { addresses, ..link() });
         director.router.routes.add("0.0.0.0/0".parse().unwrap(), Some("10.0.0.1".parse().unwrap()), link);

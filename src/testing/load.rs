@@ -3,10 +3,9 @@
 //!
 //! Headers are written by hand: making them is part of what benches count, and must cost little.
 
-use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::base::{Endpoint, Family, Instant, LinkId, Mac, Medium, Prefix, Proto, Tuple};
+use crate::base::{Chance, Endpoint, Family, Instant, LinkId, Mac, Medium, Prefix, Proto, Tuple};
 use crate::director::{Director, Settings};
 use crate::router::{Link, Turn};
 use crate::service::command::{Command, DestOptions, Method, ServiceKey, ServiceOptions};
@@ -124,7 +123,7 @@ pub fn client(family: Family, number: u32) -> Endpoint {
 /// A director whose service has eight servers reached by one method.
 pub fn director(family: Family, method: Method, max_flows: usize) -> Director {
     let settings = Settings { max_flows, ..Settings::default() };
-    let mut director = Director::new(settings, RandomState::new(), 1);
+    let mut director = Director::new(settings, Chance::KNOWN);
     let prefix = |text: &str| text.parse::<Prefix>().expect("a prefix");
     let addresses = vec![prefix("10.0.0.2/24"), prefix("2001:db8::a00:2/120")];
     director.router.add_link(Link { name: "tap0".into(), mac: DIRECTOR_MAC, mtu: 1500, addresses });

@@ -7,8 +7,6 @@ mod alike;
 mod case;
 mod side;
 
-use std::hash::RandomState;
-
 use crate::base::Rng;
 use crate::director::Settings;
 use crate::testing::{KernelModel, Shadow};
@@ -29,8 +27,8 @@ fn converse(seed: u64, shadow: Option<&Shadow>) -> u64 {
     let settings = Settings { fullnat_sequence: rng.below(2) == 0, pmtu_disc: rng.below(4) > 0, ..settings };
     shadow.inspect(|shadow| shadow.empty());
     let kernel = KernelModel::with_shadow(ROOM, shadow.cloned());
-    let key = RandomState::new();
-    let mut without = Side::new(case, settings.clone(), key.clone(), None);
+    let key = [seed, !seed];
+    let mut without = Side::new(case, settings.clone(), key, None);
     let mut with = Side::new(case, settings, key, Some(kernel));
     let mut frames = 0;
     for number in 0..STEPS {

@@ -1,7 +1,5 @@
 //! One of the two directors: what it does at each step, and what it knows afterwards.
 
-use std::hash::RandomState;
-
 use super::super::fast::arp_from;
 use super::alike::{Everything, Known};
 use super::case::{Case, Step};
@@ -14,7 +12,7 @@ use crate::service::command::{Command, ServiceKey};
 use crate::testing::{DIRECTOR, Frame, KernelModel, Kind, LINK, Lab, Packet, ROUTER, mac_of};
 
 impl Case {
-    fn lab(self, settings: Settings, key: RandomState, kernel: Option<KernelModel>) -> Lab {
+    fn lab(self, settings: Settings, key: [u64; 2], kernel: Option<KernelModel>) -> Lab {
         let mut lab = Lab::keyed(settings, &self.rules("rr", 0b0101_0101), key);
         let neighbours = &mut lab.director.router.neighbours;
         for (addr, mac) in [("10.0.0.1", ROUTER), ("2001:db8::1", ROUTER)] {
@@ -40,7 +38,7 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub(super) fn new(case: Case, settings: Settings, key: RandomState, kernel: Option<KernelModel>) -> Side {
+    pub(super) fn new(case: Case, settings: Settings, key: [u64; 2], kernel: Option<KernelModel>) -> Side {
         let macs = [21, 22].map(|last| (last, mac_of([10, 0, 0, last].into())));
         Side { lab: case.lab(settings, key, kernel), macs }
     }
