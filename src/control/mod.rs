@@ -4,6 +4,7 @@
 
 mod answer;
 mod client;
+mod families;
 mod health;
 mod metrics;
 pub mod protocol;
