@@ -4,8 +4,10 @@
 
 mod backup;
 mod daemon;
+mod due;
 mod master;
 mod message;
+mod of_conn;
 mod own;
 mod policy;
 mod record;
