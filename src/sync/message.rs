@@ -54,40 +54,51 @@ impl Message {
         &self.bytes
     }
 
-    /// True if a record of this version goes into this message; into an empty one every record goes.
-    pub fn has_room_for(&self, record: &Record, version: Version) -> bool {
-        let len = match version {
-            Version::Zero => version0::LARGEST,
-            Version::One | Version::Own => record.len(),
-        };
-        let fits = || self.bytes[self.count_at()] < u8::MAX && self.bytes.len().next_multiple_of(4) + len <= self.limit;
-        self.is_empty() || (version == self.version && fits())
-    }
-
     /// True if a kernel would send the message without waiting for the next record.
     pub fn is_full(&self) -> bool {
         self.version == Version::Zero && self.bytes.len() + version0::LARGEST > self.limit
     }
 
-    /// Adds a record, for which there is room and which the version can tell. Its three ends are of one family.
-    pub fn push(&mut self, record: &Record, version: Version) {
-        if self.is_empty() {
-            self.version = version;
-            match version {
-                Version::Zero => self.bytes.extend_from_slice(&[0, self.syncid, 0, 0]),
-                Version::One => self.bytes.extend_from_slice(&[0, self.syncid, 0, 0, 0, VERSION, 0, 0]),
-                Version::Own => self.bytes.extend_from_slice(&own::header(self.syncid, own::CONNS)),
-            }
+    /// Adds a record, whose three ends are of one family and which the version can tell; false, and nothing is added, if it
+    /// does not fit. Into an empty message every record goes.
+    pub fn push(&mut self, record: &Record, version: Version) -> bool {
+        let before = self.bytes.len();
+        if before == 0 {
+            self.begin(version);
+        } else if version != self.version || self.bytes[self.count_at()] == u8::MAX {
+            return false;
         }
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-        match version {
-            Version::Zero => version0::write(record, &mut self.bytes),
-            Version::One | Version::Own => record.write(&mut self.bytes),
+        let from = self.bytes.len().next_multiple_of(4);
+        self.bytes.resize(from, 0);
+        let end = match version {
+            Version::Zero => {
+                version0::write(record, &mut self.bytes);
+                from + version0::LARGEST
+            }
+            Version::One | Version::Own => {
+                record.write(&mut self.bytes);
+                self.bytes.len()
+            }
+        };
+        if before != 0 && end > self.limit {
+            self.bytes.truncate(before);
+            return false;
         }
         let count_at = self.count_at();
         self.bytes[count_at] += 1;
         let len = self.bytes.len() as u16;
         self.bytes[2..4].copy_from_slice(&len.to_be_bytes());
+        true
+    }
+
+    fn begin(&mut self, version: Version) {
+        let Message { bytes, syncid, .. } = self;
+        match version {
+            Version::Zero => bytes.extend_from_slice(&[0, *syncid, 0, 0]),
+            Version::One => bytes.extend_from_slice(&[0, *syncid, 0, 0, 0, VERSION, 0, 0]),
+            Version::Own => bytes.extend_from_slice(&own::header(*syncid, own::CONNS)),
+        }
+        self.version = version;
     }
 
     fn count_at(&self) -> usize {
@@ -220,10 +231,10 @@ mod tests {
         assert_eq!(collected(message.bytes(), 7), [Ok(old(21096)), Ok(old(21097))]);
         assert_eq!(collected(message.bytes(), 0).len(), 2);
         assert!(read(message.bytes(), 8).is_err());
-        assert!(!message.has_room_for(&established(1), Version::One), "one message, one version");
+        assert!(!message.push(&established(1), Version::One), "one message, one version");
         message.clear();
         message.push(&established(21096), Version::One);
-        assert!(!message.has_room_for(&established(1), Version::Zero));
+        assert!(!message.push(&established(1), Version::Zero));
         assert_eq!(collected(message.bytes(), 7), [Ok(established(21096))]);
     }
 
@@ -246,9 +257,8 @@ mod tests {
     fn a_message_of_version_0_is_full_as_a_kernels() {
         let mut message = Message::new(4 + 2 * 24 + 47, 1);
         message.push(&established(1), Version::Zero);
-        assert!(!message.is_full() && message.has_room_for(&established(2), Version::Zero));
-        message.push(&established(2), Version::Zero);
-        assert!(message.is_full() && !message.has_room_for(&established(3), Version::Zero));
+        assert!(!message.is_full() && message.push(&established(2), Version::Zero));
+        assert!(message.is_full() && !message.push(&established(3), Version::Zero));
     }
 
     #[test]
@@ -280,7 +290,7 @@ mod tests {
         message.push(&six, Version::Own);
         assert_eq!(message.bytes()[4], 0, "no record for a kernel");
         assert_eq!(collected(message.bytes(), 7), [Ok(four), Ok(six)]);
-        assert!(!message.has_room_for(&established(3), Version::One), "each to its readers");
+        assert!(!message.push(&established(3), Version::One), "each to its readers");
     }
 
     #[test]
@@ -300,7 +310,7 @@ mod tests {
             }
         }
         let mut message = Message::new(1472, 7);
-        told.iter().for_each(|record| message.push(record, Version::Own));
+        told.iter().for_each(|record| assert!(message.push(record, Version::Own)));
         assert_eq!(collected(message.bytes(), 7), told.into_iter().map(Ok).collect::<Vec<_>>());
     }
 
@@ -308,15 +318,16 @@ mod tests {
     fn a_message_is_full_at_its_limit() {
         let mut message = Message::new(8 + 2 * 36, 1);
         for port in 1..=2 {
-            assert!(message.has_room_for(&established(port), Version::One));
-            message.push(&established(port), Version::One);
+            assert!(message.push(&established(port), Version::One));
         }
-        assert!(!message.has_room_for(&established(3), Version::One));
+        let full = message.bytes().to_vec();
+        assert!(!message.push(&established(3), Version::One));
+        assert_eq!(message.bytes(), full, "nothing of it was added");
         message.clear();
-        assert!(message.is_empty() && message.has_room_for(&established(3), Version::One));
+        assert!(message.is_empty() && message.push(&established(3), Version::One));
         let mut large = Message::new(65_000, 1);
-        (0..255).for_each(|port| large.push(&established(port), Version::One));
-        assert!(!large.has_room_for(&established(256), Version::One), "the count has one byte");
+        (0..255).for_each(|port| assert!(large.push(&established(port), Version::One)));
+        assert!(!large.push(&established(256), Version::One), "the count has one byte");
     }
 
     #[test]

@@ -109,34 +109,22 @@ impl Record<'_> {
 
     /// Of conns that were made without a packet, and of those that helpers read.
     #[inline(never)]
-    fn rare(&self) -> Vec<u8> {
-        let mut rare = Vec::new();
+    fn write_rare(&self, out: &mut Vec<u8>) {
         let mut put = |kind: u8, bytes: &[u8]| {
-            rare.extend_from_slice(&[kind | OPTIONAL, bytes.len() as u8]);
-            rare.extend_from_slice(bytes);
+            out.extend_from_slice(&[kind | OPTIONAL, bytes.len() as u8]);
+            out.extend_from_slice(bytes);
         };
         if let Some(under) = &self.under {
             put(UNDER, &under.bytes());
         }
         self.helped.each(&mut |helper, bytes| put(HELPED + helper, bytes));
-        rare
-    }
-
-    /// Bytes of the record in a message.
-    pub(super) fn len(&self) -> usize {
-        let addresses = 3 * usize::from(Family::of(self.client.addr).bits()) / 8;
-        let options = self.engine.map_or(0, |(name, data)| 2 + data.len() + 2 + name.len());
-        let local = |full_nat: FullNat| 2 + 2 + usize::from(Family::of(full_nat.local.addr).bits()) / 8;
-        let own = self.full_nat.map_or(0, |full_nat| local(full_nat) + 2 + 4);
-        FIXED + addresses + options + own + self.join.map_or(0, |_| 2 + JOIN_LEN) + self.rare().len()
     }
 
     /// Appends the record.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let kind = if Family::of(self.client.addr) == Family::V6 { TYPE_V6 } else { 0 };
-        out.extend_from_slice(&[kind, self.proto.0]);
-        // The upper four bits are the record's version, 0.
-        out.extend_from_slice(&(self.len() as u16 & 0xfff).to_be_bytes());
+        let from = out.len();
+        out.extend_from_slice(&[kind, self.proto.0, 0, 0]);
         out.extend_from_slice(&self.flags.to_be_bytes());
         out.extend_from_slice(&self.state.to_be_bytes());
         for end in [self.client, self.virt, self.real] {
@@ -167,7 +155,12 @@ impl Record<'_> {
             }
             out.extend_from_slice(&[join.client_window as u8, join.server_window as u8]);
         }
-        out.extend_from_slice(&self.rare());
+        if self.has_more() {
+            self.write_rare(out);
+        }
+        // The upper four bits are the record's version, 0.
+        let len = (out.len() - from) as u16 & 0xfff;
+        out[from + 2..from + 4].copy_from_slice(&len.to_be_bytes());
     }
 }
 

@@ -86,16 +86,18 @@ impl Running {
         turn: &mut Turn<impl Egress>,
     ) {
         let which = usize::from(version == Version::Own);
-        if !self.gathered[which].message.has_room_for(record, version) {
-            self.send(which, router, turn);
-        }
         let Gathered { message, since } = &mut self.gathered[which];
         if message.is_empty() {
             *since = turn.now;
         }
-        message.push(record, version);
+        if !message.push(record, version) {
+            self.send(which, router, turn);
+            let Gathered { message, since } = &mut self.gathered[which];
+            message.push(record, version);
+            *since = turn.now;
+        }
         self.sent.1 += 1;
-        if message.is_full() {
+        if self.gathered[which].message.is_full() {
             self.send(which, router, turn);
         }
     }
