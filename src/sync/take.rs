@@ -76,7 +76,8 @@ fn is_own(id: ConnId, flows: &Flows, router: &Router, now: Instant) -> bool {
 /// once that is there.
 fn is_same(id: ConnId, record: &Record, flows: &Flows) -> bool {
     let conn = flows.conns.get(id);
-    let unbound = flows.services.is_expected(conn.dest) && dest_of(record, flows).is_some();
+    let is_configured = || dest_of(record, control_of(record, flows), flows).is_some();
+    let unbound = flows.services.is_expected(conn.dest) && is_configured();
     let is_at = |told: FullNat| flows.conns.local(conn) == Some(told.local);
     !unbound && (conn.is_template() || flows.conns.real(conn) == record.real) && record.full_nat.is_none_or(is_at)
 }
@@ -109,8 +110,8 @@ fn control_of(record: &Record, flows: &Flows) -> Option<ConnId> {
 
 /// The dest that a record means: that of the conn that controls it, or with the port of the record or, for marks, with any, and
 /// the other way round.
-fn dest_of(record: &Record, flows: &Flows) -> Option<DestId> {
-    if let Some(control) = control_of(record, flows) {
+fn dest_of(record: &Record, control: Option<ConnId>, flows: &Flows) -> Option<DestId> {
+    if let Some(control) = control {
         return Some(flows.conns.get(control).dest);
     }
     let service = flows.services.find_marked(record.mark, record.proto, record.virt)?;
@@ -151,7 +152,8 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
     if flows.synced >= flows.settings.max_flows / SHARE {
         return None;
     }
-    let dest = dest_of(record, flows).or_else(|| expected_dest(record, flows, now))?;
+    let control = control_of(record, flows);
+    let dest = dest_of(record, control, flows).or_else(|| expected_dest(record, flows, now))?;
     let keeps_alive = record.under.is_some_and(|under| !under.announced);
     let method = if keeps_alive { Method::Nat } else { flows.services.dest(dest).method };
     let real = record.real.addr;
@@ -204,7 +206,8 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         return Some(id);
     }
     flows.services.bind(dest);
-    if let Some(control) = control_of(record, flows).filter(|control| *control != id) {
+    // To make room for the conn, or its port, another one may have ended.
+    if let Some(control) = control.filter(|control| *control != id && flows.conns.live(*control).is_some()) {
         flows.conns.set_control(id, control);
     }
     take_activity(id, record, flows);
