@@ -52,3 +52,21 @@ power_cut() { in_ns "$1" ip link set "$2" down; }
 one_is_active() {
     { state_is "$1" active && state_is "$2" backup; } || { state_is "$2" active && state_is "$1" backup; }
 }
+
+# moves: the director that is active is no more; the other one is active. Then there is a pair again.
+moves() {
+    local from=director to=other
+    state_is director active || { from=other && to=director; }
+    kill_director_of_host "$from"
+    becomes_state "$to" active
+}
+
+pair_again() {
+    local role=director
+    [[ -n $(of_host director status 2>/dev/null) ]] && role=other
+    director_of_host "$role"
+    wait_for 20 "a pair" one_is_active director other
+    wait_for 20 "the whole table" has_all "$role"
+}
+
+has_all() { [[ $(of_host "$1" sync --json) != *'"asking": true'* ]]; }

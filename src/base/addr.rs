@@ -95,6 +95,14 @@ impl Family {
             Family::V6 => 128,
         }
     }
+
+    /// The other one.
+    pub fn other(self) -> Family {
+        match self {
+            Family::V4 => Family::V6,
+            Family::V6 => Family::V4,
+        }
+    }
 }
 
 /// An IP protocol number.

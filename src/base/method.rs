@@ -55,4 +55,12 @@ impl Method {
             Method::Tunnel(_) | Method::Direct | Method::Bypass => false,
         }
     }
+
+    /// True if a server may be of another family than its clients.
+    pub fn takes_any_family(self) -> bool {
+        match self {
+            Method::Tunnel(_) | Method::FullNat => true,
+            Method::Nat | Method::Direct | Method::Bypass => false,
+        }
+    }
 }

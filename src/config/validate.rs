@@ -103,10 +103,6 @@ pub fn explain(refused: Refused, command: &Command) -> Problem {
         (Refused::DaemonRuns, Command::StartDaemon(role, _)) => {
             (None, format!("a second {}; one is all there can be", role.name()))
         }
-        (Refused::Invalid, Command::StartDaemon(..)) => (
-            None,
-            "conns of a server of another family than its service cannot be told of; have one or the other".into(),
-        ),
         (Refused::DestExists, Command::AddDest(_, real, _)) => {
             (None, format!("real server {real} is given twice; name it once"))
         }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Director;
 use super::owner::Ownership;
-use crate::base::{Family, Instant, Medium};
+use crate::base::{Instant, Medium};
 use crate::service::command::{Command, Method, Refused, ServiceKey};
 use crate::service::{Marks, limits};
 
@@ -17,7 +17,7 @@ impl Director {
         self.fast().prepare(command);
         match command {
             Command::StartDaemon(role, options) => {
-                self.sync.start(*role, options, &self.flows.services, &mut self.router)?;
+                self.sync.start(*role, options, &mut self.router)?;
                 self.presence().judge_standby(now);
                 return Ok(());
             }
@@ -25,10 +25,6 @@ impl Director {
                 self.sync.stop(*role, &mut self.router)?;
                 self.presence().judge_standby(now);
                 return Ok(());
-            }
-            // A server of another family than its service cannot be told of.
-            Command::AddDest(key, real, _) if self.sync.runs() && key.family() != Family::of(real.addr) => {
-                return Err(Refused::Invalid);
             }
             // One host cannot be both: see `check_local`.
             Command::AddDest(_, real, _) if self.flows.services.is_local(real.addr) => return Err(Refused::Invalid),

@@ -151,8 +151,7 @@ pub(super) fn check_dest(key: ServiceKey, endpoint: Endpoint, options: &DestOpti
         IpAddr::V4(addr) => !addr.is_multicast() && !addr.is_broadcast() && !addr.is_unspecified(),
         IpAddr::V6(addr) => !addr.is_multicast() && !addr.is_unspecified() && !addr.is_unicast_link_local(),
     };
-    let any_family = matches!(options.method, Method::Tunnel(_) | Method::FullNat);
-    if !unicast || (Family::of(endpoint.addr) != key.family() && !any_family) {
+    if !unicast || (Family::of(endpoint.addr) != key.family() && !options.method.takes_any_family()) {
         return Err(Refused::Invalid);
     }
     if options.lower > options.upper {

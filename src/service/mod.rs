@@ -243,14 +243,6 @@ impl Services {
         &self.servers[id.index()]
     }
 
-    /// True if any service has a dest of another family.
-    pub fn has_mixed_families(&self) -> bool {
-        let mixed = |service: &Service, dest: &DestId| {
-            Family::of(self.servers[dest.index()].endpoint.addr) != service.key.family()
-        };
-        self.iter().any(|service| service.dests.iter().any(|dest| mixed(service, dest)))
-    }
-
     /// Asks the scheduler for a dest.
     pub fn pick(&mut self, id: ServiceId, tuple: &Tuple, now: Instant) -> Option<DestId> {
         let service = self.services.get_mut(id.index())?.as_mut()?;

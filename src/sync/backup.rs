@@ -85,7 +85,7 @@ impl Sync {
             self.hear_own(own, router, turn);
         }
         // Only these say all that a director knows of a conn.
-        let is_whole = matches!(own::read(payload), Some(Own::Conns(_)));
+        let is_whole = matches!(own::read(payload), Some(Own::Conns(_) | Own::Crossed(_)));
         for record in records {
             let record = record.map_err(|_| UNREADABLE)?;
             let taken = self.hear_record(&record, flows, router, turn.now);
@@ -103,7 +103,7 @@ impl Sync {
             self.heard.refuse("address");
             return None;
         }
-        self.note_taken();
+        self.note_taken(record);
         let taken = take(record, flows, router, now);
         match taken {
             Some(id) => {

@@ -5,7 +5,6 @@
 use super::seal::OVERHEAD;
 use crate::base::LinkId;
 use crate::router::Router;
-use crate::service::Services;
 use crate::service::command::{Refused, SyncOptions, SyncRole};
 
 /// What a packet on any Ethernet takes.
@@ -19,18 +18,10 @@ pub(super) struct Daemon {
     pub(super) link: LinkId,
 }
 
-/// Link and size of messages. A server of another family than its service does not fit into a message.
-pub(super) fn daemon(
-    role: SyncRole,
-    options: &SyncOptions,
-    services: &Services,
-    router: &Router,
-) -> Result<Daemon, Refused> {
+/// Link and size of messages.
+pub(super) fn daemon(role: SyncRole, options: &SyncOptions, router: &Router) -> Result<Daemon, Refused> {
     let named = |name: &str| router.links().find(|(_, link)| link.name == name);
     let (link, mtu) = named(&options.interface).map(|(id, link)| (id, link.mtu)).ok_or(Refused::NoDevice)?;
-    if services.has_mixed_families() {
-        return Err(Refused::Invalid);
-    }
     let headers = UDP_HEADER + if options.group.is_ipv4() { 20 } else { 40 };
     let (packet, least) = match role {
         SyncRole::Master => (PACKET, 1),

@@ -13,7 +13,7 @@ use super::policy::{SyncPolicy, Told, policy, waits};
 use super::record::Record;
 use super::sender::Running;
 use crate::alg::Helped;
-use crate::base::{ConnId, Family, Instant};
+use crate::base::{ConnId, Instant};
 use crate::conn::Conn;
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
@@ -165,16 +165,15 @@ impl Master {
             return;
         }
         let (conn, record) = (flows.conns.get(id), record_of(id, left, flows));
-        if Family::of(record.real.addr) != Family::of(record.client.addr) {
-            return;
-        }
-        let is_own = record.full_nat.is_some() || record.join.is_some() || waits(conn) || is_kept_alive(conn);
+        let own = if record.crosses() { Version::Crossed } else { Version::Own };
+        let has_own = record.full_nat.is_some() || record.join.is_some();
+        let is_own = record.crosses() || has_own || waits(conn) || is_kept_alive(conn);
         if !is_own {
             running.enqueue(&record, version(flows), router, turn);
         }
         let record = Record { under: under(conn, flows), helped, ..record };
         if is_own || record.has_more() {
-            running.enqueue(&record, Version::Own, router, turn);
+            running.enqueue(&record, own, router, turn);
         }
     }
 

@@ -23,6 +23,8 @@ pub enum Version {
     One,
     /// Records of version 1 with what FULL-NAT needs, which no kernel reads (`own`).
     Own,
+    /// The same of conns between families.
+    Crossed,
 }
 
 /// A message that fills up.
@@ -59,8 +61,8 @@ impl Message {
         self.version == Version::Zero && self.bytes.len() + version0::LARGEST > self.limit
     }
 
-    /// Adds a record, whose three ends are of one family and which the version can tell; false, and nothing is added, if it
-    /// does not fit. Into an empty message every record goes.
+    /// Adds a record, which the version can tell; false, and nothing is added, if it does not fit. Into an empty message every
+    /// record goes.
     pub fn push(&mut self, record: &Record, version: Version) -> bool {
         let before = self.bytes.len();
         if before == 0 {
@@ -75,7 +77,7 @@ impl Message {
                 version0::write(record, &mut self.bytes);
                 from + version0::LARGEST
             }
-            Version::One | Version::Own => {
+            Version::One | Version::Own | Version::Crossed => {
                 record.write(&mut self.bytes);
                 self.bytes.len()
             }
@@ -97,6 +99,7 @@ impl Message {
             Version::Zero => bytes.extend_from_slice(&[0, *syncid, 0, 0]),
             Version::One => bytes.extend_from_slice(&[0, *syncid, 0, 0, 0, VERSION, 0, 0]),
             Version::Own => bytes.extend_from_slice(&own::header(*syncid, own::CONNS)),
+            Version::Crossed => bytes.extend_from_slice(&own::header(*syncid, own::CROSSED)),
         }
         self.version = version;
     }
@@ -105,7 +108,7 @@ impl Message {
         match self.version {
             Version::Zero => version0::COUNT,
             Version::One => COUNT,
-            Version::Own => own::COUNT,
+            Version::Own | Version::Crossed => own::COUNT,
         }
     }
 }
@@ -123,8 +126,11 @@ pub fn read(bytes: &[u8], syncid: u8) -> Result<Records<'_>, BadMessage> {
     if !whole || !meant {
         return Err(BadMessage);
     }
-    if let Some(Own::Conns(left)) = own::read(bytes) {
-        return Ok(Records { bytes, at: own::HEADER, left, version: Version::Own });
+    let of_own = |left, version| Ok(Records { bytes, at: own::HEADER, left, version });
+    match own::read(bytes) {
+        Some(Own::Conns(left)) => return of_own(left, Version::Own),
+        Some(Own::Crossed(left)) => return of_own(left, Version::Crossed),
+        Some(Own::Asks(_) | Own::Tells { .. }) | None => {}
     }
     if let [0, _, _, _, count, VERSION, 0, 0, ..] = *bytes {
         return Ok(Records { bytes, at: HEADER, left: count, version: Version::One });
@@ -156,6 +162,7 @@ impl<'a> Iterator for Records<'a> {
         let read = match self.version {
             Version::Zero => version0::record,
             Version::One | Version::Own => record::record,
+            Version::Crossed => record::crossed,
         };
         let record = self.bytes.get(self.at..).and_then(read);
         match &record {
@@ -291,6 +298,25 @@ mod tests {
         assert_eq!(message.bytes()[4], 0, "no record for a kernel");
         assert_eq!(collected(message.bytes(), 7), [Ok(four), Ok(six)]);
         assert!(!message.push(&established(3), Version::One), "each to its readers");
+    }
+
+    #[test]
+    fn conns_between_families_are_told_in_messages_of_their_own() {
+        let full_nat = |local: &str| Some(FullNat { local: end(local, 5001), shift: 0xdead_beef });
+        let to_six = Record { real: end("2001:db8::21", 81), full_nat: full_nat("2001:db8::9"), ..established(1) };
+        let (client, virt) = (end("2001:db8::1", 9), end("2001:db8::2", 80));
+        let to_four = Record { client, virt, full_nat: full_nat("203.0.113.1"), ..established(2) };
+        let tunnelled = Record { client, virt, engine: Some(("sip", b"abc@x")), ..established(3) };
+        let mut message = Message::new(1472, 7);
+        for record in [&to_six, &to_four, &tunnelled] {
+            assert!(record.crosses() && message.push(record, Version::Crossed));
+        }
+        let bytes = message.bytes();
+        assert_eq!((bytes[4], bytes[12]), (0, 5), "no record for a kernel, and a kind that older directors pass over");
+        assert_eq!(collected(bytes, 7), [Ok(to_six), Ok(to_four), Ok(tunnelled)]);
+        let unknown = [&bytes[..12], &[9], &bytes[13..]].concat();
+        assert_eq!(collected(&unknown, 7), [], "a kind that comes later is passed over here");
+        assert!(!message.push(&established(3), Version::Own));
     }
 
     #[test]

@@ -23,7 +23,6 @@ use crate::base::{ConnId, Instant, Proto};
 use crate::conn::{ConnTable, LifeEvent};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
-use crate::service::Services;
 use crate::service::command::{Refused, SyncOptions, SyncRole};
 use crate::settings::Settings;
 use crate::wire::{Ip, L4};
@@ -52,11 +51,6 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// True while a daemon runs.
-    pub fn runs(&self) -> bool {
-        self.daemons().next().is_some()
-    }
-
     /// True while the master's daemon runs.
     pub fn is_master(&self) -> bool {
         self.master.options().is_some()
@@ -116,14 +110,8 @@ impl Sync {
     }
 
     /// Starts a daemon.
-    pub fn start(
-        &mut self,
-        role: SyncRole,
-        options: &SyncOptions,
-        services: &Services,
-        router: &mut Router,
-    ) -> Result<(), Refused> {
-        let daemon = daemon::daemon(role, options, services, router)?;
+    pub fn start(&mut self, role: SyncRole, options: &SyncOptions, router: &mut Router) -> Result<(), Refused> {
+        let daemon = daemon::daemon(role, options, router)?;
         match role {
             SyncRole::Master => self.master.start(daemon, router)?,
             SyncRole::Backup if self.backup.is_some() => return Err(Refused::DaemonRuns),

@@ -41,7 +41,7 @@ pub struct Record<'a> {
     pub client: Endpoint,
     /// What the client addresses.
     pub virt: Endpoint,
-    /// Real server, of the same family.
+    /// Real server.
     pub real: Endpoint,
     /// Mark of its packets.
     pub mark: u32,
@@ -120,6 +120,11 @@ impl Record<'_> {
         self.helped.each(&mut |helper, bytes| put(HELPED + helper, bytes));
     }
 
+    /// True for a conn between families.
+    pub(super) fn crosses(&self) -> bool {
+        Family::of(self.client.addr) != Family::of(self.real.addr)
+    }
+
     /// Appends the record.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let kind = if Family::of(self.client.addr) == Family::V6 { TYPE_V6 } else { 0 };
@@ -173,26 +178,37 @@ fn write_address(addr: IpAddr, out: &mut Vec<u8>) {
 
 /// A record at the start of `bytes`, and its length.
 pub(super) fn record(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+    read(bytes, |family| family)
+}
+
+/// The same of a conn between families.
+pub(super) fn crossed(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+    read(bytes, Family::other)
+}
+
+/// A record whose server is of the family that this makes of the client's.
+fn read(bytes: &[u8], server: fn(Family) -> Family) -> Option<(Record<'_>, usize)> {
     let fixed = bytes.first_chunk::<FIXED>()?;
     let half = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
     let word = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
     let (version, len) = (half(2) >> 12, usize::from(half(2) & 0xfff));
     let family = if fixed[0] & TYPE_V6 != 0 { Family::V6 } else { Family::V4 };
-    let size = usize::from(family.bits()) / 8;
-    let body = bytes.get(..len)?;
-    let options = body.get(FIXED + 3 * size..)?;
+    let [size, size_of_server] = [family, server(family)].map(|family| usize::from(family.bits()) / 8);
+    let body = bytes.get(FIXED..len)?;
+    let (addresses, options) = body.split_at_checked(2 * size + size_of_server)?;
     if version != 0 {
         return None;
     }
-    let addr = |which: usize| address(&body[FIXED + which * size..FIXED + (which + 1) * size]);
+    let (client, rest) = addresses.split_at(size);
+    let (virt, real) = rest.split_at(size);
     let Options { engine, full_nat, join, under, helped } = read_options(options)?;
     let record = Record {
         proto: Proto(fixed[1]),
         flags: word(4),
         state: half(8),
-        client: Endpoint::new(addr(0)?, half(10)),
-        virt: Endpoint::new(addr(1)?, half(12)),
-        real: Endpoint::new(addr(2)?, half(14)),
+        client: Endpoint::new(address(client)?, half(10)),
+        virt: Endpoint::new(address(virt)?, half(12)),
+        real: Endpoint::new(address(real)?, half(14)),
         mark: word(16),
         timeout: word(20),
         engine,

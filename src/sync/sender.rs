@@ -33,11 +33,12 @@ struct Gathered {
     since: Instant,
 }
 
-/// The daemon and the messages that it fills: one that kernels read, and one of conns that they cannot have.
+/// The daemon and the messages that it fills: one that kernels read, and two of conns that they cannot have. Conns between
+/// families leave first of these, for they may control others.
 pub(super) struct Running {
     pub(super) daemon: Daemon,
     pub(super) sender: Sender,
-    gathered: [Gathered; 2],
+    gathered: [Gathered; 3],
     soon: bool,
     /// When a message left last.
     left: Instant,
@@ -49,7 +50,7 @@ impl Running {
     pub(super) fn new(daemon: Daemon, router: &mut Router) -> Result<Running, Refused> {
         let sender = Sender::new(&daemon, router)?;
         let message = || Message::new(usize::from(daemon.options.maxlen), daemon.options.syncid);
-        let gathered = [message(), message()].map(|message| Gathered { message, since: Instant::START });
+        let gathered = [message(), message(), message()].map(|message| Gathered { message, since: Instant::START });
         Ok(Running { daemon, sender, gathered, soon: false, left: Instant::START, sent: (0, 0) })
     }
 
@@ -85,7 +86,11 @@ impl Running {
         router: &mut Router,
         turn: &mut Turn<impl Egress>,
     ) {
-        let which = usize::from(version == Version::Own);
+        let which = match version {
+            Version::Zero | Version::One => 0,
+            Version::Crossed => 1,
+            Version::Own => 2,
+        };
         let Gathered { message, since } = &mut self.gathered[which];
         if message.is_empty() {
             *since = turn.now;

@@ -9,7 +9,8 @@
 use std::time::Duration;
 
 use super::Sync;
-use super::own::Own;
+use super::own::{Own, Tally};
+use super::record::Record;
 use crate::base::{ConnId, Instant};
 use crate::flows::Flows;
 use crate::router::{Egress, Router, Turn};
@@ -46,18 +47,19 @@ pub(super) struct Asking {
     due: Instant,
     unanswered: u8,
     /// Records taken since.
-    taken: u32,
+    taken: Tally,
 }
 
 impl Asking {
     /// The answer to a question of that number; true if there is nothing more to come.
-    fn hear(&mut self, number: u64, records: u32, all: bool) -> bool {
+    fn hear(&mut self, number: u64, records: Tally, all: bool) -> bool {
         if number != self.number {
             return false;
         }
         self.unanswered = 0;
-        if all && self.taken < records {
-            log::warn!("sync: {} of {records} records have arrived; asking again", self.taken);
+        let Tally { plain, crossed } = self.taken;
+        if all && (plain < records.plain || crossed < records.crossed) {
+            log::warn!("sync: {} of {} records have arrived; asking again", self.taken.sum(), records.sum());
             *self = Asking { due: self.due, ..Asking::default() };
             return false;
         }
@@ -70,13 +72,13 @@ pub(super) struct Telling {
     number: u64,
     place: usize,
     due: Instant,
-    records: u32,
+    records: Tally,
 }
 
 impl Telling {
     /// How many were told.
     pub(super) fn records(&self) -> u32 {
-        self.records
+        self.records.sum()
     }
 }
 
@@ -104,9 +106,9 @@ impl Sync {
     }
 
     /// A record of another director has come.
-    pub(super) fn note_taken(&mut self) {
+    pub(super) fn note_taken(&mut self, record: &Record) {
         if let Some(asking) = &mut self.asking {
-            asking.taken += 1;
+            asking.taken.add(record.client.addr, record.real.addr);
         }
     }
 
@@ -114,19 +116,20 @@ impl Sync {
     pub(super) fn hear_own(&mut self, own: Own, router: &mut Router, turn: &mut Turn<impl Egress>) {
         match own {
             Own::Asks(number) if self.is_master() && !self.stands_by && router.virtuals.are_not_all_away() => {
-                let telling = self.telling.get_or_insert(Telling { number, place: 0, due: turn.now, records: 0 });
-                let records = if telling.number == number { telling.records } else { 0 };
+                let telling =
+                    self.telling.get_or_insert(Telling { number, place: 0, due: turn.now, records: Tally::default() });
+                let records = if telling.number == number { telling.records } else { Tally::default() };
                 self.master.say(Own::Tells { number, records, all: false }, router, turn);
             }
             Own::Tells { number, records, all } => {
                 if let Some(asking) = &mut self.asking
                     && asking.hear(number, records, all)
                 {
-                    log::info!("sync: another director has told all it knows, {records} records");
+                    log::info!("sync: another director has told all it knows, {} records", records.sum());
                     self.asking = None;
                 }
             }
-            Own::Asks(_) | Own::Conns(_) => {}
+            Own::Asks(_) | Own::Conns(_) | Own::Crossed(_) => {}
         }
     }
 
@@ -153,18 +156,21 @@ impl Sync {
 
     fn tell_slice(&mut self, flows: &Flows, router: &mut Router, turn: &mut Turn<impl Egress>) {
         let Some(telling) = &mut self.telling else { return };
-        let (until, enough) = (telling.place + LOOKED_AT, telling.records + SLICE);
+        let (until, enough) = (telling.place + LOOKED_AT, telling.records() + SLICE);
         telling.due = turn.now + PAUSE;
-        while telling.place < until && telling.records < enough {
+        while telling.place < until && telling.records() < enough {
             let (found, next) = next_here(telling.place, until, flows, router);
-            if let Some(id) = found {
-                telling.records += u32::from(self.master.tell(id, flows, router, turn));
+            if let Some(id) = found
+                && self.master.tell(id, flows, router, turn)
+            {
+                let conn = flows.conns.get(id);
+                telling.records.add(conn.client().addr, flows.conns.real(conn).addr);
             }
             let Some(next) = next else {
                 let Telling { number, records, .. } = *telling;
                 self.telling = None;
                 self.master.flush(router, turn);
-                log::info!("sync: told another director of all conns, {records} records");
+                log::info!("sync: told another director of all conns, {} records", records.sum());
                 return self.master.say(Own::Tells { number, records, all: true }, router, turn);
             };
             telling.place = next;

@@ -135,6 +135,7 @@ fn expected_dest(record: &Record, flows: &mut Flows, now: Instant) -> Option<Des
     let [port, _] = ports_of_dest(record);
     let (method, real) = match told_method(record)? {
         Method::FullNat => return None,
+        method if record.crosses() && !method.takes_any_family() => return None,
         Method::Bypass => (Method::Bypass, nobody(key.family())),
         method => (method, Endpoint::new(record.real.addr, port)),
     };
@@ -156,6 +157,9 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
     let dest = dest_of(record, control, flows).or_else(|| expected_dest(record, flows, now))?;
     let keeps_alive = record.under.is_some_and(|under| !under.announced);
     let method = if keeps_alive { Method::Nat } else { flows.services.dest(dest).method };
+    if record.crosses() && !method.takes_any_family() {
+        return None;
+    }
     let real = record.real.addr;
     let local = match (method, record.full_nat) {
         (Method::FullNat, Some(full_nat)) if !template => Some(full_nat),
@@ -184,7 +188,7 @@ fn new_conn(record: &Record, flows: &mut Flows, router: &Router, now: Instant) -
         kind,
     };
     if let Some(told) = local {
-        if !is_of_pools(told.local, dest, flows) {
+        if !is_of_pools(told.local, record, dest, flows) {
             return None;
         }
         take_port(told.local, record, flows, router, now)?;
@@ -221,10 +225,11 @@ fn pool_of(record: &Record) -> Endpoint {
 }
 
 /// True for a local port that a conn to this dest may have.
-fn is_of_pools(local: Endpoint, dest: DestId, flows: &Flows) -> bool {
+fn is_of_pools(local: Endpoint, record: &Record, dest: DestId, flows: &Flows) -> bool {
     let service = flows.services.slot_of(&flows.services.dest(dest).service);
-    let service = service.and_then(|id| flows.services.get(id));
-    service.is_some_and(|service| service.locals.contains(&local.addr)) && LocalPorts::is_one(local.port)
+    let mut locals =
+        service.into_iter().flat_map(|id| flows.services.locals_of_family(id, Family::of(record.real.addr)));
+    locals.any(|addr| addr == local.addr) && LocalPorts::is_one(local.port)
 }
 
 /// Takes the local port that the other director has given a conn: it is in use here too. The conn that had it before is

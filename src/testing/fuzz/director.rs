@@ -9,6 +9,7 @@ use crate::testing::{DIRECTOR, Kind, LINK, Lab, Packet, ROUTER, endpoint, mac_of
 use crate::wire::{Gso, UdpTunnel, Vnet};
 
 const CLIENT: &str = "192.0.2.7:4000";
+const CLIENT6: &str = "[2001:db8:9::7]:4000";
 const RS1: &str = "10.0.0.21:8080";
 
 /// What an operator does meanwhile; what is refused changes nothing.
@@ -157,11 +158,9 @@ const MASTER: &str = "--start-daemon master --mcast-interface tap0 --syncid 7\n"
 /// Where a message begins in its frame: behind Ethernet, IPv4 and UDP.
 const MESSAGE: usize = 14 + 20 + 8;
 
-/// The rules without servers of another family, which no message can name, and a daemon.
+/// The rules with local addresses, and a daemon.
 fn synced(daemon: &str) -> String {
-    let of_both =
-        |line: &&str| line.contains('[') && line.contains("-r 10.") || line.contains("-r [") && line.contains("-t 198");
-    RULES.lines().filter(|line| !of_both(line)).map(|line| format!("{line}\n")).collect::<String>() + daemon
+    format!("{RULES}-P -u 198.51.100.1:53 -z 10.0.0.30\n-P -t 198.51.100.1:81 -z 2001:db8::30\n{daemon}")
 }
 
 /// Messages to a backup, each as long as the two bytes before it say; then the traffic that they are about.
@@ -176,6 +175,8 @@ pub fn sync(mut input: &[u8]) -> Result<String, String> {
     lab.recount()?;
     lab.client(&Packet::tcp(CLIENT, "198.51.100.1:80", "A"));
     lab.client(&Packet::udp(CLIENT, "198.51.100.1:53"));
+    lab.client(&Packet::tcp(CLIENT, "198.51.100.1:81", "A"));
+    lab.client(&Packet::tcp(CLIENT6, "[2001:db8::80]:80", "A"));
     lab.advance(Duration::from_secs(100));
     outcome(&mut lab)
 }
@@ -183,7 +184,7 @@ pub fn sync(mut input: &[u8]) -> Result<String, String> {
 /// What a master says of some conns.
 pub fn sync_seeds() -> Vec<Vec<u8>> {
     let mut master = Lab::with(Settings { sync_threshold: 1, ..Settings::default() }, &synced(MASTER));
-    for port in [80, 81, 21] {
+    for port in [80, 21] {
         let (vip, server) = (format!("198.51.100.1:{port}"), endpoint(RS1));
         master.client(&Packet::tcp(CLIENT, &vip, "S"));
         master.real(&Packet::tcp(&format!("{}:{}", server.addr, if port == 80 { 8080 } else { port }), CLIENT, "SA"));
@@ -194,7 +195,11 @@ pub fn sync_seeds() -> Vec<Vec<u8>> {
             &Packet::udp(CLIENT, "198.51.100.1:5060").carrying("INVITE sip:a SIP/2.0\r\nCall-ID: one@two\r\n\r\n"),
         ))
     });
-    (0..4).for_each(|_| drop(master.client(&Packet::tcp("[2001:db8:9::7]:4000", "[2001:db8::80]:80", "A"))));
+    (0..4).for_each(|_| drop(master.client(&Packet::tcp(CLIENT6, "[2001:db8::80]:80", "A"))));
+    // Of IPv4 to a server of IPv6.
+    let begun = master.client(&Packet::tcp(CLIENT, "198.51.100.1:81", "S"))[0].packet();
+    master.real(&Packet { src: begun.dst, dst: begun.src, ..Packet::tcp(RS1, CLIENT, "SA") });
+    (0..4).for_each(|_| drop(master.client(&Packet::tcp(CLIENT, "198.51.100.1:81", "A"))));
     let sent = master.advance(Duration::from_secs(3));
     let messages = sent.iter().filter(|frame| frame.to() == Mac::of_group("224.0.0.81".parse().unwrap()));
     messages

@@ -4,8 +4,7 @@ use super::*;
 
 /// Every way to transfer a file: family, method, and whether the client opens the data conn.
 fn ways() -> impl Iterator<Item = (&'static Ends, &'static str, bool)> {
-    let methods = |ends| ["-m", "-b"].into_iter().map(move |method| (ends, method));
-    FAMILIES.iter().flat_map(methods).flat_map(|(ends, method)| [(ends, method, true), (ends, method, false)])
+    joined().flat_map(|(ends, method)| [(ends, method, true), (ends, method, false)])
 }
 
 /// A data conn is announced; the packet that opens it.

@@ -8,7 +8,7 @@ use super::kinds::known;
 use super::*;
 use crate::base::Endpoint;
 
-/// Client, service, server and local address of a family; where a client or a server waits, and in which words.
+/// Client, service, server and local address; where a client or a server waits, and in which words.
 struct Ends {
     client: &'static str,
     virt: &'static str,
@@ -18,6 +18,7 @@ struct Ends {
     active: &'static str,
 }
 
+/// Of one family.
 const FAMILIES: [Ends; 2] = [
     Ends {
         client: "192.0.2.7:4000",
@@ -36,6 +37,23 @@ const FAMILIES: [Ends; 2] = [
         active: "EPRT |2|2001:db8:c::7|2561|\r\n",
     },
 ];
+
+/// A client of one family and a server of the other, which is spoken to in its own words where it has to be.
+const CROSSED: [Ends; 2] = [
+    Ends {
+        server: FAMILIES[1].server,
+        local: FAMILIES[1].local,
+        passive: [FAMILIES[0].passive[0], FAMILIES[1].passive[1]],
+        ..FAMILIES[0]
+    },
+    Ends { server: FAMILIES[0].server, local: FAMILIES[0].local, ..FAMILIES[1] },
+];
+
+/// Ends and the methods by which they may be joined.
+fn joined() -> impl Iterator<Item = (&'static Ends, &'static str)> {
+    let of_one = FAMILIES.iter().flat_map(|ends| [(ends, "-m"), (ends, "-b")]);
+    of_one.chain(CROSSED.iter().map(|ends| (ends, "-b")))
+}
 
 /// A control conn through one director of a pair.
 struct Session {
@@ -122,12 +140,13 @@ impl Session {
     }
 }
 
-/// The packet that both have sent; a SYN's own number is each director's.
+/// The packet that both have sent; a SYN's own number is each director's, and so is the identification of what was IPv6.
 fn same(new: Vec<Frame>, old: Vec<Frame>) -> Packet {
     let packet = |frames: Vec<Frame>| frames.into_iter().find(|frame| frame.to() != GROUP).unwrap().packet();
     let (new, old) = (packet(new), packet(old));
     let seq = if new.kind == Packet::tcp(CLIENT, VIP, "S").kind { old.seq } else { new.seq };
-    assert_eq!(Packet { seq, ..new.clone() }, old);
+    let id = if new.dont_fragment { new.id } else { old.id };
+    assert_eq!(Packet { seq, id, ..new.clone() }, old);
     new
 }
 

@@ -43,7 +43,7 @@ fn media_that_were_announced_pass_through_another_director() {
 
 #[test]
 fn a_phone_that_has_registered_is_reached_through_another_director() {
-    for (ends, method) in FAMILIES.iter().flat_map(|ends| [(ends, "-m"), (ends, "-b")]) {
+    for (ends, method) in joined() {
         let service = format!("-u {}", at(ends.virt, 5060));
         let [mut old, mut new] = pair(&service, ends, method);
         let from = Packet { src: at(ends.client, 5060), dst: at(ends.virt, 5060), ..Packet::udp(CLIENT, VIP) };
