@@ -139,6 +139,33 @@ test_keepalived_is_a_peer_by_unicast_of_version_two_and_with_its_virtual_mac() {
     with_keepalived 3 'from = "10.0.0.6"' 'use_vmac'
 }
 
+# limit: 90
+# quiet
+test_keepalived_that_speaks_another_way_is_named() {
+    scripts/need keepalived
+    FIRST_ADDRESS=$VIP
+    local started way
+    topo_pair
+    # Neither heeds the other, so that both are active; the director says why.
+    for way in "2 ah auth_type.PASS" "3 multicast peers" "3 unicast peers"; do
+        local version=${way%% *} reason=${way#* } lines='' more=''
+        reason=${reason% *}
+        case $reason in
+            ah) more=$'authentication {\n auth_type AH\n auth_pass secret\n }' lines='version = 2' ;;
+            multicast) lines='peers = "10.0.0.6"' ;;
+            unicast) more=$'unicast_peer {\n 10.0.0.2\n }' ;;
+        esac
+        keepalived_peer "$version" 90 "$more"
+        VIRTUALS="\"$VIP\"" vrrp_director director 2 150 "$lines"
+        wait_for 15 "advertisements of keepalived ($reason)" has_refused director "$reason"
+        wait_log director "${way##* }" >/dev/null
+        started=$(start_time "$PEER")
+        end_process "$PEER" "$started"
+        kill -TERM "$(<"$LAB_DIR/tapvs-director.pid")"
+        wait "$(<"$LAB_DIR/tapvs-director.pid")" || true
+    done
+}
+
 # families: 6
 # limit: 90
 # quiet

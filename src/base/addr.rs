@@ -138,6 +138,8 @@ impl Proto {
     pub const ICMP6: Proto = Proto(58);
     /// IGMP.
     pub const IGMP: Proto = Proto(2);
+    /// Authentication header.
+    pub const AH: Proto = Proto(51);
     /// VRRP.
     pub const VRRP: Proto = Proto(112);
     /// SCTP.

@@ -4,7 +4,7 @@
 
 use super::Director;
 use super::told::{take_helped, tell_directors};
-use crate::base::{DropReason, LinkId, Proto};
+use crate::base::{DropReason, LinkId};
 use crate::router::{Egress, Turn};
 use crate::stack::Host;
 use crate::vrrp::Vrrp;
@@ -110,7 +110,7 @@ impl Director {
         packet: &mut Packet,
         turn: &mut Turn<impl Egress>,
     ) -> Result<(), DropReason> {
-        if packet.ip.proto == Proto::VRRP && Vrrp::is_group(packet.ip.dst) {
+        if Vrrp::is_advertisement(packet.ip) {
             return self.presence().hear_vrrp(Some(link), packet, turn);
         }
         if let Some(query) = igmp::query(packet.frame(), packet.ip) {

@@ -185,6 +185,31 @@ fn false_advertisements_change_nothing_and_are_counted() {
     assert_eq!(state(&lab), "backup");
 }
 
+/// Both would be active, and nobody would know why.
+#[test]
+fn advertisements_that_go_another_way_are_counted() {
+    let refused = |lab: &Lab| lab.director.vrrp.reports().next().unwrap().refused;
+    let only = |why: &str| std::collections::BTreeMap::from([(why.to_owned(), 1)]);
+    let mut alone = lab(&Options { peers: vec!["10.0.0.3".parse().unwrap()], ..options() });
+    hears(&mut alone, &advert(BETTER));
+    assert_eq!((refused(&alone), alone.take_moved().as_str()), (only("multicast"), "dropped.vrrp=1"));
+    let mut group = lab(&options());
+    group.frame(&advert(BETTER).to("10.0.0.2:0").frame(ROUTER, DIRECTOR));
+    assert_eq!((refused(&group), group.take_moved().as_str()), (only("unicast"), "dropped.vrrp=1"));
+    // Authentication type 2 of RFC 2338: behind a header of 24 bytes.
+    let sealed = |id: &str| {
+        let header = format!("70040000{}{}{}", "00000100", "00000001", "0a".repeat(12));
+        Packet { kind: Kind::Other(51), ..advert(&format!("{header}21{id}{}", &BETTER[4..])) }
+    };
+    let mut group = lab(&options());
+    hears(&mut group, &sealed("33"));
+    assert_eq!((refused(&group), group.take_moved().as_str()), (only("ah"), "dropped.vrrp=1"));
+    hears(&mut group, &sealed("34"));
+    assert_eq!(refused(&group).get("id"), Some(&1), "another virtual router's");
+    hears(&mut group, &Packet { kind: Kind::Other(51), ..advert("70") });
+    assert_eq!(state(&group), "backup");
+}
+
 #[test]
 fn addresses_of_services_that_come_later_move_with_the_others() {
     const LATER: &str = "198.51.100.8:80";

@@ -9,13 +9,22 @@ use super::Change;
 use super::machine::{Heard, OWNER};
 use super::options::Options;
 use super::virtual_router::VirtualRouter;
-use crate::base::{Family, Instant, LinkId};
+use crate::base::{Family, Instant, LinkId, Proto};
 use crate::router::{Egress, Router, Turn};
 use crate::wire::vrrp::{self, Advert, Fault, Version};
 use crate::wire::{Ip, Packet};
 
 /// What is wrong with others' advertisements is said this often.
 const SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// The virtual router's number that a message names, behind an authentication header too (RFC 4302 2).
+pub(super) fn number(message: &[u8], proto: Proto) -> Option<u8> {
+    let at = match (proto, message) {
+        (Proto::AH, [_, words, ..]) => 4 * (usize::from(*words) + 2),
+        _ => 0,
+    };
+    message.get(at + 1).copied()
+}
 
 impl VirtualRouter {
     /// True for what may be meant for it.
@@ -24,6 +33,15 @@ impl VirtualRouter {
         match link {
             Some(link) => family && self.options.peers.is_empty() && link == self.options.link,
             None => family && !self.options.peers.is_empty(),
+        }
+    }
+
+    /// Says that one for this virtual router goes another way than it speaks: to the group or to it alone. Neither hears the
+    /// other then, and both are active.
+    pub(super) fn note_other_way(&mut self, link: Option<LinkId>, id: Option<u8>, ip: &Ip, now: Instant) {
+        let is_own = id == Some(self.options.id) && Family::of(ip.dst) == self.options.family;
+        if is_own && link.is_none_or(|link| link == self.options.link) {
+            self.refuse(if link.is_some() { "multicast" } else { "unicast" }, ip.src, now);
         }
     }
 
@@ -58,6 +76,9 @@ impl VirtualRouter {
     /// sender: two that do not heed each other would both be active.
     fn believe(&self, message: &[u8], ip: &Ip, router: &Router) -> Result<Advert, &'static str> {
         let Options { peers, from, addresses, .. } = &self.options;
+        if ip.proto != Proto::VRRP {
+            return Err("ah");
+        }
         // One that is sent to this router alone may have passed others; keepalived sends it with 64 over IPv6.
         if peers.is_empty() && ip.ttl != vrrp::TTL {
             return Err("ttl");
@@ -102,6 +123,15 @@ impl VirtualRouter {
                     ": it has priority 255 and owns none of the addresses; name it in 'from' if it is one of yours"
                 }
                 "stranger" => ": it is named neither in 'peers' nor in 'from'",
+                "ah" => {
+                    ": it is authenticated by AH, which is not read here; have all use a simple password (auth_type PASS)"
+                }
+                "multicast" => {
+                    ": it is sent to the group, and 'peers' here says that each is told alone; have all do the same"
+                }
+                "unicast" => {
+                    ": it is sent to this director alone, and without 'peers' the group is told here; have all do the same"
+                }
                 _ => "",
             };
             log::warn!("vrrp {}: an advertisement of {from} is not heeded: {why}{more}", self.options.id);

@@ -19,11 +19,11 @@ pub use options::Options;
 pub use report::Report;
 pub use track::{Track, Tracked};
 
-use crate::base::{Consumed, DropReason, Family, Instant, LinkId, Mac};
+use crate::base::{Consumed, DropReason, Family, Instant, LinkId, Mac, Proto};
 use crate::router::{Egress, Router, Turn};
 use crate::service::Services;
-use crate::wire::Packet;
 use crate::wire::vrrp::{GROUP4, GROUP6};
+use crate::wire::{Ip, Packet};
 use neighbours::Asked;
 use track::Failed;
 use virtual_router::VirtualRouter;
@@ -141,9 +141,9 @@ impl Vrrp {
         self.routers.push(new);
     }
 
-    /// True for a packet to the group of all VRRP routers.
-    pub fn is_group(addr: IpAddr) -> bool {
-        addr == GROUP4 || addr == GROUP6
+    /// True for a packet to the group of all VRRP routers that is for them.
+    pub fn is_advertisement(ip: &Ip) -> bool {
+        matches!(ip.proto, Proto::VRRP | Proto::AH) && (ip.dst == GROUP4 || ip.dst == GROUP6)
     }
 
     /// An advertisement, from this link if it was sent to a group.
@@ -155,10 +155,14 @@ impl Vrrp {
         turn: &mut Turn<impl Egress>,
     ) -> Result<(), DropReason> {
         let mut done = Err(DropReason::Vrrp);
-        let id = packet.frame()[packet.ip.l4_at..packet.ip.end].get(1).copied();
+        let id = hear::number(&packet.frame()[packet.ip.l4_at..packet.ip.end], packet.ip.proto);
         let is_of = |known: &VirtualRouter| Some(known.options().id) == id;
         let is_known = self.routers.iter().any(|known| known.listens(link, packet.ip) && is_of(known));
-        for known in self.routers.iter_mut().filter(|known| known.listens(link, packet.ip)) {
+        for known in self.routers.iter_mut() {
+            if !known.listens(link, packet.ip) {
+                known.note_other_way(link, id, packet.ip, turn.now);
+                continue;
+            }
             if !is_known {
                 known.count_refused(if id.is_some() { "id" } else { "length" });
             } else if is_of(known)
