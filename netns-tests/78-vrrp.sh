@@ -202,6 +202,15 @@ test_what_a_director_tracks_moves_its_addresses_and_programs_are_told() {
     becomes_state director backup
     wait_for 5 "the last notice" last_line_is "$told" "INSTANCE 51 BACKUP 150"
     expect_match "$(tr '\n' ' ' <"$told")" "INSTANCE 51 MASTER 150 INSTANCE 51 FAULT 150 INSTANCE 51 BACKUP 150 $" "what the program was told"
+
+    # One that an operator has stand by is mute, so it cannot keep them.
+    of_host other standby on
+    becomes_state other fault
+    becomes_state director active
+    answered_within 5
+    of_host other standby off
+    becomes_state other backup
+    answered_within 5
 }
 
 # has_been_active ROLE SECONDS: its virtual router, so long at least.

@@ -45,6 +45,7 @@ impl Presence<'_> {
             return;
         }
         self.sync.stands_by = !self.standby.is_active();
+        self.vrrp.stand_by(self.standby.is_mute());
         self.announcements.clear();
         let how = self.standby.in_words();
         log::info!("{}", how.map_or("works: announces its addresses".to_owned(), |how| format!("stands by: {how}")));
@@ -106,7 +107,7 @@ impl Presence<'_> {
 
     /// True for an address of a service that no other director has.
     fn speaks_for(&self, addr: IpAddr) -> bool {
-        self.standby.is_active() && !self.router.virtuals.is_away(addr)
+        self.standby.speaks_for(addr, &self.router.virtuals)
     }
 
     /// Other virtual routers, from the next tick on. Addresses of new ones are another director's at once: a frame that

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Active     answers and forwards
-//! Reserved   the backup's synchronisation daemon runs here and no master's: silent about the addresses of services. What
-//!            is sent here nevertheless is forwarded, as by a kernel
+//! Reserved   the backup's synchronisation daemon runs here and no master's: silent about the addresses of services, but for
+//!            those of virtual routers, which say themselves who has them. What is sent here nevertheless is forwarded, as by a
+//!            kernel
 //! Mute       the same with backup_only, or told so by an operator, or from the start by the setting standby: drops all but
 //!            what the master tells of its conns
 //! ```
@@ -47,6 +48,15 @@ impl Standby {
     #[inline]
     pub(super) fn has_all_addresses(&self, virtuals: &Virtuals) -> bool {
         self.is_active() && !virtuals.any_away()
+    }
+
+    /// True for an address of a service that no other director has.
+    pub(super) fn speaks_for(&self, addr: IpAddr, virtuals: &Virtuals) -> bool {
+        match self.part {
+            Part::Active => !virtuals.is_away(addr),
+            Part::Reserved => virtuals.is_here(addr),
+            Part::Mute => false,
+        }
     }
 
     /// True if nothing may be sent.
@@ -100,11 +110,12 @@ impl Standby {
 
     /// True for what another director is to deal with.
     pub(super) fn silences(&self, parsed: &Parsed, services: &Services, virtuals: &Virtuals, sync: &Sync) -> bool {
-        (!self.is_active() && self.is_for_other(parsed, services, sync))
+        let left_to_others = |addr| services.owns(addr) && !self.speaks_for(addr, virtuals);
+        (!self.is_active() && self.is_for_other(parsed, left_to_others, sync))
             || (virtuals.any_away() && is_to_away(parsed, virtuals))
     }
 
-    fn is_for_other(&self, parsed: &Parsed, services: &Services, sync: &Sync) -> bool {
+    fn is_for_other(&self, parsed: &Parsed, left_to_others: impl Fn(IpAddr) -> bool, sync: &Sync) -> bool {
         // Peers that tell this director alone ask for its own addresses.
         let is_silent = self.is_mute() && !sync.has_peers();
         match parsed {
@@ -113,8 +124,8 @@ impl Standby {
             Parsed::Arp(arp) if is_silent => arp.op == ArpOp::Request,
             // Who does not answer queries is told nothing by a bridge that snoops.
             Parsed::Ndp(ndp) if is_silent => !matches!(ndp, Ndp::Advertisement { .. } | Ndp::Query(_)),
-            Parsed::Arp(arp) => arp.op == ArpOp::Request && services.owns(IpAddr::V4(arp.target.1)),
-            Parsed::Ndp(Ndp::Solicitation { target, .. }) => services.owns(IpAddr::V6(*target)),
+            Parsed::Arp(arp) => arp.op == ArpOp::Request && left_to_others(IpAddr::V4(arp.target.1)),
+            Parsed::Ndp(Ndp::Solicitation { target, .. }) => left_to_others(IpAddr::V6(*target)),
             Parsed::Ndp(_) => false,
         }
     }

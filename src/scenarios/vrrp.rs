@@ -185,6 +185,45 @@ fn false_advertisements_change_nothing_and_are_counted() {
     assert_eq!(state(&lab), "backup");
 }
 
+/// Nobody would answer for addresses of which a mute director goes on saying that it has them.
+#[test]
+fn a_director_that_stands_by_gives_its_addresses_up() {
+    let mut lab = lab(&Options { rank: Rank { preempt: true, ..options().rank }, ..options() });
+    lab.advance(Duration::from_secs(4));
+    assert_eq!((state(&lab).as_str(), asks(&mut lab).len()), ("active", 1));
+    let now = lab.turn.now;
+    lab.director.presence().stand_by(true, now);
+    let sent = lab.advance(Duration::ZERO);
+    assert_eq!(sent.iter().map(|frame| frame.packet().payload[2]).collect::<Vec<_>>(), [0], "it leaves");
+    let report = lab.director.vrrp.reports().next().unwrap();
+    assert_eq!((report.state.as_str(), report.reason.as_str()), ("fault", "the director stands by"));
+    assert!(lab.advance(Duration::from_secs(9)).is_empty() && asks(&mut lab).is_empty());
+    lab.director.presence().stand_by(false, lab.turn.now);
+    lab.advance(Duration::from_secs(1));
+    assert_eq!((state(&lab).as_str(), asks(&mut lab).len()), ("backup", 0), "another one may have them by now");
+    lab.advance(Duration::from_secs(4));
+    assert_eq!((state(&lab).as_str(), asks(&mut lab).len()), ("active", 1));
+    // So does one that begins so.
+    let mut lab = self::lab(&options());
+    lab.director.set("standby", "1").unwrap();
+    assert!(lab.advance(Duration::from_secs(9)).is_empty());
+    assert_eq!(state(&lab), "fault");
+}
+
+/// The other way to have two directors, without a master's daemon on the one that stands by: who has the addresses is the
+/// virtual routers' matter.
+#[test]
+fn a_director_with_the_backups_daemon_alone_answers_for_addresses_that_it_takes_over() {
+    let mut lab = lab(&options());
+    lab.rules("--start-daemon backup --mcast-interface tap0\n-A -t 198.51.100.2:80 -s rr\n");
+    assert!(asks(&mut lab).is_empty());
+    let announces = |frame: &Frame| frame.bytes[12..14] == [8, 6] && frame.bytes[28..32] == [198, 51, 100, 1];
+    assert!(lab.advance(Duration::from_secs(4)).iter().any(announces));
+    assert_eq!((state(&lab).as_str(), asks(&mut lab).len()), ("active", 1));
+    hears(&mut lab, &advert(BETTER));
+    assert_eq!((state(&lab).as_str(), asks(&mut lab).len()), ("backup", 0));
+}
+
 /// Both would be active, and nobody would know why.
 #[test]
 fn advertisements_that_go_another_way_are_counted() {

@@ -8,13 +8,16 @@ use crate::base::Instant;
 use crate::router::{Egress, Router, Turn};
 
 impl Vrrp {
-    /// What is tracked says something else. Those of a group have all that one of them tracks.
+    /// What is tracked, or an operator, says something else. Those of a group have all that one of them tracks.
     pub(super) fn stand(&mut self, router: &mut Router, turn: &mut Turn<impl Egress>) {
         let all: Vec<Options> = self.routers.iter().map(|known| known.options().clone()).collect();
         for (known, own) in self.routers.iter_mut().zip(&all) {
             let with = |other: &&Options| other.is_of(own) || (own.group.is_some() && other.group == own.group);
             let tracks = all.iter().filter(with).flat_map(|other| &other.tracks);
-            let standing = Standing::of(own.rank.priority, tracks, &self.failed);
+            let mut standing = Standing::of(own.rank.priority, tracks, &self.failed);
+            if self.stands_by {
+                standing.fault = Some("the director stands by".to_owned());
+            }
             self.changes.extend(known.stand(&standing, router, turn));
         }
     }

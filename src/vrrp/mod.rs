@@ -72,6 +72,8 @@ pub struct Vrrp {
     failed: Vec<Failed>,
     /// Which is not heeded yet.
     failed_anew: bool,
+    /// The director answers nobody.
+    stands_by: bool,
     /// Neighbours that are tracked.
     asked: Vec<Asked>,
     /// When addresses of services that have come or gone are looked at, for those that follow them.
@@ -182,6 +184,12 @@ impl Vrrp {
     /// Nobody is preempted while this is said: conns of others are not known here yet.
     pub fn hold_back(&mut self, held: bool) {
         self.routers.iter_mut().for_each(|known| known.hold_back(held));
+    }
+
+    /// The director answers nobody from now on, so that its virtual routers take no part, or it works.
+    pub fn stand_by(&mut self, on: bool) {
+        self.failed_anew |= on != self.stands_by;
+        self.stands_by = on;
     }
 
     /// True if addresses may be given up at the next tick.

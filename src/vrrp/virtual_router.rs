@@ -132,7 +132,7 @@ impl VirtualRouter {
             }
             (None, State::Fault) => {
                 let action = self.machine.start(turn.now);
-                let why = "what it tracks is well again";
+                let why = "its fault is over";
                 let taken = self.act(action, why, router, turn);
                 taken.or_else(|| Some(self.turned(why, Place::Away, turn.now)))
             }
