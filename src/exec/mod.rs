@@ -5,6 +5,7 @@
 
 mod calls;
 mod closing;
+mod deliver;
 mod director;
 mod event;
 mod filter;

@@ -2,6 +2,8 @@
 //!
 //! `read`, `readv`, `recvfrom`, `recvmsg` and `recvmmsg` differ only in where their arguments lie.
 
+use std::time::Instant;
+
 use nix::errno::Errno;
 
 use super::memory::{Memory, Parts};
@@ -29,6 +31,16 @@ pub struct Receive {
     header: Option<u64>,
     /// One message of several that there is room for.
     is_first_of_many: bool,
+}
+
+/// A call that waits for something to read.
+pub struct Waiting {
+    /// The call.
+    pub call: Call,
+    /// What it receives into.
+    pub receive: Receive,
+    /// It fails then.
+    pub until: Option<Instant>,
 }
 
 impl Receive {
