@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::kernel::Kernel;
 use super::memory::{Memory, Parts};
 use super::numbers::Way;
-use super::socket::{LARGEST_DATAGRAM, Much, Socket};
+use super::socket::Socket;
 use super::supervisor::Supervisor;
 use crate::io::seccomp::{Call, Returns};
 
@@ -96,7 +96,7 @@ impl Supervisor {
 
     /// `sendmsg` of libnl: what it asks is answered before it returns, so that the program finds the answer when it receives.
     fn send(&mut self, call: &Call, number: u32) -> Option<Returns> {
-        let sent = match sent_by(call) {
+        let sent = match self.sent.read(call) {
             Ok(sent) => sent,
             Err(errno) => return Some(Returns::Error(errno)),
         };
@@ -104,7 +104,7 @@ impl Supervisor {
         let is_heard =
             self.sockets.get_mut(&number).is_some_and(|socket| socket.interrupted.take().as_ref() == Some(&sent));
         if !is_heard {
-            self.serve(number, Much::All);
+            self.serve_what_was_sent(number);
             self.sockets.get_mut(&number)?.ask(&sent);
             self.answer_questions(number);
             self.deliver(number);
@@ -245,25 +245,6 @@ fn put_sized(call: &Call, (at, len_at): (u64, u64), value: &[u8]) -> Result<(), 
     parts.put(at, &value[..value.len().min(room)]);
     parts.put(len_at, &(value.len() as u32).to_ne_bytes());
     memory.write(&parts)
-}
-
-/// The datagram of a `sendmsg`. Who it is for is not asked: a socket of netlink has one other side here.
-fn sent_by(call: &Call) -> Result<Vec<u8>, Errno> {
-    let memory = Memory::of(call.thread);
-    let [_, _, buffer, count] = memory.read_longs(call.args[1])?;
-    let buffers = memory.buffers(buffer, count)?;
-    let len = buffers.iter().fold(0, |len: u64, (_, part)| len.saturating_add(*part)) as usize;
-    if len > LARGEST_DATAGRAM {
-        return Err(Errno::EMSGSIZE);
-    }
-    let mut sent = vec![0; len];
-    let mut rest = &mut sent[..];
-    for (at, len) in buffers {
-        let (part, others) = rest.split_at_mut(len as usize);
-        memory.read(at, part)?;
-        rest = others;
-    }
-    Ok(sent)
 }
 
 /// Port id and groups of the address in a call's arguments.

@@ -7,8 +7,7 @@
 use std::os::fd::OwnedFd;
 
 use super::numbers::Way;
-use super::socket::{Much, Socket};
-use super::stay::Stay;
+use super::stay::{Stay, empty};
 use super::supervisor::Supervisor;
 use crate::io::seccomp::{Call, Returns};
 
@@ -34,17 +33,23 @@ impl Supervisor {
     }
 
     fn is_as_new(&mut self, call: &Call, process: u32, number: u32) -> bool {
-        let Some(socket) = self.sockets.get(&number) else { return false };
-        let newest = socket.stay.newest;
-        if socket.process != process || newest.is_none() || newest != self.newest.read() {
+        if self.sockets.get(&number).is_none_or(|it| it.process != process) || !self.is_only_its_own(number) {
             return false;
         }
         // What it has sent by other calls than `sendmsg`.
-        self.serve(number, Much::All);
-        let file = self.file_if_same(call, number);
-        let is_idle = |socket: &&Socket| socket.is_idle();
-        let socket = self.sockets.get(&number).filter(is_idle);
-        socket.zip(file).is_some_and(|(socket, file)| socket.stay.is_as_new(&file))
+        self.serve_what_was_sent(number);
+        let Some(socket) = self.sockets.get(&number).filter(|it| it.is_idle()) else { return false };
+        if self.look.has_closed(number) == Some(false) && !socket.is_unread() {
+            return true;
+        }
+        self.file_if_same(call, number).is_some_and(|file| empty(&file))
+    }
+
+    /// True if no process has begun since the socket was opened, which would have it too, and its own has no second
+    /// descriptor for it: then its pair tells if the number is not its own any more.
+    fn is_only_its_own(&mut self, number: u32) -> bool {
+        let newest = self.sockets.get(&number).and_then(|it| it.stay.newest);
+        newest.is_some() && newest == self.newest.read()
     }
 
     /// The socket that this process has closed, if it has one like the one that it asks for.
@@ -52,7 +57,8 @@ impl Supervisor {
         let kind = call.args[1] as i32;
         let is_such = |stay: &Stay| stay.is_closed && stay.kind == kind;
         let number = self.sockets.values().find(|it| it.process == process && is_such(&it.stay))?.number();
-        self.file_if_same(call, number).map(|_| number)
+        let is_there = self.is_only_its_own(number) && self.look.has_closed(number) == Some(false);
+        (is_there || self.file_if_same(call, number).is_some()).then_some(number)
     }
 
     /// The file that the process has under a socket's number, if it is the socket's.

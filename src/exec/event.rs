@@ -33,13 +33,17 @@ pub struct Event {
 }
 
 /// Files to wait for.
-#[derive(Default)]
 pub struct Files<'a> {
     about: Vec<About>,
     files: Vec<PollFd<'a>>,
 }
 
 impl<'a> Files<'a> {
+    /// So many, at most, or so.
+    pub fn of(count: usize) -> Files<'a> {
+        Files { about: Vec::with_capacity(count), files: Vec::with_capacity(count) }
+    }
+
     /// One more.
     pub fn add(&mut self, about: About, file: BorrowedFd<'a>, wanted: PollFlags) {
         self.about.push(about);

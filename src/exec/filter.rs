@@ -59,7 +59,7 @@ pub fn filter(numbers: &Numbers) -> Vec<sock_filter> {
     }
     filter.extend(case(libc::SYS_bind, &bind(numbers)));
     filter.extend(case(libc::SYS_fcntl, &of_descriptors(numbers)));
-    filter.extend(case(libc::SYS_ioctl, &inheriting(numbers)));
+    filter.extend(case(libc::SYS_ioctl, &changing(numbers)));
     filter.extend(case(libc::SYS_socket, &generic_netlink()));
     filter.extend(case(libc::SYS_setsockopt, &options(ours)));
     filter.extend(case(libc::SYS_getsockopt, &options(ours)));
@@ -92,13 +92,14 @@ fn bind(numbers: &Numbers) -> Vec<sock_filter> {
     ]
 }
 
-/// `fcntl` that makes a descriptor, or has one of libnl stay open in another program; any other one is about flags of the
-/// file, which ours have as any socket has them.
+/// `fcntl` that makes a descriptor, or changes one of libnl, which is then not as a new one; any other one is about what ours
+/// have as any socket has it.
 fn of_descriptors(numbers: &Numbers) -> Vec<sock_filter> {
     let mut block = vec![
         load_argument(1),
-        jump(BPF_JEQ, libc::F_DUPFD as u32, 7, 0),
-        jump(BPF_JEQ, libc::F_DUPFD_CLOEXEC as u32, 6, 0),
+        jump(BPF_JEQ, libc::F_DUPFD as u32, 8, 0),
+        jump(BPF_JEQ, libc::F_DUPFD_CLOEXEC as u32, 7, 0),
+        jump(BPF_JEQ, libc::F_SETFL as u32, 1, 0),
         jump(BPF_JEQ, libc::F_SETFD as u32, 0, 4),
     ];
     block.extend(notify_if(0, &numbers.direct()));
@@ -106,9 +107,14 @@ fn of_descriptors(numbers: &Numbers) -> Vec<sock_filter> {
     block
 }
 
-/// `ioctl` that does the same: any other one is about the file, or the kernel's.
-fn inheriting(numbers: &Numbers) -> Vec<sock_filter> {
-    let mut block = vec![load_argument(1), jump(BPF_JEQ, libc::FIONCLEX as u32, 0, 4)];
+/// `ioctl` that changes one.
+fn changing(numbers: &Numbers) -> Vec<sock_filter> {
+    let mut block = vec![
+        load_argument(1),
+        jump(BPF_JEQ, libc::FIONBIO as u32, 2, 0),
+        jump(BPF_JEQ, libc::FIOASYNC as u32, 1, 0),
+        jump(BPF_JEQ, libc::FIONCLEX as u32, 0, 4),
+    ];
     block.extend(notify_if(0, &numbers.direct()));
     block
 }
@@ -250,13 +256,17 @@ mod tests {
             assert!(is_notified(call, &[5, ip, 1152]) && is_notified(call, &[5, ip, 1160]));
             assert!(!is_notified(call, &[5, ip, 1]) && !is_notified(call, &[5, ip, 1200]));
         }
-        assert!(is_notified(libc::SYS_ioctl, &[900, libc::FIONCLEX as i64]));
-        assert!(!is_notified(libc::SYS_ioctl, &[900, libc::FIONBIO as i64]));
-        assert!(![3, 800].into_iter().any(|fd| is_notified(libc::SYS_ioctl, &[fd, libc::FIONCLEX as i64])));
+        for change in [libc::FIONCLEX, libc::FIONBIO, libc::FIOASYNC] {
+            let changes = |fd| is_notified(libc::SYS_ioctl, &[fd, change as i64]);
+            assert_eq!([900, 800, 3].map(changes), [true, false, false]);
+        }
+        assert!(!is_notified(libc::SYS_ioctl, &[900, libc::FIONREAD as i64]));
         let fcntl = |fd, command: i32| is_notified(libc::SYS_fcntl, &[fd, command.into()]);
         assert!([800, 900].into_iter().all(|fd| fcntl(fd, libc::F_DUPFD) && fcntl(fd, libc::F_DUPFD_CLOEXEC)));
-        assert!(fcntl(900, libc::F_SETFD) && !fcntl(800, libc::F_SETFD) && !fcntl(5, libc::F_SETFD));
-        assert!(!fcntl(900, libc::F_SETFL) && !fcntl(900, libc::F_GETFD) && !fcntl(5, libc::F_DUPFD));
+        for change in [libc::F_SETFD, libc::F_SETFL] {
+            assert_eq!([900, 800, 5].map(|fd| fcntl(fd, change)), [true, false, false]);
+        }
+        assert!(!fcntl(900, libc::F_GETFL) && !fcntl(900, libc::F_GETFD) && !fcntl(5, libc::F_DUPFD));
     }
 
     #[test]

@@ -23,10 +23,15 @@ impl Memory {
 
     /// Fills `bytes` from what lies at an address.
     pub fn read(self, at: u64, bytes: &mut [u8]) -> Result<(), Errno> {
-        let len = bytes.len();
-        let remote = [RemoteIoVec { base: at as usize, len }];
-        let read = process_vm_readv(self.0, &mut [IoSliceMut::new(bytes)], &remote)?;
-        if read == len { Ok(()) } else { Err(Errno::EFAULT) }
+        self.read_all([(at, bytes)])
+    }
+
+    /// Fills each buffer from what lies at its address.
+    pub fn read_all<const N: usize>(self, parts: [(u64, &mut [u8]); N]) -> Result<(), Errno> {
+        let places = parts.each_ref().map(|(at, bytes)| RemoteIoVec { base: *at as usize, len: bytes.len() });
+        let wanted: usize = places.iter().map(|place| place.len).sum();
+        let read = process_vm_readv(self.0, &mut parts.map(|(_, bytes)| IoSliceMut::new(bytes)), &places)?;
+        if read == wanted { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
     /// A number of four bytes.

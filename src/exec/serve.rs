@@ -31,6 +31,13 @@ impl Supervisor {
         numbers.take(way, |number| !sockets.contains_key(&number) && processes.file(thread, number).is_err())
     }
 
+    /// What the program has sent before its present call is answered.
+    pub(super) fn serve_what_was_sent(&mut self, number: u32) {
+        if self.look.may_have_sent(number) {
+            self.serve(number, Much::All);
+        }
+    }
+
     /// What the program has sent is answered.
     pub(super) fn serve(&mut self, number: u32, much: Much) {
         if let Some(socket) = self.sockets.get_mut(&number) {

@@ -17,6 +17,7 @@ use super::numbers::Way;
 use super::receive::Waiting;
 use super::stay::Stay;
 use crate::genl::{Absent, Answer, Director, Inbox, Message, Outcome, Sender, Server};
+use crate::io::seccomp::unread;
 
 /// Larger than any datagram that the program can send: the largest buffer of a socket, unless an administrator has
 /// raised it.
@@ -149,6 +150,11 @@ impl Socket {
     pub fn is_idle(&self) -> bool {
         let answered = self.questions.is_empty() && self.inbox.is_empty() && self.outbox.is_empty();
         answered && self.kernel.is_none() && self.interrupted.is_none()
+    }
+
+    /// True if the program has not read all that was sent to it.
+    pub fn is_unread(&self) -> bool {
+        unread(&self.end) != Ok(0)
     }
 
     /// True if nothing is left to be done for a program that has closed it.

@@ -8,7 +8,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::stat::fstat;
 
@@ -43,14 +42,6 @@ impl Stay {
     pub fn is_of(&self, file: &OwnedFd) -> bool {
         inode_of(file) == Some(self.inode)
     }
-
-    /// True if its file is as it was, once what the program has not read is thrown away.
-    pub fn is_as_new(&self, file: &OwnedFd) -> bool {
-        let waits = self.kind & libc::SOCK_NONBLOCK == 0;
-        let flags = fcntl(file, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
-        let is_plain = |flags: OFlag| flags.contains(OFlag::O_NONBLOCK) != waits && !flags.contains(OFlag::O_ASYNC);
-        flags.is_ok_and(is_plain) && (0..UNREAD).any(|_| is_empty(file))
-    }
 }
 
 /// The number of the newest process or thread: as long as it is the same, none has begun.
@@ -67,6 +58,11 @@ impl Newest {
         let len = self.0.as_ref()?.read_at(&mut text, 0).ok()?;
         std::str::from_utf8(text.get(..len)?).ok()?.trim().parse().ok()
     }
+}
+
+/// Throws away what the program has not read; false if that is too much.
+pub fn empty(file: &OwnedFd) -> bool {
+    (0..UNREAD).any(|_| is_empty(file))
 }
 
 /// Takes a datagram out; true if there was none.

@@ -12,12 +12,14 @@ use nix::poll::{PollFlags, PollTimeout};
 
 use super::director::Director;
 use super::event::{About, Event, Files};
+use super::look::Look;
 use super::numbers::Numbers;
 use super::pair::Names;
 use super::processes::{Processes, never_waits};
 use super::program::Program;
 use super::receive::Receive;
-use super::socket::{LARGEST_DATAGRAM, Much, Socket};
+use super::sent::Sent;
+use super::socket::{LARGEST_DATAGRAM, Socket};
 use super::stay::Newest;
 use crate::genl::Server;
 use crate::io::Clock;
@@ -35,6 +37,8 @@ pub struct Supervisor {
     pub(super) names: Names,
     pub(super) processes: Processes,
     pub(super) newest: Newest,
+    pub(super) look: Look,
+    pub(super) sent: Sent,
     pub(super) server: Server,
     pub(super) director: Director,
     pub(super) clock: Clock,
@@ -63,6 +67,8 @@ impl Supervisor {
             names: Names::drawn()?,
             processes: Processes::default(),
             newest: Newest::default(),
+            look: Look::default(),
+            sent: Sent::default(),
             server: Server::default(),
             director,
             clock: Clock::start(),
@@ -74,7 +80,9 @@ impl Supervisor {
     /// Until the program ends, and what it has left running.
     pub fn run(&mut self) -> io::Result<End> {
         loop {
-            for Event { about, readable, closed } in self.wait()? {
+            let events = self.wait()?;
+            self.look.note(&events);
+            for Event { about, readable, closed } in events {
                 match about {
                     About::Calls if readable => self.take_call()?,
                     // The last process under the filter has ended.
@@ -109,7 +117,7 @@ impl Supervisor {
     }
 
     fn files(&self) -> Files<'_> {
-        let mut files = Files::default();
+        let mut files = Files::of(3 + 2 * self.sockets.len());
         files.add(About::Calls, self.listener.as_fd(), PollFlags::POLLIN);
         files.add(About::Signals, self.program.signals(), PollFlags::POLLIN);
         if let Some(socket) = self.director.socket() {
@@ -134,6 +142,7 @@ impl Supervisor {
 
     fn take_call(&mut self) -> io::Result<()> {
         let Some(call) = self.listener.next_call()? else { return Ok(()) };
+        self.look.note_call(call.id);
         let returns = match Receive::read(&call) {
             Some(Ok(receive)) => self.receive(call, receive),
             Some(Err(errno)) => Some(Returns::Error(errno)),
@@ -150,7 +159,7 @@ impl Supervisor {
         let Some(socket) = self.sockets.get(&number) else { return Some(Returns::Kernel) };
         // Where there is nothing to read, what the program has sent so far is answered first, as in the kernel.
         if !socket.has_answers() {
-            self.serve(number, Much::All);
+            self.serve_what_was_sent(number);
         }
         let socket = self.sockets.get_mut(&number)?;
         let returns = socket.receive(call, receive, Instant::now(), || never_waits(call.thread, number));

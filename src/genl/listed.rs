@@ -64,14 +64,19 @@ impl Listed {
         let (mut at, mut present) = (0, None);
         while let Some((message, len)) = Message::first(&page[at..]) {
             if message.command() == Some(cmd::NEW_SERVICE) {
-                present = message.attributes().nested(top::SERVICE).and_then(|service| service_key(&service).ok());
-                self.services.extend(present.map(|key| (key, (number, at..at + len))));
-                self.dests.extend(present.map(|key| (key, (number, at + len..at + len))));
-            } else if let Some((_, dests)) = present.and_then(|key| self.dests.get_mut(&key)) {
-                dests.end = at + len;
+                self.note_dests(present.take(), number, at);
+                let key = message.attributes().nested(top::SERVICE).and_then(|service| service_key(&service).ok());
+                self.services.extend(key.map(|key| (key, (number, at..at + len))));
+                present = key.map(|key| (key, at + len));
             }
             at += len;
         }
+        self.note_dests(present, number, at);
+    }
+
+    /// The dests of a service lie from behind it to there.
+    fn note_dests(&mut self, service: Option<(ServiceKey, usize)>, number: usize, to: usize) {
+        self.dests.extend(service.map(|(key, from)| (key, (number, from..to))));
     }
 
     /// All services.

@@ -233,6 +233,13 @@ pub fn set_option(socket: &impl AsRawFd, (level, name): (i32, i32), value: &[u8]
     Errno::result(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, bytes, len) }).map(drop)
 }
 
+/// Bytes, or more, that were sent through one end of a pair and not yet received at the other; 0 if there are none.
+pub fn unread(end: &impl AsRawFd) -> Result<i32, Errno> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one integer through the pointer.
+    Errno::result(unsafe { libc::ioctl(end.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) }).map(|_| bytes)
+}
+
 /// What became of a fork.
 pub enum Forked {
     /// In the process that was there before; the new one has this number.
