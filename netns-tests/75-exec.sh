@@ -247,6 +247,7 @@ test_what_keeps_it_from_working_is_said() {
     expect_match "$(in_ns director setpriv --bounding-set -sys_admin,-sys_ptrace "$TAPVS" exec -- ipvsadm -Ln)" "IP Virtual Server version 1.2.1" \
         "a list without CAP_SYS_ADMIN"
     expect_eq "$(in_ns director "$TAPVS" exec -- sed -n 's/NoNewPrivs:\t//p' /proc/self/status)" 0 "no_new_privs with CAP_SYS_ADMIN"
+    says 2 "does not emulate: a limit of open files below that of 'tapvs exec' \(ulimit -n\)" "$TAPVS" exec -- bash -c "ulimit -n 500; exec ipvsadm -Ln"
     # What is not emulated is named, once.
     says 0 "the program uses what 'tapvs exec' does not emulate: the old interface of IPVS" "$TAPVS" exec -- python3 -c "
 import socket
@@ -258,6 +259,21 @@ for _ in range(3):
         pass
 "
     expect_eq "$(grep -c "does not emulate" "$LAB_DIR/said.err")" 1 "how often it was named"
+}
+
+# A program's children that have given up the right to administer a network have no say, whoever the wrapper is.
+test_who_may_not_administer_a_network_is_told_so_as_by_a_kernel() {
+    scripts/need ipvsadm setpriv unshare
+    a_director
+    local nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups) add=(ipvsadm -A -t "$VIP:80")
+    says 2 "Can't initialize ipvs: Permission denied \(you must be root\)" "$TAPVS" exec -- "${nobody[@]}" "${add[@]}"
+    # Root of a user namespace of its own has every capability there, and none here.
+    says 2 "Can't initialize ipvs: Permission denied" "$TAPVS" exec -- "${nobody[@]}" unshare --user --map-root-user "${add[@]}"
+    expect_eq "$(lb -Sn)" "" "what they have configured"
+    wrapped setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps +net_admin --ambient-caps +net_admin "${add[@]}"
+    expect_eq "$(lb -Sn)" "-A -t $VIP:80 -s wlc" "what a user with CAP_NET_ADMIN has configured"
+    wrapped setpriv --bounding-set -all --inh-caps -all ipvsadm -D -t "$VIP:80"
+    expect_eq "$(lb -Sn)" "" "what root without capabilities has left, who may ask the director"
 }
 
 # make_deny: a program that forbids itself a system call, by an error, and becomes another: ERRNO CALL PROGRAM...

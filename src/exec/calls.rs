@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use super::kernel::Kernel;
 use super::memory::{Memory, Parts};
 use super::numbers::Way;
+use super::processes::may_administer;
 use super::socket::Socket;
 use super::supervisor::Supervisor;
 use crate::io::seccomp::{Call, Returns};
@@ -84,11 +85,16 @@ impl Supervisor {
         let (end, file) = self.names.pair(way, kind)?;
         // All that there is to do is done before the answer: the program goes on when this process sleeps.
         let stay = self.may_stay(way, process, kind, &file);
-        self.sockets.insert(number, Socket::new(number, way, process, kind, end).with(stay));
+        let mut socket = Socket::new(number, way, process, kind, end).with(stay);
+        socket.may_ask = may_administer(call.thread);
+        self.sockets.insert(number, socket);
         let flags = if kind & libc::SOCK_CLOEXEC != 0 { libc::O_CLOEXEC } else { 0 };
         let done = self.listener.answer_with_file(call, file.as_fd(), number, flags);
         if done.is_err() {
             self.sockets.remove(&number);
+        }
+        if done == Err(Errno::EBADF) {
+            self.name_once("a limit of open files below that of 'tapvs exec' (ulimit -n)");
         }
         // Where it is not there any more its maker is gone.
         done.or_else(|errno| if errno == Errno::ENOENT { Ok(()) } else { Err(errno) })

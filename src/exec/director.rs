@@ -225,10 +225,15 @@ pub struct Asked<'a> {
     pub program: &'a mut Program,
     /// What time it is.
     pub clock: &'a Clock,
+    /// False for who may not administer a network.
+    pub may_ask: bool,
 }
 
 impl genl::Director for Asked<'_> {
     fn ask(&mut self, request: &Request) -> Result<Reply, Absent> {
+        if !self.may_ask {
+            return Err(Absent::Forbidden);
+        }
         let reply = match (self.director.put(request, self.program), request) {
             (Err(Absent::Gone), Request::Apply(command)) => {
                 self.director.keep(command);

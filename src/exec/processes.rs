@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::{fs, io};
 
+use caps::{CapSet, Capability, has_cap};
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 
 use super::memory::{Memory, Parts};
 use crate::io::seccomp::{Forked, file_of, fork, open_process};
@@ -144,6 +145,19 @@ fn reach(process: u32, word: u64) -> Result<(), (&'static str, Errno)> {
         Errno::EBADF => Ok(()),
         _ => Err(("pidfd_getfd", errno)),
     })
+}
+
+/// True if a thread may do what takes CAP_NET_ADMIN of a kernel: it has that in this process's user namespace, or is of this
+/// process's user, who asks the director.
+pub fn may_administer(thread: u32) -> bool {
+    let ids = field(&format!("/proc/{thread}/status"), "Uid:");
+    let user = ids.and_then(|ids| ids.split_whitespace().nth(1)?.parse().ok());
+    if user == Some(Uid::effective().as_raw()) {
+        return true;
+    }
+    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/user")).ok();
+    has_cap(Some(thread as i32), CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap_or(false)
+        && namespace(&thread.to_string()) == namespace("self")
 }
 
 /// True if a file was opened, or set later, not to wait.

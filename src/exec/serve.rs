@@ -54,7 +54,9 @@ impl Supervisor {
             log::warn!("a netlink socket of the program has no port id: {errno}");
         }
         if let Some(socket) = self.sockets.get_mut(&number) {
-            let mut asked = Asked { director: &mut self.director, program: &mut self.program, clock: &self.clock };
+            let may_ask = socket.may_ask;
+            let mut asked =
+                Asked { director: &mut self.director, program: &mut self.program, clock: &self.clock, may_ask };
             socket.answer_questions(&mut self.server, &mut asked);
         }
     }

@@ -38,6 +38,8 @@ pub struct Socket {
     pub kind: i32,
     /// Its port id; 0 until it has one.
     pub port: u32,
+    /// False for who may not administer a network: a kernel would answer EPERM.
+    pub may_ask: bool,
     /// `NETLINK_CAP_ACK`
     pub capped: bool,
     /// `SO_RCVTIMEO`
@@ -80,6 +82,7 @@ impl Socket {
             process,
             kind: kind & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC),
             port: 0,
+            may_ask: true,
             capped: false,
             patience: None,
             kernel: None,

@@ -15,7 +15,7 @@ pub fn asks_for_ipvs(message: &Message) -> bool {
 
 /// The family as the controller describes it.
 pub fn described(flags: u16, to: Address) -> Vec<u8> {
-    let (does, dumps) = (ctrl::ADMIN | ctrl::DOES, ctrl::ADMIN | ctrl::DUMPS);
+    let (does, dumps) = (ctrl::ADMIN | ctrl::CHECKS | ctrl::DOES, ctrl::ADMIN | ctrl::CHECKS | ctrl::DUMPS);
     let mut writer = Writer::default();
     writer.message((kind::CONTROLLER, flags, to), (ctrl::NEW_FAMILY, ctrl::VERSION), |writer| {
         writer.put_text(ctrl::FAMILY_NAME, FAMILY);

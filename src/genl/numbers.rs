@@ -36,6 +36,8 @@ pub mod ctrl {
     pub const DOES: u32 = 0x02;
     /// An operation that lists.
     pub const DUMPS: u32 = 0x04;
+    /// Its attributes are checked.
+    pub const CHECKS: u32 = 0x08;
 }
 
 /// Name and version of the family.

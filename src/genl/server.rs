@@ -591,7 +591,7 @@ mod tests {
         let Answer::Whole(bytes) = &answers[0] else { panic!("a list") };
         let described = Message::first(bytes).unwrap().0.attributes();
         assert_eq!(described.half(ctrl::FAMILY_ID), Ok(Some(kind::IPVS)));
-        assert_eq!(described.nested(ctrl::OPERATIONS).unwrap().nested(4).unwrap().word(2), Ok(Some(7)));
+        assert_eq!(described.nested(ctrl::OPERATIONS).unwrap().nested(4).unwrap().word(2), Ok(Some(0x0f)));
         assert_eq!(answers.len(), 2, "and an acknowledgement");
         assert_eq!(ask("nl80211", 0), Ok(Outcome::Elsewhere(Vec::new())));
         let Ok(Outcome::Elsewhere(first)) = ask("", flag::DUMP) else { panic!("not passed on") };
