@@ -118,6 +118,9 @@ impl Director {
             if self.flows.services.is_ftp(service) && tuple.dst.port != 21 {
                 return stack::answer(packet, &mut self.router, turn);
             }
+            if self.flows.lacks_ports(service) {
+                return Err(no_local_port(self.flows.settings.no_local_port, packet, &mut self.router, turn));
+            }
             return Err(Refusal::with(DropReason::NoServer, IcmpError::PortUnreachable));
         };
         let opening = Opening { service, tuple, choice };

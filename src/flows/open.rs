@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Choice, Flows};
-use crate::base::{ConnId, Counted, DropReason, Endpoint, Family, Instant, Method, Proto, ServiceId, Tuple};
+use crate::base::{ConnId, Counted, DestId, DropReason, Endpoint, Family, Instant, Method, Proto, ServiceId, Tuple};
 use crate::conn::{AddrId, Full, Kind, NewConn, Room};
 use crate::forward::Ends;
 use crate::router::Router;
@@ -193,6 +193,13 @@ impl Flows {
             Method::FullNat => self.local_endpoint(opening, router, now).map(Some),
             Method::Nat | Method::Direct | Method::Tunnel(_) | Method::Bypass => Ok(None),
         }
+    }
+
+    /// True if the scheduler passes over servers of the service towards which no local address has a port left.
+    pub fn lacks_ports(&self, service: ServiceId) -> bool {
+        let Some(service) = self.services.get(service) else { return false };
+        let is_behind = |dest: &&DestId| self.services.dest(**dest).method == Method::FullNat;
+        service.dests.iter().filter(is_behind).any(|dest| self.services.server(*dest).is_exhausted())
     }
 
     /// One of the service's local addresses, else the director's own, with a free port. Where the search begins is drawn:

@@ -172,15 +172,26 @@ fn who_finds_no_local_port_is_told_as_it_is_set() {
         lab.director.flows.settings.set("no_local_port", mode).unwrap();
         assert_eq!(lab.client(&Packet::tcp(CLIENT, VIP, "S"))[0].to(), crate::testing::mac_of(endpoint(RS1).addr));
         let syn = Packet::tcp("192.0.2.8:4000", VIP, "S");
-        let told = packets(&lab.client(&syn));
-        match kind {
-            Some("") => assert!(told.is_empty()),
-            Some(flags) => {
-                assert_eq!((&told[0].kind, told[0].ack), (&Packet::tcp(VIP, CLIENT, flags).kind, syn.seq + 1));
+        for times in 1..4 {
+            let told = packets(&lab.client(&syn));
+            match kind {
+                Some("") => assert!(told.is_empty()),
+                Some(flags) => {
+                    assert_eq!((&told[0].kind, told[0].ack), (&Packet::tcp(VIP, CLIENT, flags).kind, syn.seq + 1));
+                }
+                None => assert_eq!(told[0].kind, crate::testing::Kind::Icmp(3, 3, [0; 4])),
             }
-            None => assert_eq!(told[0].kind, crate::testing::Kind::Icmp(3, 3, [0; 4])),
+            assert_eq!(lab.turn.ledger().dropped(crate::base::DropReason::NoLocalPort), times);
         }
-        assert_eq!(lab.turn.ledger().dropped(crate::base::DropReason::NoLocalPort), 1);
+        // Another address has ports, at once.
+        lab.rules(&format!("-P -t {VIP} -z 10.0.0.31"));
+        let other = Packet::tcp("192.0.2.9:4000", VIP, "S");
+        assert_eq!(lab.client(&other)[0].packet().src.addr.to_string(), "10.0.0.31");
+        // A service that leaves none to others any more has those.
+        let last = Packet::tcp("192.0.2.10:4000", VIP, "S");
+        lab.client(&last);
+        lab.rules(&format!("-E -t {VIP} -s rr"));
+        assert_eq!(lab.client(&last)[0].packet().dst, endpoint(RS1));
         // Another service has them.
         lab.rules(&format!(
             "-A -t 198.51.100.2:80 -s rr\n-a -t 198.51.100.2:80 -r {RS1} -b\n-P -t 198.51.100.2:80 -z {LIP}"

@@ -131,6 +131,16 @@ impl Server {
         self.overloaded = true;
     }
 
+    /// It would be chosen but for that.
+    pub fn is_exhausted(&self) -> bool {
+        self.overloaded && self.upper == 0 && self.present_weight() > 0
+    }
+
+    /// There are ports again. A mark that a threshold has set stays.
+    pub fn has_ports(&mut self) {
+        self.overloaded &= self.upper != 0;
+    }
+
     /// A conn of this server ended; `counted` is what it counted as last.
     pub fn unbind(&mut self, counted: Counted) {
         let count = self.count(counted);

@@ -115,7 +115,14 @@ impl Services {
         let is_proxied = |options: &ServiceOptions| u32::from(options.syn_proxy != SynProxy::Off);
         self.syn_proxies = self.syn_proxies - is_proxied(&service.options) + is_proxied(options);
         service.options = options.clone();
+        self.look_for_ports(key);
         Ok(())
+    }
+
+    /// Servers of a service whose local ports were used up may have some again.
+    fn look_for_ports(&mut self, key: ServiceKey) {
+        let dests = self.slot_of(&key).and_then(|id| self.get(id)).map_or(Vec::new(), |service| service.dests.clone());
+        dests.iter().for_each(|dest| self.servers[dest.index()].has_ports());
     }
 
     fn delete_service(&mut self, key: ServiceKey, now: Instant) -> Result<(), Refused> {
@@ -185,6 +192,7 @@ impl Services {
         }
         locals.push(addr);
         self.addresses.add(addr, Use::Local);
+        self.look_for_ports(key);
         Ok(())
     }
 
