@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// How much longer an IPv6 header is than one of IPv4.
 const TRANSLATED: usize = 20;
 
+/// What nearly every path takes.
+const SMALL: usize = 576;
+
 /// The end of a handshake, which waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Waiting {
@@ -119,7 +122,16 @@ impl Proxy {
 
     /// How long the header of a conn is that is on its way.
     pub fn length(&self, id: ConnId, flows: &Flows) -> u32 {
-        self.headers.get(id).map_or(0, |header| header.bytes(flows.conns.get(id)).len() as u32)
+        self.headers.get(id).map_or(0, |header| header.len(flows.conns.get(id)))
+    }
+
+    /// By how much the number of a client's segment, as its server has it, is before the client's own bytes: by what of the
+    /// header is in front of them.
+    pub fn ahead(&self, id: ConnId, number: u32, flows: &Flows) -> u32 {
+        let Some(header) = self.headers.get(id) else { return 0 };
+        let first = header.first.wrapping_add(header.cut).wrapping_add(flows.conns.shift(id));
+        let ahead = first.wrapping_sub(number);
+        if ahead <= self.length(id, flows) { ahead } else { 0 }
     }
 
     /// A conn was opened by this packet: if it is a SYN or a datagram, and its server is to be told, the header has its place.
@@ -134,13 +146,12 @@ impl Proxy {
         if !is_told || !conn.is_full_nat() {
             return;
         }
-        let end = HandshakeEnd::Awaited;
-        let mut header = ProxyHeader { first: 0, version, is_open: false, is_there: false, cut: 0, id: None, end };
+        let mut header = ProxyHeader::plain(0, version);
         if matches!(packet.ip.l4, L4::Tcp { .. }) {
             header.first = tcp::sequence(packet.frame(), packet.ip).wrapping_add(1);
             header.id = flows.settings.proxy_unique_id.then(|| flows.draw());
             header.is_open = flows.settings.proxy_client_header != ClientHeader::Data;
-            flows.conns.move_sequence(id, header.bytes(&conn).len() as u32);
+            flows.conns.move_sequence(id, header.len(&conn));
         }
         flows.conns.get_mut(id).set_helped(true);
         self.headers.set(id, header);
@@ -167,8 +178,7 @@ impl Proxy {
             return Err(DropReason::L4Checksum);
         }
         let sequence = tcp::sequence(packet.frame(), packet.ip);
-        let bytes = header.bytes(flows.conns.get(id));
-        let len = bytes.len() as u32;
+        let len = header.len(flows.conns.get(id));
         if flags.syn() {
             header.first = sequence.wrapping_add(1);
             without_payload(packet)?;
@@ -201,12 +211,14 @@ impl Proxy {
             self.waiting.push_back(Waiting { due: now + PATIENCE, id, first, ack, window });
             return Ok(Ahead::Waits);
         }
-        header.end = HandshakeEnd::Gone;
-        let longer = packet.ip.total_len() + bytes.len() + TRANSLATED;
-        if packet.buf.vnet.gso != Gso::None || longer > usize::from(mtu) {
+        let is_again = std::mem::replace(&mut header.end, HandshakeEnd::Gone) == HandshakeEnd::Gone;
+        let longer = packet.ip.total_len() + len as usize + TRANSLATED;
+        // What was lost may have been too long for its path with the header, and right for it without.
+        let is_doubtful = is_again && longer > SMALL;
+        if packet.buf.vnet.gso != Gso::None || longer > usize::from(mtu) || is_doubtful {
             return Ok(Ahead::Header);
         }
-        put_in_front(packet, &bytes)?;
+        put_in_front(packet, &header.bytes(flows.conns.get(id)))?;
         tcp::shift_sequence(packet.buf, packet.ip, (len as i32).wrapping_neg());
         Ok(Ahead::Nothing)
     }

@@ -30,6 +30,18 @@ pub struct ToaOption {
     pub(super) strips: bool,
 }
 
+impl ToaOption {
+    /// One of a conn that has just begun.
+    pub fn plain(first: u32, strips: bool) -> ToaOption {
+        ToaOption { first, missing: false, ended: false, strips }
+    }
+
+    /// Sequence number of the client's first byte.
+    pub fn first(&self) -> u32 {
+        self.first
+    }
+}
+
 /// Options that servers may not have yet, and conns that went without.
 #[derive(Default)]
 pub struct Toa {
@@ -74,6 +86,22 @@ impl Toa {
         self.conns.get(id).is_some_and(|option| option.missing)
     }
 
+    /// By how much segments of a conn become longer.
+    pub fn length(&self, id: ConnId, flows: &Flows) -> u32 {
+        let is_told = self.conns.get(id).is_some_and(|option| !option.ended && !option.strips);
+        if is_told { option_of(flows.conns.get(id).client(), flows).1.len() as u32 } else { 0 }
+    }
+
+    /// The path to the server of a conn has no room for the option, however short its client's segments are made: what the
+    /// server has not been told by now it is not told.
+    pub fn give_up(&mut self, id: ConnId, flows: &mut Flows) {
+        if let Some(known) = self.conns.get(id).copied() {
+            self.missing += 1;
+            self.conns.set(id, ToaOption { missing: true, ended: true, ..known });
+            flows.ends_help(id);
+        }
+    }
+
     /// Segments that had no room for the option.
     pub fn missing(&self) -> u64 {
         self.missing
@@ -88,7 +116,7 @@ impl Toa {
         if (is_told || is_read) && flags.syn() && conn.is_full_nat() {
             let first = tcp::sequence(packet.frame(), packet.ip).wrapping_add(1);
             flows.conns.get_mut(id).set_helped(true);
-            self.conns.set(id, ToaOption { first, missing: false, ended: false, strips: !is_told });
+            self.conns.set(id, ToaOption::plain(first, !is_told));
         }
     }
 

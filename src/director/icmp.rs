@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::Director;
 use super::kernel_quirks::trusts_error;
 use super::owner::Ownership;
+use crate::alg::{Proxy, Toa};
 use crate::base::{ConnId, Consumed, DropReason, Endpoint, Family, Instant, Method, Proto, ServiceId, Tunnel, Tuple};
 use crate::conn::Side;
 use crate::flows::{Flows, Opening};
@@ -22,6 +23,8 @@ pub(super) struct Errors<'a> {
     flows: &'a mut Flows,
     router: &'a mut Router,
     stack: &'a mut Stack,
+    proxy: &'a Proxy,
+    toa: &'a mut Toa,
     /// Another director has the conns.
     leaves_conns: bool,
 }
@@ -30,8 +33,8 @@ impl Director {
     /// What is done about ICMP errors.
     pub(super) fn errors(&mut self) -> Errors<'_> {
         let leaves_conns = self.standby.leaves_conns(&self.sync, &self.flows.settings);
-        let Director { flows, router, stack, .. } = self;
-        Errors { flows, router, stack, leaves_conns }
+        let Director { flows, router, stack, proxy, toa, .. } = self;
+        Errors { flows, router, stack, proxy, toa, leaves_conns }
     }
 }
 
@@ -83,6 +86,7 @@ impl Errors<'_> {
                 {
                     self.flows.refused_by_error(id);
                 }
+                self.allow_for_insertions(id, packet, &quote, turn.now);
                 Some(error_to_client(packet, &quote, &ends, self.router, turn))
             }
             Side::Request => {
@@ -91,6 +95,33 @@ impl Errors<'_> {
                 self.flows.services.count_in(dest, bytes);
                 Some(error_to_server(packet, &quote, &ends, self.router, turn))
             }
+        }
+    }
+
+    /// An error about a packet into which its client's address was put: the client is told of its own packet. Where the packet
+    /// was too big, as much less fits as was put in.
+    fn allow_for_insertions(&mut self, id: ConnId, packet: &mut Packet, quote: &Quote, now: Instant) {
+        if !self.flows.conns.get(id).is_helped() {
+            return;
+        }
+        let number = quote::sequence(packet.frame(), quote, packet.ip.end);
+        let ahead = number.map_or(0, |number| self.proxy.ahead(id, number, self.flows));
+        quote::shift_sequence(packet.buf, quote, packet.ip.end, ahead);
+        let L4::Icmp { icmp_type, code } = packet.ip.l4 else { return };
+        if !icmp::is_too_big(packet.ip, icmp_type, code) {
+            return;
+        }
+        // In front of a stream the header goes as a segment of its own when it is sent again.
+        let of_datagram = if quote.proto == Proto::UDP { self.proxy.length(id, self.flows) } else { 0 };
+        let (of_segment, word) = (self.toa.length(id, self.flows), icmp::second_word(packet.frame(), packet.ip));
+        let (put_in, size) = (of_segment + of_datagram, word & u32::from(u16::MAX));
+        // Who is told of less makes its packets no smaller.
+        let least = if packet.ip.family() == Family::V4 { 576 } else { 1280 };
+        if size >= least + put_in {
+            icmp::set_second_word(packet.buf, packet.ip, word - put_in);
+        } else if of_segment > 0 && size > 0 {
+            self.toa.give_up(id, self.flows);
+            self.flows.warn_of_missing_toa(id, now);
         }
     }
 

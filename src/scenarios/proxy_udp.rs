@@ -75,6 +75,18 @@ fn a_datagram_that_does_not_fit_with_it_is_refused_by_its_size_or_cut() {
 }
 
 #[test]
+fn a_narrow_path_takes_as_much_less_of_a_client() {
+    let mut lab = lab(VIP, RS1, Datagrams::UntilAnswered);
+    let asked = Packet { dont_fragment: true, ..Packet::udp(CLIENT, VIP) }.carrying(vec![7; 1400]);
+    let sent = lab.client(&asked)[0].packet();
+    let about = |size: u32| Packet::icmp_about("10.0.0.99", "10.0.0.30", (3, 4, size), &sent);
+    let kind = |size: u32| Kind::Icmp(3, 4, size.to_be_bytes());
+    assert_eq!(lab.client(&about(1400))[0].packet().kind, kind(1372));
+    lab.real(&Packet { dst: sent.src, ..Packet::udp(RS1, "0.0.0.0:0") }.carrying("answer"));
+    assert_eq!(lab.client(&about(1400))[0].packet().kind, kind(1400), "no header any more");
+}
+
+#[test]
 fn every_datagram_of_a_superframe_has_one() {
     let mut lab = lab(VIP, RS1, Datagrams::Each);
     let vnet =

@@ -7,7 +7,7 @@ use super::sequences::is_sound;
 use super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6};
 use crate::base::Rng;
 use crate::director::Settings;
-use crate::testing::{DIRECTOR, Frame, Lab, Packet, ROUTER, mac_of, with_options};
+use crate::testing::{DIRECTOR, Frame, Kind, Lab, Packet, ROUTER, mac_of, with_options};
 use crate::wire::{Gso, Vnet, checksum};
 
 /// Client 192.0.2.7 with port 4000.
@@ -145,6 +145,28 @@ fn a_segment_without_room_goes_without_and_says_so() {
     let mut session = begun();
     let sent = send(&mut session, "AP", &[7; 1452]);
     assert_eq!((options(&sent), sent.bytes.len()), (TOLD.to_vec(), 1514));
+}
+
+#[test]
+fn on_a_narrow_path_segments_are_made_shorter_by_the_option_too() {
+    let mut session = begun();
+    let long = send(&mut session, "AP", &[7; 1452]).packet();
+    let told = |session: &mut Session, size: u32| {
+        let told = session.lab.client(&Packet::icmp_about("10.0.0.99", LIP, (3, 4, size), &long)).remove(0);
+        assert_eq!(told.inner().seq, session.first);
+        let Kind::Icmp(3, 4, size) = told.packet().kind else { panic!("{told:?}") };
+        u32::from_be_bytes(size)
+    };
+    assert_eq!(told(&mut session, 1400), 1392);
+    let sent = send(&mut session, "AP", &[7; 1352]);
+    assert_eq!((options(&sent), sent.bytes.len()), (TOLD.to_vec(), 1414));
+    // A client that is told of less than that makes no smaller ones: without the option they arrive.
+    assert_eq!(told(&mut session, 580), 580);
+    assert!(options(&send(&mut session, "AP", &[7; 540])).is_empty());
+    let id = session.lab.conn_of(&session.segment("A", 0, b"")).unwrap();
+    assert_eq!((session.lab.director.toa.missing(), session.lab.director.toa.is_missing(id)), (1, true));
+    assert_eq!(told(&mut session, 570), 570, "nothing is put in any more");
+    session.lab.recount().unwrap();
 }
 
 #[test]

@@ -143,6 +143,11 @@ pub fn second_word(frame: &[u8], ip: &Ip) -> u32 {
     be32(frame, ip.l4_at + icmp::SECOND_WORD)
 }
 
+/// Writes the second word of a message, whose checksum must be set afterwards.
+pub fn set_second_word(buf: &mut PacketBuf, ip: &Ip, word: u32) {
+    put32(buf.frame_mut(), ip.l4_at + icmp::SECOND_WORD, word);
+}
+
 /// Turns an echo request into its reply, in place; MACs left open.
 pub fn echo_reply(out: &mut PacketBuf, request: &[u8], ip: &Ip, id: u16) {
     let len = ip.end - ip.l4_at;

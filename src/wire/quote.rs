@@ -39,6 +39,13 @@ impl Quote {
     }
 }
 
+/// The sequence number of a quoted segment, if the quote reaches that far; it ends with the frame at `end`.
+pub fn sequence(frame: &[u8], quote: &Quote, end: usize) -> Option<u32> {
+    let at = quote.l4_at + tcp::SEQUENCE;
+    let is_there = quote.proto == Proto::TCP && quote.ports.is_some() && at + 4 <= end;
+    is_there.then(|| be32(frame, at))
+}
+
 /// Moves the sequence number of a quoted segment, if the quote reaches that far; it ends with the frame at `end`.
 pub fn shift_sequence(buf: &mut PacketBuf, quote: &Quote, end: usize, by: u32) {
     shift(buf, quote, (tcp::SEQUENCE, end), by);
