@@ -16,6 +16,8 @@ pub(super) fn begin(
     now: Instant,
 ) -> Result<ConnId, DropReason> {
     let id = director.flows.open(opening, call, &director.router, now)?;
+    // Its slot may be that of a conn which has ended just now, for this one: before anything is kept beside it.
+    director.tell_listeners();
     // Who serves by another method sees its client.
     if director.flows.conns.get(id).is_full_nat() {
         director.flows.begin_sequence(id, packet, now);

@@ -133,7 +133,6 @@ impl Director {
             }
             opened => opened?,
         };
-        self.tell_listeners();
         self.forward_request(id, packet, turn)
     }
 

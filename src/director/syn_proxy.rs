@@ -184,7 +184,6 @@ fn open(
         handshake.client_clock = own_clock.wrapping_sub(value);
     }
     director.flows.splices.begin(id, handshake, now);
-    director.tell_listeners();
     send_syn(director, id, &handshake, tos, turn);
     Ok(())
 }
