@@ -83,14 +83,22 @@ pub fn begin(director: &Director, now: Instant, turn: &mut Turn<Wires>) {
     }
 }
 
-/// Reads and handles frames of a link until there are none (false) or the budget is used up (true).
+/// Reads and handles frames of a link until there are none (false) or the budget is used up (true). What is to outlive this
+/// process is written down by `keep` before anybody is sent what follows from it.
 #[inline(never)]
-pub fn drain(director: &mut Director, batch: &mut Batch, link: LinkId, turn: &mut Turn<Wires>) -> io::Result<bool> {
+pub fn drain(
+    director: &mut Director,
+    batch: &mut Batch,
+    link: LinkId,
+    turn: &mut Turn<Wires>,
+    keep: &mut dyn FnMut(&mut Director),
+) -> io::Result<bool> {
     let mut handled = 0;
     while handled < BUDGET {
         // What was read before an error is handled too.
         let more = read(&mut turn.out.links[link.index()], batch);
         handled += batch.handle(director, link, turn);
+        keep(director);
         Wires::flush(turn);
         if !more? {
             return Ok(false);

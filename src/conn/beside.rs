@@ -5,18 +5,19 @@
 use std::collections::HashMap;
 
 use super::life::LifeEvent;
-use crate::base::ConnId;
+use crate::base::{ConnId, FastHash};
 
 /// One value a conn.
 pub struct Beside<T> {
-    values: HashMap<ConnId, T>,
+    /// By slots, which nobody can choose.
+    values: HashMap<ConnId, T, FastHash>,
     /// Conns of which something new is known, or nothing any more.
     changed: Vec<ConnId>,
 }
 
 impl<T> Default for Beside<T> {
     fn default() -> Beside<T> {
-        Beside { values: HashMap::new(), changed: Vec::new() }
+        Beside { values: HashMap::default(), changed: Vec::new() }
     }
 }
 

@@ -45,6 +45,7 @@ use keeper::Keeper;
 use reload::{Reload, Started};
 #[cfg(any(test, feature = "testing"))]
 pub use restore::try_restore;
+use saving::keep;
 use scrapes::Scrapes;
 use start::Taken;
 pub use start::run;
@@ -146,6 +147,9 @@ impl Daemon {
             Some(Err(why)) => log::warn!("fast path: none, all packets are forwarded here: {why}"),
             None => {}
         }
+        if let Some(known) = self.state.as_ref().and_then(State::answered) {
+            self.director.fast.recall_answered(known);
+        }
         // What came while the state was read. If the keeper has ended, the loop sees it too.
         self.listen(now);
         self.director.presence().announce_links(now);
@@ -210,7 +214,8 @@ impl Daemon {
                 if self.ready[link] {
                     wires::begin(&self.director, now, &mut self.turn);
                     let link = LinkId(link as u8);
-                    let more = wires::drain(&mut self.director, &mut self.batch, link, &mut self.turn)?;
+                    let Daemon { director, batch, turn, state, .. } = &mut *self;
+                    let more = wires::drain(director, batch, link, turn, &mut |director| keep(director, state))?;
                     self.ready[link.index()] = more;
                 }
             }

@@ -9,7 +9,7 @@ use super::note::heed;
 use crate::base::{DestId, Endpoint, Instant};
 use crate::config::{ByHand, Plan, describe, diff, rules_of};
 use crate::conn::{ConnTable, Draft as ConnDraft, Generation};
-use crate::director::Director;
+use crate::director::{Director, end_untold, recall_young};
 use crate::flows;
 use crate::service::command::{Command, ServiceKey, SyncRole};
 use crate::state::facts::Facts;
@@ -154,6 +154,8 @@ fn go_on(
         .filter(|fact| is_replacement || plan.by_hand == ByHand::Kept || !fact.is_configurable())
         .cloned();
     state.keep(heed(director, facts.collect(), is_replacement, BEFORE));
+    state.recall_young(|young| recall_young(director, young));
+    end_untold(director);
     state.write(director, links, configured, rules_of(director));
     (state, found.epoch, draft)
 }

@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use super::Daemon;
-use crate::base::Instant;
+use crate::base::{ConnId, Instant};
 use crate::config::rules_of;
+use crate::director::{Director, kept_of};
+use crate::state::State;
 use crate::state::facts::Fact;
 
 /// How long a count may be missing after a crash.
@@ -29,12 +31,24 @@ impl Daemon {
 
     /// Copies what moves with packets to the state.
     pub(super) fn save_counters(&mut self) {
-        let kept = self.director.take_kept();
+        keep(&mut self.director, &mut self.state);
         let Some(state) = &mut self.state else { return };
-        for (id, kept) in kept {
-            state.note_fact(Fact::Conn(id.index() as u32, kept), &self.director, || rules_of(&self.director));
-        }
         state.save_counters(&self.director);
-        state.runs(self.turn.now);
+        state.runs(self.turn.now, self.director.fast.answered());
+    }
+}
+
+/// Writes down what is kept beside conns.
+pub(super) fn keep(director: &mut Director, state: &mut Option<State>) {
+    let kept = director.take_kept();
+    let Some(state) = state else { return };
+    for (id, mut kept) in kept {
+        let mut slot = id.index() as u32;
+        state.forget_young(slot);
+        if let Some(young) = kept.as_ref().and_then(|kept| kept.young(slot)) {
+            let Some(older) = state.note_young(young) else { continue };
+            (slot, kept) = (older, kept_of(director, ConnId(older)));
+        }
+        state.note_fact(Fact::Conn(slot, kept), director, || rules_of(director));
     }
 }

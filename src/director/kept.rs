@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Director;
 use crate::alg::{FtpControl, ProxyHeader, SipConn, ToaOption};
-use crate::base::{ConnId, Endpoint};
+use crate::base::{ConnId, Endpoint, Packed, Proto, siphash13};
+use crate::conn::Conn;
 use crate::flows::{Splice, TemplateKey};
+use crate::service::command::ClientAddress;
 
 /// What is kept beside a conn.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -28,6 +30,44 @@ enum What {
     Sip(Box<[u8]>),
     Splice(Splice),
     Call(Box<[u8]>),
+}
+
+/// Bits for what is put in two numbers; 0 is nothing.
+const KINDS: u64 = 7;
+
+impl What {
+    /// What can be put in the number of the client's first byte and one of few kinds.
+    fn young(&self) -> Option<(u64, u32)> {
+        let first = match self {
+            What::Proxy(header) => header.first(),
+            What::Toa(option) => option.first(),
+            What::Ftp(_) | What::Sip(_) | What::Splice(_) | What::Call(_) => return None,
+        };
+        let kind = (1..=4).find(|kind| What::of_young(*kind, first).as_ref() == Some(self))?;
+        Some((kind, first))
+    }
+
+    fn of_young(kind: u64, first: u32) -> Option<What> {
+        Some(match kind {
+            1 => What::Proxy(ProxyHeader::plain(first, ClientAddress::ProxyV1)),
+            2 => What::Proxy(ProxyHeader::plain(first, ClientAddress::ProxyV2)),
+            3 => What::Toa(ToaOption::plain(first, false)),
+            4 => What::Toa(ToaOption::plain(first, true)),
+            _ => return None,
+        })
+    }
+}
+
+impl Kept {
+    /// In two numbers, if it is no more than that: the conn's slot and its client's first byte; a check of its ends, and what it is.
+    pub fn young(&self, slot: u32) -> Option<[u64; 2]> {
+        let (kind, first) = self.what.young()?;
+        let place = u64::from(slot) << 32 | u64::from(first);
+        let [[a, b], [c, d]] = [self.client.addr, self.virt.addr].map(|addr| Packed::from(addr).halves());
+        let ports = u64::from(self.client.port) << 16 | u64::from(self.virt.port);
+        let check = siphash13([0; 2], [a, b, c, d, place, 48 << 56 | kind << 32 | ports]);
+        Some([place, check & !KINDS | kind])
+    }
 }
 
 impl Director {
@@ -75,6 +115,34 @@ impl Director {
         }
         true
     }
+}
+
+/// What is kept beside a conn that has just begun, and may be put in two numbers.
+pub fn kept_of(director: &Director, id: ConnId) -> Option<Kept> {
+    let header = director.proxy.header(id).map(What::Proxy);
+    let what = header.or_else(|| director.toa.option(id).map(What::Toa))?;
+    let conn = director.flows.conns.get(id);
+    Some(Kept { client: conn.client(), virt: conn.virt(), what })
+}
+
+/// Goes on with what an earlier process kept beside a conn in two numbers, if it is that conn still.
+pub fn recall_young(director: &mut Director, young: [u64; 2]) -> bool {
+    let (id, first) = (ConnId((young[0] >> 32) as u32), young[0] as u32);
+    let Some(conn) = director.flows.conns.live(id) else { return false };
+    let Some(what) = What::of_young(young[1] & KINDS, first) else { return false };
+    let kept = Kept { client: conn.client(), virt: conn.virt(), what };
+    kept.young(id.0) == Some(young) && director.recall_kept(id, &kept)
+}
+
+/// Ends conns whose servers were about to be told of their client when an earlier process died, in the moment before it had
+/// written down how: their SYN, which has not gone on, comes again. Call it when all that was kept is known.
+pub fn end_untold(director: &mut Director) {
+    let Director { flows, proxy, toa, .. } = director;
+    let is_told = |conn: &Conn| flows.services.dest(conn.dest).client_address != ClientAddress::None;
+    let is_untold = |id: ConnId| !proxy.has(id) && toa.option(id).is_none() && flows.splices.get(id).is_none();
+    let helped = flows.conns.iter().filter(|(_, conn)| conn.is_helped() && conn.proto() == Proto::TCP && is_told(conn));
+    let ids: Vec<ConnId> = helped.map(|(id, _)| id).filter(|id| is_untold(*id) && !flows.announces(*id)).collect();
+    ids.into_iter().for_each(|id| flows.replace(id));
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub use crate::settings::Settings;
 pub use batch::Batch;
 #[cfg(any(test, feature = "testing"))]
 pub use fast::joined;
-pub use kept::Kept;
+pub use kept::{Kept, end_untold, kept_of, recall_young};
 pub use own_probes::{Answer, OwnProbe, OwnProbes};
 
 use crate::alg::{Ftp, Proxy, SipTcp, Toa};

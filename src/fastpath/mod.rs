@@ -260,6 +260,17 @@ impl FastPath {
         std::mem::take(&mut self.uncounted)
     }
 
+    /// SYNs that the kernel had answered when it was last asked; `None` if there is no program.
+    pub fn answered(&self) -> Option<u64> {
+        self.is_there().then_some(self.answered)
+    }
+
+    /// An earlier process knew of so many: those since are in no ledger. Of a kernel that has answered fewer it knew nothing.
+    pub fn recall_answered(&mut self, known: u64) {
+        self.answered = if known <= self.answered { known } else { 0 };
+        self.read_answered();
+    }
+
     /// Asks the kernel how many SYNs it has answered; true if there are more than there were.
     pub fn read_answered(&mut self) -> bool {
         let now = self.kernel.as_deref().map_or(self.answered, Kernel::answered);

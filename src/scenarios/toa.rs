@@ -6,7 +6,7 @@ use super::proxy::Session;
 use super::sequences::is_sound;
 use super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6};
 use crate::base::Rng;
-use crate::director::Settings;
+use crate::director::{Settings, recall_young};
 use crate::testing::{DIRECTOR, Frame, Kind, Lab, Packet, ROUTER, mac_of, with_options};
 use crate::wire::{Gso, Vnet, checksum};
 
@@ -198,6 +198,17 @@ fn a_later_process_goes_on_telling() {
     let text = serde_json::to_string(&kept[0].1).unwrap();
     assert!(text.contains("Toa"), "{text}");
     assert!(session.lab.director.recall_kept(kept[0].0, &serde_json::from_str(&text).unwrap()));
+    assert_eq!(options(&send(&mut session, "A", b"")), TOLD);
+    // Two numbers say the same, and of no other conn.
+    let [place, check] = kept[0].1.as_ref().unwrap().young(kept[0].0.0).unwrap();
+    session.lab.director.toa = Default::default();
+    for other in
+        [[place + 1, check], [place + (1 << 32), check], [place, check ^ 8], [place, check ^ 3], [place, check ^ 7]]
+    {
+        assert!(!recall_young(&mut session.lab.director, other));
+    }
+    assert!(options(&send(&mut session, "A", b"")).is_empty());
+    assert!(recall_young(&mut session.lab.director, [place, check]));
     assert_eq!(options(&send(&mut session, "A", b"")), TOLD);
 }
 

@@ -1,7 +1,8 @@
 //! The state of an instance in a file that outlives its processes: where everything lies in it, and what it says.
 //!
 //! ```text
-//! header     magic, layout, size of the flow table, key, the moment time began, the boot; when a process ran last
+//! header     magic, layout, size of the flow table, key, the moment time began, the boot; when a process ran last, and what
+//!            is kept beside conns that have just begun
 //! journal    two halves: links, rules, and the slots of dests (see `journal`)
 //! counters   of services and dests, by slot
 //! conns      addresses, checks, shifts of sequence numbers, records (see `conn::Memory`)
@@ -13,6 +14,7 @@ mod draft;
 pub mod facts;
 mod header;
 pub mod journal;
+mod young;
 
 use std::fs::File;
 use std::io;
@@ -29,10 +31,15 @@ use header::{check_header, header_for, header_in};
 use journal::Journal;
 
 pub use draft::Draft;
+pub use young::Young;
 
 const HEADER: usize = 512;
 /// The header's number behind those that have a check, which is written again and again.
 const RAN_AT: usize = 9;
+/// The next one, which is written with it.
+const ANSWERED: usize = 10;
+/// What is kept beside young conns.
+const YOUNG: std::ops::Range<usize> = 32..32 + young::LEN;
 /// Bytes of half a journal: some 200,000 rules.
 const HALF: usize = 64 << 20;
 /// Slots of dests and services that have counters here.
@@ -73,6 +80,7 @@ pub struct State {
     configured: Vec<Command>,
     links: Vec<String>,
     facts: Facts,
+    ring: young::Ring,
     /// The journal is full, or its memory is: said once.
     lost: bool,
 }
@@ -172,6 +180,7 @@ impl State {
             configured,
             links,
             facts: Facts::default(),
+            ring: young::Ring::default(),
             lost: false,
         };
         Ok((state, Found { epoch, entries, conns }))
@@ -196,9 +205,17 @@ impl State {
         Some(self.header[RAN_AT]).filter(|at| *at != 0).map(Instant)
     }
 
-    /// A process runs.
-    pub fn runs(&mut self, now: Instant) {
+    /// A process runs, and knows of so many SYNs that the kernel has answered, if it knows of any kernel.
+    pub fn runs(&mut self, now: Instant, answered: Option<u64>) {
         self.header[RAN_AT] = now.0;
+        if let Some(answered) = answered {
+            self.header[ANSWERED] = answered + 1;
+        }
+    }
+
+    /// How many SYNs that the kernel has answered were known last; `None` in a file of a version that does not say.
+    pub fn answered(&self) -> Option<u64> {
+        self.header[ANSWERED].checked_sub(1)
     }
 
     /// A reload has begun.
@@ -211,6 +228,24 @@ impl State {
         self.configured = configured;
         self.facts.forget_configurable();
         self.add(&Entry::Reloaded);
+    }
+
+    /// What is kept beside a conn has changed, and is no more than two numbers now; the slot of the conn that has no place among
+    /// the young any more.
+    pub fn note_young(&mut self, young: Young) -> Option<u32> {
+        self.ring.put(&mut self.header[YOUNG], young)
+    }
+
+    /// The conn in this slot is none of the young.
+    pub fn forget_young(&mut self, slot: u32) {
+        self.ring.take(&mut self.header[YOUNG], slot);
+    }
+
+    /// What an earlier process kept beside young conns, but for what `is_known` denies.
+    pub fn recall_young(&mut self, mut is_known: impl FnMut(Young) -> bool) {
+        let all: Vec<Young> = young::all(&self.header[YOUNG]).collect();
+        let others = all.into_iter().filter(|young| !is_known(*young));
+        others.for_each(|[place, _]| self.forget_young(young::slot_of(place)));
     }
 
     /// Facts of an earlier process that hold.
@@ -308,9 +343,13 @@ mod tests {
         assert!(State::open(again(), 1001, None).is_err());
         let (mut state, _) = State::open(again(), 1000, None).unwrap();
         assert_eq!(state.ran_at(), None, "no process has run with it");
-        state.runs(Instant(7));
+        assert_eq!(state.answered(), None);
+        state.runs(Instant(6), Some(0));
+        state.runs(Instant(7), None);
         drop(state);
-        assert_eq!(State::open(again(), 1000, None).unwrap().0.ran_at(), Some(Instant(7)));
+        let (state, _) = State::open(again(), 1000, None).unwrap();
+        assert_eq!((state.ran_at(), state.answered()), (Some(Instant(7)), Some(0)));
+        drop(state);
         file.write_all_at(&2000_u64.to_ne_bytes(), 16).unwrap();
         assert_eq!(State::max_of(&file), None, "a header that was changed");
     }
