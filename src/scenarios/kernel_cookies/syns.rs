@@ -99,6 +99,13 @@ fn usual_syns_are_the_kernels() {
     here.count();
     assert_eq!(here.lab.director.fast.report.answered, 6);
     assert!(here.lab.turn.ledger().consumed(Consumed::SynCookie) >= 12 && here.lab.turn.ledger().balances());
+    // Another process counts those that the one before did not: here two, and all of another kernel.
+    for (known, news) in [(6, 0), (4, 2), (7, 6)] {
+        here.lab.director.fast = Default::default();
+        here.lab.director.fast().start(Box::new(here.shadow.clone()), here.epoch);
+        here.lab.director.fast.recall_answered(known);
+        assert_eq!(here.lab.director.fast.report.answered, news, "{known}");
+    }
 }
 
 #[test]

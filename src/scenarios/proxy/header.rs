@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::super::{CLIENT, CLIENT6, LIP, RS1, RS6, VIP, VIP6};
 use super::{Session, V1};
 use crate::base::DropReason;
+use crate::director::{Settings, recall_young};
 use crate::ipvsadm;
 use crate::service::command::Refused;
-use crate::testing::{DIRECTOR, Lab, Packet, ROUTER};
+use crate::testing::{DIRECTOR, Kind, Lab, Packet, ROUTER};
 use crate::wire::{Gso, Vnet};
 
 #[test]
@@ -86,6 +87,70 @@ fn where_there_is_no_room_the_header_is_a_segment_of_its_own() {
     assert_eq!(sent.len(), 2);
     assert_eq!((sent[0].packet().payload.len(), sent[1].packet().payload.len()), (28, 1460));
     assert_eq!(sent[1].vnet.gso_size, 1000);
+}
+
+#[test]
+fn what_is_known_of_a_young_conn_is_two_numbers() {
+    for version in ["proxy-v1", "proxy-v2"] {
+        let mut session = Session::new(version);
+        let [(id, Some(kept))] = &session.lab.director.take_kept()[..] else { panic!("a header") };
+        let young = kept.young(id.0).unwrap();
+        let header = session.is_silent().payload;
+        assert!(recall_young(&mut session.lab.director, young));
+        assert_eq!(session.send("AP", 0, b"HELO\r\n")[0].payload, [&header[..], b"HELO\r\n"].concat());
+        session.answer("A", header.len() as u32 + 6);
+        assert!(!recall_young(&mut session.lab.director, young), "the server has it");
+    }
+    let settings = Settings { proxy_unique_id: true, ..Settings::default() };
+    let kept = Session::set(CLIENT, VIP, RS1, "proxy-v2", settings).lab.director.take_kept().remove(0);
+    assert_eq!(kept.1.unwrap().young(kept.0.0), None, "an id is another one");
+}
+
+#[test]
+fn a_client_that_uses_its_port_again_is_told_of_again() {
+    for version in ["proxy-v1", "proxy-v2"] {
+        let mut session = Session::new(version);
+        let header = session.is_silent().payload;
+        session.answer("FA", header.len() as u32);
+        session.send("FA", 0, b"");
+        session.answer("A", header.len() as u32 + 1);
+        let syn = Packet { seq: 900_000, ..Packet::tcp(CLIENT, VIP, "S") };
+        assert_eq!(session.lab.state_of(&syn), "TIME_WAIT");
+        let before = session.lab.conn_of(&syn);
+        let sent = session.lab.client(&syn)[0].packet();
+        assert_eq!(session.lab.conn_of(&syn), before, "the new conn has the slot of the old one");
+        (session.first, session.begun, session.peer) = (syn.seq + 1, sent.seq.wrapping_add(1), sent.src);
+        assert_eq!(session.answer("SA", 0).ack, session.first);
+        let sent = session.send("AP", 0, b"GET /\r\n").remove(0);
+        assert_eq!((session.place(&sent), sent.payload), (0, [&header[..], b"GET /\r\n"].concat()));
+        session.lab.recount().unwrap();
+    }
+}
+
+#[test]
+fn on_a_narrow_path_what_is_sent_again_is_not_longer_by_the_header() {
+    for (client, virt, real, router, local, too_big) in [
+        (CLIENT, VIP, RS1, "10.0.0.99", LIP, (3, 4, 1400)),
+        (CLIENT6, VIP6, RS6, "2001:db8::99", "2001:db8::30", (2, 0, 1400)),
+    ] {
+        let mut session = Session::between(client, virt, real, "proxy-v2");
+        assert_eq!(session.send("A", 0, b""), []);
+        let said = [7; 1320];
+        let long = session.send("AP", 0, &said).remove(0);
+        assert!(long.payload.len() > said.len(), "on the first try both together");
+        // The client takes the error for one about its own segment: by its number.
+        let told = session.lab.client(&Packet::icmp_about(router, local, too_big, &long)).remove(0);
+        let (icmp_type, code, size) = too_big;
+        assert_eq!(
+            (told.inner().seq, told.packet().kind),
+            (session.first, Kind::Icmp(icmp_type, code, size.to_be_bytes()))
+        );
+        let sent = session.send("AP", 0, &said);
+        let [header, data] = &sent[..] else { panic!("{sent:?}") };
+        assert_eq!((session.place(header), header.payload.len()), (0, long.payload.len() - said.len()));
+        assert_eq!((session.place(data), &data.payload[..]), (header.payload.len(), &said[..]));
+        session.lab.recount().unwrap();
+    }
 }
 
 #[test]
