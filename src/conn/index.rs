@@ -112,9 +112,7 @@ impl FlowIndex {
     #[inline]
     fn find_other(&self, records: &Records, key: &Key, source: u64) -> Option<(ConnId, Side)> {
         let receiver = key.destination_hash(self.secret);
-        if self.may_have_replies(receiver)
-            && let Some(id) = self.find_reply_by(records, key, receiver, None)
-        {
+        if let Some(id) = self.find_reply_by(records, key, receiver, None) {
             return Some((id, Side::Reply));
         }
         if !self.buckets.overflowed(source) {
@@ -136,24 +134,34 @@ impl FlowIndex {
     }
 
     /// The same, where the hash of the receiver is known, and perhaps that of both ends.
+    #[inline]
     fn find_reply_by(&self, records: &Records, key: &Key, of_client: u64, of_both: Option<u64>) -> Option<ConnId> {
         let is_it = |id| records.is_reply(id, key);
         if let Some(id) = self.in_bucket(of_client, is_it) {
             return Some(id);
         }
-        if self.with_local == 0 {
-            return self.find_overflowed_reply(records, key, self.buckets.overflowed(of_client));
+        let overflowed = self.buckets.overflowed(of_client);
+        if self.with_local == 0 && !overflowed {
+            return None;
         }
-        let of_both = of_both.unwrap_or_else(|| key.hash(self.secret));
-        if let Some(id) = self.in_bucket(of_both, is_it) {
-            return Some(id);
-        }
-        let overflowed = self.buckets.overflowed(of_client) || self.buckets.overflowed(of_both);
-        self.find_overflowed_reply(records, key, overflowed)
+        self.find_reply_elsewhere(records, key, overflowed, of_both)
     }
 
-    #[inline]
-    fn find_overflowed_reply(&self, records: &Records, key: &Key, overflowed: bool) -> Option<ConnId> {
+    #[inline(never)]
+    fn find_reply_elsewhere(
+        &self,
+        records: &Records,
+        key: &Key,
+        mut overflowed: bool,
+        of_both: Option<u64>,
+    ) -> Option<ConnId> {
+        if self.with_local > 0 {
+            let of_both = of_both.unwrap_or_else(|| key.hash(self.secret));
+            if let Some(id) = self.in_bucket(of_both, |id| records.is_reply(id, key)) {
+                return Some(id);
+            }
+            overflowed |= self.buckets.overflowed(of_both);
+        }
         if overflowed { self.overflow.find(records, key, Side::Reply) } else { None }
     }
 

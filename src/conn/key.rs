@@ -62,6 +62,9 @@ impl Key {
     /// Of everything: for what servers send to FULL-NAT's local endpoints, and for guests.
     pub(super) fn hash(&self, secret: Secret) -> u64 {
         let rest = u64::from(self.src_port) << 32 | u64::from(self.dst_port) << 16 | u64::from(self.kind);
+        if let (Some(src), Some(dst)) = (self.src.ipv4_bits(), self.dst.ipv4_bits()) {
+            return siphash13(secret, [u64::from(src) << 32 | u64::from(dst), rest]);
+        }
         let ([a, b], [c, d]) = (self.src.halves(), self.dst.halves());
         siphash13(secret, [a, b, c, d, rest])
     }
