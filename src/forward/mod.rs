@@ -27,7 +27,7 @@ use std::net::IpAddr;
 use crate::base::{DropReason, Endpoint, Method, PackedEndpoint};
 use crate::router::{Route, Router};
 use crate::wire::translate::{fit_segments, translate};
-use crate::wire::{End, Packet, set_endpoint};
+use crate::wire::{End, Packet, set_endpoint, set_endpoints};
 
 /// The ends of a conn, as its packets are rewritten between them. Few packets need more than one.
 #[derive(Clone, Copy, Debug)]
@@ -110,8 +110,7 @@ pub fn request(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropRea
     match ends.method {
         Method::Nat => set_endpoint(packet.buf, packet.ip, End::Destination, ends.real),
         Method::FullNat => {
-            set_endpoint(packet.buf, packet.ip, End::Destination, ends.real);
-            set_endpoint(packet.buf, packet.ip, End::Source, ends.peer());
+            set_endpoints(packet.buf, packet.ip, ends.peer(), ends.real);
             sequence::request(packet, ends.shift);
         }
         Method::Direct | Method::Tunnel(_) | Method::Bypass => {}
@@ -128,8 +127,7 @@ pub fn reply(packet: &mut Packet, ends: &Ends, fit: Fit) -> Result<(), DropReaso
     match ends.method {
         Method::Nat => set_endpoint(packet.buf, packet.ip, End::Source, ends.virt()),
         Method::FullNat => {
-            set_endpoint(packet.buf, packet.ip, End::Source, ends.virt());
-            set_endpoint(packet.buf, packet.ip, End::Destination, ends.client());
+            set_endpoints(packet.buf, packet.ip, ends.virt(), ends.client());
             sequence::reply(packet, ends.shift);
         }
         Method::Direct | Method::Tunnel(_) | Method::Bypass => {}

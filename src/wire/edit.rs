@@ -47,7 +47,16 @@ pub fn set_endpoint(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: Endpoint) {
     fill_udp_checksum(buf, ip);
     let address = write_address(buf, ip, end, to.addr);
     let port = write_port(buf, ip, end, to.port);
-    adjust_l4(buf, ip, address, port);
+    adjust(buf, ip, address, port);
+}
+
+/// The same of both ends.
+#[inline]
+pub fn set_endpoints(buf: &mut PacketBuf, ip: &mut Ip, src: Endpoint, dst: Endpoint) {
+    fill_udp_checksum(buf, ip);
+    let [from, to] = [(End::Source, src), (End::Destination, dst)]
+        .map(|(end, endpoint)| (write_address(buf, ip, end, endpoint.addr), write_port(buf, ip, end, endpoint.port)));
+    adjust(buf, ip, checksum::add(from.0, to.0), checksum::add(from.1, to.1));
 }
 
 /// Gives an echo, request or reply, another identifier.
@@ -60,10 +69,10 @@ pub fn set_echo_id(buf: &mut PacketBuf, ip: &Ip, id: u16) {
 /// Sets one address, the IPv4 header checksum and the L4 checksum that covers it.
 pub fn set_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) {
     let address = write_address(buf, ip, end, to);
-    adjust_l4(buf, ip, address, 0);
+    adjust(buf, ip, address, 0);
 }
 
-/// Writes an address; returns the change of the sum under the L4 checksum.
+/// Writes an address; returns the change of the sum under the checksums.
 #[inline(always)]
 fn write_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) -> u16 {
     let frame = buf.frame_mut();
@@ -72,9 +81,6 @@ fn write_address(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: IpAddr) -> u16 
         End::Destination => (&mut ip.dst, write(frame, to, ipv4::DST, ipv6::DST)),
     };
     *own = to;
-    if to.is_ipv4() {
-        update_field(frame, ETH_LEN + ipv4::CHECKSUM, change);
-    }
     change
 }
 
@@ -173,7 +179,15 @@ pub fn finish_inner_checksum(buf: &mut PacketBuf) -> bool {
     true
 }
 
-/// Keeps the L4 checksum true after an address and a port under it have changed.
+/// Keeps the checksums true after addresses and ports under them have changed.
+#[inline(always)]
+fn adjust(buf: &mut PacketBuf, ip: &Ip, address: u16, port: u16) {
+    if ip.dst.is_ipv4() {
+        update_field(buf.frame_mut(), ETH_LEN + ipv4::CHECKSUM, address);
+    }
+    adjust_l4(buf, ip, address, port);
+}
+
 #[inline(always)]
 fn adjust_l4(buf: &mut PacketBuf, ip: &Ip, address: u16, port: u16) {
     let at = match ip.l4 {

@@ -39,7 +39,9 @@ pub mod vrrp;
 
 pub use buf::{Framing, PacketBuf};
 pub use carried::Packet;
-pub use edit::{End, decrement_ttl, finish_checksum, finish_inner_checksum, set_address, set_echo_id, set_endpoint};
+pub use edit::{
+    End, decrement_ttl, finish_checksum, finish_inner_checksum, set_address, set_echo_id, set_endpoint, set_endpoints,
+};
 pub use ethernet::{macs, set_macs};
 pub use field::ETH_LEN;
 pub use fragment::Fragments;
