@@ -33,7 +33,13 @@ impl Ownership<'_> {
     /// A packet that passes records the address it leaves from: the virtual one if that is its source now, else the link's.
     #[inline]
     pub(super) fn record_passage(&self, packet: &mut Packet, route: &Route) {
-        let OptionAction::Record(option) = options::parse(packet.frame(), packet.ip) else { return };
+        if let OptionAction::Record(option) = options::parse(packet.frame(), packet.ip) {
+            self.record(option, packet, route);
+        }
+    }
+
+    #[cold]
+    fn record(&self, option: u8, packet: &mut Packet, route: &Route) {
         let ip = &packet.ip;
         let own = if self.owns(ip.src) { Some(ip.src) } else { self.router.source(route.link, route.next_hop, ip.dst) };
         if let Some(IpAddr::V4(addr)) = own {

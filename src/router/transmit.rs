@@ -53,6 +53,7 @@ pub fn each_segment<E>(
 
 impl Router {
     /// The route of a packet that goes on to `to`; its TTL is one less afterwards.
+    #[inline]
     pub fn route_onward(&self, packet: &mut Packet, to: IpAddr) -> Result<Route, Refusal> {
         let route = self.route(to).map_err(|reason| Refusal::with(reason, IcmpError::NetUnreachable))?;
         let mtu = room_for(packet, route.mtu, Family::of(to));
