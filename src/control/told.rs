@@ -113,7 +113,7 @@ pub(super) fn ports_left(
     if services.dest(dest).method != Method::FullNat {
         return;
     }
-    let named: Vec<IpAddr> = services.locals_of_family(ServiceId(place), Family::of(real.addr)).collect();
+    let named = services.locals_of_family(ServiceId(place), Family::of(real.addr));
     let own = || own_address(&director.router, real.addr).filter(|_| named.is_empty());
     let protos = match key {
         ServiceKey::Address(proto, _) => vec![proto],

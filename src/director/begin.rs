@@ -10,7 +10,7 @@ use crate::wire::Packet;
 /// Opens a conn for its first packet, with what helpers keep of it.
 pub(super) fn begin(
     director: &mut Director,
-    opening: Opening,
+    opening: &Opening,
     call: Option<&[u8]>,
     packet: &Packet,
     now: Instant,

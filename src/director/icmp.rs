@@ -161,7 +161,7 @@ impl Errors<'_> {
             self.flows.close_one_packet(&opening);
             ends
         } else {
-            let id = self.flows.open(opening, None, self.router, turn.now)?;
+            let id = self.flows.open(&opening, None, self.router, turn.now)?;
             if intact {
                 self.flows.services.count_in(choice.dest, bytes);
             }

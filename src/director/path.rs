@@ -127,7 +127,7 @@ impl Director {
         if self.flows.is_one_packet(service, tuple.proto) {
             return self.one_packet(&opening, packet, turn);
         }
-        let id = match begin(self, opening, call, packet, turn.now) {
+        let id = match begin(self, &opening, call, packet, turn.now) {
             Err(DropReason::NoLocalPort) => {
                 return Err(no_local_port(self.flows.settings.no_local_port, packet, &mut self.router, turn));
             }

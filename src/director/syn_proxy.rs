@@ -173,7 +173,7 @@ fn open(
     let id = turn.lend(|_, frame| {
         tcp::write(frame, &syn_of((tuple.src, tuple.dst), &handshake, &[], tos));
         let mut ip = ip_packet(frame.frame())?;
-        begin(director, opening, None, &Packet::new(frame, &mut ip), now)
+        begin(director, &opening, None, &Packet::new(frame, &mut ip), now)
     })?;
     let conn = director.flows.conns.get_mut(id);
     conn.set_helped(true);

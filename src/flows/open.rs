@@ -11,6 +11,7 @@ use crate::conn::{AddrId, Full, Kind, NewConn, Room};
 use crate::forward::Ends;
 use crate::router::Router;
 use crate::service::Service;
+use crate::settings::Ports;
 
 /// How long a conn lives that no packet has moved yet.
 pub(super) const UNBORN: Duration = Duration::from_secs(3);
@@ -30,6 +31,21 @@ impl Flows {
     /// Makes the conn; a server without a free local port is passed over for the scheduler's next choice.
     pub fn open(
         &mut self,
+        opening: &Opening,
+        call: Option<&[u8]>,
+        router: &Router,
+        now: Instant,
+    ) -> Result<ConnId, DropReason> {
+        match self.open_to(opening, router, now) {
+            Err(DropReason::NoLocalPort) => self.open_elsewhere(*opening, call, router, now),
+            made => made,
+        }
+    }
+
+    /// The server of this opening has no local port left.
+    #[cold]
+    fn open_elsewhere(
+        &mut self,
         mut opening: Opening,
         call: Option<&[u8]>,
         router: &Router,
@@ -38,12 +54,12 @@ impl Flows {
         let Opening { service, tuple, .. } = opening;
         let servers = self.services.get(service).map_or(0, |service| service.dests.len());
         for _ in 0..servers {
+            self.services.exhausted(opening.choice.dest);
+            opening.choice = self.choose(service, &tuple, call, now)?.ok_or(DropReason::NoLocalPort)?;
             let made = self.open_to(&opening, router, now);
             if made != Err(DropReason::NoLocalPort) {
                 return made;
             }
-            self.services.exhausted(opening.choice.dest);
-            opening.choice = self.choose(service, &tuple, call, now)?.ok_or(DropReason::NoLocalPort)?;
         }
         Err(DropReason::NoLocalPort)
     }
@@ -152,31 +168,29 @@ impl Flows {
         self.is_ftp_control(id) || self.is_sip(id) || self.is_sip_over_tcp(id)
     }
 
+    /// True for a conn whose replies pass here, of this protocol and to one of these ports.
+    #[inline]
+    fn is_for(&self, id: ConnId, proto: Proto, ports: &Ports) -> bool {
+        let conn = self.conns.get(id);
+        conn.proto() == proto
+            && conn.rewrites_replies()
+            && !conn.is_template()
+            && ports.contains(conn.packed_virt().port)
+    }
+
     /// True for a conn of SIP over UDP, whose messages say where media are waited for.
     pub fn is_sip(&self, id: ConnId) -> bool {
-        self.carries_sip(id, Proto::UDP)
+        self.is_for(id, Proto::UDP, &self.settings.sip_ports)
     }
 
     /// The same over TCP.
     pub fn is_sip_over_tcp(&self, id: ConnId) -> bool {
-        self.carries_sip(id, Proto::TCP)
-    }
-
-    fn carries_sip(&self, id: ConnId, proto: Proto) -> bool {
-        let conn = self.conns.get(id);
-        conn.proto() == proto
-            && conn.rewrites_replies()
-            && self.settings.sip_ports.contains(conn.virt().port)
-            && !conn.is_template()
+        self.is_for(id, Proto::TCP, &self.settings.sip_ports)
     }
 
     /// True for a control conn of FTP.
     pub fn is_ftp_control(&self, id: ConnId) -> bool {
-        let conn = self.conns.get(id);
-        conn.proto() == Proto::TCP
-            && conn.rewrites_replies()
-            && self.settings.ftp_ports.contains(conn.packed_virt().port)
-            && !conn.is_template()
+        self.is_for(id, Proto::TCP, &self.settings.ftp_ports)
     }
 
     /// Ends the conn of least worth, so that a new one has its place.
@@ -207,10 +221,9 @@ impl Flows {
     fn local_endpoint(&mut self, opening: &Opening, router: &Router, now: Instant) -> Result<Endpoint, DropReason> {
         let Opening { service, tuple, choice: Choice { real, .. } } = *opening;
         let locals = self.services.locals_of_family(service, Family::of(real.addr));
-        let count = locals.clone().count();
-        let start = self.rng.below(count as u64) as usize;
-        let own = || own_address(router, real.addr).filter(|_| count == 0);
-        let mut candidates = locals.cycle().skip(start).take(count).chain(own());
+        let own = if locals.is_empty() { own_address(router, real.addr) } else { None };
+        let (before, from) = locals.split_at(self.rng.below(locals.len() as u64) as usize);
+        let mut candidates = from.iter().chain(before).copied().chain(own);
         let reserve = self.services.get(service).map_or(0, |service| service.options.quota.leave_ports);
         let free = candidates.find_map(|addr| Some((addr, self.ports.take_above(reserve, addr, tuple.proto, real)?)));
         let (addr, port) = free.ok_or_else(|| {

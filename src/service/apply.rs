@@ -190,7 +190,8 @@ impl Services {
         if locals.contains(&addr) {
             return Err(Refused::DestExists);
         }
-        locals.push(addr);
+        let place = if addr.is_ipv4() { locals.partition_point(IpAddr::is_ipv4) } else { locals.len() };
+        locals.insert(place, addr);
         self.addresses.add(addr, Use::Local);
         self.look_for_ports(key);
         Ok(())

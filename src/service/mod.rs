@@ -47,7 +47,7 @@ pub struct Service {
     pub options: ServiceOptions,
     /// Its dests in the kernel's list order: the one added last comes first.
     pub dests: Vec<DestId>,
-    /// Local addresses for FULL-NAT; the director's own if there are none.
+    /// Local addresses for FULL-NAT, those of IPv4 first; the director's own if there are none.
     pub locals: Vec<IpAddr>,
     /// Counters.
     pub stats: Stats,
@@ -275,9 +275,13 @@ impl Services {
     }
 
     /// The local addresses of a service that are of that family.
-    pub fn locals_of_family(&self, id: ServiceId, family: Family) -> impl Iterator<Item = IpAddr> + Clone {
+    pub fn locals_of_family(&self, id: ServiceId, family: Family) -> &[IpAddr] {
         let locals = self.get(id).map_or(&[][..], |service| &service.locals);
-        locals.iter().copied().filter(move |local| Family::of(*local) == family)
+        let (four, six) = locals.split_at(locals.partition_point(IpAddr::is_ipv4));
+        match family {
+            Family::V4 => four,
+            Family::V6 => six,
+        }
     }
 
     /// A dest whose conns something has happened to, since this was last asked: it was removed, or checks say otherwise.

@@ -105,3 +105,15 @@ fn meters_that_moved_are_read_in_parts_and_the_others_are_not_read() {
     let other = services.by_key(&key(0)).unwrap().dests[1];
     assert_eq!(services.rates(&services.dest(other).meter).in_bytes, 0);
 }
+
+#[test]
+fn local_addresses_of_each_family_are_one_list_in_their_order() {
+    let mut services = services(1);
+    let addr = |text: &str| text.parse::<IpAddr>().unwrap();
+    for text in ["2001:db8::2", "10.0.0.31", "2001:db8::1", "10.0.0.30"] {
+        services.apply(&Command::AddLocalAddress(key(0), addr(text)), Instant::START).unwrap();
+    }
+    let id = services.slot_of(&key(0)).unwrap();
+    assert_eq!(services.locals_of_family(id, Family::V4), [addr("10.0.0.31"), addr("10.0.0.30")]);
+    assert_eq!(services.locals_of_family(id, Family::V6), [addr("2001:db8::2"), addr("2001:db8::1")]);
+}

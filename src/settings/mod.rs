@@ -9,6 +9,7 @@ mod values;
 mod words;
 
 use crate::sched::{self, Overhead};
+pub use field::Ports;
 pub use rows::{Effect, ROWS, Row, Settings};
 pub use words::{ClientHeader, Datagrams, Fast, NoLocalPort, Unknown};
 

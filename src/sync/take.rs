@@ -227,9 +227,8 @@ fn pool_of(record: &Record) -> Endpoint {
 /// True for a local port that a conn to this dest may have.
 fn is_of_pools(local: Endpoint, record: &Record, dest: DestId, flows: &Flows) -> bool {
     let service = flows.services.slot_of(&flows.services.dest(dest).service);
-    let mut locals =
-        service.into_iter().flat_map(|id| flows.services.locals_of_family(id, Family::of(record.real.addr)));
-    locals.any(|addr| addr == local.addr) && LocalPorts::is_one(local.port)
+    let locals = service.map_or(&[][..], |id| flows.services.locals_of_family(id, Family::of(record.real.addr)));
+    locals.contains(&local.addr) && LocalPorts::is_one(local.port)
 }
 
 /// Takes the local port that the other director has given a conn: it is in use here too. The conn that had it before is
