@@ -134,7 +134,7 @@ impl FlowIndex {
     }
 
     /// The same, where the hash of the receiver is known, and perhaps that of both ends.
-    #[inline]
+    #[inline(always)]
     fn find_reply_by(&self, records: &Records, key: &Key, of_client: u64, of_both: Option<u64>) -> Option<ConnId> {
         let is_it = |id| records.is_reply(id, key);
         if let Some(id) = self.in_bucket(of_client, is_it) {

@@ -54,9 +54,10 @@ pub fn set_endpoint(buf: &mut PacketBuf, ip: &mut Ip, end: End, to: Endpoint) {
 #[inline]
 pub fn set_endpoints(buf: &mut PacketBuf, ip: &mut Ip, src: Endpoint, dst: Endpoint) {
     fill_udp_checksum(buf, ip);
-    let [from, to] = [(End::Source, src), (End::Destination, dst)]
-        .map(|(end, endpoint)| (write_address(buf, ip, end, endpoint.addr), write_port(buf, ip, end, endpoint.port)));
-    adjust(buf, ip, checksum::add(from.0, to.0), checksum::add(from.1, to.1));
+    let (from, to) =
+        (write_address(buf, ip, End::Source, src.addr), write_address(buf, ip, End::Destination, dst.addr));
+    let (sport, dport) = (write_port(buf, ip, End::Source, src.port), write_port(buf, ip, End::Destination, dst.port));
+    adjust(buf, ip, checksum::add(from, to), checksum::add(sport, dport));
 }
 
 /// Gives an echo, request or reply, another identifier.
