@@ -45,14 +45,17 @@ impl Processors {
     }
 }
 
-/// Has another process run before all that are not in a hurry, or as it did before. False, and nothing has changed, where an
-/// operator has chosen how this process, which has started it, is scheduled.
+/// Has another process, or this one (0), run before all that are not in a hurry, or as it did before. False, and nothing has
+/// changed, where an operator has chosen how this process, which has started it, is scheduled.
 pub fn hurry(process: u32, on: bool) -> io::Result<bool> {
-    if sys::policy(0)? != libc::SCHED_OTHER {
+    let own = sys::policy(0)?;
+    if own != libc::SCHED_OTHER && own & libc::SCHED_RESET_ON_FORK == 0 {
         return Ok(false);
     }
     let policy = if on { libc::SCHED_FIFO } else { libc::SCHED_OTHER };
-    sys::set_policy(process.cast_signed(), policy).map(|()| true)
+    // What this one starts meanwhile is in no hurry. The mark stays: to take it away takes a right.
+    let mark = if process == 0 { libc::SCHED_RESET_ON_FORK } else { 0 };
+    sys::set_policy(process.cast_signed(), policy | mark).map(|()| true)
 }
 
 /// Names this process, for `ps`.

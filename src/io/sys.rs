@@ -210,7 +210,7 @@ pub fn policy(process: i32) -> io::Result<libc::c_int> {
 
 /// Another one, of its lowest priority.
 pub fn set_policy(process: i32, policy: libc::c_int) -> io::Result<()> {
-    let sched_priority = libc::c_int::from(policy != libc::SCHED_OTHER);
+    let sched_priority = libc::c_int::from(policy & !libc::SCHED_RESET_ON_FORK != libc::SCHED_OTHER);
     let parameter = libc::sched_param { sched_priority };
     // SAFETY: the structure is read during the call.
     checked(unsafe { libc::sched_setscheduler(process, policy, &raw const parameter) }).map(drop)

@@ -13,6 +13,7 @@ use super::files::Which;
 use super::messages::{ToKeeper, ToWorker};
 use super::upgrade::{Stage, Upgrade, refuse};
 use super::worker::{End, Worker};
+use crate::io::{hurry, with_rights_over_others};
 
 impl Keeper {
     /// A client asks for an upgrade.
@@ -76,11 +77,23 @@ impl Keeper {
                 // It sleeps until then.
                 next.hurry(true);
                 upgrade.stage = Stage::Stopping(next);
+                self.keep_pace();
             }
             worker.told_to_stop = true;
             worker.tell(&ToWorker::Stop);
         }
         Ok(())
+    }
+
+    /// Frames wait while one worker stops and another one starts, and the keeper stands between the two.
+    pub(super) fn keep_pace(&mut self) {
+        let is_between = |upgrade: &Upgrade| matches!(upgrade.stage, Stage::Stopping(_) | Stage::Starting);
+        let hurries = self.upgrade.as_ref().is_some_and(is_between);
+        if std::mem::replace(&mut self.hurries, hurries) != hurries
+            && let Err(error) = with_rights_over_others(|| hurry(0, hurries))
+        {
+            log::debug!("the keeper runs as before: {error}");
+        }
     }
 
     /// True while the worker at work has been told to make room.
@@ -106,6 +119,7 @@ impl Keeper {
         match &mut self.upgrade {
             Some(upgrade) if matches!(upgrade.stage, Stage::Starting) => {
                 worker.hurry(false);
+                log::debug!("frames waited for {} ms", upgrade.begun.elapsed().as_millis());
                 upgrade.prove();
                 true
             }

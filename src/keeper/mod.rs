@@ -75,6 +75,8 @@ struct Keeper {
     stopping: bool,
     /// Signals for the worker that were not passed on because it was not ready.
     waiting: Vec<Number>,
+    /// It runs before other programs, for frames wait for what it does.
+    hurries: bool,
 }
 
 /// Runs until the worker has ended as it should; its exit status, or a sentence a line for the operator.
@@ -120,6 +122,7 @@ pub fn run(args: &RunArgs) -> Result<u8, String> {
         backoff: Backoff::default(),
         stopping: false,
         waiting: Vec::new(),
+        hurries: false,
     };
     let done = keeper.keep().map_err(|error| format!("cannot keep a worker: {error}"));
     if let Some(state) = keeper.state.take().filter(|_| args.forget) {
@@ -173,6 +176,7 @@ impl Keeper {
         let changed = self.host.look(&mut self.devices);
         self.tell(&worker, changed);
         loop {
+            self.keep_pace();
             let ready = self.wait(&worker)?;
             // Before files: what is in force says which may be read.
             if ready[1] || ready[2] {

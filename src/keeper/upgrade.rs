@@ -54,6 +54,8 @@ pub struct Upgrade {
     pub stage: Stage,
     /// The stage, or this one and the next ones, may take until then.
     pub until: Instant,
+    /// When the new worker was told to begin.
+    pub begun: Instant,
     /// What the new worker said of itself.
     pub why: Option<String>,
 }
@@ -72,6 +74,7 @@ impl Upgrade {
             version: String::new(),
             stage: Stage::Asked,
             until: Instant::now() + PATIENCE,
+            begun: Instant::now(),
             why: None,
         };
         let is_allowed = uid == 0 || uid == owner;
@@ -137,6 +140,7 @@ impl Upgrade {
 
     /// The new worker, taken out to be the keeper's.
     pub fn take_over(&mut self) -> Option<Worker> {
+        self.begun = Instant::now();
         match std::mem::replace(&mut self.stage, Stage::Starting) {
             Stage::Preparing(worker) | Stage::Stopping(worker) => Some(worker),
             Stage::Asked | Stage::Starting | Stage::Proving => None,
