@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 /// Plain data: what another process may have written, or nobody.
 ///
 /// # Safety
-/// Every pattern of bits is a value, and there is no pointer in it.
+/// Every pattern of bits is a value, and there is no pointer and no padding in it.
 pub unsafe trait Plain: Copy + 'static {}
 
 // SAFETY: integers.
@@ -21,6 +21,12 @@ unsafe impl Plain for u32 {}
 unsafe impl Plain for u64 {}
 // SAFETY: an array of plain data.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
+/// The bytes of some elements.
+pub fn bytes_of<T: Plain>(elements: &[T]) -> &[u8] {
+    // SAFETY: plain data has no padding, and the elements are borrowed for as long.
+    unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) }
+}
 
 /// Memory under arrays; it goes when the last of them does.
 pub trait Backing: Send {

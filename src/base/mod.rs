@@ -21,7 +21,7 @@ mod tuple;
 mod version;
 
 pub use addr::{Endpoint, Family, Mac, Prefix, Proto};
-pub use array::{Array, Backing, Plain};
+pub use array::{Array, Backing, Plain, bytes_of};
 pub use counted::Counted;
 pub use drop_reason::DropReason;
 pub use hash::{FastHash, siphash13};

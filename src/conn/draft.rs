@@ -3,11 +3,12 @@
 //!
 //! A record of the copy may be torn or outdated. Never taken for a conn: it only says how the index was entered.
 
+use super::blocks::{self, BLOCK};
 use super::flags as flag;
 use super::memory::Memory;
 use super::record::{Conn, NIL};
 use super::records::Records;
-use super::restored::{Generation, Restored, Since, clamped, dest_now, kept_dests};
+use super::restored::{Restored, Since, Trust, clamped};
 use super::table::ConnTable;
 use super::worth::is_half_open;
 use crate::base::{ConnId, DestId, Instant};
@@ -22,6 +23,10 @@ pub struct Draft {
     table: ConnTable,
     /// The size of the table that it is for.
     max: usize,
+    /// A sum of each block of which every slot had a sound conn that may stay as it is.
+    sums: Vec<Option<u64>>,
+    /// What dests have of the conns in these blocks.
+    sound: Restored,
 }
 
 impl Draft {
@@ -41,7 +46,34 @@ impl Draft {
         }
         (0..used).for_each(|slot| table.check_control(ConnId(slot as u32)));
         table.link_all(used);
-        Draft { table, max }
+        Draft::with(table, max, now)
+    }
+
+    /// The same of a later copy, for less: what has not changed in between stays. Also what has.
+    pub fn again(mut self, copy: Memory, now: Instant) -> (Draft, Since) {
+        let mut table = ConnTable::over_part(copy, self.max, now);
+        match table.take_over_by(&mut self, now, &Trust::Sight).and_then(|restored| restored.since) {
+            Some(since) => (Draft::with(table, self.max, now), since),
+            None => (self, Since::default()),
+        }
+    }
+
+    fn with(table: ConnTable, max: usize, now: Instant) -> Draft {
+        let mut draft = Draft { table, max, sums: Vec::new(), sound: Restored::default() };
+        draft.sum_up(clamped(u32::MAX, now));
+        draft
+    }
+
+    fn sum_up(&mut self, latest: u32) {
+        let records = &self.table.records;
+        for block in 0..records.all().len() / BLOCK {
+            let is_sound = ids_of(block)
+                .all(|id| may_stay(&records[id], latest) && Trust::Sight.keeps(records, id) && records.is_sealed(id));
+            if is_sound {
+                ids_of(block).for_each(|id| self.sound.bind(&records[id]));
+            }
+            self.sums.push(is_sound.then(|| records.sum_of_block(block)));
+        }
     }
 
     /// The table that it was made of, for what belongs to its conns elsewhere.
@@ -59,19 +91,21 @@ impl Draft {
 impl ConnTable {
     /// As `take_over_all`, by a draft: what is as it was then stays entered, the rest is entered anew. `None`, and nothing has
     /// changed, if the draft is not of this table.
-    pub(super) fn take_over_by(&mut self, draft: &mut Draft, now: Instant, earlier: &[Generation]) -> Option<Restored> {
+    pub(super) fn take_over_by(&mut self, draft: &mut Draft, now: Instant, trust: &Trust) -> Option<Restored> {
         if !draft.is_of(self) {
             return None;
         }
-        let mut restored = Restored::default();
         let mut since = Since::default();
-        let slots = self.records.all().len();
-        let (kept, latest) = (kept_dests(&self.records, earlier), clamped(u32::MAX, now));
-        // Slots beyond those of today hold nothing any more.
-        (slots..draft.table.records.all().len()).for_each(|slot| draft.drop_conn(ConnId(slot as u32), &mut since));
+        let (slots, latest) = (self.records.all().len(), clamped(u32::MAX, now));
+        let (changed, mut restored) = draft.changed(&self.records, trust);
         // From the end, so that the first free slot is the next to be used.
-        for id in (0..slots).rev().map(|slot| ConnId(slot as u32)) {
-            if draft.holds(id, &self.records, &kept, latest) {
+        for id in changed.into_iter().flat_map(|block| ids_of(block).rev()) {
+            if id.index() >= slots {
+                // Slots beyond those of today hold nothing any more.
+                draft.drop_conn(id, &mut since);
+                continue;
+            }
+            if draft.holds(id, &self.records, trust, latest) {
                 // A page that nothing is written to stays as it is.
                 if self.records[id].flags & flag::FAST != 0 {
                     self.records[id].set(flag::FAST, false);
@@ -79,7 +113,7 @@ impl ConnTable {
                 restored.bind(&self.records[id]);
                 continue;
             }
-            let dest = dest_now(&self.records, id, earlier);
+            let dest = trust.dest(&self.records, id);
             restored.refused += usize::from(dest.is_none() && self.records[id].is_live());
             match (draft.live(id), dest) {
                 (Some(before), Some(dest)) if is_entered_alike(&before, &self.records[id]) => {
@@ -176,17 +210,34 @@ impl ConnTable {
 }
 
 impl Draft {
+    /// The blocks in which something may have changed, from the last to the first, and what dests have of the conns in the
+    /// others.
+    fn changed(&mut self, now: &Records, trust: &Trust) -> (Vec<usize>, Restored) {
+        let (then, used) = (&self.table.records, now.all().len());
+        if then.generation() != now.generation() || !self.sound.is_of_kept(trust) {
+            (self.sums, self.sound) = (Vec::new(), Restored::default());
+        }
+        let sum_then = |block: usize| self.sums.get(block).copied().flatten();
+        let is_as_then = |block: usize| {
+            blocks::slots_of(block).end <= used && sum_then(block).is_some_and(|sum| sum == now.sum_of_block(block))
+        };
+        let blocks = 0..used.max(then.all().len()).div_ceil(BLOCK);
+        let changed: Vec<usize> = blocks.rev().filter(|block| !is_as_then(*block)).collect();
+        let mut sound = std::mem::take(&mut self.sound);
+        for block in changed.iter().filter(|block| sum_then(**block).is_some()) {
+            ids_of(*block).for_each(|id| sound.unbind(&then[id]));
+        }
+        (changed, sound)
+    }
+
     fn live(&self, id: ConnId) -> Option<Conn> {
         self.table.live(id).copied()
     }
 
     /// True for a sound record that is as it was then, to the bit, and stays so: its dest is where it was.
-    fn holds(&self, id: ConnId, now: &Records, kept: &[bool], latest: u32) -> bool {
+    fn holds(&self, id: ConnId, now: &Records, trust: &Trust, latest: u32) -> bool {
         let conn = &now[id];
-        conn.deadline <= latest
-            && self.table.live(id) == Some(conn)
-            && kept.get(conn.dest.index()) == Some(&true)
-            && now.is_sealed(id)
+        conn.deadline <= latest && self.table.live(id) == Some(conn) && trust.keeps(now, id)
     }
 
     /// Takes a conn out, if there is one.
@@ -203,6 +254,15 @@ impl Draft {
         since.gone.push(before);
         since.left.push(id);
     }
+}
+
+fn ids_of(block: usize) -> impl DoubleEndedIterator<Item = ConnId> {
+    blocks::slots_of(block).map(|slot| ConnId(slot as u32))
+}
+
+/// True for a record that needs no change when it is taken over, if its dest has its slot still.
+fn may_stay(conn: &Conn, latest: u32) -> bool {
+    conn.flags & (flag::FAST | flag::SHADOWED) == 0 && conn.deadline <= latest
 }
 
 /// True if a record of then is found by the same packets as the one that is in its slot now.

@@ -127,15 +127,27 @@ fn a_draft_changes_nothing_but_the_time_that_it_takes() {
     let mut rng = Rng::seeded(12);
     let table = ConnTable::over(Memory::new(ROOM, SECRET), Instant(5));
     let mut life = Life { table, rng: Rng::seeded(8), now: Instant(5) };
+    let mut generation = 0;
     for number in 0..1500 {
         life.steps(60);
-        let (then, before) = (life.now, Image::of(&life.table));
-        life.steps(30);
+        let mut draft: Option<Draft> = None;
+        // Once, or looked at again as the other worker goes on.
+        for _ in 0..1 + rng.below(3) {
+            let (then, before) = (life.now, Image::of(&life.table));
+            life.steps(30);
+            let copy = before.torn(&Image::of(&life.table), &mut rng).memory(generation);
+            draft = Some(match draft {
+                Some(draft) => draft.again(copy, then).0,
+                None => Draft::of(copy, ROOM, then),
+            });
+        }
         let left = Image::of(&life.table);
-        let torn = before.torn(&left, &mut rng);
-        let (memory, mut draft) = (|| left.memory(number + 1), Draft::of(torn.memory(0), ROOM, then));
+        let mut draft = draft.unwrap();
         let dests = (0..DESTS).filter(|_| rng.below(30) > 0).map(|slot| (slot, DestId(slot))).collect();
-        let earlier = [Generation { number, dests }];
+        let earlier = [Generation { number: generation, dests }];
+        // Half of the processes go on with the generation that there was.
+        generation += rng.below(2);
+        let memory = || left.memory(generation);
         let (plain, of_plain) = ConnTable::restore(memory(), life.now, &earlier, None);
         let (table, restored) = ConnTable::restore(memory(), life.now, &earlier, Some(&mut draft));
         assert!(restored.since.is_some(), "the draft was of use");

@@ -77,12 +77,12 @@ fn sum_of([a, b, c, d, e, f, g]: [u64; 7], secret: Secret) -> u32 {
 }
 
 /// The product with its upper half laid over the lower one, so that every bit of both factors reaches it.
-fn folded(one: u64, other: u64) -> u64 {
+pub(super) fn folded(one: u64, other: u64) -> u64 {
     let product = u128::from(one) * u128::from(other);
     (product >> 64) as u64 ^ product as u64
 }
 
-// SAFETY: integers of every value, and addresses, which are numbers.
+// SAFETY: integers of every value, and addresses, which are numbers; they fill the line of the cache that a record is.
 #[allow(unsafe_code)]
 unsafe impl Plain for Conn {}
 

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod beside;
+mod blocks;
 mod buckets;
 mod change;
 mod clients;
@@ -48,7 +49,7 @@ pub use life::LifeEvent;
 pub use memory::Memory;
 pub use new_conn::{Kind, NewConn};
 pub use record::Conn;
-pub use restored::{Bound, Generation, Restored};
+pub use restored::{Bound, Generation, Restored, Since};
 pub use room::Room;
 pub use sctp::SctpState;
 pub use state::{FullNatTimeouts, Timeouts, next as next_state};

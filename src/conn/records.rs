@@ -6,15 +6,18 @@
 use std::ops::{Index, IndexMut, Range};
 
 use super::addresses::Addresses;
+use super::blocks;
 use super::flags as flag;
 use super::key::Key;
 use super::key::Secret;
 use super::memory::{Memory, addresses, check_of};
 use super::record::{Conn, NIL};
-use crate::base::{Array, ConnId};
+use crate::base::{Array, ConnId, prefetch};
 
 /// Slots for which memory is asked at a time.
 const COMMITTED_AT_A_TIME: usize = 16_384;
+/// Records of the next page: meanwhile the processor sees where reading goes.
+const PREFETCHED: usize = 16;
 
 /// All slots.
 pub(super) struct Records {
@@ -71,6 +74,15 @@ impl Records {
     /// True if it holds one as a process of the table's own generation has left it.
     pub(super) fn is_sealed(&self, id: ConnId) -> bool {
         self.is_of(id, self.generation)
+    }
+
+    /// A sum of all that is in a block of slots. The one before is prefetched: the processor does not do so beyond a page.
+    pub(super) fn sum_of_block(&self, block: usize) -> u64 {
+        let slots = blocks::slots_of(block);
+        let before = blocks::slots_of(block.saturating_sub(1));
+        self.conns[before.clone()].iter().take(PREFETCHED).for_each(prefetch);
+        self.checks[before].first().into_iter().for_each(prefetch);
+        blocks::sum_of(&self.conns[slots.clone()], &self.checks[slots], self.secret)
     }
 
     /// The generation of this process.

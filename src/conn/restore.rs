@@ -6,7 +6,7 @@ use super::draft::Draft;
 use super::flags as flag;
 use super::memory::Memory;
 use super::record::{Conn, NIL};
-use super::restored::{Generation, Restored, clamped, dest_now};
+use super::restored::{Generation, Restored, Trust, clamped, dest_now};
 use super::table::ConnTable;
 use crate::base::{ConnId, DestId, Instant};
 
@@ -25,7 +25,8 @@ impl ConnTable {
         draft: Option<&mut Draft>,
     ) -> (ConnTable, Restored) {
         let mut table = ConnTable::over(memory, now);
-        let by_draft = draft.and_then(|draft| table.take_over_by(draft, now, earlier));
+        let trust = Trust::seals(&table.records, earlier);
+        let by_draft = draft.and_then(|draft| table.take_over_by(draft, now, &trust));
         let restored = by_draft.unwrap_or_else(|| table.take_over_all(now, earlier));
         (table, restored)
     }

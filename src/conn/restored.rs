@@ -56,13 +56,72 @@ impl Restored {
         if conn.dest.index() >= self.bound.len() {
             self.bound.resize(conn.dest.index() + 1, Bound::default());
         }
-        let bound = &mut self.bound[conn.dest.index()];
-        let count = match (conn.is_template(), conn.counted()) {
-            (true, _) => &mut bound.templates,
-            (false, Counted::Active) => &mut bound.active,
-            (false, Counted::Inactive) => &mut bound.inactive,
-        };
-        *count += 1;
+        *self.bound[conn.dest.index()].count_of(conn) += 1;
+    }
+
+    /// True if conns are only of dests that have their slots still.
+    pub(super) fn is_of_kept(&self, trust: &Trust) -> bool {
+        self.bound.iter().enumerate().all(|(slot, bound)| *bound == Bound::default() || trust.keeps_dest(slot))
+    }
+
+    /// The opposite of `bind`.
+    pub(super) fn unbind(&mut self, conn: &Conn) {
+        self.synced -= usize::from(conn.is_synced());
+        self.with_local -= usize::from(conn.local().is_some());
+        *self.bound[conn.dest.index()].count_of(conn) -= 1;
+    }
+}
+
+impl Bound {
+    fn count_of(&mut self, conn: &Conn) -> &mut u32 {
+        match (conn.is_template(), conn.counted()) {
+            (true, _) => &mut self.templates,
+            (false, Counted::Active) => &mut self.active,
+            (false, Counted::Inactive) => &mut self.inactive,
+        }
+    }
+}
+
+/// By what a record is taken for a conn.
+pub(super) enum Trust<'a> {
+    /// Its seal, and what its dest was called by earlier generations. Some dests have kept their slots.
+    Seals(&'a [Generation], Vec<bool>),
+    /// That it is there: it is looked at again before a packet is.
+    Sight,
+}
+
+/// Dests beyond this slot are none that a draft is made with.
+const MOST_DESTS: usize = 1 << 20;
+
+impl Trust<'_> {
+    pub(super) fn seals<'a>(records: &Records, earlier: &'a [Generation]) -> Trust<'a> {
+        Trust::Seals(earlier, kept_dests(records, earlier))
+    }
+
+    /// The dest of a record that is a conn.
+    pub(super) fn dest(&self, records: &Records, id: ConnId) -> Option<DestId> {
+        match self {
+            Trust::Seals(earlier, _) => dest_now(records, id, earlier),
+            Trust::Sight => Some(records[id].dest)
+                .filter(|dest| records[id].is_live() && records.names_known(id) && dest.index() < MOST_DESTS),
+        }
+    }
+
+    /// True for a record that may stay as it is.
+    pub(super) fn keeps(&self, records: &Records, id: ConnId) -> bool {
+        self.keeps_dest(records[id].dest.index())
+            && match self {
+                Trust::Seals(..) => records.is_sealed(id),
+                Trust::Sight => true,
+            }
+    }
+
+    /// True if conns of the dest in this slot are of the one that is there now.
+    pub(super) fn keeps_dest(&self, slot: usize) -> bool {
+        match self {
+            Trust::Seals(_, kept) => kept.get(slot) == Some(&true),
+            Trust::Sight => slot < MOST_DESTS,
+        }
     }
 }
 
@@ -73,7 +132,7 @@ pub(super) fn dest_now(records: &Records, id: ConnId, earlier: &[Generation]) ->
 }
 
 /// The slots of dests that mean the same as to the process before, which was of the same generation; else none.
-pub(super) fn kept_dests(records: &Records, earlier: &[Generation]) -> Vec<bool> {
+fn kept_dests(records: &Records, earlier: &[Generation]) -> Vec<bool> {
     let mut kept = Vec::new();
     if let [before] = earlier
         && before.number == records.generation()

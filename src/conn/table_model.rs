@@ -221,7 +221,7 @@ fn a_table_taken_over_with_a_draft_or_without_goes_on_as_a_plain_list_does() {
                 let is_fast = model.rng.below(3) == 0;
                 [then, left].into_iter().filter(|conn| conn.is_live()).for_each(|conn| conn.set(flag::FAST, is_fast));
             }
-            let mut draft = (round % 4 > 0).then(|| Draft::of(torn.memory(0), ROOM, then));
+            let mut draft = (round % 4 > 0).then(|| Draft::of(torn.memory(generation), ROOM, then));
             let dests = [(0, DestId(0))].into_iter().collect();
             let earlier = [Generation { number: generation, dests }];
             // Half of the processes go on with the generation that there was.

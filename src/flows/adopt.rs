@@ -4,7 +4,7 @@
 
 use super::Flows;
 use crate::base::{DestId, Instant};
-use crate::conn::{Conn, ConnTable, Draft as ConnDraft, Memory, Restored};
+use crate::conn::{Conn, ConnTable, Draft as ConnDraft, Memory, Restored, Since};
 use crate::forward::LocalPorts;
 use crate::service::Service;
 
@@ -26,6 +26,14 @@ impl Draft {
         table.iter().for_each(|(_, conn)| claim(&mut ports, table, conn));
         Draft { conns, ports }
     }
+
+    /// The same of a later copy, for less.
+    pub fn again(self, copy: Memory, now: Instant) -> Draft {
+        let (conns, since) = self.conns.again(copy, now);
+        let mut ports = self.ports;
+        claim_since(&mut ports, conns.table(), &since);
+        Draft { conns, ports }
+    }
 }
 
 impl Flows {
@@ -45,8 +53,7 @@ impl Flows {
         match (&restored.since, ports) {
             (Some(since), Some(ports)) => {
                 self.ports = ports;
-                since.gone.iter().for_each(|conn| give_back(&mut self.ports, &conns, conn));
-                since.come.iter().for_each(|(id, _)| claim(&mut self.ports, &conns, conns.get(*id)));
+                claim_since(&mut self.ports, &conns, since);
             }
             _ if restored.with_local > 0 => conns.iter().for_each(|(_, conn)| claim(&mut self.ports, &conns, conn)),
             _ => {}
@@ -56,6 +63,11 @@ impl Flows {
         }
         self.conns = conns;
     }
+}
+
+fn claim_since(ports: &mut LocalPorts, conns: &ConnTable, since: &Since) {
+    since.gone.iter().for_each(|conn| give_back(ports, conns, conn));
+    since.come.iter().for_each(|(id, _)| claim(ports, conns, conns.get(*id)));
 }
 
 fn claim(ports: &mut LocalPorts, conns: &ConnTable, conn: &Conn) {

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use super::State;
 use super::header::header_in;
-use super::{size_before_conns, size_of_all};
+use super::{GENERATION_AT, size_before_conns, size_of_all};
 use crate::base::{Array, Plain};
 use crate::conn::{AddressLine, Conn, Memory as ConnMemory};
 use crate::director::Director;
@@ -36,11 +36,15 @@ impl State {
     pub fn draft(file: &File, director: &Director) -> Option<Draft> {
         let (header, max) = (header_in(file)?, State::max_of(file)?);
         let made = || -> io::Result<Draft> {
-            let copy = copy_of(file, max, [header[3], header[4]])?;
+            let copy = || copy_of(file, max, [header[3], header[4]]);
+            let first = copy()?;
             let memory = Memory::map(file.try_clone()?, size_of_all(max))?;
             // Where the kernel cannot do that it only takes longer.
-            at_hand(&memory, max, copy.records.len()).unwrap_or_else(|error| log::debug!("no pages at hand: {error}"));
-            let flows = flows::Draft::of(copy, max, super::now_since(header[5]), &director.flows.ports);
+            at_hand(&memory, max, first.records.len()).unwrap_or_else(|error| log::debug!("no pages at hand: {error}"));
+            let now = || super::now_since(header[5]);
+            let flows = flows::Draft::of(first, max, now(), &director.flows.ports);
+            // It took a while, in which much has changed where there is much to do.
+            let flows = flows.again(copy()?, now());
             Ok(Draft { flows, memory })
         };
         made().map_err(|error| log::debug!("the state cannot be read: {error}")).ok()
@@ -52,11 +56,13 @@ fn copy_of(file: &File, max: usize, secret: [u64; 2]) -> io::Result<ConnMemory> 
     let addresses = part::<AddressLine>(file, &mut at, ConnMemory::ADDRESSES)?;
     let used = part::<u32>(file, &mut at, 1)?;
     let count = (used[0] as usize).min(max);
-    // Their checks and shifts say nothing of how records are found.
-    let [checks, shifts] = [Array::zeroed(count), Array::zeroed(count)];
-    at += 2 * Memory::size_of::<u32>(max);
-    let records = part::<Conn>(file, &mut at, count)?;
-    Ok(ConnMemory { records, checks, shifts, addresses, used, secret, generation: 0 })
+    let mut records_at = at + 2 * Memory::size_of::<u32>(max);
+    let checks = part::<u32>(file, &mut at, count)?;
+    // They say nothing of how records are found.
+    let shifts = Array::zeroed(count);
+    let records = part::<Conn>(file, &mut records_at, count)?;
+    let generation = part::<u64>(file, &mut (GENERATION_AT * size_of::<u64>()), 1)?[0];
+    Ok(ConnMemory { records, checks, shifts, addresses, used, secret, generation })
 }
 
 /// An array of the first `count` elements that lie there.

@@ -40,6 +40,8 @@ const RAN_AT: usize = 9;
 const ANSWERED: usize = 10;
 /// What is kept beside young conns.
 const YOUNG: std::ops::Range<usize> = 32..32 + young::LEN;
+/// Behind that, the generation of the process that was last to begin, for a draft.
+const GENERATION_AT: usize = 11;
 /// Bytes of half a journal: some 200,000 rules.
 const HALF: usize = 64 << 20;
 /// Slots of dests and services that have counters here.
@@ -188,6 +190,7 @@ impl State {
 
     /// The slots of the dests of today, before any conn names one: after a crash each is known by its generation.
     pub fn begin(&mut self, director: &Director) {
+        self.header[GENERATION_AT] = self.generation;
         let slots: Vec<Entry> =
             std::iter::once(Entry::Generation(self.generation)).chain(dest_slots(director)).collect();
         slots.iter().for_each(|entry| self.add(entry));

@@ -18,13 +18,14 @@ use crate::service::command::Command;
 use crate::state::{Draft, State};
 use crate::testing::{LINK, Lab, Packet, ROUTER};
 
-const MAX: usize = 64;
+const MAX: usize = 128;
 const PAGE: usize = 4096;
 /// Bytes of one edit.
 const EDIT: usize = 6;
 /// More change nothing that fewer do not.
 const EDITS: usize = 64;
-const CLIENTS: std::ops::Range<u16> = 4000..4030;
+/// More than a block of slots that a draft knows again by one sum.
+const CLIENTS: std::ops::Range<u16> = 4000..4100;
 
 /// Where a conn leads, and the state it is in.
 type Lead = (Endpoint, Endpoint, Endpoint, Option<Endpoint>, String);
