@@ -31,6 +31,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::base::{Instant, LinkId};
+use crate::conn::Draft as ConnDraft;
 use crate::control::protocol::WorkerEntry;
 use crate::director::{Batch, Director};
 use crate::io::{Clock, FastKernel, Signal, Signals, lost_lines, monotonic_millis, write_lines};
@@ -54,6 +55,10 @@ use work::Work;
 
 /// Clients are served so often before another worker goes on.
 const LAST_TURNS: usize = 64;
+/// Links are drained so often before it is said that this one works: a queue of 1,000 frames is empty then.
+const FIRST_TURNS: usize = 8;
+/// What is left of a draft is freed when that is no more to be noticed.
+const LEFT_FOR: Duration = Duration::from_secs(2);
 const SIGNALS: Token = Token(usize::MAX);
 const KEEPER: Token = Token(usize::MAX - 1);
 const ANSWERS: Token = Token(usize::MAX - 2);
@@ -89,21 +94,24 @@ pub struct Daemon {
     leaving: bool,
     /// Maps of the fast path, until the loop begins.
     fast_maps: Option<FastKernel>,
+    /// What is left of a draft. To free it takes a while, in which this process gets no memory.
+    left: Option<ConnDraft>,
 }
 
 impl Daemon {
     /// A loop around the director, for what was taken over from the keeper.
     fn new(
         (director, state): (Director, Option<(State, u64)>),
-        taken: Taken,
+        (taken, (mut turn, batch)): (Taken, (Turn<Wires>, Batch)),
         (mut signals, background): (Signals, Background),
         checks: Checks,
         start: Started,
     ) -> io::Result<Daemon> {
-        let Taken { mut links, listener, metrics, mut keeper, history, fast_maps, .. } = taken;
+        let Taken { listener, metrics, mut keeper, history, fast_maps, .. } = taken;
         let poll = Poll::new()?;
         poll.registry().register(&mut keeper.channel, KEEPER, Interest::READABLE)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let links = &mut turn.out.links;
         for (index, link) in links.iter_mut().enumerate() {
             poll.registry().register(link, Token(index), Interest::READABLE)?;
         }
@@ -113,7 +121,7 @@ impl Daemon {
         Ok(Daemon {
             director,
             ready: vec![true; links.len()],
-            turn: Turn::new(Wires::new(links)),
+            turn,
             clock: state.as_ref().map_or_else(Clock::start, |(_, epoch)| Clock::started_at(*epoch)),
             poll,
             signals,
@@ -126,12 +134,13 @@ impl Daemon {
             work: None,
             works: false,
             reload_asked: false,
-            batch: Batch::default(),
+            batch,
             state: state.map(|(state, _)| state),
             saving: Instant::START,
             history: (history, Instant::START),
             leaving: false,
             fast_maps,
+            left: None,
         })
     }
 
@@ -155,9 +164,12 @@ impl Daemon {
         self.director.presence().announce_links(now);
         self.pass_time(now);
         self.route_addresses_here();
-        // It says so to everybody, when the host routes here what was told before.
-        self.keeper.tell(&ToKeeper::Ready);
-        let ended = self.turn_until_stopped();
+        // Frames have waited, and as long as it has not said that it is ready it runs before other programs.
+        let ended = self.drain_first().and_then(|()| {
+            // It says so to everybody, when the host routes here what was told before.
+            self.keeper.tell(&ToKeeper::Ready);
+            self.turn_until_stopped()
+        });
         if self.leaving && ended.is_ok() {
             self.make_room();
             return ended;
@@ -210,15 +222,7 @@ impl Daemon {
                 // What has waited meanwhile is another director's by now.
                 self.pass_time(now);
             }
-            for link in 0..self.ready.len() {
-                if self.ready[link] {
-                    wires::begin(&self.director, now, &mut self.turn);
-                    let link = LinkId(link as u8);
-                    let Daemon { director, batch, turn, state, .. } = &mut *self;
-                    let more = wires::drain(director, batch, link, turn, &mut |director| keep(director, state))?;
-                    self.ready[link.index()] = more;
-                }
-            }
+            self.drain(now)?;
             self.director.fast().admit(now);
             self.pass_time(now);
             if self.control.is_hot() {
@@ -241,9 +245,37 @@ impl Daemon {
             if self.leaving && self.work.is_none() {
                 return Ok(());
             }
+            self.free_what_is_left(now);
             self.save_counters_at_times(now);
             self.route_addresses_here();
         }
+    }
+
+    /// Handles what links hold, a part of it where that is much.
+    fn drain(&mut self, now: Instant) -> io::Result<()> {
+        for link in 0..self.ready.len() {
+            if self.ready[link] {
+                wires::begin(&self.director, now, &mut self.turn);
+                let link = LinkId(link as u8);
+                let Daemon { director, batch, turn, state, .. } = &mut *self;
+                let more = wires::drain(director, batch, link, turn, &mut |director| keep(director, state))?;
+                self.ready[link.index()] = more;
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles what has come while nobody worked.
+    fn drain_first(&mut self) -> io::Result<()> {
+        for _ in 0..FIRST_TURNS {
+            let now = self.clock.now();
+            self.drain(now)?;
+            self.pass_time(now);
+            if !self.ready.contains(&true) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// How long nothing is due; a link that was not drained is due now.
@@ -261,6 +293,14 @@ impl Daemon {
         let moves = self.state.is_some() && self.director.flows.services.meters_due().is_some();
         let due = if moves { due.min(self.saving) } else { due };
         Some(due.since(self.clock.now()))
+    }
+
+    fn free_what_is_left(&mut self, now: Instant) {
+        if now.since(self.history.1) >= LEFT_FOR
+            && let Some(left) = self.left.take()
+        {
+            self.reload.background().run(move || drop(left));
+        }
     }
 
     fn pass_time(&mut self, now: Instant) {

@@ -91,6 +91,11 @@ impl Reload {
         Reload { args, running, usual, background, wake }
     }
 
+    /// The thread for what packets do not wait for.
+    pub(super) fn background(&self) -> &Background {
+        &self.background
+    }
+
     /// The first stage; an error is a sentence.
     pub(super) fn start(&self, director: &Director) -> Result<Stage, String> {
         if !self.args.can_be_read_again() {

@@ -16,12 +16,13 @@ use super::{Daemon, Keeper};
 use crate::base::{Chance, Family, Instant, LinkId, Mac};
 use crate::config::{self, Plan, RunArgs, spec};
 use crate::control::protocol::WorkerEntry;
-use crate::director::Director;
+use crate::director::{Batch, Director};
 use crate::io::{self, Channel, FastKernel, Link, Listener, Processors, Signals};
 use crate::keeper::messages::{Given, ToKeeper, VARIABLE, decode};
-use crate::router;
+use crate::router::{self, Turn};
 use crate::settings::{Fast, Settings};
 use crate::state::{Draft, State};
+use crate::wires::Wires;
 
 /// Runs until stopped; an error is a sentence a line for the operator.
 pub fn run(args: RunArgs) -> Result<(), String> {
@@ -122,20 +123,20 @@ fn go(
     signals: Signals,
     given: &Given,
 ) -> Result<(), String> {
+    // Before frames wait: what holds frames is large.
+    let buffers = (Turn::new(Wires::new(std::mem::take(&mut taken.links))), Batch::default());
     let active =
         if given.beside { taken.keeper.wait_for_turn().ok_or("the keeper has ended")? } else { given.active.clone() };
     director.vrrp.resume(active.iter().map(|router| (LinkId(router.link), router.id, family(router.six))));
     let is_replacement = given.beside || given.restarts > 0;
     if !is_replacement {
-        introduce(&director, &taken.links);
+        introduce(&director, &buffers.0.out.links);
     }
     let has_table = taken.state.is_none();
     let file = taken.state.take();
     let restored =
         file.and_then(|file| restore(&mut director, &plan, (file, draft), is_replacement, &mut taken.keeper));
     let (state, left) = restored.map(|(state, epoch, left)| ((state, epoch), left)).unzip();
-    // To be freed elsewhere: packets wait.
-    background.run(move || drop(left));
     if state.is_none() && !has_table {
         director.flows.make_table(chance.key);
     }
@@ -146,8 +147,9 @@ fn go(
     }
     let checks = Checks::new(plan.health.clone(), chance.seed, Instant::START);
     let start = Started { args, plan, usual };
-    let daemon = Daemon::new((director, state), taken, (signals, background), checks, start);
-    let daemon = daemon.map_err(|error| format!("cannot start the loop: {error}"))?;
+    let daemon = Daemon::new((director, state), (taken, buffers), (signals, background), checks, start);
+    let mut daemon = daemon.map_err(|error| format!("cannot start the loop: {error}"))?;
+    daemon.left = left.flatten();
     daemon.run().map_err(|error| error.to_string())
 }
 
