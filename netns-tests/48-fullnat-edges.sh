@@ -165,7 +165,8 @@ test_the_last_local_ports_of_each_address_and_server() {
     # Another address has as many, and so has another server.
     lb -P -t "$AT_VIP:80" -z "$LIP2"
     hold_open 7
-    expect_eq "$(held_by rs1)" 6 "conns by another address"
+    # The client that was told nothing may have sent its SYN again.
+    expect_between 5 "$(held_by rs1)" 6 "conns by another address"
     lb -a -t "$AT_VIP:80" -r "$AT_RS2:80" -b
     hold_open 13
     expect_eq "$(held_by rs1) $(held_by rs2)" "0 12" "conns to another server"
