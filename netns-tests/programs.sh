@@ -102,14 +102,15 @@ director_stop() {
 }
 
 # bridge_state: what tapvs could have changed on its host and must give back. Carrier and what follows from it (port
-# state, queueing discipline) is the world's doing; the header format of a persistent TAP is its last user's.
+# state, queueing discipline, link-local addresses and their groups) is the world's doing; the header format of a
+# persistent TAP is its last user's.
 bridge_state() {
     in_ns director ip -d link show |
         sed -E 's/ [a-z_]+_timer +[0-9.]+//g; s/(NO-CARRIER,|,LOWER_UP)//; s/ (qdisc|state|vnet_hdr) [a-z_A-Z]+//g'
     in_ns director ip address show | sed -nE '/scope link/d; /^ +inet6? /p'
     in_ns director ip route show
     in_ns director ip -6 route show | sed '/fe80/d'
-    in_ns director bridge fdb show | grep -E 'permanent|static' | sort
+    in_ns director bridge fdb show | grep -E 'permanent|static' | sed '/^33:33:ff:/d' | sort
     in_ns director sysctl net.ipv4.conf net.ipv4.ip_forward net.bridge 2>/dev/null | grep -v 'tap[0-9]' | sort
 }
 
