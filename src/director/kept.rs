@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::Director;
 use crate::alg::{FtpControl, ProxyHeader, SipConn, ToaOption};
 use crate::base::{ConnId, Endpoint, Packed, Proto, siphash13};
-use crate::conn::Conn;
+use crate::conn::{Conn, TcpState};
 use crate::flows::{Splice, TemplateKey};
-use crate::service::command::ClientAddress;
+use crate::service::command::{ClientAddress, SynProxy};
 
 /// What is kept beside a conn.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -134,14 +134,28 @@ pub fn recall_young(director: &mut Director, young: [u64; 2]) -> bool {
     kept.young(id.0) == Some(young) && director.recall_kept(id, &kept)
 }
 
-/// Ends conns whose servers were about to be told of their client when an earlier process died, in the moment before it had
-/// written down how: their SYN, which has not gone on, comes again. Call it when all that was kept is known.
+/// Ends conns whose servers were about to be told of their client, or whose client waits for the director to ask the server, when
+/// an earlier process died in the moment before it had written down how: their SYN, which has not gone on, comes again, or what
+/// proves their client does. Call it when all that was kept is known.
 pub fn end_untold(director: &mut Director) {
     let Director { flows, proxy, toa, .. } = director;
-    let is_told = |conn: &Conn| flows.services.dest(conn.dest).client_address != ClientAddress::None;
-    let is_untold = |id: ConnId| !proxy.has(id) && toa.option(id).is_none() && flows.splices.get(id).is_none();
-    let helped = flows.conns.iter().filter(|(_, conn)| conn.is_helped() && conn.proto() == Proto::TCP && is_told(conn));
-    let ids: Vec<ConnId> = helped.map(|(id, _)| id).filter(|id| is_untold(*id) && !flows.announces(*id)).collect();
+    let needs = |conn: &Conn| {
+        let services = &flows.services;
+        let is_told = conn.is_full_nat() && services.dest(conn.dest).client_address != ClientAddress::None;
+        let service = services.by_key(&services.dest(conn.dest).service);
+        let is_proxied = || service.is_some_and(|service| service.options.syn_proxy == SynProxy::On);
+        conn.proto() == Proto::TCP && !conn.is_template() && (is_told || is_proxied())
+    };
+    // Those that another conn has announced are no clients'.
+    let is_clients = |conn: &Conn| conn.control().is_none_or(|id| flows.conns.get(id).is_template());
+    let opens = |conn: &Conn| {
+        let state = TcpState::from_number(conn.state());
+        matches!(state, TcpState::None | TcpState::SynAck | TcpState::SynRecv) && is_clients(conn)
+    };
+    let is_begun = |conn: &Conn| conn.is_helped() || opens(conn);
+    let is_known = |id: ConnId| proxy.has(id) || toa.option(id).is_some() || flows.splices.get(id).is_some();
+    let untold = flows.conns.iter().filter(|(id, conn)| is_begun(conn) && needs(conn) && !is_known(*id));
+    let ids: Vec<ConnId> = untold.map(|(id, _)| id).filter(|id| !flows.announces(*id)).collect();
     ids.into_iter().for_each(|id| flows.replace(id));
 }
 
@@ -152,6 +166,7 @@ mod tests {
 
     use crate::base::{Chance, DestId, Instant, Method, Proto};
     use crate::conn::{Kind, NewConn};
+    use crate::testing::{Lab, Packet};
 
     #[test]
     fn a_call_is_found_again_by_the_template_that_it_had() {
@@ -193,5 +208,33 @@ mod tests {
             assert!(!director.recall_kept(ConnId(id), &kept(What::Call(Box::from(*b"call")))));
         }
         assert_eq!(director.take_kept(), []);
+    }
+
+    #[test]
+    fn a_conn_of_which_a_dead_process_wrote_down_nothing_begins_anew() {
+        let (virt, client) = ("198.51.100.1:80", "192.0.2.7:4000");
+        let rules = format!(
+            "-A -t {virt} -s rr\n-a -t {virt} -r 10.0.0.21:80 --fullnat --client-address proxy-v2\n-P -t {virt} -z 10.0.0.30"
+        );
+        let conns = |lab: &Lab| lab.director.flows.conns.len();
+        // It died before it had marked the conn, or after; the last one's handshake is over.
+        for (is_marked, is_over, left) in [(false, false, 0), (true, false, 0), (true, true, 0), (false, true, 1)] {
+            let mut lab = Lab::new(&rules);
+            lab.client(&Packet::tcp(client, virt, "S"));
+            end_untold(&mut lab.director);
+            assert_eq!(conns(&lab), 1, "its header is known");
+            if is_over {
+                let local = lab.director.flows.conns.iter().find_map(|(_, conn)| lab.director.flows.conns.local(conn));
+                let mut answer = Packet::tcp("10.0.0.21:80", client, "SA");
+                (answer.dst, answer.ack) = (local.unwrap(), 1);
+                lab.real(&answer);
+                lab.client(&Packet::tcp(client, virt, "A"));
+            }
+            let (id, _) = lab.director.flows.conns.iter().next().unwrap();
+            lab.director.proxy = Default::default();
+            lab.director.flows.conns.get_mut(id).set_helped(is_marked);
+            end_untold(&mut lab.director);
+            assert_eq!(conns(&lab), left, "{is_marked} {is_over}");
+        }
     }
 }
