@@ -129,7 +129,7 @@ senders() {
     mac=$(in_ns client ip neigh show "$TARGET" | grep -oE '([0-9a-f]{2}:){5}[0-9a-f]{2}')
     cat >"$LAB_DIR/senders" <<-CONF
 	{ 0x${mac//:/, 0x}, 2, 0, 0, 0, 0, 9, c16(0x0800), 0x45, 0, c16(46), drnd(2), 0, 0, 64, 17, csumip(14, 33),
-	$address, ${TARGET//./, }, $port, c16($UDP_PORT), c16(26), c16(0), fill(0x41, 18) }
+	$address, ${TARGET//./, }, $port, c16($UDP_PORT), c16(26), csumudp(14, 34), fill(0x41, 18) }
 	CONF
     # Ends by itself. It binds itself to the first processor, which is not the director's.
     in_ns client timeout $((warm + 12)) trafgen --dev eth0 --conf "$LAB_DIR/senders" --cpus 1 --no-cpu-stats \
@@ -146,7 +146,7 @@ work_few() { senders 4000000 1 "172, 16, 0, drnd(1)" "c16(4096)"; }
 # 65,536 addresses, and 16 ports of each. For the fast path all have sent the packets that a conn has before it asks for it.
 work_million() {
     local count=20000000 warm=12
-    [[ -z ${FAST_PATH:-} ]] || count=40000000 warm=45
+    [[ -z ${FAST_PATH:-} ]] || count=40000000 warm=100
     senders "$count" "$warm" "172, 16, drnd(2)" "16, dinc(0, 15, 1)"
 }
 
