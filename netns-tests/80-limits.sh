@@ -8,7 +8,7 @@ test_limits_of_size_start_memory_and_idleness() {
     serve rs1
     expect_between 1 "$(stat -c %s "$TAPVS")" 4000000 "size of the binary in bytes, TLS included"
 
-    expect_between 1 "$(cheapest_start)" 50000 "microseconds of work from the start until it is ready, the best of three"
+    expect_between 1 "$(cheapest_start)" 50000 "microseconds of work from the start until it is ready, the best of six"
 
     serving "$RS1:8080,nat"
     expect_eq "$(fetch "http://$VIP/")" rs1 "an answer through the service"
@@ -19,13 +19,13 @@ test_limits_of_size_start_memory_and_idleness() {
     wait_for 20 "three seconds without a wake-up" sleeps_through 3
 }
 
-# cheapest_start: microseconds on a processor, keeper and worker together, until the director is ready; the best of three.
+# cheapest_start: microseconds on a processor, keeper and worker together, until the director is ready; the best of six.
 # How long that takes is another matter on a machine that others use.
 cheapest_start() {
     local best=999999999 took attempt
     serving "$RS1:8080,nat" >&2
     director_stop >&2
-    for attempt in 1 2 3; do
+    for attempt in 1 2 3 4 5 6; do
         capture_now "start$attempt" rs1 eth0 >&2
         director_start >&2
         took=$((($(on_processor "$DIRECTOR") + $(on_processor "$(worker)")) / 1000))
