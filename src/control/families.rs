@@ -12,7 +12,9 @@ use crate::sched::Server;
 
 /// What a family of metrics is of.
 pub(super) enum Of {
-    /// The director as a whole.
+    /// The director as a whole: one number.
+    Total(fn(&Shown) -> u64),
+    /// The same, written out.
     Director(fn(&Shown, &mut String)),
     /// Each dest.
     Dests(fn(&Server) -> u64),
@@ -42,41 +44,31 @@ pub(super) const FAMILIES: [FamilyOf; 32] = [
         "node_ipvs_connections_total",
         "counter",
         "The total number of connections made.",
-        Of::Director(|shown, out| {
-            told::total("node_ipvs_connections_total", shown.director.flows.services.total.conns, out);
-        }),
+        Of::Total(|shown| shown.director.flows.services.total.conns),
     ),
     family(
         "node_ipvs_incoming_packets_total",
         "counter",
         "The total number of incoming packets.",
-        Of::Director(|shown, out| {
-            told::total("node_ipvs_incoming_packets_total", shown.director.flows.services.total.in_pkts, out);
-        }),
+        Of::Total(|shown| shown.director.flows.services.total.in_pkts),
     ),
     family(
         "node_ipvs_outgoing_packets_total",
         "counter",
         "The total number of outgoing packets.",
-        Of::Director(|shown, out| {
-            told::total("node_ipvs_outgoing_packets_total", shown.director.flows.services.total.out_pkts, out);
-        }),
+        Of::Total(|shown| shown.director.flows.services.total.out_pkts),
     ),
     family(
         "node_ipvs_incoming_bytes_total",
         "counter",
         "The total amount of incoming data.",
-        Of::Director(|shown, out| {
-            told::total("node_ipvs_incoming_bytes_total", shown.director.flows.services.total.in_bytes, out);
-        }),
+        Of::Total(|shown| shown.director.flows.services.total.in_bytes),
     ),
     family(
         "node_ipvs_outgoing_bytes_total",
         "counter",
         "The total amount of outgoing data.",
-        Of::Director(|shown, out| {
-            told::total("node_ipvs_outgoing_bytes_total", shown.director.flows.services.total.out_bytes, out);
-        }),
+        Of::Total(|shown| shown.director.flows.services.total.out_bytes),
     ),
     family(
         "node_ipvs_backend_connections_active",
@@ -104,14 +96,7 @@ pub(super) const FAMILIES: [FamilyOf; 32] = [
             let _ = writeln!(out, "tapvs_build_info{{version=\"{}\"}} 1", version());
         }),
     ),
-    family(
-        "tapvs_uptime_seconds",
-        "gauge",
-        "Seconds since the director started.",
-        Of::Director(|shown, out| {
-            told::total("tapvs_uptime_seconds", shown.now.secs(), out);
-        }),
-    ),
+    family("tapvs_uptime_seconds", "gauge", "Seconds since the director started.", Of::Total(|shown| shown.now.secs())),
     family(
         "tapvs_frames_total",
         "counter",
@@ -122,33 +107,25 @@ pub(super) const FAMILIES: [FamilyOf; 32] = [
         "tapvs_frames_held",
         "gauge",
         "Frames that wait for a neighbour now.",
-        Of::Director(|shown, out| {
-            told::total("tapvs_frames_held", shown.ledger.held(), out);
-        }),
+        Of::Total(|shown| shown.ledger.held()),
     ),
     family(
         "tapvs_flows",
         "gauge",
         "Conns and templates in the flow table.",
-        Of::Director(|shown, out| {
-            told::total("tapvs_flows", shown.director.flows.conns.len() as u64, out);
-        }),
+        Of::Total(|shown| shown.director.flows.conns.len() as u64),
     ),
     family(
         "tapvs_flows_limit",
         "gauge",
         "Conns and templates that the flow table holds.",
-        Of::Director(|shown, out| {
-            told::total("tapvs_flows_limit", shown.director.flows.settings.max_flows as u64, out);
-        }),
+        Of::Total(|shown| shown.director.flows.settings.max_flows as u64),
     ),
     family(
         "tapvs_fast_flows",
         "gauge",
         "Conns that the program in the kernel forwards.",
-        Of::Director(|shown, out| {
-            told::total("tapvs_fast_flows", shown.director.fast.len() as u64, out);
-        }),
+        Of::Total(|shown| shown.director.fast.len() as u64),
     ),
     family(
         "tapvs_neighbours",
@@ -181,9 +158,7 @@ pub(super) const FAMILIES: [FamilyOf; 32] = [
         "tapvs_worker_restarts_total",
         "counter",
         "Workers that died and were replaced.",
-        Of::Director(|shown, out| {
-            told::total("tapvs_worker_restarts_total", u64::from(shown.worker.restarts), out);
-        }),
+        Of::Total(|shown| u64::from(shown.worker.restarts)),
     ),
     family(
         "tapvs_worker_restart_info",
@@ -195,9 +170,7 @@ pub(super) const FAMILIES: [FamilyOf; 32] = [
         "tapvs_upgrades_total",
         "counter",
         "Programs that took over from another one.",
-        Of::Director(|shown, out| {
-            told::total("tapvs_upgrades_total", u64::from(shown.worker.upgrades), out);
-        }),
+        Of::Total(|shown| u64::from(shown.worker.upgrades)),
     ),
     family(
         "tapvs_local_ports_left",

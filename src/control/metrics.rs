@@ -27,6 +27,10 @@ impl Scrape {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
         }
         let next = match &family.of {
+            Of::Total(value) => {
+                let _ = writeln!(out, "{} {}", family.name, value(shown));
+                None
+            }
             Of::Director(tell) => {
                 tell(shown, &mut out);
                 None

@@ -35,10 +35,6 @@ pub struct Shown<'a> {
 /// What a family says of a pool of local ports.
 pub(super) type PortsValue = fn(&LocalPorts, IpAddr, Proto, Endpoint) -> Option<u64>;
 
-pub(super) fn total(name: &str, value: u64, out: &mut String) {
-    let _ = writeln!(out, "{name} {value}");
-}
-
 pub(super) fn frames(shown: &Shown, out: &mut String) {
     for (name, count) in shown.ledger.entries().into_iter().filter(|(name, _)| name != "held") {
         let _ = writeln!(out, "tapvs_frames_total{{fate=\"{}\"}} {count}", escaped(&name));
