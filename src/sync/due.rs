@@ -96,10 +96,7 @@ impl Master {
             return false;
         }
         let template = conn.is_template();
-        if self.told.is_empty() {
-            self.told = vec![Told::default(); flows.settings.max_flows];
-        }
-        let told = &mut self.told[id.index()];
+        let told = self.told_of(id, flows);
         let persistent = conn.control().is_some_and(|control| flows.conns.get(control).is_template());
         if !template && flows.settings.sync_persist_mode && persistent {
             return false;
@@ -124,10 +121,15 @@ impl Master {
         if self.running.is_none() {
             return;
         }
+        *self.told_of(id, flows) = Told::of_state(state);
+    }
+
+    /// What was told of a conn.
+    fn told_of(&mut self, id: ConnId, flows: &Flows) -> &mut Told {
         if self.told.is_empty() {
             self.told = vec![Told::default(); flows.settings.max_flows];
         }
-        self.told[id.index()] = Told::of_state(state);
+        &mut self.told[id.index()]
     }
 }
 

@@ -65,8 +65,8 @@ impl Tally {
     }
 
     /// All.
-    pub(super) fn sum(self) -> u32 {
-        self.plain + self.crossed
+    pub(super) fn sum(self) -> u64 {
+        u64::from(self.plain) + u64::from(self.crossed)
     }
 }
 

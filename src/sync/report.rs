@@ -61,7 +61,7 @@ pub struct SyncReport {
     /// For how many milliseconds the oldest of those that wait has waited.
     pub lag_ms: u64,
     /// Records of the whole table that another director was told so far, if it is being told.
-    pub telling: Option<u32>,
+    pub telling: Option<u64>,
     /// Others may know conns that this director does not.
     pub asking: bool,
     /// Messages of others.

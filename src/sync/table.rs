@@ -18,7 +18,7 @@ use crate::router::{Egress, Router, Turn};
 /// From one slice to the next: a million conns take less than nine seconds, and 4 MB a second of the link.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Conns in a slice.
-const SLICE: u32 = 1200;
+const SLICE: u64 = 1200;
 /// Places of the table looked at for a slice.
 const LOOKED_AT: usize = 65_536;
 /// From one question to the next.
@@ -77,7 +77,7 @@ pub(super) struct Telling {
 
 impl Telling {
     /// How many were told.
-    pub(super) fn records(&self) -> u32 {
+    pub(super) fn records(&self) -> u64 {
         self.records.sum()
     }
 }
