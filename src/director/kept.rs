@@ -10,6 +10,7 @@ use crate::alg::{FtpControl, ProxyHeader, SipConn, ToaOption};
 use crate::base::{ConnId, Endpoint, Packed, Proto, siphash13};
 use crate::conn::{Conn, TcpState};
 use crate::flows::{Splice, TemplateKey};
+use crate::service::Service;
 use crate::service::command::{ClientAddress, SynProxy};
 
 /// What is kept beside a conn.
@@ -139,11 +140,16 @@ pub fn recall_young(director: &mut Director, young: [u64; 2]) -> bool {
 /// proves their client does. Call it when all that was kept is known.
 pub fn end_untold(director: &mut Director) {
     let Director { flows, proxy, toa, .. } = director;
+    // Frames wait, and to look at all conns takes long.
+    if !flows.services.any_told() && !flows.services.any_syn_proxy() {
+        return;
+    }
     let needs = |conn: &Conn| {
         let services = &flows.services;
-        let is_told = conn.is_full_nat() && services.dest(conn.dest).client_address != ClientAddress::None;
-        let service = services.by_key(&services.dest(conn.dest).service);
-        let is_proxied = || service.is_some_and(|service| service.options.syn_proxy == SynProxy::On);
+        let dest = services.dest(conn.dest);
+        let is_told = conn.is_full_nat() && dest.client_address != ClientAddress::None;
+        let is_on = |service: &Service| service.options.syn_proxy == SynProxy::On;
+        let is_proxied = || services.by_key(&dest.service).is_some_and(is_on);
         conn.proto() == Proto::TCP && !conn.is_template() && (is_told || is_proxied())
     };
     // Those that another conn has announced are no clients'.

@@ -243,6 +243,11 @@ impl Services {
         &self.servers[id.index()]
     }
 
+    /// True if there is, or was, a dest whose server is told of its clients.
+    pub fn any_told(&self) -> bool {
+        self.dests.iter().any(|dest| dest.client_address != ClientAddress::None)
+    }
+
     /// Asks the scheduler for a dest.
     pub fn pick(&mut self, id: ServiceId, tuple: &Tuple, now: Instant) -> Option<DestId> {
         let service = self.services.get_mut(id.index())?.as_mut()?;
