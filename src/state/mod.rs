@@ -38,10 +38,10 @@ const HEADER: usize = 512;
 const RAN_AT: usize = 9;
 /// The next one, which is written with it.
 const ANSWERED: usize = 10;
-/// What is kept beside young conns.
-const YOUNG: std::ops::Range<usize> = 32..32 + young::LEN;
 /// Behind that, the generation of the process that was last to begin, for a draft.
 const GENERATION_AT: usize = 11;
+/// What is kept beside young conns.
+const YOUNG: std::ops::Range<usize> = 32..32 + young::LEN;
 /// Bytes of half a journal: some 200,000 rules.
 const HALF: usize = 64 << 20;
 /// Slots of dests and services that have counters here.
