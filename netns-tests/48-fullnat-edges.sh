@@ -19,14 +19,8 @@ topo_narrow() {
     on_the_bridge client "$CLIENT"
     on_the_bridge far "$FAR"
     forwards far
-    ns_add rs1
-    ip link add eth0 netns "$(ns rs1)" type veth peer name eth1 netns "$(ns far)"
-    in_ns rs1 ip address add "$RS1/$NET_BITS" dev eth0
-    in_ns rs1 ip link set eth0 up
-    in_ns far ip address add "${BEYOND}1/$NET_BITS" dev eth1
-    in_ns far ip link set eth1 up
+    beyond rs1 far "$RS1"
     in_ns far ip route replace "$RS1/$HOST_BITS" dev eth1 mtu lock 1400
-    in_ns rs1 ip route add default via "${BEYOND}1"
     lab_captures client rs1
 }
 

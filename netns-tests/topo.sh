@@ -74,13 +74,7 @@ topo_router() {
     CLIENT=${BEYOND}10
     director_host
     on_the_bridge router "$ROUTER_IP"
-    ns_add client
-    ip link add eth0 netns "$(ns client)" type veth peer name eth1 netns "$(ns router)"
-    in_ns client ip address add "$CLIENT/$NET_BITS" dev eth0
-    in_ns client ip link set eth0 up
-    in_ns router ip address add "${BEYOND}1/$NET_BITS" dev eth1
-    in_ns router ip link set eth1 up
-    in_ns client ip route add default via "${BEYOND}1"
+    beyond client router "$CLIENT"
     forwards router
     in_ns router ip route add "$FAR_NET" via "$DIP"
     real_servers
@@ -173,6 +167,18 @@ on_the_bridge() {
 	address add $address/$NET_BITS dev eth0
 	link set eth0 up
 	DEVICE
+}
+
+# beyond ROLE ROUTER ADDRESS: a namespace whose way to all others is ROUTER, which is there already.
+beyond() {
+    local role=$1 router=$2 address=$3
+    ns_add "$role"
+    ip link add eth0 netns "$(ns "$role")" type veth peer name eth1 netns "$(ns "$router")"
+    in_ns "$role" ip address add "$address/$NET_BITS" dev eth0
+    in_ns "$role" ip link set eth0 up
+    in_ns "$router" ip address add "${BEYOND}1/$NET_BITS" dev eth1
+    in_ns "$router" ip link set eth1 up
+    in_ns "$role" ip route add default via "${BEYOND}1"
 }
 
 # topo_pair [BRIDGE-OPTION...]: topo_onearm with a second host for a director: `other`, whose br0 is ${LINK}6. Replies of
